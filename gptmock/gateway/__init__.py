@@ -1,0 +1,1 @@
+"""The order of events in one turn. Knows contracts only, owns no library."""

@@ -1,0 +1,1 @@
+"""The street: HTTP over Sanic. Knows bytes and frames, never a token."""

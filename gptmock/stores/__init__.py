@@ -1,0 +1,1 @@
+"""Where secrets rest. Knows files and locks, never a request."""
