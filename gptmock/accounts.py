@@ -1,0 +1,212 @@
+"""
+Who pays: accounts, their secrets, and the contracts of whoever keeps and renews them. Knows no file and no HTTP.
+
+Three holders of a secret, from wide to narrow: a ``TokenSet`` has all tokens and is seen by vault, lock and issuer;
+a ``Credential`` is what one request may carry, never the refresh token; an ``Account`` has no secret at all.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+AUTH_CLAIM = "https://api.openai.com/auth"
+PROFILE_CLAIM = "https://api.openai.com/profile"
+
+
+class Secret:
+    """A text that no log, traceback or f-string shows; ``reveal`` is the only way to it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def reveal(self) -> str:
+        """The text itself, for the one place that sends or stores it."""
+        return self._text
+
+    def fingerprint(self) -> str:
+        """16 hex digits that name the secret without telling it."""
+        return hashlib.sha256(self._text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A login: one user in one workspace. Members of a workspace share ``workspace_id``."""
+
+    workspace_id: str
+    """``chatgpt_account_id``."""
+    user_id: str | None = None
+    """``chatgpt_user_id``."""
+    email: str | None = None
+    plan: str | None = None
+    is_fedramp: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSet:
+    """The secrets of a login, as one version of them."""
+
+    account: Account
+    access_token: Secret
+    refresh_token: Secret | None
+    id_token: Secret | None
+    version: str
+    """Opaque: equal only for the same tokens."""
+    expires_at: float | None
+    """Unix seconds, from the access token's ``exp``; ``None`` when it tells nothing."""
+    last_refresh: float | None = None
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """What one request may carry."""
+
+    account: Account
+    access_token: Secret
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedTokens:
+    """What the issuer answered; a member that it left out keeps its old value."""
+
+    access_token: Secret | None
+    refresh_token: Secret | None
+    id_token: Secret | None
+
+
+class TokenVault(Protocol):
+    """Where tokens rest between requests, and what all workers agree on."""
+
+    async def load(self) -> TokenSet:
+        """
+        The current tokens, as somebody last saved them; cheap when nothing changed.
+
+        Raises:
+            NotLoggedIn: there are none.
+            RefreshRejected: these tokens were refused for good, and nobody has logged in since.
+            StoreUnavailable: they cannot be read.
+        """
+
+    async def save(self, replaced: TokenSet, issued: IssuedTokens, *, now: float) -> TokenSet:
+        """
+        Put the issued tokens in the place of ``replaced``, durably, before anybody uses them.
+
+        Returns what the vault holds afterwards: the newer tokens if somebody else saved meanwhile.
+
+        Raises:
+            StoreUnavailable: they cannot be written.
+        """
+
+    async def reject(self, refused: TokenSet, *, reason: str) -> None:
+        """Remember that these tokens are dead, unless newer ones are held."""
+
+
+class RefreshLock(Protocol):
+    """At most one refresh of an account at a time, over all workers."""
+
+    def hold(self) -> AbstractAsyncContextManager[None]:
+        """
+        Hold the lock for the length of the context.
+
+        Raises:
+            LockBusy: somebody else held it for too long.
+        """
+
+
+class TokenIssuer(Protocol):
+    """The OAuth issuer."""
+
+    async def refresh(self, refresh_token: Secret) -> IssuedTokens:
+        """
+        Spend the refresh token for new tokens (RFC 6749, section 6). Single use: never to be repeated blindly.
+
+        Raises:
+            RefreshRejected: the issuer refuses this token for good.
+            RefreshUnavailable: the issuer cannot be asked now.
+        """
+
+
+# --- Claims --------------------------------------------------------------------------
+
+
+class _AuthClaims(msgspec.Struct, frozen=True):
+    chatgpt_account_id: str | None = None
+    chatgpt_user_id: str | None = None
+    user_id: str | None = None
+    chatgpt_plan_type: str | None = None
+    chatgpt_account_is_fedramp: bool | None = None
+
+
+class _Profile(msgspec.Struct, frozen=True):
+    email: str | None = None
+
+
+class _Claims(msgspec.Struct, frozen=True):
+    exp: float | None = None
+    email: str | None = None
+    auth: _AuthClaims = msgspec.field(name=AUTH_CLAIM, default_factory=_AuthClaims)
+    profile: _Profile = msgspec.field(name=PROFILE_CLAIM, default_factory=_Profile)
+
+
+def expiry_of(token: Secret) -> float | None:
+    """Unix seconds of a JWT's ``exp``; ``None`` when it is no JWT or has none."""
+    return _claims(token).exp
+
+
+def account_of(tokens: IssuedTokens, *, known_workspace: str | None = None) -> Account | None:
+    """
+    The account that the tokens speak for, read from their claims; no signature is checked, as in every client.
+
+    Args:
+        tokens: the id token is asked first, then the access token.
+        known_workspace: what a file beside the tokens says, if it says anything.
+
+    Source: openai/codex ``login/src/token_data.rs``.
+    """
+    claims = [_claims(token) for token in (tokens.id_token, tokens.access_token) if token is not None]
+    workspace = known_workspace or _first(claim.auth.chatgpt_account_id for claim in claims)
+    if workspace is None:
+        return None
+    return Account(
+        workspace_id=workspace,
+        user_id=_first(claim.auth.chatgpt_user_id or claim.auth.user_id for claim in claims),
+        email=_first(claim.email or claim.profile.email for claim in claims),
+        plan=_first(claim.auth.chatgpt_plan_type for claim in claims),
+        is_fedramp=any(claim.auth.chatgpt_account_is_fedramp for claim in claims),
+    )
+
+
+def _first(values: Iterable[str | None]) -> str | None:
+    return next((value for value in values if value), None)
+
+
+def _claims(token: Secret) -> _Claims:
+    segments = token.reveal().split(".")
+    if len(segments) != 3 or not all(segments):
+        return _Claims()
+    padded = segments[1] + "=" * (-len(segments[1]) % 4)
+    try:
+        return msgspec.json.decode(base64.urlsafe_b64decode(padded), type=_Claims)
+    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError, ValueError):
+        return _Claims()

@@ -1,0 +1,203 @@
+"""
+Model names: which exist, what they can do, and what a name with suffixes means. Knows no network.
+
+The rows are the fallback until an account's own catalogue is known, and the memory of names that the upstream
+has retired. Source: the catalogue that Codex CLI 0.169.0 bundles (November 2026), and upstream protocol 8.2, 8.3.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+Effort: TypeAlias = str
+EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
+"""From least to most. ``ultra`` is Codex's own tier: on the wire it is ``max``."""
+
+_LOW_TO_XHIGH = ("low", "medium", "high", "xhigh")
+_LOW_TO_MAX = (*_LOW_TO_XHIGH, "max")
+_LOW_TO_ULTRA = (*_LOW_TO_MAX, "ultra")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """One model as the catalogue describes it."""
+
+    slug: str
+    efforts: tuple[Effort, ...]
+    default_effort: Effort = "medium"
+    context_window: int = 272_000
+    """Tokens; the catalogue's ``context_window``, not ``max_context_window``."""
+    priority: int = 1000
+    """The catalogue's sort key: the lowest is the one to show first."""
+    listed: bool = True
+    supports_verbosity: bool = True
+    has_priority_tier: bool = True
+    input_modalities: tuple[str, ...] = ("text", "image")
+    retired: str | None = None
+    """When the upstream stopped serving it to ChatGPT accounts, as far as known; ``None`` while it lives."""
+    successor: str | None = None
+
+
+def _retired(slug: str, efforts: tuple[Effort, ...], *, when: str, successor: str = "gpt-5.5") -> ModelSpec:
+    return ModelSpec(slug=slug, efforts=efforts, retired=when, successor=successor, has_priority_tier=False)
+
+
+MODELS: tuple[ModelSpec, ...] = (
+    ModelSpec(slug="gpt-6.1-sol", efforts=_LOW_TO_ULTRA, default_effort="low", priority=1),
+    ModelSpec(slug="gpt-6-astra", efforts=_LOW_TO_ULTRA, default_effort="low", priority=2),
+    ModelSpec(slug="gpt-6-sol", efforts=_LOW_TO_ULTRA, priority=3),
+    ModelSpec(slug="gpt-6-luna", efforts=_LOW_TO_MAX, priority=4),
+    ModelSpec(slug="gpt-5.6-sol", efforts=_LOW_TO_ULTRA, default_effort="low", priority=5),
+    ModelSpec(slug="gpt-6.1-terra", efforts=_LOW_TO_ULTRA, default_effort="low", priority=7, context_window=500_000),
+    ModelSpec(slug="gpt-5.6-terra", efforts=_LOW_TO_ULTRA, priority=8),
+    ModelSpec(slug="gpt-5.6-luna", efforts=_LOW_TO_MAX, priority=9),
+    ModelSpec(
+        slug="gpt-daybreak-blue-latest",
+        efforts=_LOW_TO_ULTRA,
+        default_effort="low",
+        priority=11,
+        listed=False,
+        has_priority_tier=False,
+    ),
+    ModelSpec(
+        slug="gpt-daybreak-red-latest",
+        efforts=_LOW_TO_ULTRA,
+        priority=12,
+        context_window=372_000,
+        listed=False,
+        has_priority_tier=False,
+    ),
+    ModelSpec(slug="gpt-5.5", efforts=_LOW_TO_XHIGH, priority=13),
+    ModelSpec(slug="codex-auto-review", efforts=_LOW_TO_MAX, priority=43, listed=False),
+    # The names of the ancestors' tables: they resolve, and the upstream's refusal is explained.
+    _retired("gpt-5.4", _LOW_TO_XHIGH, when="2026-08-31", successor="gpt-5.6-terra"),
+    _retired("gpt-5.4-mini", _LOW_TO_XHIGH, when="2026-08-31", successor="gpt-5.6-luna"),
+    _retired("gpt-5.3-codex", _LOW_TO_XHIGH, when="2026-06-04"),
+    _retired("gpt-5.3-codex-spark", _LOW_TO_XHIGH, when="2026-11"),
+    _retired("gpt-5.2", _LOW_TO_XHIGH, when="2026-06-04"),
+    _retired("gpt-5.2-codex", _LOW_TO_XHIGH, when="2026-04-14"),
+    _retired("gpt-5.1", ("low", "medium", "high"), when="2026-04-14"),
+    _retired("gpt-5.1-codex", ("low", "medium", "high"), when="2026-04-14"),
+    _retired("gpt-5.1-codex-max", _LOW_TO_XHIGH, when="2026-04-14"),
+    _retired("gpt-5.1-codex-mini", ("low", "medium", "high"), when="2026-04-14"),
+    _retired("gpt-5-codex", ("low", "medium", "high"), when="2026-04-14"),
+    _retired("gpt-5", ("minimal", "low", "medium", "high"), when="2026-04-14"),
+    _retired("codex-mini-latest", ("low", "medium", "high"), when="2026-04-14"),
+)
+
+ALIASES: Mapping[str, str] = {"codex": "codex-mini-latest", "codex-mini": "codex-mini-latest"}
+"""Names of the ancestors that no rule covers (``gpt5``, ``gpt-5-latest`` and the like are covered by one)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedModel:
+    """What a client's model name means."""
+
+    slug: str
+    """What goes upstream."""
+    effort: Effort | None
+    fast: bool
+    spec: ModelSpec | None
+    """``None`` when the catalogue does not know the slug; it goes upstream all the same."""
+
+
+_SUFFIX = re.compile(
+    r"^(?P<base>.+?)(?P<join>[-_:])(?P<suffix>none|minimal|low|medium|high|xhigh|max|ultra|fast|latest)$"
+)
+_DIGIT_AFTER_GPT = re.compile(r"^gpt(?=\d)")
+_UNAMBIGUOUS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
+
+
+class ModelCatalog:
+    """The models that an account can use, by name."""
+
+    def __init__(self, models: Iterable[ModelSpec] = MODELS) -> None:
+        self._models = {model.slug: model for model in models}
+        self.listed = tuple(
+            sorted(
+                (model for model in self._models.values() if model.listed),
+                key=lambda model: (model.retired is not None, model.priority),
+            )
+        )
+        """What ``/v1/models`` shows, living models first."""
+
+    @property
+    def living(self) -> tuple[ModelSpec, ...]:
+        """The listed models that the upstream is known to serve, the preferred one first."""
+        return tuple(model for model in self.listed if model.retired is None)
+
+    @property
+    def default(self) -> ModelSpec:
+        """The model for requests that name none."""
+        return self.living[0]
+
+    def get(self, slug: str) -> ModelSpec | None:
+        """The row of exactly this slug."""
+        return self._models.get(slug)
+
+    def resolve(self, name: str) -> ResolvedModel:
+        """
+        Take a client's name apart: an effort (``-high``, ``_high``, ``:high``), ``-fast``, ``:latest``, an alias.
+
+        A name of the catalogue is never taken apart (``gpt-5.1-codex-max`` is one). Where the rest is not in the
+        catalogue, only suffixes that no model name ends with are split off, so that no model is replaced silently.
+        """
+        effort: Effort | None = None
+        fast = False
+        slug = name.strip()
+        while (known := self._known(slug)) is None and (match := _SUFFIX.match(slug.lower())) is not None:
+            base, suffix = slug[: match.end("base")], match["suffix"]
+            if not self._splits(base, suffix, match["join"]):
+                break
+            slug = base
+            if suffix == "fast":
+                fast = True
+            elif suffix != "latest":
+                effort = effort or suffix
+        return ResolvedModel(known.slug if known else slug, effort=effort, fast=fast, spec=known)
+
+    def _known(self, name: str) -> ModelSpec | None:
+        slug = _DIGIT_AFTER_GPT.sub("gpt-", name.lower())
+        return self._models.get(ALIASES.get(slug, slug))
+
+    def _splits(self, base: str, suffix: str, join: str) -> bool:
+        if join == ":" or suffix in _UNAMBIGUOUS:
+            return True
+        # "max", "fast" and "latest" end real model names; they are suffixes only of a name that is known.
+        stripped = self.resolve(base)
+        return stripped.spec is not None
+
+
+def clamp_effort(effort: Effort, spec: ModelSpec | None) -> Effort:
+    """
+    The effort as this model takes it: the nearest one that it has, the lower of two equally near.
+
+    ``ultra`` becomes ``max``. An unknown model gets what was asked for.
+    """
+    wanted = "max" if effort == "ultra" else effort
+    if spec is None:
+        return wanted
+    offered = tuple(dict.fromkeys("max" if one == "ultra" else one for one in spec.efforts))
+    if not offered or wanted in offered:
+        return wanted
+    rank = EFFORTS.index(wanted)
+    return min(offered, key=lambda one: (abs(EFFORTS.index(one) - rank), EFFORTS.index(one)))
+
+
+def explain_unknown(upstream_says: str, model: ResolvedModel, catalog: ModelCatalog) -> str:
+    """The upstream's refusal of a model, with the successor if one is known, and the names that exist."""
+    sentences = [upstream_says.rstrip()]
+    if model.spec is not None and model.spec.retired is not None:
+        sentences.append(
+            f"{model.slug} was retired for ChatGPT accounts ({model.spec.retired}); use {model.spec.successor}."
+        )
+    elif model.spec is not None:
+        sentences.append(
+            "The catalogue lists it, so this account or this client identity may lack it; "
+            "the operator can set GPTMOCK_ORIGINATOR or GPTMOCK_CODEX_VERSION."
+        )
+    sentences.append(f"Models that exist: {', '.join(spec.slug for spec in catalog.living)}.")
+    return " ".join(sentences)

@@ -1,0 +1,225 @@
+"""
+What can go wrong, by whose fault. Knows nothing of any wire: only a dialect says what an error looks like there.
+
+    GptmockError
+    ├── ClientError            the caller can mend it
+    │   ├── BadRequest             400  a field is missing, of the wrong type, or cannot be honoured
+    │   ├── Unauthorized           401  no or wrong client key
+    │   ├── UnknownModel           404  model_not_found
+    │   ├── UnknownRoute           404  unknown_url
+    │   ├── MethodNotAllowed       405
+    │   ├── BodyTooLarge           413
+    │   └── TooManyRequests        429
+    ├── AccountError           the operator signs in again, or waits
+    │   ├── NotLoggedIn            503  login_required
+    │   ├── RefreshRejected        503  login_required: the issuer refused for good
+    │   ├── RefreshUnavailable     503  auth_unavailable: the issuer cannot be asked now
+    │   └── AccountUnusable        503  the workspace is closed or lacks the entitlement
+    ├── UpstreamError          the Codex backend
+    │   ├── CredentialRefused      503  its 401; answered by one refresh and one retry
+    │   ├── UpstreamRefused        4xx  it understood and said no
+    │   ├── UpstreamUnavailable    502  it cannot be reached, or answers 5xx or "overloaded"
+    │   ├── UpstreamTimeout        504  nothing came in time
+    │   ├── UpstreamBroken         502  what came cannot be read, or ended in the middle
+    │   └── UpstreamFailed         502  the model turn failed inside a 200 stream
+    ├── StoreError             the place where state rests
+    │   ├── StoreUnavailable       503
+    │   └── LockBusy               503
+    └── InternalError          ours, 500
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GptmockError(Exception):
+    """
+    Base of all errors that a client may see; never raised itself.
+
+    Args:
+        message: what happened and what to do. No token, prompt or path.
+        code: machine-readable code; the class has a default.
+        param: the request field at fault, as ``messages[0].role``.
+        status: HTTP status if it differs from the class's ``status_hint``.
+        retry_after_seconds: when trying again makes sense.
+        should_retry: what to tell clients that obey ``x-should-retry``; ``None`` leaves it to them.
+    """
+
+    code: str = "internal_error"
+    status_hint: int = 500
+    retryable: ClassVar[bool] = False
+    """Whether the same request may be sent again before a byte has reached the client."""
+
+    def __init__(  # noqa: PLR0913 - the fields of an error envelope and its headers
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        status: int | None = None,
+        retry_after_seconds: float | None = None,
+        should_retry: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or type(self).code
+        self.status_hint = status or type(self).status_hint
+        self.param = param
+        self.retry_after_seconds = retry_after_seconds
+        self.should_retry = should_retry
+
+
+class InternalError(GptmockError):
+    """A fault of our own; the log has the traceback, the client only the request id."""
+
+
+class ClientError(GptmockError):
+    """The caller can mend it."""
+
+    code = "invalid_request"
+    status_hint = 400
+
+
+class BadRequest(ClientError):
+    """A field is missing, has a wrong type, or asks for what cannot be honoured."""
+
+    code = "invalid_value"
+
+
+class Unauthorized(ClientError):
+    """The client key is missing or wrong. Never used for the upstream's own 401."""
+
+    code = "invalid_api_key"
+    status_hint = 401
+
+
+class UnknownModel(ClientError):
+    """The upstream has no such model for this account, or has retired it."""
+
+    code = "model_not_found"
+    status_hint = 404
+
+
+class UnknownRoute(ClientError):
+    """No such path here."""
+
+    code = "unknown_url"
+    status_hint = 404
+
+
+class MethodNotAllowed(ClientError):
+    """The path exists, the method does not; ``allowed`` names those that do."""
+
+    code = "method_not_allowed"
+    status_hint = 405
+
+    def __init__(self, message: str, *, allowed: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.allowed = allowed
+
+
+class BodyTooLarge(ClientError):
+    """The request body exceeds ``GPTMOCK_MAX_BODY_BYTES``."""
+
+    code = "request_too_large"
+    status_hint = 413
+
+
+class TooManyRequests(ClientError):
+    """A limit of the client's own key."""
+
+    code = "rate_limit_exceeded"
+    status_hint = 429
+
+
+class AccountError(GptmockError):
+    """The account behind the request cannot serve it now."""
+
+    code = "account_unavailable"
+    status_hint = 503
+
+
+class NotLoggedIn(AccountError):
+    """There is no account to serve with."""
+
+    code = "login_required"
+
+
+class RefreshRejected(AccountError):
+    """The issuer refused the refresh token for good: somebody has to log in again."""
+
+    code = "login_required"
+
+
+class RefreshUnavailable(AccountError):
+    """The issuer cannot be asked now; the refresh token may still be good."""
+
+    code = "auth_unavailable"
+
+
+class AccountUnusable(AccountError):
+    """The workspace is deactivated, or the account lacks the entitlement."""
+
+    code = "account_unusable"
+
+
+class UpstreamError(GptmockError):
+    """The Codex backend, or the way to it."""
+
+    code = "upstream_error"
+    status_hint = 502
+
+
+class CredentialRefused(UpstreamError):
+    """The upstream's 401. The gateway refreshes once and tries once more."""
+
+    code = "auth_unavailable"
+    status_hint = 503
+
+
+class UpstreamRefused(UpstreamError):
+    """The upstream understood the request and declined it; the status says why."""
+
+    code = "invalid_request"
+    status_hint = 400
+
+
+class UpstreamUnavailable(UpstreamError):
+    """No connection, a 5xx, or overload: the same request may work in a moment."""
+
+    retryable = True
+
+
+class UpstreamTimeout(UpstreamError):
+    """The upstream accepted the request and then said nothing for too long."""
+
+    code = "upstream_timeout"
+    status_hint = 504
+
+
+class UpstreamBroken(UpstreamError):
+    """The stream ended in the middle, or holds what cannot be read."""
+
+    code = "upstream_stream_truncated"
+
+
+class UpstreamFailed(UpstreamError):
+    """``response.failed`` or ``error`` inside a 200 stream; the status is what it would have been."""
+
+
+class StoreError(GptmockError):
+    """The place where shared state rests."""
+
+    code = "store_unavailable"
+    status_hint = 503
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be read or written now."""
+
+
+class LockBusy(StoreError):
+    """Somebody else held the refresh lock for the whole wait."""
+
+    code = "auth_unavailable"

@@ -1,0 +1,317 @@
+"""
+The machine from events to pieces: each thing that the upstream tells is passed on once, at the first chance.
+
+    event                                   piece
+    output_text.delta                       Text
+    output_text.done, content_part.done,
+      output_item.done (message)            Text: the missing tail only
+    refusal.delta / .done                   Refusal, likewise
+    reasoning_summary_text.*, reasoning_text.*  Reasoning; of the two sources only the first seen per item
+    output_item.added (a call)              CallOpened
+    *_arguments.delta, *_input.delta        CallInput, held until the call is open
+    *_arguments.done, output_item.done      CallInput: the missing tail only; opens the call if nobody did
+    output_text.annotation.added            Cited; those only in done events as well
+    completed, incomplete                   tails from its output if it has any, then Finished
+    failed, error                           nothing: a failure is no piece (protocol.failures)
+
+A final text that does not begin with what was sent is dropped: what a client has seen cannot be taken back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from gptmock.protocol import events as ev
+from gptmock.protocol.items import (
+    Annotation,
+    ContentPart,
+    CustomToolCallItem,
+    FunctionCallItem,
+    MessageItem,
+    OtherItem,
+    OutputItem,
+    ReasoningItem,
+    ResponseObject,
+    decode_item,
+)
+from gptmock.protocol.pieces import (
+    CallInput,
+    CallKind,
+    CallOpened,
+    Cited,
+    Finished,
+    Piece,
+    Reasoning,
+    ReasoningSource,
+    Refusal,
+    Text,
+)
+
+
+@dataclass(slots=True)
+class _Part:
+    """One growing text: what was sent, so that a repetition sends nothing."""
+
+    number: int
+    sent: list[str] = field(default_factory=list)
+    cited: set[Annotation] = field(default_factory=set)
+
+    def more(self, delta: str) -> str:
+        self.sent.append(delta)
+        return delta
+
+    def tail(self, whole: str) -> str:
+        sent = "".join(self.sent)
+        if len(whole) <= len(sent) or not whole.startswith(sent):
+            return ""
+        return self.more(whole[len(sent) :])
+
+
+@dataclass(slots=True)
+class _Call:
+    """One tool call; ``index`` is ``None`` until its name is known, and its input waits in ``held``."""
+
+    index: int | None = None
+    input: _Part = field(default_factory=lambda: _Part(0))
+    held: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Item:
+    """One output item, found by its ``output_index``, or by its id where the index is missing."""
+
+    texts: dict[int, _Part] = field(default_factory=dict)
+    refusals: dict[int, _Part] = field(default_factory=dict)
+    thoughts: dict[int, _Part] = field(default_factory=dict)
+    source: ReasoningSource | None = None
+    message: int | None = None
+    call: _Call = field(default_factory=_Call)
+
+
+class OutputAssembler:
+    """Events of one turn in, pieces out. ``calls`` counts the tool calls opened so far."""
+
+    __slots__ = ("_by_id", "_by_index", "_last", "_messages", "_texts", "_thoughts", "calls")
+
+    def __init__(self) -> None:
+        self._by_index: dict[int, _Item] = {}
+        self._by_id: dict[str, _Item] = {}
+        self._last: _Item | None = None
+        self._texts = 0
+        self._thoughts = 0
+        self._messages = 0
+        self.calls = 0
+
+    def feed(self, event: ev.ResponseEvent) -> list[Piece]:  # noqa: C901, PLR0912 - one case per event, nothing else
+        """The pieces that this event adds; often none."""
+        match event:
+            case ev.OutputTextDelta():
+                item = self._item(event.output_index, event.item_id)
+                return self._text(item, event.content_index, delta=event.delta)
+            case ev.OutputTextDone():
+                item = self._item(event.output_index, event.item_id)
+                return self._text(item, event.content_index, whole=event.text)
+            case ev.ContentPartDone():
+                item = self._item(event.output_index, event.item_id)
+                return self._content_done(item, event.content_index, event.part)
+            case ev.OutputTextAnnotationAdded():
+                item = self._item(event.output_index, event.item_id)
+                return self._cite(self._text_part(item, event.content_index), [event.annotation])
+            case ev.RefusalDelta():
+                item = self._item(event.output_index, event.item_id)
+                return self._refusal(item, event.content_index, delta=event.delta)
+            case ev.RefusalDone():
+                item = self._item(event.output_index, event.item_id)
+                return self._refusal(item, event.content_index, whole=event.refusal)
+            case ev.ReasoningSummaryTextDelta():
+                item = self._item(event.output_index, event.item_id)
+                return self._thought(item, "summary", event.summary_index, delta=event.delta)
+            case ev.ReasoningSummaryTextDone():
+                item = self._item(event.output_index, event.item_id)
+                return self._thought(item, "summary", event.summary_index, whole=event.text)
+            case ev.ReasoningSummaryPartDone():
+                item = self._item(event.output_index, event.item_id)
+                return self._thought(item, "summary", event.summary_index, whole=event.part.text or "")
+            case ev.ReasoningTextDelta():
+                item = self._item(event.output_index, event.item_id)
+                return self._thought(item, "text", event.content_index, delta=event.delta)
+            case ev.ReasoningTextDone():
+                item = self._item(event.output_index, event.item_id)
+                return self._thought(item, "text", event.content_index, whole=event.text)
+            case ev.FunctionCallArgumentsDelta() | ev.CustomToolCallInputDelta():
+                return self._call_input(self._item(event.output_index, event.item_id).call, event.delta)
+            case ev.FunctionCallArgumentsDone(arguments=whole) | ev.CustomToolCallInputDone(input=whole):
+                call = self._item(event.output_index, event.item_id).call
+                return self._call_input(call, call.input.tail(whole), counted=True)
+            case ev.OutputItemAdded():
+                return self._item_added(event.item, event.output_index)
+            case ev.OutputItemDone():
+                return self._item_done(event.item, event.output_index)
+            case ev.ResponseCompleted():
+                return self._finish(event.response, None)
+            case ev.ResponseIncomplete():
+                details = event.response.incomplete_details
+                return self._finish(event.response, (details and details.reason) or "unknown")
+            case (
+                ev.ResponseCreated()
+                | ev.ResponseInProgress()
+                | ev.ResponseQueued()
+                | ev.ResponseMetadata()
+                | ev.ContentPartAdded()
+                | ev.ReasoningSummaryPartAdded()
+                | ev.ResponseFailed()
+                | ev.ErrorEvent()
+                | ev.OtherEvent()
+            ):
+                return []
+            case _:
+                assert_never(event)
+
+    # --- Items -----------------------------------------------------------------
+
+    def _item(self, output_index: int | None, item_id: str | None) -> _Item:
+        item = self._by_index.get(output_index) if output_index is not None else None
+        if item is None and item_id is not None and output_index is None:
+            item = self._by_id.get(item_id)
+        if item is None:
+            # Neither index nor a known id: the upstream closes one item before it opens the next.
+            item = self._last if output_index is None and item_id is None and self._last else _Item()
+        if output_index is not None:
+            self._by_index[output_index] = item
+        if item_id is not None:
+            self._by_id[item_id] = item
+        self._last = item
+        return item
+
+    def _item_added(self, item: OutputItem, output_index: int | None) -> list[Piece]:
+        match item:
+            case FunctionCallItem() | CustomToolCallItem():
+                return self._open(self._found(item, output_index), item)
+            case MessageItem() | ReasoningItem() | OtherItem():
+                self._found(item, output_index)
+                return []
+            case _:
+                assert_never(item)
+
+    def _item_done(self, item: OutputItem, output_index: int | None) -> list[Piece]:
+        slot = self._found(item, output_index)
+        pieces: list[Piece] = []
+        match item:
+            case MessageItem():
+                for index, part in enumerate(item.content or ()):
+                    pieces += self._content_done(slot, index, part)
+            case ReasoningItem():
+                for index, part in enumerate(item.summary or ()):
+                    pieces += self._thought(slot, "summary", index, whole=part.text or "")
+                for index, part in enumerate(item.content or ()):
+                    pieces += self._thought(slot, "text", index, whole=part.text or "")
+            case FunctionCallItem(arguments=whole) | CustomToolCallItem(input=whole):
+                pieces += self._open(slot, item)
+                pieces += self._call_input(slot.call, slot.call.input.tail(whole or ""), counted=True)
+            case OtherItem():
+                pass
+            case _:
+                assert_never(item)
+        return pieces
+
+    def _found(self, item: OutputItem, output_index: int | None) -> _Item:
+        item_id = None if isinstance(item, OtherItem) else item.id
+        if output_index is None and item_id is None:
+            # ``added`` without any identity opens a new item unless this very call is being closed.
+            return self._last if self._last is not None else self._item(None, None)
+        return self._item(output_index, item_id)
+
+    # --- Text, refusal, reasoning ----------------------------------------------
+
+    def _text_part(self, item: _Item, index: int) -> _Part:
+        part = item.texts.get(index)
+        if part is None:
+            part = item.texts[index] = _Part(self._texts)
+            self._texts += 1
+        return part
+
+    def _text(self, item: _Item, index: int, *, delta: str = "", whole: str = "") -> list[Piece]:
+        part = self._text_part(item, index)
+        text = part.more(delta) if delta else part.tail(whole)
+        if not text:
+            return []
+        if item.message is None:
+            item.message = self._messages
+            self._messages += 1
+        return [Text(text, part=part.number, message=item.message)]
+
+    def _content_done(self, item: _Item, index: int, part: ContentPart) -> list[Piece]:
+        if part.type == "refusal":
+            return self._refusal(item, index, whole=part.refusal or "")
+        if part.type != "output_text":
+            return []
+        pieces = self._text(item, index, whole=part.text or "")
+        if part.annotations:
+            pieces += self._cite(self._text_part(item, index), part.annotations)
+        return pieces
+
+    def _cite(self, part: _Part, annotations: list[Annotation]) -> list[Piece]:
+        new = [one for one in annotations if one not in part.cited]
+        part.cited.update(new)
+        return [Cited(part.number, one) for one in new]
+
+    def _refusal(self, item: _Item, index: int, *, delta: str = "", whole: str = "") -> list[Piece]:
+        part = item.refusals.setdefault(index, _Part(0))
+        text = part.more(delta) if delta else part.tail(whole)
+        return [Refusal(text)] if text else []
+
+    def _thought(
+        self, item: _Item, source: ReasoningSource, index: int, *, delta: str = "", whole: str = ""
+    ) -> list[Piece]:
+        if not (delta or whole):
+            return []
+        item.source = item.source or source
+        if item.source != source:
+            return []
+        part = item.thoughts.get(index)
+        if part is None:
+            part = item.thoughts[index] = _Part(self._thoughts)
+            self._thoughts += 1
+        text = part.more(delta) if delta else part.tail(whole)
+        return [Reasoning(text, part=part.number, source=source)] if text else []
+
+    # --- Calls -------------------------------------------------------------------
+
+    def _open(self, item: _Item, wire: FunctionCallItem | CustomToolCallItem) -> list[Piece]:
+        call = item.call
+        if call.index is not None:
+            return []
+        call.index = self.calls
+        self.calls += 1
+        kind: CallKind = "function" if isinstance(wire, FunctionCallItem) else "custom"
+        opened: list[Piece] = [CallOpened(call.index, kind=kind, call_id=wire.call_id, name=wire.name)]
+        held, call.held = "".join(call.held), []
+        return [*opened, CallInput(call.index, held)] if held else opened
+
+    def _call_input(self, call: _Call, text: str, *, counted: bool = False) -> list[Piece]:
+        if not text:
+            return []
+        if not counted:
+            call.input.more(text)
+        if call.index is None:
+            call.held.append(text)
+            return []
+        return [CallInput(call.index, text)]
+
+    # --- The end -------------------------------------------------------------------
+
+    def _finish(self, response: ResponseObject, incomplete_reason: str | None) -> list[Piece]:
+        pieces: list[Piece] = []
+        nothing_seen = self._last is None
+        for index, raw in enumerate(response.output or ()):
+            # Indexes of the final output are those of the stream; an unseen one is new only if all are.
+            if nothing_seen or index in self._by_index:
+                pieces += self._item_done(decode_item(raw), index)
+        finished = Finished(
+            incomplete_reason=incomplete_reason,
+            usage=response.usage,
+            service_tier=response.service_tier,
+            model=response.model,
+        )
+        return [*pieces, finished]

@@ -1,0 +1,235 @@
+"""
+The upstream's ways of saying no, each turned into an error with an owner. Knows the backend's words and no client's.
+
+Two envelopes exist: the gateway's ``{"detail": ...}`` and the model API's ``{"error": {...}}``; a turn may also fail
+inside a 200 stream, by ``response.failed`` or by ``error``. Overload pages are HTML. One table serves them all.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from gptmock.errors import (
+    AccountUnusable,
+    CredentialRefused,
+    GptmockError,
+    UnknownModel,
+    UpstreamBroken,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from gptmock.protocol.events import ErrorEvent, ResponseFailed
+from gptmock.protocol.items import ErrorBody
+
+OVERLOAD_RETRY_SECONDS = 5.0
+"""Codex itself does not retry an overloaded model; a client that does should not come back at once."""
+MAX_RESET_SECONDS = 8 * 24 * 3600.0
+"""No window is longer than a week: a later reset is a mistake of somebody's clock."""
+MAX_MESSAGE_CHARACTERS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """What a code means to a client: its HTTP status, and whether the same request may be sent again."""
+
+    status: int
+    retryable: bool = False
+    should_retry: bool | None = None
+
+
+CODES: Mapping[str, _Code] = {
+    # The client's own: 400, never again.
+    "context_length_exceeded": _Code(400),
+    "invalid_prompt": _Code(400),
+    "cyber_policy": _Code(400),
+    "bio_policy": _Code(400),
+    "content_policy_violation": _Code(400),
+    "invalid_image": _Code(400),
+    "invalid_encrypted_content": _Code(400),
+    "previous_response_not_found": _Code(400),
+    "unsupported_value": _Code(400),
+    "model_not_found": _Code(404),
+    "model_not_supported": _Code(404),
+    # The account's: waiting for hours, so no quick retry.
+    "usage_limit_reached": _Code(429, should_retry=False),
+    "usage_not_included": _Code(429, should_retry=False),
+    "insufficient_quota": _Code(429, should_retry=False),
+    "quota_exceeded": _Code(429, should_retry=False),
+    # A burst: the message says how long.
+    "rate_limit_exceeded": _Code(429),
+    # The upstream's.
+    "server_is_overloaded": _Code(503, retryable=True),
+    "slow_down": _Code(503, retryable=True),
+    "server_error": _Code(502, retryable=True),
+}
+"""Source: upstream protocol 6.2 to 6.4; openai/codex ``codex-api/src/sse/responses.rs``."""
+
+_RETRY_HINT = re.compile(r"try again in\s*(\d+(?:\.\d+)?)\s*(ms|s|seconds?|m|minutes?)\b", re.IGNORECASE)
+_UNSUPPORTED_MODEL = re.compile(r"model is not supported when using Codex|^Model not found\b", re.IGNORECASE)
+_NEWER_VERSION = re.compile(r"requires a newer version of Codex", re.IGNORECASE)
+
+
+class _Refusal(msgspec.Struct, frozen=True):
+    """Both envelopes at once."""
+
+    detail: msgspec.Raw | None = None
+    error: msgspec.Raw | None = None
+
+
+class _Detail(msgspec.Struct, frozen=True):
+    code: str | None = None
+    message: str | None = None
+
+
+def failure_of(event: ResponseFailed | ErrorEvent) -> GptmockError:
+    """The error that a failed turn amounts to; ``retryable`` says whether it was overload."""
+    if isinstance(event, ErrorEvent):
+        body = event.error or ErrorBody(message=event.message, code=event.code, param=event.param)
+    else:
+        body = event.response.error or ErrorBody()
+    message = body.message or "The upstream reported a failure without saying why."
+    code = str(body.code or body.type or "upstream_error")
+    known = CODES.get(code)
+    kind = UpstreamUnavailable if known is not None and known.retryable else UpstreamFailed
+    return _with_code(kind, code, message, body=body, fallback_status=502, now=None)
+
+
+def truncated() -> UpstreamBroken:
+    """The stream ended before the turn did."""
+    return UpstreamBroken(
+        "The upstream's stream ended before the response was complete. Nothing was lost but this answer: try again."
+    )
+
+
+def refusal_of(status: int, body: bytes, *, now: float) -> GptmockError:
+    """
+    The error that a response with a status other than 200 amounts to.
+
+    Args:
+        status: the HTTP status, not 200.
+        body: its first bytes; HTML is recognised and never quoted.
+        now: Unix seconds, for resets given as a point in time.
+
+    Source: upstream protocol 6.1 to 6.3.
+    """
+    error, message = _envelope(body)
+    code = str(error.code or error.type or "")
+    if status == 401:
+        return CredentialRefused(
+            "The upstream does not accept this account's credential. The operator can run `gptmock login`.",
+            should_retry=False,
+        )
+    if message is None:
+        return _opaque(status)
+    if status == 402:
+        return AccountUnusable(f"The account cannot be used: {message}", should_retry=False)
+    if _UNSUPPORTED_MODEL.search(message):
+        return UnknownModel(message, param="model")
+    if _NEWER_VERSION.search(message):
+        return UpstreamRefused(
+            f"{message} (The operator of this server can raise GPTMOCK_CODEX_VERSION.)",
+            code="codex_version_too_old",
+            param="model",
+        )
+    if status == 403:
+        return AccountUnusable(f"The upstream denies this account: {message}", should_retry=False)
+    if status == 429:
+        return _with_code(
+            UpstreamRefused, code or "rate_limit_exceeded", message, body=error, fallback_status=429, now=now
+        )
+    if status >= 500:
+        return _with_code(
+            UpstreamUnavailable, code or "upstream_error", message, body=error, fallback_status=502, now=now
+        )
+    return _with_code(UpstreamRefused, code or "invalid_request", message, body=error, fallback_status=status, now=now)
+
+
+def _with_code(  # noqa: PLR0913 - the one place where all the words of a refusal meet
+    kind: type[GptmockError], code: str, message: str, *, body: ErrorBody, fallback_status: int, now: float | None
+) -> GptmockError:
+    known = CODES.get(code)
+    status = known.status if known is not None else fallback_status
+    return kind(
+        message[:MAX_MESSAGE_CHARACTERS],
+        code=code,
+        param=body.param,
+        status=status,
+        retry_after_seconds=_retry_after(status, message, body, now=now),
+        should_retry=known.should_retry if known is not None else None,
+    )
+
+
+def _retry_after(status: int, message: str, body: ErrorBody, *, now: float | None) -> float | None:
+    if status not in (429, 503):
+        return None
+    if body.resets_in_seconds is not None:
+        return _bounded(body.resets_in_seconds)
+    if body.resets_at is not None and now is not None:
+        return _bounded(body.resets_at - now)
+    if hint := _RETRY_HINT.search(message):
+        scale = {"ms": 0.001, "s": 1.0, "m": 60.0}[hint[2].lower() if hint[2].lower() == "ms" else hint[2][0].lower()]
+        return _bounded(float(hint[1]) * scale)
+    return OVERLOAD_RETRY_SECONDS if status == 503 else None
+
+
+def _bounded(seconds: float) -> float:
+    # A reset in the past means "now"; a client that is told 0 hammers.
+    return min(max(seconds, 1.0), MAX_RESET_SECONDS)
+
+
+def _envelope(body: bytes) -> tuple[ErrorBody, str | None]:
+    """The error of either envelope and its message; no message when the body is neither."""
+    try:
+        refusal = msgspec.json.decode(body, type=_Refusal)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ErrorBody(), None
+    if refusal.error is not None:
+        return _error_member(refusal.error)
+    if refusal.detail is not None:
+        return _detail_member(refusal.detail)
+    return ErrorBody(), None
+
+
+def _error_member(raw: msgspec.Raw) -> tuple[ErrorBody, str | None]:
+    try:
+        error = msgspec.json.decode(raw, type=ErrorBody)
+    except msgspec.ValidationError:
+        return ErrorBody(), _plain(raw)
+    return error, error.message or str(error.code or error.type or "") or None
+
+
+def _detail_member(raw: msgspec.Raw) -> tuple[ErrorBody, str | None]:
+    try:
+        detail = msgspec.json.decode(raw, type=_Detail | str)
+    except msgspec.ValidationError:
+        return ErrorBody(), _plain(raw)
+    if isinstance(detail, str):
+        return ErrorBody(), detail or None
+    return ErrorBody(code=detail.code), detail.message or detail.code
+
+
+def _plain(raw: msgspec.Raw) -> str:
+    value = msgspec.json.decode(raw)
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+
+
+def _opaque(status: int) -> GptmockError:
+    """A page for people, or nothing at all: never quoted."""
+    if status == 403:
+        return UpstreamRefused(
+            "The upstream's front door (Cloudflare) turned the request away with a web page instead of an answer.",
+            code="upstream_blocked",
+            status=502,
+            should_retry=False,
+        )
+    if status in (408, 504):
+        return UpstreamTimeout(f"The upstream answered {status} without a reason.")
+    if status == 429:
+        return UpstreamRefused("The upstream says: too many requests.", code="rate_limit_exceeded", status=429)
+    return UpstreamUnavailable(f"The upstream answered {status} without a reason.")

@@ -1,0 +1,80 @@
+"""The collected turn, for clients that do not stream: the same pieces, neighbours joined. Knows no dialect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+from gptmock.protocol.assembler import OutputAssembler
+from gptmock.protocol.events import ErrorEvent, ResponseFailed
+from gptmock.protocol.failures import failure_of, truncated
+from gptmock.protocol.pieces import CallInput, Finished, Piece, Reasoning, Refusal, Text
+from gptmock.protocol.reader import Received
+
+_TEXTUAL = (Text, Reasoning, Refusal, CallInput)
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedResponse:
+    """A whole turn: its pieces in the order of arrival, and how it ended."""
+
+    pieces: tuple[Piece, ...]
+    """Without ``Finished``; runs of one part or call are one piece."""
+    finished: Finished
+
+
+class ResponseFold:
+    """Events of one turn in, one ``FoldedResponse`` out."""
+
+    __slots__ = ("_assembler", "_finished", "_pieces")
+
+    def __init__(self) -> None:
+        self._assembler = OutputAssembler()
+        self._pieces: list[Piece] = []
+        self._finished: Finished | None = None
+
+    def feed(self, received: Received) -> None:
+        """
+        Take one event; what comes after the terminal one is ignored.
+
+        Raises:
+            GptmockError: the turn failed, as ``protocol.failures`` words it.
+        """
+        if self._finished is not None:
+            return
+        event = received.event
+        if isinstance(event, ResponseFailed | ErrorEvent):
+            raise failure_of(event)
+        for piece in self._assembler.feed(event):
+            if isinstance(piece, Finished):
+                self._finished = piece
+            else:
+                self._pieces.append(piece)
+
+    def finish(self) -> FoldedResponse:
+        """
+        The stream has ended.
+
+        Raises:
+            UpstreamBroken: it ended before the turn did; half an answer is not an answer.
+        """
+        if self._finished is None:
+            raise truncated()
+        return FoldedResponse(pieces=join_neighbours(self._pieces), finished=self._finished)
+
+
+def join_neighbours(pieces: list[Piece]) -> tuple[Piece, ...]:
+    """Runs of the same part, refusal or call become one piece."""
+    joined: list[Piece] = []
+    for _, group in groupby(pieces, key=_without_text):
+        run = list(group)
+        first = run[0]
+        if isinstance(first, _TEXTUAL) and len(run) > 1:
+            text = "".join(piece.text for piece in run if isinstance(piece, _TEXTUAL))
+            run = [replace(first, text=text)]
+        joined += run
+    return tuple(joined)
+
+
+def _without_text(piece: Piece) -> Piece:
+    return replace(piece, text="") if isinstance(piece, _TEXTUAL) else piece

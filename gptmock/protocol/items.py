@@ -1,0 +1,171 @@
+"""
+What the upstream's events carry: responses, items, parts, usage. Required fields are exactly those acted on, all
+others are optional: the upstream leaves things out and adds things without notice.
+
+Source for fields: openai/openai-python ``types/responses/``, and streams recorded at the Codex backend (July 2026).
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias, get_args
+
+import msgspec
+from msgspec import Raw, Struct
+
+from gptmock.errors import UpstreamBroken
+
+
+class InputTokensDetails(Struct, frozen=True):
+    """Tokens; ``cache_write_tokens`` appears from gpt-5.6 on."""
+
+    cached_tokens: int = 0
+    cache_write_tokens: int | None = None
+
+
+class OutputTokensDetails(Struct, frozen=True):
+    """Tokens."""
+
+    reasoning_tokens: int = 0
+
+
+class ResponseUsage(Struct, frozen=True):
+    """What the turn cost, in tokens."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    total_tokens: int = 0
+    input_tokens_details: InputTokensDetails | None = None
+    output_tokens_details: OutputTokensDetails | None = None
+
+
+class ErrorBody(Struct, frozen=True):
+    """The ``error`` object of a failed response or of a nested ``error`` event."""
+
+    message: str | None = None
+    type: str | None = None
+    code: str | int | None = None
+    param: str | None = None
+    resets_at: float | None = None
+    resets_in_seconds: float | None = None
+
+
+class IncompleteDetails(Struct, frozen=True):
+    """Why a response stopped early: ``max_output_tokens`` or ``content_filter``."""
+
+    reason: str | None = None
+
+
+class ResponseObject(Struct, frozen=True):
+    """The ``response`` member, as far as it is acted on. ``output`` is empty at the end since April 2026."""
+
+    id: str = ""
+    model: str | None = None
+    service_tier: str | None = None
+    usage: ResponseUsage | None = None
+    error: ErrorBody | None = None
+    incomplete_details: IncompleteDetails | None = None
+    output: list[Raw] | None = None
+
+
+class Annotation(Struct, frozen=True):
+    """A citation; only ``url_citation`` is shown to chat clients. Indexes count characters of the part's text."""
+
+    type: str = ""
+    url: str | None = None
+    title: str | None = None
+    start_index: int | None = None
+    end_index: int | None = None
+
+
+class ContentPart(Struct, frozen=True):
+    """A part of a message or of a reasoning item: ``output_text``, ``refusal``, ``summary_text``, ..."""
+
+    type: str = ""
+    text: str | None = None
+    refusal: str | None = None
+    annotations: list[Annotation] | None = None
+
+
+class MessageItem(Struct, frozen=True, tag_field="type", tag="message"):
+    """An assistant message; ``phase`` is ``commentary`` or ``final_answer``, or absent in older streams."""
+
+    id: str | None = None
+    phase: str | None = None
+    content: list[ContentPart] | None = None
+
+
+class ReasoningItem(Struct, frozen=True, tag_field="type", tag="reasoning"):
+    """Thinking: a summary to show, raw text from some models, and the encrypted original."""
+
+    id: str | None = None
+    summary: list[ContentPart] | None = None
+    content: list[ContentPart] | None = None
+
+
+class FunctionCallItem(Struct, frozen=True, tag_field="type", tag="function_call"):
+    """A call of a declared function. ``call_id`` pairs it with its output, ``id`` does not."""
+
+    call_id: str
+    name: str
+    id: str | None = None
+    arguments: str | None = None
+
+
+class CustomToolCallItem(Struct, frozen=True, tag_field="type", tag="custom_tool_call"):
+    """A call of a declared custom tool, with free text as input."""
+
+    call_id: str
+    name: str
+    id: str | None = None
+    input: str | None = None
+
+
+class OtherItem(Struct, frozen=True):
+    """An item type that we do not know."""
+
+    type: str = ""
+
+
+OutputItem: TypeAlias = MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem | OtherItem
+
+_KNOWN_ITEM: TypeAlias = MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem
+
+
+class _Typed(Struct, frozen=True):
+    type: str
+
+
+_ITEM: msgspec.json.Decoder[_KNOWN_ITEM] = msgspec.json.Decoder(_KNOWN_ITEM)
+_TYPED = msgspec.json.Decoder(_Typed)
+_ITEM_TAGS = frozenset(str(kind.__struct_config__.tag) for kind in get_args(_KNOWN_ITEM))
+
+
+def decode_item(raw: Raw) -> OutputItem:
+    """
+    The output item in one JSON text; ``OtherItem`` for a type that we do not know.
+
+    Raises:
+        UpstreamBroken: a known type with a wrong shape.
+    """
+    try:
+        return _ITEM.decode(raw)
+    except msgspec.ValidationError as error:
+        kind = type_of(raw)
+        if kind in _ITEM_TAGS:
+            raise wrong_shape(f"item {kind}", error) from error
+        return OtherItem(type=kind or "")
+
+
+def type_of(data: bytes | Raw) -> str | None:
+    """The ``type`` member of a JSON object, or ``None`` if there is none."""
+    try:
+        return _TYPED.decode(data).type
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def wrong_shape(what: str, error: msgspec.ValidationError) -> UpstreamBroken:
+    """A known type that cannot be read; msgspec names the JSON path and the types, never the value."""
+    return UpstreamBroken(
+        f"The upstream sent {what} in a shape that cannot be read: {error}", code="upstream_bad_event"
+    )

@@ -1,0 +1,52 @@
+"""The one reader of the upstream stream: bytes in, events out. Must not know what anybody does with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gptmock.protocol.events import ResponseEvent, decode_event
+from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES, ServerSentEvent, SseDecoder
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An event and the exact JSON text it came as."""
+
+    event: ResponseEvent
+    data: bytes
+
+
+class EventReader:
+    """Bytes of one response body, cut anywhere, to events. ``skipped`` counts what was no event."""
+
+    __slots__ = ("_decoder", "skipped")
+
+    def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
+        self._decoder = SseDecoder(limit_bytes)
+        self.skipped = 0
+
+    def feed(self, chunk: bytes) -> list[Received]:
+        """
+        Take the next bytes of the stream, cut anywhere.
+
+        Returns the events completed by this chunk, oldest first; often none.
+
+        Raises:
+            UpstreamBroken: an event exceeds ``limit_bytes``, or a known type has a wrong shape.
+        """
+        return self._read(self._decoder.feed(chunk))
+
+    def finish(self) -> list[Received]:
+        """The stream has ended: an event that lacks only its final blank line still counts."""
+        return self._read(self._decoder.finish())
+
+    def _read(self, frames: list[ServerSentEvent]) -> list[Received]:
+        received: list[Received] = []
+        for frame in frames:
+            event = decode_event(frame.data)
+            if event is None:
+                # ``[DONE]`` of other backends lands here too; an empty body is no garbage.
+                self.skipped += frame.data not in (b"[DONE]", b"")
+            else:
+                received.append(Received(event, frame.data))
+        return received
