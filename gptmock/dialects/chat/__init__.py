@@ -1,1 +1,35 @@
 """``POST /v1/chat/completions``: the OpenAI Chat Completions dialect."""
+
+from __future__ import annotations
+
+from gptmock.dialects.chat.document import document
+from gptmock.dialects.chat.request import decode
+from gptmock.dialects.chat.stream import ChatTranslator
+from gptmock.dialects.dialect import Call, ErrorReply, ReplyHead, Terms, Translator, Turn
+from gptmock.dialects.openai_errors import error_reply
+from gptmock.errors import GptmockError
+from gptmock.protocol.fold import FoldedResponse
+from gptmock.protocol.sse import SSE_HEARTBEAT
+
+
+class ChatCompletions:
+    """The dialect as the table has it."""
+
+    content_type = "text/event-stream; charset=utf-8"
+    heartbeat = SSE_HEARTBEAT
+
+    def decode(self, call: Call, terms: Terms) -> Turn:
+        """A body to a turn."""
+        return decode(call, terms)
+
+    def translator(self, turn: Turn, head: ReplyHead) -> Translator:
+        """The machine of a streamed reply."""
+        return ChatTranslator(turn, head)
+
+    def document(self, turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
+        """The whole reply."""
+        return document(turn, head, folded)
+
+    def error(self, error: GptmockError) -> ErrorReply:
+        """The OpenAI family's envelope."""
+        return error_reply(error)

@@ -1,0 +1,79 @@
+"""Request bodies: JSON to a pydantic model, every mistake as one clear 400 that names the field."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import msgspec
+import pydantic
+
+from gptmock.errors import BadRequest
+
+_Model = TypeVar("_Model", bound=pydantic.BaseModel)
+_FIELD = re.compile(r"[a-z][A-Za-z0-9_]*\Z")
+_BRANCHES = frozenset({"str", "int", "bool", "float", "dict", "list"})
+"""What pydantic names a branch of a union in the place of an error."""
+
+
+class Body(pydantic.BaseModel):
+    """A part of a request body: unknown keys are ignored, nothing is coerced, ``null`` means absent."""
+
+    model_config = pydantic.ConfigDict(strict=True, extra="ignore", frozen=True, protected_namespaces=())
+
+
+def decode_body(body: bytes, model: type[_Model]) -> _Model:
+    """
+    Read a body, whatever its ``Content-Type`` says.
+
+    Raises:
+        BadRequest: it is not JSON, not an object, or a field has a wrong type.
+    """
+    try:
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadRequest(f"The request body is not valid JSON: {error}.", code="invalid_json") from error
+    except RecursionError as error:
+        raise BadRequest("The request body is nested too deeply.", code="invalid_json") from error
+    if not isinstance(value, dict):
+        raise BadRequest("The request body must be a JSON object.", code="invalid_json")
+    return validate(value, model)
+
+
+def validate(value: dict[str, Any], model: type[_Model], *, within: str = "") -> _Model:
+    """
+    Check one object of a body; ``within`` is the path to it, as ``tools[2].function``.
+
+    Raises:
+        BadRequest: with the field at fault in ``param``.
+    """
+    try:
+        return model.model_validate(value)
+    except pydantic.ValidationError as error:
+        raise _bad_request(error, within) from error
+
+
+def _bad_request(error: pydantic.ValidationError, within: str) -> BadRequest:
+    # A union reports one mistake for each branch; the deepest is of the branch that was meant.
+    mistake = max(error.errors(include_url=False, include_input=False), key=lambda one: len(one["loc"]))
+    param = path(mistake["loc"], within=within)
+    if mistake["type"] == "missing":
+        return BadRequest(f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param)
+    return BadRequest(f"Invalid value for '{param}': {mistake['msg']}.", param=param)
+
+
+def path(location: Sequence[int | str], *, within: str = "") -> str:
+    """``("messages", 0, "role")`` as ``messages[0].role``."""
+    text = within
+    for step in location:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif _FIELD.match(step) and step not in _BRANCHES:
+            text += f".{step}" if text else step
+    return text
+
+
+def missing(param: str) -> BadRequest:
+    """The 400 for a field that has to be there."""
+    return BadRequest(f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param)

@@ -1,0 +1,141 @@
+"""Content parts of chat messages as the Responses API has them (client contracts 1.3)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+
+from msgspec import UNSET
+
+from gptmock.dialects.bodies import missing
+from gptmock.dialects.chat.types import FilePart, ImageUrl, Part
+from gptmock.errors import BadRequest
+from gptmock.protocol.request import Content, InputFile, InputImage, InputText, OutputText, RefusalPart
+
+_DETAILS = frozenset({"auto", "low", "high", "original"})
+_DROPPED = frozenset({"thinking", "redacted_thinking", "reasoning"})
+"""Display text of earlier turns: sending it as text would change the conversation."""
+_TEXT = frozenset({"text", "input_text", "output_text"})
+_IMAGE = frozenset({"image_url", "input_image"})
+_FILE = frozenset({"file", "input_file"})
+_DATA_URL = re.compile(r"data:(?P<mime>[^;,]*)(?P<parameters>(?:;[^;,]*)*),(?P<data>.*)\Z", re.DOTALL)
+_MAGIC = {
+    "image/png": b"\x89PNG\r\n\x1a\n",
+    "image/jpeg": b"\xff\xd8\xff",
+    "image/gif": b"GIF8",
+    "image/webp": b"RIFF",
+}
+
+
+def decode_parts(content: str | list[Part] | None, *, assistant: bool, within: str) -> list[Content]:
+    """
+    The content of one message.
+
+    Args:
+        content: a text or parts.
+        assistant: history of the assistant is ``output_text``, everything else ``input_text``.
+        within: the path to it, as ``messages[0].content``.
+
+    Raises:
+        BadRequest: a part that the upstream has no form for.
+    """
+    if content is None:
+        return []
+    if isinstance(content, str):
+        return [_text(content, assistant=assistant)] if content else []
+    parts: list[Content] = []
+    for index, part in enumerate(content):
+        place = f"{within}[{index}]"
+        if part.type in _DROPPED:
+            continue
+        parts.append(_part(part, assistant=assistant, within=place))
+    return [part for part in parts if not (isinstance(part, InputText | OutputText) and not part.text)]
+
+
+def _text(text: str, *, assistant: bool) -> Content:
+    return OutputText(text) if assistant else InputText(text)
+
+
+def _part(part: Part, *, assistant: bool, within: str) -> Content:
+    if part.type in _TEXT:
+        if part.text is None:
+            raise missing(f"{within}.text")
+        return _text(part.text, assistant=assistant)
+    if part.type == "refusal" and assistant:
+        if part.refusal is None:
+            raise missing(f"{within}.refusal")
+        return RefusalPart(part.refusal)
+    if part.type in _IMAGE and not assistant:
+        return _image(part, within)
+    if part.type in _FILE and not assistant:
+        return _file(part, within)
+    if part.type == "input_audio":
+        raise BadRequest(
+            "Audio input is not available to ChatGPT accounts.", code="unsupported_content_type", param=within
+        )
+    raise BadRequest(
+        f"Invalid value for '{within}.type': content parts of type '{part.type}' cannot be sent in this role.",
+        param=f"{within}.type",
+    )
+
+
+def _image(part: Part, within: str) -> InputImage:
+    image = part.image_url
+    if image is None:
+        if part.file_id is not None:
+            raise _no_files(f"{within}.file_id")
+        raise missing(f"{within}.image_url")
+    url, detail = (image.url, image.detail) if isinstance(image, ImageUrl) else (image, part.detail)
+    return InputImage(image_address(url, within=f"{within}.image_url"), detail if detail in _DETAILS else UNSET)
+
+
+def image_address(url: str, *, within: str) -> str:
+    """
+    An http(s) URL as it is, a data URL checked, bare base64 made a data URL by its magic bytes.
+
+    Raises:
+        BadRequest: ``invalid_image``, for what is none of these.
+    """
+    if url.startswith(("https://", "http://")):
+        return url
+    if match := _DATA_URL.match(url):
+        if not match["mime"].startswith("image/") or _decoded(match["data"]) is None:
+            raise _no_image(within)
+        return url
+    data = _decoded(url)
+    mime = next((mime for mime, magic in _MAGIC.items() if data and data.startswith(magic)), None)
+    if mime is None:
+        raise _no_image(within)
+    return f"data:{mime};base64,{url}"
+
+
+def _file(part: Part, within: str) -> InputFile:
+    file = part.file or FilePart(file_data=part.file_data, file_id=part.file_id, filename=part.filename)
+    place = f"{within}.file" if part.file is not None else within
+    if file.file_data is None:
+        raise _no_files(f"{place}.file_id") if file.file_id is not None else missing(f"{place}.file_data")
+    if not file.file_data.startswith("data:"):
+        return InputFile(f"data:application/pdf;base64,{file.file_data}", file.filename or UNSET)
+    return InputFile(file.file_data, file.filename or UNSET)
+
+
+def _decoded(text: str) -> bytes | None:
+    try:
+        return base64.b64decode(text, validate=True) or None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def _no_image(param: str) -> BadRequest:
+    return BadRequest(
+        "The image is neither an http(s) URL nor base64 data of a PNG, JPEG, GIF or WebP image.",
+        code="invalid_image",
+        param=param,
+    )
+
+
+def _no_files(param: str) -> BadRequest:
+    return BadRequest(
+        "There is no files API here: send the data itself, as a data URL.", code="unsupported_content_type", param=param
+    )

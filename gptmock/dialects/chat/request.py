@@ -1,0 +1,348 @@
+"""``POST /v1/chat/completions``, inward: a body to a ``Turn`` (client contracts 1.1 to 1.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from gptmock.catalog import EFFORTS, Effort, ResolvedModel, clamp_effort
+from gptmock.dialects.bodies import decode_body, missing, validate
+from gptmock.dialects.chat.messages import Conversation, decode_messages
+from gptmock.dialects.chat.parameters import judge, refused
+from gptmock.dialects.chat.responses_input import decode_input
+from gptmock.dialects.chat.types import ChatBody, ResponseFormat
+from gptmock.dialects.dialect import Call, Terms, Turn
+from gptmock.dialects.names import upstream_name
+from gptmock.dialects.presentation import shown_style
+from gptmock.dialects.tools import (
+    FunctionDefinition,
+    Toolbox,
+    decode_choice,
+    decode_tools,
+    function_tool,
+    web_search_from_options,
+    web_search_tool,
+)
+from gptmock.errors import BadRequest
+from gptmock.protocol.cache_key import client_cache_key, first_user_item, prompt_cache_key
+from gptmock.protocol.request import (
+    InputItem,
+    InputText,
+    JsonObject,
+    Message,
+    OutputText,
+    ReasoningOptions,
+    ResponsesRequest,
+    TextOptions,
+    ToolChoice,
+)
+
+MAX_STOPS = 4
+MAX_RESPONSES_TOOLS_BYTES = 32 * 1024
+_SUMMARIES = ("auto", "concise", "detailed", "none")
+_VERBOSITIES = ("low", "medium", "high")
+_TIERS: Mapping[str, str | None] = {
+    "priority": "priority",
+    "fast": "priority",
+    "auto": None,
+    "default": None,
+    "flex": None,
+    "scale": None,
+}
+"""Asked for, to sent. ``auto`` and ``default`` are what an absent field means; ``flex`` and ``scale`` are not had."""
+_NOT_HAD = frozenset({"flex", "scale"})
+_SESSION_HEADERS = ("x-session-id", "session_id", "session-id")
+
+
+@dataclass(slots=True)
+class _Decoding:
+    """What one body is read with, and what turns out to have no effect."""
+
+    body: ChatBody
+    terms: Terms
+    resolved: ResolvedModel
+    ignored: list[str] = field(default_factory=list)
+
+    def ignore(self, name: str, reason: str) -> None:
+        if self.terms.defaults.strict_parameters:
+            raise refused(name, reason)
+        self.ignored.append(name)
+
+
+def decode(call: Call, terms: Terms) -> Turn:
+    """
+    Understand a chat completion request.
+
+    Raises:
+        BadRequest: with the field at fault in ``param``.
+    """
+    body = decode_body(call.body, ChatBody)
+    name = _model_name(body, terms)
+    state = _Decoding(body, terms, terms.catalog.resolve(terms.defaults.debug_model or name))
+    state.ignored += judge(body, strict=terms.defaults.strict_parameters)
+    conversation = _conversation(body)
+    toolbox = _toolbox(state)
+    choice = _choice(body, toolbox)
+    if _default_web_search(state, toolbox, choice):
+        toolbox = Toolbox((*toolbox.tools, {"type": "web_search"}))
+    text, items = _text_options(state, conversation.items)
+    request = ResponsesRequest(
+        model=state.resolved.slug,
+        instructions=conversation.instructions,
+        input=items,
+        tools=list(toolbox.tools) if toolbox.tools else UNSET,
+        tool_choice=UNSET if choice is None else choice,
+        parallel_tool_calls=_parallel(body, toolbox),
+        reasoning=_reasoning(state),
+        text=text,
+        service_tier=_service_tier(state),
+        prompt_cache_key=_cache_key(call, body, conversation, toolbox),
+    )
+    return Turn(
+        request=request,
+        resolved=state.resolved,
+        model=name,
+        stream=bool(body.stream),
+        include_usage=bool(body.stream_options and body.stream_options.include_usage),
+        style=shown_style(terms.defaults.reasoning_style, json_format=text is not UNSET and text.format is not None),
+        stops=_stops(body.stop),
+        tool_names=_renamed(body),
+        legacy_functions=_legacy(body),
+        ignored=tuple(state.ignored),
+    )
+
+
+# --- Model and messages ---------------------------------------------------------------
+
+
+def _model_name(body: ChatBody, terms: Terms) -> str:
+    name = (body.model or "").strip()
+    if name:
+        return name
+    if terms.defaults.model is not None:
+        return terms.defaults.model
+    return terms.catalog.default.slug
+
+
+def _conversation(body: ChatBody) -> Conversation:
+    if body.messages is None and body.input is not None:
+        return decode_input(body.input, body.instructions)
+    if body.messages is None:
+        raise missing("messages")
+    if not body.messages:
+        raise BadRequest("'messages' must hold at least one message.", param="messages")
+    conversation = decode_messages(body.messages)
+    if not conversation.items:
+        raise BadRequest("The messages hold nothing to answer: all of them are empty.", param="messages")
+    return conversation
+
+
+def _cache_key(call: Call, body: ChatBody, conversation: Conversation, toolbox: Toolbox) -> str:
+    session = body.prompt_cache_key or next(
+        (value for name in _SESSION_HEADERS if (value := call.headers.get(name))), None
+    )
+    if session is not None:
+        return client_cache_key(call.tenant, session)
+    return prompt_cache_key(
+        call.tenant,
+        instructions=conversation.instructions,
+        tools=list(toolbox.tools),
+        first_user_item=first_user_item(conversation.items),
+    )
+
+
+# --- Tools ----------------------------------------------------------------------------
+
+
+def _legacy(body: ChatBody) -> bool:
+    return bool(body.functions) and not body.tools
+
+
+def _toolbox(state: _Decoding) -> Toolbox:
+    body = state.body
+    if _legacy(body):
+        tools = [
+            function_tool(validate(one, FunctionDefinition, within=f"functions[{index}]"), within=f"functions[{index}]")
+            for index, one in enumerate(body.functions or ())
+        ]
+        return Toolbox((*tools, *_searches(body)))
+    return Toolbox((*decode_tools(body.tools or (), within="tools"), *_searches(body)))
+
+
+def _searches(body: ChatBody) -> list[JsonObject]:
+    """Hosted web search as chat clients ask for it: OpenAI's own field, and the ancestors'."""
+    searches: list[JsonObject] = []
+    if body.web_search_options is not None:
+        searches.append(web_search_from_options(body.web_search_options))
+    if body.responses_tool_choice not in (None, "auto", "none"):
+        raise BadRequest(
+            "Invalid value for 'responses_tool_choice': expected 'auto' or 'none'.", param="responses_tool_choice"
+        )
+    if body.responses_tools and len(msgspec.json.encode(body.responses_tools)) > MAX_RESPONSES_TOOLS_BYTES:
+        raise BadRequest(
+            "'responses_tools' is larger than 32 KiB.", code="responses_tools_too_large", param="responses_tools"
+        )
+    for index, tool in enumerate(body.responses_tools or ()):
+        if not str(tool.get("type", "")).startswith("web_search"):
+            raise BadRequest(
+                "Only web_search can be given in 'responses_tools'.",
+                code="unsupported_tool",
+                param=f"responses_tools[{index}].type",
+            )
+        searches.append(web_search_tool(tool))
+    return [] if body.responses_tool_choice == "none" else searches[:1]
+
+
+def _default_web_search(state: _Decoding, toolbox: Toolbox, choice: ToolChoice | None) -> bool:
+    wanted = state.terms.defaults.web_search and state.body.responses_tool_choice != "none"
+    # A client that demands one of its own tools, or none, has said what it wants.
+    return wanted and not toolbox.has_web_search and choice in (None, "auto")
+
+
+def _choice(body: ChatBody, toolbox: Toolbox) -> ToolChoice | None:
+    if _legacy(body):
+        return _legacy_choice(body.function_call, toolbox)
+    return decode_choice(body.tool_choice, toolbox)
+
+
+def _legacy_choice(choice: str | dict[str, Any] | None, toolbox: Toolbox) -> ToolChoice | None:
+    if isinstance(choice, dict):
+        return decode_choice({"type": "function", **choice}, toolbox)
+    if choice not in (None, "none", "auto"):
+        raise BadRequest("Invalid value for 'function_call': expected 'none', 'auto' or a name.", param="function_call")
+    return decode_choice(choice, toolbox)
+
+
+def _parallel(body: ChatBody, toolbox: Toolbox) -> bool | UnsetType:
+    if _legacy(body):
+        # The deprecated shape has room for one call.
+        return False
+    if body.parallel_tool_calls is None or not toolbox.tools:
+        return UNSET
+    return body.parallel_tool_calls
+
+
+def _renamed(body: ChatBody) -> dict[str, str]:
+    names: list[Any] = [one.get("name") for one in body.functions or ()]
+    for tool in body.tools or ():
+        nested = tool.get("function") or tool.get("custom")
+        names.append(nested.get("name") if isinstance(nested, dict) else tool.get("name"))
+    return {sent: name for name in names if isinstance(name, str) and (sent := upstream_name(name)) != name}
+
+
+# --- Reasoning, text, tier ------------------------------------------------------------
+
+
+def _reasoning(state: _Decoding) -> ReasoningOptions:
+    defaults = state.terms.defaults
+    effort = clamp_effort(
+        _effort(state.body) or state.resolved.effort or defaults.reasoning_effort, state.resolved.spec
+    )
+    summary = (state.body.reasoning and state.body.reasoning.summary) or defaults.reasoning_summary
+    if summary not in _SUMMARIES:
+        raise _not_one_of("reasoning.summary", _SUMMARIES)
+    shown = summary != "none" and effort != "none" and defaults.reasoning_style != "hidden"
+    return ReasoningOptions(effort=effort, summary=summary if shown else None)
+
+
+def _effort(body: ChatBody) -> Effort | None:
+    """What the request says of effort, in whichever of the fields that clients use; the official one first."""
+    reasoning = body.reasoning
+    for param, effort in (
+        ("reasoning_effort", body.reasoning_effort),
+        ("reasoning.effort", reasoning.effort if reasoning else None),
+        ("reasoningEffort", body.reasoningEffort),
+    ):
+        if effort is not None:
+            if effort not in EFFORTS:
+                raise _not_one_of(param, EFFORTS)
+            return effort
+    if reasoning is not None and reasoning.enabled is False:
+        return "none"
+    return "none" if _thinking_off(body) else None
+
+
+def _thinking_off(body: ChatBody) -> bool:
+    thinking = body.thinking
+    disabled = thinking.get("type") == "disabled" if isinstance(thinking, dict) else thinking is False
+    return disabled or body.enable_thinking is False
+
+
+def _text_options(state: _Decoding, items: list[InputItem]) -> tuple[TextOptions | UnsetType, list[InputItem]]:
+    wanted = state.body.response_format
+    text_format = None if wanted is None else _format(wanted)
+    if text_format is not None and text_format["type"] == "json_object" and not _mentions_json(items):
+        # The API's own rule: the word has to be in the input, instructions do not count.
+        items = [*items, Message("developer", [InputText("Answer with one JSON object.")])]
+    verbosity = state.body.verbosity
+    if verbosity is not None and verbosity not in _VERBOSITIES:
+        raise _not_one_of("verbosity", _VERBOSITIES)
+    spec = state.resolved.spec
+    if verbosity is not None and spec is not None and not spec.supports_verbosity:
+        state.ignore("verbosity", f"{spec.slug} does not have it")
+        verbosity = None
+    if text_format is None and verbosity is None:
+        return UNSET, items
+    return TextOptions(format=text_format, verbosity=verbosity), items
+
+
+def _format(wanted: ResponseFormat) -> JsonObject | None:
+    if wanted.type == "text":
+        return None
+    if wanted.type == "json_object":
+        return {"type": "json_object"}
+    if wanted.json_schema is None:
+        raise missing("response_format.json_schema")
+    given = wanted.json_schema
+    shape: JsonObject = {"type": "json_schema", "name": given.name, "schema": given.schema_}
+    if given.strict is not None:
+        shape["strict"] = given.strict
+    if given.description is not None:
+        shape["description"] = given.description
+    return shape
+
+
+def _mentions_json(items: list[InputItem]) -> bool:
+    return any(
+        "json" in part.text.lower()
+        for item in items
+        if isinstance(item, Message)
+        for part in item.content
+        if isinstance(part, InputText | OutputText)
+    )
+
+
+def _service_tier(state: _Decoding) -> str | UnsetType:
+    asked = state.body.service_tier
+    if asked is not None and asked not in _TIERS:
+        raise _not_one_of("service_tier", tuple(_TIERS))
+    wanted = _TIERS[asked] if asked is not None else _default_tier(state)
+    spec = state.resolved.spec
+    if asked in _NOT_HAD:
+        state.ignore("service_tier", f"the upstream has no tier '{asked}'")
+    if wanted is None:
+        return UNSET
+    if spec is not None and not spec.has_priority_tier:
+        if asked is not None:
+            state.ignore("service_tier", f"{spec.slug} has no priority tier")
+        return UNSET
+    return wanted
+
+
+def _default_tier(state: _Decoding) -> str | None:
+    return "priority" if state.resolved.fast or state.terms.defaults.fast else None
+
+
+def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
+    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if len(stops) > MAX_STOPS:
+        raise BadRequest(f"'stop' can hold at most {MAX_STOPS} sequences.", param="stop")
+    return tuple(one for one in stops if one)
+
+
+def _not_one_of(param: str, allowed: tuple[str, ...]) -> BadRequest:
+    return BadRequest(f"Invalid value for '{param}': expected one of {', '.join(allowed)}.", param=param)

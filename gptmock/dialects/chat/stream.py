@@ -1,0 +1,159 @@
+"""
+``POST /v1/chat/completions``, outward and streamed.
+
+    state      event                      frames                                   next
+    new        any                        role chunk                               open
+    open       something shown            one chunk each                           open
+    open       completed, incomplete      annotations, finish, [usage], [DONE]     ended
+    new, open  failed, error              error frame                              ended
+    new, open  end of the upstream        error frame                              ended
+    ended      anything                   none                                     ended
+
+Role, a call's id and name, the finish reason and the usage are sent once: SDKs add up whatever repeats.
+Source: client contracts 1.7 and 1.8.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import msgspec
+
+from gptmock.dialects.chat.wire import ID_PREFIX, chat_annotations, chat_usage, finish_reason
+from gptmock.dialects.dialect import ReplyHead, Turn
+from gptmock.dialects.json_text import json_bytes
+from gptmock.dialects.openai_errors import error_frame
+from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
+from gptmock.errors import GptmockError
+from gptmock.protocol.assembler import OutputAssembler
+from gptmock.protocol.events import ErrorEvent, ResponseFailed
+from gptmock.protocol.failures import failure_of, truncated
+from gptmock.protocol.pieces import CallInput, CallOpened, Refusal
+from gptmock.protocol.reader import Received
+
+DONE = b"data: [DONE]\n\n"
+
+
+class ChatTranslator:
+    """One streamed chat reply. What every chunk repeats is encoded once, here at the start."""
+
+    __slots__ = (
+        "_assembler",
+        "_ended",
+        "_head",
+        "_include_usage",
+        "_kinds",
+        "_legacy",
+        "_presenter",
+        "_started",
+        "_tail",
+        "_text_tail",
+        "_turn",
+    )
+
+    def __init__(self, turn: Turn, head: ReplyHead) -> None:
+        fixed = {
+            "id": ID_PREFIX + head.id,
+            "object": "chat.completion.chunk",
+            "created": head.created,
+            "model": turn.model,
+        }
+        self._head = b"data: " + json_bytes(fixed)[:-1] + b',"choices":['
+        # With include_usage every chunk but the last says that it has none.
+        self._tail = b'],"usage":null}\n\n' if turn.include_usage else b"]}\n\n"
+        self._text_tail = b'},"logprobs":null,"finish_reason":null}' + self._tail
+        self._turn = turn
+        self._assembler = OutputAssembler()
+        self._presenter = Presenter(turn.style, turn.stops, turn.tool_names)
+        self._kinds: dict[int, str] = {}
+        self._started = False
+        self._ended = False
+
+    def feed(self, received: Received) -> list[bytes]:
+        """The frames that this event adds."""
+        if self._ended:
+            return []
+        event = received.event
+        if isinstance(event, ResponseFailed | ErrorEvent):
+            return self.finish(failure_of(event))
+        frames: list[bytes] = []
+        if not self._started:
+            self._started = True
+            frames.append(self._delta(b'"role":"assistant","content":"","refusal":null'))
+        for piece in self._assembler.feed(event):
+            for shown in self._presenter.feed(piece):
+                frames += self._frames(shown)
+        return frames
+
+    def finish(self, cause: GptmockError | None = None) -> list[bytes]:
+        """One error frame, unless the reply has ended."""
+        if self._ended:
+            return []
+        self._ended = True
+        return [error_frame(cause or truncated())]
+
+    # --- Chunks -----------------------------------------------------------------
+
+    def _frames(self, shown: Shown) -> list[bytes]:
+        match shown:
+            case Content(text=text):
+                return [self._delta(b'"content":' + json_bytes(text))]
+            case Thought():
+                return [self._delta(thought_members(shown, self._turn.style))]
+            case Refusal(text=text):
+                return [self._delta(b'"refusal":' + json_bytes(text))]
+            case CallOpened():
+                return self._call_opened(shown)
+            case CallInput():
+                return self._call_input(shown)
+            case Conclusion():
+                return self._conclusion(shown)
+            case _:
+                assert_never(shown)
+
+    def _delta(self, members: bytes) -> bytes:
+        return self._head + b'{"index":0,"delta":{' + members + self._text_tail
+
+    def _call_opened(self, call: CallOpened) -> list[bytes]:
+        self._kinds[call.index] = call.kind
+        name = json_bytes(call.name)
+        if self._turn.legacy_functions:
+            return [self._delta(b'"function_call":{"name":' + name + b',"arguments":""}')] if call.index == 0 else []
+        key, text = (b"function", b"arguments") if call.kind == "function" else (b"custom", b"input")
+        return [
+            self._delta(
+                b'"tool_calls":[{"index":%d,"id":%s,"type":"%s","%s":{"name":%s,"%s":""}}]'
+                % (call.index, json_bytes(call.call_id), key, key, name, text)
+            )
+        ]
+
+    def _call_input(self, call: CallInput) -> list[bytes]:
+        text = json_bytes(call.text)
+        if self._turn.legacy_functions:
+            return [self._delta(b'"function_call":{"arguments":' + text + b"}")] if call.index == 0 else []
+        if self._kinds[call.index] == "function":
+            return [self._delta(b'"tool_calls":[{"index":%d,"function":{"arguments":%s}}]' % (call.index, text))]
+        return [self._delta(b'"tool_calls":[{"index":%d,"custom":{"input":%s}}]' % (call.index, text))]
+
+    def _conclusion(self, end: Conclusion) -> list[bytes]:
+        self._ended = True
+        frames: list[bytes] = []
+        if end.citations:
+            frames.append(self._delta(b'"annotations":' + json_bytes(chat_annotations(end.citations))))
+        reason = finish_reason(end, legacy_functions=self._turn.legacy_functions).encode()
+        tier = b"" if end.service_tier is None else b',"service_tier":' + json_bytes(end.service_tier)
+        finish = b'{"index":0,"delta":{},"logprobs":null,"finish_reason":"' + reason + b'"}]' + tier + self._tail[1:]
+        frames.append(self._head + finish)
+        if self._turn.include_usage and end.usage is not None:
+            frames.append(self._head + b'],"usage":' + msgspec.json.encode(chat_usage(end.usage)) + b"}\n\n")
+        return [*frames, DONE]
+
+
+def thought_members(thought: Thought, style: str) -> bytes:
+    """The members that show thinking beside the content, in the operator's style (``contract.md``)."""
+    text = json_bytes(thought.text)
+    if style == "o3":
+        return b'"reasoning":{"content":[{"type":"text","text":' + text + b"}]}"
+    if style == "legacy":
+        return (b'"reasoning_summary":' if thought.source == "summary" else b'"reasoning":') + text
+    return b'"reasoning_content":' + text

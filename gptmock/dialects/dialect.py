@@ -1,0 +1,135 @@
+"""What a dialect is: the contract between the one handler, the gateway and the folder of each client language."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, TypeAlias
+
+from gptmock.catalog import Effort, ModelCatalog, ResolvedModel
+from gptmock.errors import GptmockError
+from gptmock.protocol.fold import FoldedResponse
+from gptmock.protocol.reader import Received
+from gptmock.protocol.request import ResponsesRequest
+
+ReasoningStyle: TypeAlias = Literal["think-tags", "o3", "legacy", "reasoning-content", "hidden"]
+"""How thinking is shown; ``current`` is another name of ``legacy``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What the operator fills in where a request leaves something out."""
+
+    reasoning_effort: Effort = "medium"
+    reasoning_summary: str = "auto"
+    reasoning_style: ReasoningStyle = "think-tags"
+    web_search: bool = False
+    fast: bool = False
+    model: str | None = None
+    """For requests that name none; ``None`` means the catalogue's own."""
+    debug_model: str | None = None
+    """Goes upstream in place of every name."""
+    strict_parameters: bool = False
+    """Refuse what cannot be honoured, instead of naming it in ``x-gptmock-ignored``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a dialect needs to understand a call, fixed for the life of a worker or of a catalogue."""
+
+    catalog: ModelCatalog
+    defaults: Defaults
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One client call as it came from the street."""
+
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Names in lower case."""
+    tenant: str = ""
+    """Whose call it is; conversations of different tenants never share a cache key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """One client call understood: the request, and what the reply owes."""
+
+    request: ResponsesRequest
+    resolved: ResolvedModel
+    model: str
+    """The name as the client wrote it; the reply repeats it."""
+    stream: bool
+    include_usage: bool = False
+    style: ReasoningStyle = "think-tags"
+    stops: tuple[str, ...] = ()
+    """Stop sequences, emulated here since the upstream knows none."""
+    tool_names: Mapping[str, str] = field(default_factory=dict)
+    """Name sent upstream to the client's own, where they differ."""
+    legacy_functions: bool = False
+    """The request used ``functions``; the reply answers in that shape."""
+    ignored: tuple[str, ...] = ()
+    """Parameters that were accepted and have no effect."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyHead:
+    """What is fixed before the first event, so that machines need no clock and no uuid."""
+
+    id: str
+    """29 letters and digits; the dialect puts its own prefix before them."""
+    created: int
+    """Unix seconds."""
+    elapsed: Callable[[], float] = lambda: 0.0
+    """Seconds since the call came in."""
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorReply:
+    """An error on the wire, before anything else was sent."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str]
+    content_type: str = "application/json"
+
+
+class Translator(Protocol):
+    """One streamed reply in the making; used once and never shared."""
+
+    def feed(self, received: Received) -> list[bytes]:
+        """The frames that this event adds; often none. After the end: none."""
+
+    def finish(self, cause: GptmockError | None = None) -> list[bytes]:
+        """
+        The upstream has ended, because of ``cause`` if there is one.
+
+        Returns the dialect's farewell of a failed reply unless the reply has ended already; never a success.
+        """
+
+
+class Dialect(Protocol):
+    """One client language. All of it is pure: values in, values out."""
+
+    content_type: str
+    """Of streamed replies."""
+    heartbeat: bytes
+    """What may be sent at any time between two frames and means nothing."""
+
+    def decode(self, call: Call, terms: Terms) -> Turn:
+        """
+        Understand a call.
+
+        Raises:
+            BadRequest: before anything was spent, with the field at fault in ``param``.
+        """
+
+    def translator(self, turn: Turn, head: ReplyHead) -> Translator:
+        """The machine of a streamed reply."""
+
+    def document(self, turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
+        """The whole reply of ``stream: false``."""
+
+    def error(self, error: GptmockError) -> ErrorReply:
+        """An error in this dialect's own shape."""

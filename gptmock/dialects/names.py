@@ -1,0 +1,34 @@
+"""
+Tool names and call ids that the upstream takes, as pure functions of the client's own: both sides of a pair are
+shortened alike, so no table has to outlive the request.
+
+The upstream allows 64 characters, for names only letters, digits, ``_`` and ``-``. MCP servers bring dots and slashes,
+some bridges bring ids of a hundred characters.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+MAX_CHARACTERS = 64
+_LEGAL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_ILLEGAL = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def upstream_name(name: str) -> str:
+    """The tool name as sent: unchanged where legal, else a readable prefix and a hash."""
+    if _LEGAL_NAME.match(name):
+        return name
+    return f"{_ILLEGAL.sub('_', name)[:51]}_{_digest(name, 12)}"
+
+
+def upstream_call_id(call_id: str) -> str:
+    """The call id as sent."""
+    if len(call_id) <= MAX_CHARACTERS:
+        return call_id
+    return f"{call_id[:39]}_{_digest(call_id, 24)}"
+
+
+def _digest(text: str, length: int) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]

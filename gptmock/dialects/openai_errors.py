@@ -1,0 +1,73 @@
+"""
+The error envelope of the OpenAI family, for bodies and for streams, with the headers its SDKs obey.
+
+Source: client contracts 4.3 to 4.5; openai/openai-python ``_base_client.py`` for the retry rules.
+"""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from gptmock.dialects.dialect import ErrorReply
+from gptmock.errors import AccountUnusable, GptmockError, MethodNotAllowed, NotLoggedIn, RefreshRejected, UnknownRoute
+from gptmock.protocol.sse import sse_frame
+
+_QUOTA_CODES = frozenset({"insufficient_quota", "usage_not_included", "usage_limit_reached", "quota_exceeded"})
+
+
+class _Error(msgspec.Struct, frozen=True):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    error: _Error
+
+
+def error_body(error: GptmockError) -> bytes:
+    """``{"error": {message, type, param, code}}``, all four keys present."""
+    return msgspec.json.encode(
+        _Envelope(_Error(message=error.message, type=_type_of(error), param=error.param, code=error.code))
+    )
+
+
+def error_frame(error: GptmockError) -> bytes:
+    """The one frame that ends a failed stream; nothing may follow it."""
+    return sse_frame(error_body(error))
+
+
+def error_reply(error: GptmockError) -> ErrorReply:
+    """The error as an HTTP answer."""
+    return ErrorReply(error.status_hint, error_body(error), retry_headers(error))
+
+
+def retry_headers(error: GptmockError) -> dict[str, str]:
+    """``Retry-After`` and ``x-should-retry``, and what the status itself asks for."""
+    headers: dict[str, str] = {}
+    if error.retry_after_seconds is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_seconds)))
+        if error.code not in _QUOTA_CODES:
+            headers["retry-after-ms"] = str(max(1, math.ceil(error.retry_after_seconds * 1000)))
+    should_retry = error.should_retry
+    if should_retry is None and isinstance(error, NotLoggedIn | RefreshRejected | AccountUnusable | UnknownRoute):
+        # The SDKs would ask twice more for what only a person can mend.
+        should_retry = False
+    if should_retry is not None:
+        headers["x-should-retry"] = "true" if should_retry else "false"
+    if isinstance(error, MethodNotAllowed):
+        headers["allow"] = ", ".join(error.allowed)
+    if error.status_hint == 401:
+        headers["www-authenticate"] = "Bearer"
+    return headers
+
+
+def _type_of(error: GptmockError) -> str:
+    if error.code in _QUOTA_CODES:
+        return "insufficient_quota"
+    if error.status_hint == 429:
+        return "rate_limit_error"
+    return "server_error" if error.status_hint >= 500 else "invalid_request_error"

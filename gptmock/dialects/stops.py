@@ -1,0 +1,54 @@
+"""Stop sequences, emulated: the upstream knows none. One small machine over text, shared by whoever offers ``stop``."""
+
+from __future__ import annotations
+
+
+class StopFilter:
+    """
+    Text in, the text before the first stop sequence out.
+
+    Holds back as many characters as a stop sequence may still be growing in. Once one has been found, ``hit`` is
+    true and nothing more comes out; the caller goes on reading the upstream, so that the usage is real.
+    """
+
+    __slots__ = ("_held", "_longest", "_stops", "hit")
+
+    def __init__(self, stops: tuple[str, ...]) -> None:
+        self._stops = stops
+        self._longest = max(map(len, stops), default=0)
+        self._held = ""
+        self.hit = False
+
+    def feed(self, text: str) -> str:
+        """The text that is safe to show."""
+        if not self._stops:
+            return text
+        if self.hit:
+            return ""
+        self._held += text
+        found = min((at for stop in self._stops if (at := self._held.find(stop)) >= 0), default=-1)
+        if found >= 0:
+            self.hit = True
+            shown, self._held = self._held[:found], ""
+            return shown
+        keep = self._growing()
+        shown, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+        return shown
+
+    def flush(self) -> str:
+        """What was held back, when it has turned out to be no stop sequence."""
+        shown, self._held = self._held, ""
+        return shown
+
+    @property
+    def held(self) -> int:
+        """Characters held back."""
+        return len(self._held)
+
+    def _growing(self) -> int:
+        """How many of the last characters may be the beginning of a stop sequence."""
+        longest = min(self._longest - 1, len(self._held))
+        return next((size for size in range(longest, 0, -1) if self._begins(self._held[-size:])), 0)
+
+    def _begins(self, tail: str) -> bool:
+        return any(stop.startswith(tail) for stop in self._stops)

@@ -1,0 +1,22 @@
+"""The doors: one row for each dialect. Routes, laws and goldens iterate over it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gptmock.dialects.chat import ChatCompletions
+from gptmock.dialects.dialect import Dialect
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where a dialect is spoken."""
+
+    name: str
+    method: str
+    paths: tuple[str, ...]
+    """The first is the documented one."""
+    dialect: Dialect
+
+
+DIALECTS: tuple[Door, ...] = (Door("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions()),)

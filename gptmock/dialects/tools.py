@@ -1,0 +1,200 @@
+"""Tools and tool choice: from the shapes that chat and Ollama clients send to the flat ones of the Responses API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from msgspec import UNSET
+
+from gptmock.dialects.bodies import Body, missing, validate
+from gptmock.dialects.names import upstream_name
+from gptmock.errors import BadRequest
+from gptmock.protocol.request import CustomTool, FunctionTool, JsonObject, Tool, ToolChoice
+
+_UNUSABLE = frozenset({"file_search", "code_interpreter", "mcp", "local_shell", "shell", "apply_patch"})
+"""Hosted tools that these accounts do not have; ``computer*`` besides."""
+_WEB_SEARCH = "web_search"
+_EMPTY_PARAMETERS: JsonObject = {"type": "object", "properties": {}}
+
+
+class FunctionDefinition(Body):
+    """``function`` of a chat tool, or a flat function tool. Chat's default for ``strict`` is false."""
+
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+    strict: bool | None = None
+
+
+class CustomDefinition(Body):
+    """``custom`` of a chat tool, or a flat custom tool."""
+
+    name: str
+    description: str | None = None
+    format: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Toolbox:
+    """The tools of one request as the upstream takes them, and how to find the client's names again."""
+
+    tools: tuple[Tool, ...] = ()
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Upstream name to kind, for the tools that have a name."""
+        return {
+            tool.name: "function" if isinstance(tool, FunctionTool) else "custom"
+            for tool in self.tools
+            if isinstance(tool, FunctionTool | CustomTool)
+        }
+
+    @property
+    def has_web_search(self) -> bool:
+        """Whether hosted web search is among them."""
+        return any(isinstance(tool, dict) and tool.get("type") == _WEB_SEARCH for tool in self.tools)
+
+
+def decode_tools(tools: Iterable[dict[str, Any]], *, within: str) -> tuple[Tool, ...]:
+    """
+    Flatten chat tools; flat and hosted ones pass.
+
+    Raises:
+        BadRequest: ``unsupported_tool``, or a definition without what it needs.
+    """
+    return tuple(_tool(tool, f"{within}[{index}]") for index, tool in enumerate(tools))
+
+
+def function_tool(definition: FunctionDefinition, *, within: str) -> FunctionTool:
+    """One function as the upstream takes it; ``strict`` is always said, since the two APIs differ in its default."""
+    if not definition.name:
+        raise missing(f"{within}.name")
+    return FunctionTool(
+        name=upstream_name(definition.name),
+        parameters=_EMPTY_PARAMETERS if definition.parameters is None else definition.parameters,
+        strict=bool(definition.strict),
+        description=UNSET if definition.description is None else definition.description,
+    )
+
+
+def _tool(tool: dict[str, Any], within: str) -> Tool:
+    kind = tool.get("type", "function" if "function" in tool else None)
+    if not isinstance(kind, str):
+        raise missing(f"{within}.type")
+    if kind == "function":
+        nested = tool.get("function")
+        place = f"{within}.function" if isinstance(nested, dict) else within
+        return function_tool(
+            validate(nested if isinstance(nested, dict) else tool, FunctionDefinition, within=place), within=place
+        )
+    if kind == "custom":
+        nested = tool.get("custom")
+        place = f"{within}.custom" if isinstance(nested, dict) else within
+        return _custom_tool(validate(nested if isinstance(nested, dict) else tool, CustomDefinition, within=place))
+    if kind in _UNUSABLE or kind.startswith("computer"):
+        raise BadRequest(
+            f"The tool type '{kind}' is not available to ChatGPT accounts; usable are function, custom, web_search "
+            "and image_generation.",
+            code="unsupported_tool",
+            param=f"{within}.type",
+        )
+    return web_search_tool(tool) if kind.startswith(_WEB_SEARCH) else tool
+
+
+def web_search_tool(tool: dict[str, Any]) -> JsonObject:
+    """A web search tool under its present name: ``web_search_preview`` and its dated forms are older ones."""
+    return {**tool, "type": _WEB_SEARCH}
+
+
+def web_search_from_options(options: dict[str, Any]) -> JsonObject:
+    """Chat's ``web_search_options`` as a tool; ``user_location`` is nested there and flat here."""
+    tool: JsonObject = {"type": _WEB_SEARCH}
+    if (size := options.get("search_context_size")) is not None:
+        tool["search_context_size"] = size
+    location = options.get("user_location")
+    if isinstance(location, dict):
+        nested = location.get("approximate")
+        tool["user_location"] = {"type": "approximate", **(nested if isinstance(nested, dict) else location)}
+    return tool
+
+
+def _custom_tool(definition: CustomDefinition) -> CustomTool:
+    spec = definition.format
+    if spec is not None and isinstance(spec.get("grammar"), dict):
+        spec = {"type": "grammar", **spec["grammar"]}
+    return CustomTool(
+        name=upstream_name(definition.name),
+        description=UNSET if definition.description is None else definition.description,
+        format=UNSET if spec is None else spec,
+    )
+
+
+# --- Choice ---------------------------------------------------------------------------
+
+
+def decode_choice(choice: str | dict[str, Any] | None, toolbox: Toolbox) -> ToolChoice | None:
+    """
+    The tool choice as the upstream takes it; ``None`` when there is nothing to say.
+
+    Raises:
+        BadRequest: an unknown form, a name that no tool has, or a demand without tools.
+    """
+    if choice is None:
+        return None
+    if isinstance(choice, str):
+        return _word(choice, toolbox)
+    kind = choice.get("type")
+    if kind == "allowed_tools":
+        return _allowed(choice, toolbox)
+    if kind in ("function", "custom"):
+        return _named(str(kind), choice, toolbox, "tool_choice")
+    if isinstance(kind, str) and any(isinstance(tool, dict) and tool.get("type") == kind for tool in toolbox.tools):
+        return {"type": kind}
+    if isinstance(kind, str) and kind.startswith(_WEB_SEARCH) and toolbox.has_web_search:
+        return {"type": _WEB_SEARCH}
+    raise BadRequest(f"Invalid value for 'tool_choice': no tool of type '{kind}' was given.", param="tool_choice")
+
+
+def _word(choice: str, toolbox: Toolbox) -> ToolChoice | None:
+    word = "required" if choice == "any" else choice
+    if word not in ("none", "auto", "required"):
+        raise BadRequest(
+            "Invalid value for 'tool_choice': expected 'none', 'auto', 'required' or an object.", param="tool_choice"
+        )
+    if not toolbox.tools:
+        if word == "required":
+            raise BadRequest("'tool_choice' is 'required', but there are no tools.", param="tool_choice")
+        return None
+    return word
+
+
+def _named(kind: str, choice: dict[str, Any], toolbox: Toolbox, param: str) -> JsonObject:
+    nested = choice.get(kind)
+    name = nested.get("name") if isinstance(nested, dict) else choice.get("name")
+    if not isinstance(name, str) or not name:
+        raise missing(f"{param}.{kind}.name")
+    sent = upstream_name(name)
+    if toolbox.kinds.get(sent) != kind:
+        raise BadRequest(f"Tool choice '{name}' not found in 'tools' parameter.", param=param)
+    return {"type": kind, "name": sent}
+
+
+def _allowed(choice: dict[str, Any], toolbox: Toolbox) -> JsonObject:
+    nested = choice.get("allowed_tools")
+    allowed = nested if isinstance(nested, dict) else choice
+    mode, tools = allowed.get("mode"), allowed.get("tools")
+    if mode not in ("auto", "required") or not isinstance(tools, list) or not tools:
+        raise BadRequest(
+            "Invalid value for 'tool_choice.allowed_tools': expected 'mode' (auto or required) and a list of 'tools'.",
+            param="tool_choice.allowed_tools",
+        )
+    flat: list[JsonObject] = []
+    for index, tool in enumerate(tools):
+        param = f"tool_choice.allowed_tools.tools[{index}]"
+        if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
+            raise missing(f"{param}.type")
+        kind = str(tool["type"])
+        flat.append(_named(kind, tool, toolbox, param) if kind in ("function", "custom") else {"type": kind})
+    return {"type": "allowed_tools", "mode": mode, "tools": flat}
