@@ -1,0 +1,267 @@
+"""The Codex backend: the model call and the lists around it (spec 4 to 9). Who may call what is judged here."""
+
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from aiohttp import web
+
+from gptmock.simulator import rules
+from gptmock.simulator.call import Call
+from gptmock.simulator.catalogue import GATED_MODELS, Model, parse_version, weak_etag
+from gptmock.simulator.events import Composer
+from gptmock.simulator.intake import INTAKE, Intake, answer, respond
+from gptmock.simulator.jwt import Identity
+from gptmock.simulator.limits import limit_headers, usage_report
+from gptmock.simulator.player import play
+from gptmock.simulator.refusals import (
+    Refusal,
+    detail,
+    model_not_found,
+    model_not_supported,
+    newer_version_required,
+    token_error,
+    unauthorized,
+)
+from gptmock.simulator.scenes import (
+    ChosenScene,
+    RefusalScene,
+    UnknownSceneError,
+    find_scene,
+    marked_scene,
+    unknown_scene,
+)
+from gptmock.simulator.state import MODEL_PATH, SimulatorState
+from gptmock.simulator.steps import Json
+
+LITE_HEADER = "x-openai-internal-codex-responses-lite"
+_AUTOMATIC = "auto"
+ETAGS_LIMIT = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Who asks, once the bearer was accepted."""
+
+    identity: Identity
+    access_token: str
+
+
+class Backend:
+    """Handlers of the routes below ``/backend-api``."""
+
+    def __init__(self, state: SimulatorState) -> None:
+        self._state = state
+        self._etags: dict[tuple[object, ...], str] = {}
+
+    def routes(self) -> list[web.RouteDef]:
+        """The routes of the backend."""
+        return [
+            web.post(MODEL_PATH, self.responses),
+            web.get(MODEL_PATH, self.upgrade),
+            web.post(f"{MODEL_PATH}/compact", self.compact),
+            web.get("/backend-api/codex/models", self.models),
+            web.get("/backend-api/wham/usage", self.usage),
+            web.get("/backend-api/wham/accounts/check", self.accounts_check),
+        ]
+
+    # -- the model call -----------------------------------------------------------------------------------------------
+
+    async def responses(self, request: web.Request) -> web.StreamResponse:
+        """A model call: refuse, or play a scene."""
+        self._state.model_call_count += 1
+        caller = self._caller(request)
+        if isinstance(caller, Refusal):
+            return self._refused(caller)
+        model = self._accepted_model(request, caller)
+        if isinstance(model, Refusal):
+            return self._refused(model)
+        call = self._call(request[INTAKE].fields, model, caller)
+        try:
+            chosen = self._scene(call, caller)
+        except UnknownSceneError as error:
+            return self._refused(unknown_scene(error))
+        call = replace(call, parameter=chosen.parameter)
+        if isinstance(chosen.scene, RefusalScene):
+            return self._refused(chosen.scene.refuse(call))
+        headers = self._stream_headers(request, caller, call)
+        return await play(request, chosen.scene.play(call), state=self._state, scene=chosen.scene.name, headers=headers)
+
+    async def upgrade(self, request: web.Request) -> web.Response:
+        """The WebSocket transport is not offered: 426 sends a client to HTTP for the rest of its session."""
+        if request.headers.get("upgrade", "").lower() != "websocket":
+            return respond(detail("Method Not Allowed", status=405))
+        response = respond(detail("WebSocket transport is not available; use HTTP.", status=426))
+        response.headers["upgrade"] = "h2c"
+        response.force_close()
+        return response
+
+    async def compact(self, request: web.Request) -> web.Response:
+        """The unary compaction call: one compaction item."""
+        caller = self._caller(request)
+        if isinstance(caller, Refusal):
+            return self._refused(caller)
+        body = request[INTAKE].fields
+        model = self._known_model(body, caller)
+        if isinstance(model, Refusal):
+            return self._refused(model)
+        problem = rules.compact_refusal(body, account_id=caller.identity.account_id)
+        if problem is not None:
+            return self._refused(problem)
+        events = list(Composer(self._call(body, model, caller)).compaction())
+        return answer({"id": f"resp_{secrets.token_hex(24)}", "output": [events[-1].payload["item"]]})
+
+    # -- the lists around it ------------------------------------------------------------------------------------------
+
+    async def models(self, request: web.Request) -> web.Response:
+        """The catalogue for this client's version and plan."""
+        caller = self._caller(request)
+        if isinstance(caller, Refusal):
+            return self._refused(caller)
+        version = parse_version(request.query.get("client_version"))
+        if version is None:
+            return self._refused(detail("client_version is required"))
+        content = self._listing(version, caller)
+        return web.Response(body=content, content_type="application/json", headers={"etag": weak_etag(content)})
+
+    async def usage(self, request: web.Request) -> web.Response:
+        """What is left of the account's limits."""
+        caller = self._caller(request)
+        if isinstance(caller, Refusal):
+            return self._refused(caller)
+        used = self._state.options.used_percent
+        return answer(usage_report(now=int(time.time()), used_percent=used, plan=caller.identity.plan))
+
+    async def accounts_check(self, request: web.Request) -> web.Response:
+        """Where this account's requests are to be sent: here."""
+        caller = self._caller(request)
+        if isinstance(caller, Refusal):
+            return self._refused(caller)
+        account: Json = {
+            "id": caller.identity.account_id,
+            "workspace_backend_origin": f"{request.scheme}://{request.host}",
+            "account_routing_override": "us",
+            "plan_type": caller.identity.plan,
+            "structure": "personal",
+            "is_deactivated": False,
+        }
+        return answer({"accounts": [account], "account_ordering": [caller.identity.account_id]})
+
+    # -- judging ------------------------------------------------------------------------------------------------------
+
+    def _caller(self, request: web.Request) -> Caller | Refusal:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        account_id = request.headers.get("chatgpt-account-id", "")
+        if scheme.lower() != "bearer" or not token or not account_id:
+            return unauthorized()
+        record = self._state.logins.find(token)
+        if record is None:
+            return token_error("token_invalidated")
+        if record.refused_as:
+            return token_error(record.refused_as)
+        identity = record.family.identity
+        return Caller(identity=identity, access_token=token) if identity.account_id == account_id else unauthorized()
+
+    def _accepted_model(self, request: web.Request, caller: Caller) -> Model | Refusal:
+        """The model of a body that passed every check, else the first refusal."""
+        intake = request[INTAKE]
+        problem = _shape_problem(request, intake)
+        if problem is not None:
+            return problem
+        body = intake.fields
+        model = self._known_model(body, caller)
+        if isinstance(model, Refusal):
+            return model
+        lite = request.headers.get(LITE_HEADER, "").lower() == "true"
+        refusal = self._gate(request.headers, model) or rules.first_refusal(
+            body, model=model, lite=lite, account_id=caller.identity.account_id
+        )
+        return refusal or model
+
+    def _known_model(self, body: Json, caller: Caller) -> Model | Refusal:
+        slug = body.get("model")
+        return self._state.catalogue.find(slug, caller.identity.plan) or model_not_supported(slug)
+
+    def _gate(self, headers: Mapping[str, str], model: Model) -> Refusal | None:
+        """The gates on who the client is: its version if it names one, its originator if the gate is on."""
+        options = self._state.options
+        if "version" in headers:
+            version = parse_version(headers["version"])
+            if version is None or version < model.minimal_version(options.minimal_version):
+                return newer_version_required(model.slug)
+        known = headers.get("originator", "").lower().startswith("codex")
+        if options.gate_originator and model.slug in GATED_MODELS and not known:
+            return model_not_found(model.slug)
+        return None
+
+    def _scene(self, call: Call, caller: Caller) -> ChosenScene:
+        """Queue, then marker, then automatic. A scolded login is served once its token was refreshed."""
+        if self._state.scenes:
+            chosen = find_scene(self._state.scenes.popleft())
+            if chosen.scene.name == "401":
+                self._state.logins.scold(caller.access_token)
+            return chosen
+        chosen = find_scene(marked_scene(call) or _AUTOMATIC)
+        if chosen.scene.name == "401" and not self._state.logins.scold(caller.access_token):
+            return find_scene(_AUTOMATIC)
+        return chosen
+
+    # -- replying -----------------------------------------------------------------------------------------------------
+
+    def _call(self, body: Json, model: Model, caller: Caller) -> Call:
+        return Call(
+            body=body,
+            model=model.reply_name,
+            seed=secrets.token_hex(16),
+            account_id=caller.identity.account_id,
+            created_at=int(time.time()),
+            default_effort=model.default_effort,
+            filled_output=self._state.options.filled_output,
+        )
+
+    def _stream_headers(self, request: web.Request, caller: Caller, call: Call) -> dict[str, str]:
+        used = self._state.options.used_percent
+        limits = limit_headers(now=call.created_at, used_percent=used, plan=caller.identity.plan)
+        # A client that names no version is taken for the newest.
+        etag = self._etag(parse_version(request.headers.get("version")) or (999,), caller)
+        return {**_request_id(), **limits, "x-models-etag": etag, "openai-model": call.model}
+
+    def _etag(self, version: tuple[int, ...], caller: Caller) -> str:
+        """The entity tag of this client's list; computed once, since it goes out with every reply."""
+        key = (version, caller.identity.plan, self._state.options.minimal_version)
+        if key not in self._etags:
+            if len(self._etags) >= ETAGS_LIMIT:
+                self._etags.clear()
+            self._etags[key] = weak_etag(self._listing(version, caller))
+        return self._etags[key]
+
+    def _listing(self, version: tuple[int, ...], caller: Caller) -> bytes:
+        floor = self._state.options.minimal_version
+        return self._state.catalogue.listing(version, caller.identity.plan, floor)
+
+    def _refused(self, refusal: Refusal) -> web.Response:
+        response = respond(refusal)
+        response.headers.update(_request_id())
+        return response
+
+
+def _shape_problem(request: web.Request, intake: Intake) -> Refusal | None:
+    if intake.problem is not None:
+        return intake.problem
+    if request.content_type != "application/json":
+        return detail(f"Unsupported content type: {request.content_type}", status=415)
+    return None if isinstance(intake.document, dict) else detail("Invalid JSON")
+
+
+def _request_id() -> dict[str, str]:
+    request_id = secrets.token_hex(16)
+    return {
+        "x-oai-request-id": f"req_{request_id}",
+        "cf-ray": f"{request_id[:16]}-SIM",
+        "cf-cache-status": "DYNAMIC",
+        "server": "cloudflare",
+        "x-content-type-options": "nosniff",
+        "strict-transport-security": "max-age=31536000; includeSubDomains; preload",
+        "referrer-policy": "strict-origin-when-cross-origin",
+    }

@@ -1,0 +1,113 @@
+"""The models that the stand-in knows: the catalogue file, filtered by client version and plan. Knows no request."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from gptmock.simulator.steps import Json
+
+SNAPSHOTS: Mapping[str, str] = MappingProxyType({"gpt-5.5": "gpt-5.5-2026-04-23"})
+"""Models that answer under a dated name."""
+
+GATED_MODELS = frozenset({"gpt-5.6-luna", "gpt-6-luna"})
+"""Models that ask who the client is (spec 4.3), when the gate is on."""
+
+WIRE_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""The enumeration of the wire. ``ultra`` stands in the catalogue but is a tier of the client, sent as ``max``."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """One entry of the catalogue."""
+
+    entry: Json
+
+    @property
+    def slug(self) -> str:
+        """The exact name on the wire."""
+        return str(self.entry["slug"])
+
+    @property
+    def reply_name(self) -> str:
+        """The name that replies show: the slug, or its dated snapshot."""
+        return SNAPSHOTS.get(self.slug, self.slug)
+
+    @cached_property
+    def efforts(self) -> tuple[str, ...]:
+        """The efforts accepted on the wire."""
+        levels = [level["effort"] for level in self.entry.get("supported_reasoning_levels") or []]
+        return tuple(level for level in levels if level in WIRE_EFFORTS)
+
+    @property
+    def default_effort(self) -> str:
+        """The effort of a call that asks for none."""
+        return str(self.entry.get("default_reasoning_level") or "medium")
+
+    @cached_property
+    def tiers(self) -> frozenset[str]:
+        """The service tiers accepted."""
+        return frozenset(tier["id"] for tier in self.entry.get("service_tiers") or [])
+
+    def minimal_version(self, default: str) -> tuple[int, ...]:
+        """The oldest client that may use it."""
+        return parse_version(self.entry.get("minimal_client_version") or default) or (0,)
+
+    def open_to(self, plan: str) -> bool:
+        """Whether an account of this plan may use it."""
+        plans = self.entry.get("available_in_plans")
+        return not plans or plan in plans
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All models; what a client sees of them depends on its version and plan."""
+
+    models: Mapping[str, Model]
+
+    @cached_property
+    def plans(self) -> frozenset[str]:
+        """Every plan that some entry names; an account of any other plan sees everything."""
+        return frozenset(plan for model in self.models.values() for plan in model.entry.get("available_in_plans") or [])
+
+    def find(self, slug: object, plan: str) -> Model | None:
+        """The model of that name if the plan includes it; unknown and retired names have none."""
+        model = self.models.get(slug) if isinstance(slug, str) else None
+        return model if model is not None and self._open(model, plan) else None
+
+    def listing(self, version: tuple[int, ...], plan: str, default_floor: str) -> bytes:
+        """The document of ``GET /models`` for a client of that version."""
+        entries = [
+            model.entry
+            for model in self.models.values()
+            if model.minimal_version(default_floor) <= version and self._open(model, plan)
+        ]
+        return msgspec.json.encode({"models": entries})
+
+    def _open(self, model: Model, plan: str) -> bool:
+        return plan not in self.plans or model.open_to(plan)
+
+
+def load_catalogue() -> Catalogue:
+    """The catalogue that the package carries."""
+    text = resources.files("gptmock.simulator").joinpath("models.json").read_bytes()
+    document: Any = msgspec.json.decode(text)
+    models = {entry["slug"]: Model(entry) for entry in document["models"]}
+    return Catalogue(MappingProxyType(models))
+
+
+def weak_etag(content: bytes) -> str:
+    """The weak entity tag of a document."""
+    return f'W/"{hashlib.sha256(content).hexdigest()[:32]}"'
+
+
+def parse_version(text: str | None) -> tuple[int, ...] | None:
+    """The numbers of a version such as ``0.144.0`` or ``0.150.0-alpha.1``; None when it is not one."""
+    found = re.match(r"(\d+)\.(\d+)\.(\d+)(?:[-+].*)?$", text or "")
+    return tuple(int(number) for number in found.groups()) if found else None

@@ -1,0 +1,86 @@
+"""Plays the steps of a scene into a response, one write per step, and notes a client that leaves. Decides nothing."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+import time
+from collections.abc import AsyncIterator, Iterable, Mapping
+
+from aiohttp import web
+
+from gptmock.simulator.state import SimulatorState
+from gptmock.simulator.steps import Abort, Cut, Framed, Pause, Raw, Step, framed
+
+STREAM_MARK = web.ResponseKey("stream", bool)
+_RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER on, zero seconds: closing sends a reset."""
+
+
+async def drop_content_type(_request: web.Request, response: web.StreamResponse) -> None:
+    """A signal handler: the streams of this backend have no Content-Type, which aiohttp would add."""
+    if response.get(STREAM_MARK):
+        response.headers.popall("content-type", None)
+
+
+async def play(
+    request: web.Request, steps: Iterable[Step], *, state: SimulatorState, scene: str, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Answer ``request`` with the steps; the head leaves with the first that is not a pause."""
+    response = web.StreamResponse(headers=headers)
+    response[STREAM_MARK] = True
+    response.enable_chunked_encoding()
+    async with _watched(state, scene):
+        for step in framed(steps):
+            if not response.prepared and not isinstance(step, Pause):
+                await response.prepare(request)
+            if await _broken_off(request, response, step):
+                return response
+            if state.options.pace_seconds and isinstance(step, Raw):
+                await asyncio.sleep(state.options.pace_seconds)
+        if not response.prepared:
+            await response.prepare(request)
+        await response.write_eof()
+    return response
+
+
+async def _broken_off(request: web.Request, response: web.StreamResponse, step: Framed) -> bool:
+    """Perform one step; true when it ended the connection."""
+    transport = request.transport
+    match step:
+        case Raw(data):
+            await response.write(data)
+            # Lets the write reach the socket before the next, and a client's farewell reach us.
+            await asyncio.sleep(0)
+        case Pause(seconds):
+            await asyncio.sleep(seconds)
+        case Cut(data) if transport is not None:
+            transport.write(b"1000\r\n" + data)
+            transport.close()
+            return True
+        case Abort() if transport is not None:
+            _linger_zero(transport)
+            transport.abort()
+            return True
+    return False
+
+
+def _linger_zero(transport: asyncio.Transport) -> None:
+    connection = transport.get_extra_info("socket")
+    if connection is not None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+@contextlib.asynccontextmanager
+async def _watched(state: SimulatorState, scene: str) -> AsyncIterator[None]:
+    """Count the stream as open; leaving by cancellation or a lost connection is the client's doing, or our stop."""
+    began = time.monotonic()
+    state.open_streams += 1
+    try:
+        yield
+    except (asyncio.CancelledError, ConnectionError):
+        if not state.stopping:
+            state.client_left(scene, time.monotonic() - began)
+        raise
+    finally:
+        state.open_streams -= 1

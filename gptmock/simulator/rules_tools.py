@@ -1,0 +1,185 @@
+"""What the backend refuses in the tools of a call, its tool_choice, and the schemas in them (spec 4.7). Pure."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from gptmock.simulator.refusals import (
+    Refusal,
+    api_error,
+    bad_pattern,
+    detail,
+    invalid_type,
+    invalid_value,
+    json_type,
+    missing_parameter,
+    too_long,
+    unknown_parameter,
+)
+from gptmock.simulator.steps import Json
+
+NAME_LIMIT = 64
+NAME_PATTERN = "^[a-zA-Z0-9_-]+$"
+CHOICES = ("none", "auto", "required")
+
+_WEB_SEARCH_OPTIONS = {
+    "external_web_access",
+    "filters",
+    "user_location",
+    "search_context_size",
+    "search_content_types",
+    "indexed_web_access",
+}
+_IMAGE_OPTIONS = {
+    "output_format",
+    "size",
+    "background",
+    "moderation",
+    "partial_images",
+    "output_compression",
+    "model",
+    "quality",
+}
+TOOL_FIELDS: dict[str, frozenset[str]] = {
+    "function": frozenset({"name", "description", "strict", "parameters", "defer_loading"}),
+    "custom": frozenset({"name", "description", "format", "defer_loading"}),
+    "namespace": frozenset({"name", "description", "tools"}),
+    "tool_search": frozenset({"execution", "description", "parameters"}),
+    "web_search": frozenset(_WEB_SEARCH_OPTIONS),
+    "image_generation": frozenset(_IMAGE_OPTIONS),
+    "local_shell": frozenset(),
+}
+"""The fields of each tool type, ``type`` aside; any other type is not usable on this backend."""
+
+
+def check_tools(body: Json, *, lite: bool) -> Iterator[Refusal]:
+    """Refusals of ``tools`` and ``tool_choice``; Lite bodies bring their tools in the input."""
+    tools = list(body.get("tools") or [])
+    yield from check_tool_list(tools, "tools")
+    if lite:
+        extra = [item for item in body["input"] if isinstance(item, dict) and item.get("type") == "additional_tools"]
+        tools += [tool for item in extra for tool in item.get("tools") or []]
+    yield from _choice(body.get("tool_choice"), tools)
+
+
+def check_tool_list(tools: list[Any], path: str) -> Iterator[Refusal]:
+    """Refusals of a list of tools at ``path``."""
+    for number, tool in enumerate(tools):
+        yield from _tool(tool, f"{path}[{number}]")
+
+
+def check_name(name: object, path: str) -> Iterator[Refusal]:
+    """Refusals of a tool's or schema's name."""
+    if name is None:
+        yield missing_parameter(path)
+    elif not isinstance(name, str):
+        yield invalid_type(path, "a string", name)
+    elif len(name) > NAME_LIMIT:
+        yield too_long(path, name, NAME_LIMIT)
+    elif not re.fullmatch(NAME_PATTERN, name):
+        yield bad_pattern(path, NAME_PATTERN)
+
+
+def check_schema(schema: object, *, strict: bool) -> Iterator[str]:
+    """What is wrong with a JSON Schema of an object, in the API's words; strict ones close and require everything."""
+    if not isinstance(schema, dict) or schema.get("type") != "object":
+        found = schema.get("type") if isinstance(schema, dict) else schema
+        yield f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{found}\"'."
+    elif strict:
+        yield from _strict(schema, ())
+
+
+def _tool(tool: object, path: str) -> Iterator[Refusal]:
+    if not isinstance(tool, dict):
+        yield invalid_type(path, "an object", tool)
+        return
+    kind = tool.get("type")
+    if kind is None:
+        yield missing_parameter(f"{path}.type")
+    if not isinstance(kind, str) or kind not in TOOL_FIELDS:
+        yield detail(f"Unsupported tool type: {kind}")
+    if "name" in TOOL_FIELDS[str(kind)]:
+        yield from check_name(tool.get("name"), f"{path}.name")
+    for key in tool:
+        if key != "type" and key not in TOOL_FIELDS[str(kind)]:
+            yield unknown_parameter(f"{path}.{key}")
+    yield from _details(tool, path)
+
+
+def _details(tool: Json, path: str) -> Iterator[Refusal]:
+    if tool["type"] == "namespace":
+        yield from check_tool_list(tool.get("tools") or [], f"{path}.tools")
+    if tool["type"] == "function" and tool.get("parameters") is not None:
+        for reason in check_schema(tool["parameters"], strict=tool.get("strict") is True):
+            where = f"Invalid schema for function '{tool['name']}'"
+            yield api_error(f"{where}: {reason}", code="invalid_function_parameters", param=f"{path}.parameters")
+    if tool["type"] == "custom" and tool.get("format") is not None:
+        shape = tool["format"]
+        kind = shape.get("type") if isinstance(shape, dict) else None
+        if kind not in ("text", "grammar"):
+            yield invalid_value(f"{path}.format.type", kind, ("text", "grammar"))
+
+
+def _strict(schema: Json, context: tuple[str, ...]) -> Iterator[str]:
+    where = f"In context={context}"
+    if schema.get("type") == "object" or "properties" in schema:
+        properties = schema.get("properties") or {}
+        if schema.get("additionalProperties") is not False:
+            yield f"{where}, 'additionalProperties' is required to be supplied and to be false."
+        missing = [name for name in properties if name not in (schema.get("required") or [])]
+        if missing:
+            yield (
+                f"{where}, 'required' is required to be supplied and to be an array including every key in "
+                f"properties. Missing '{missing[0]}'."
+            )
+    yield from _strict_below(schema, context)
+
+
+def _strict_below(schema: Json, context: tuple[str, ...]) -> Iterator[str]:
+    for key in ("properties", "$defs", "definitions"):
+        for name, part in (schema.get(key) or {}).items():
+            if isinstance(part, dict):
+                yield from _strict(part, (*context, key, name))
+    if isinstance(schema.get("items"), dict):
+        yield from _strict(schema["items"], (*context, "items"))
+    for number, part in enumerate(schema.get("anyOf") or []):
+        if isinstance(part, dict):
+            yield from _strict(part, (*context, "anyOf", str(number)))
+
+
+def _choice(choice: object, tools: list[Json]) -> Iterator[Refusal]:
+    if choice is None or (choice in CHOICES and (tools or choice != "required")):
+        return
+    if choice == "required":
+        yield api_error("Tool choice 'required' must be specified with 'tools' parameter.", param="tool_choice")
+    if isinstance(choice, str):
+        yield invalid_value("tool_choice", choice, CHOICES)
+    if not isinstance(choice, dict):
+        yield api_error(f"Invalid type for 'tool_choice': got {json_type(choice)}.", param="tool_choice")
+        return
+    yield from _chosen(choice, tools)
+
+
+def _chosen(choice: Json, tools: list[Json]) -> Iterator[Refusal]:
+    kind = choice.get("type")
+    if "function" in choice:
+        # The chat form: {"type": "function", "function": {"name": ...}}.
+        yield missing_parameter("tool_choice.name")
+    if kind in ("function", "custom"):
+        yield from check_name(choice.get("name"), "tool_choice.name")
+        if choice["name"] not in set(_names(tools)):
+            yield api_error(f"Tool choice '{choice['name']}' not found in 'tools' parameter.", param="tool_choice")
+    elif kind == "allowed_tools":
+        for spec in choice.get("tools") or []:
+            if spec.get("name") is not None and spec["name"] not in set(_names(tools)):
+                yield api_error(f"Tool choice '{spec['name']}' not found in 'tools' parameter.", param="tool_choice")
+    elif kind not in [tool.get("type") for tool in tools]:
+        yield api_error(f"Tool choice '{kind}' not found in 'tools' parameter.", param="tool_choice")
+
+
+def _names(tools: list[Json]) -> Iterator[str]:
+    for tool in tools:
+        if tool.get("type") == "namespace":
+            yield from _names(tool.get("tools") or [])
+        elif "name" in tool:
+            yield str(tool["name"])

@@ -1,0 +1,87 @@
+"""Scenes that refuse the call with a status, in the backend's own bodies (spec: the catalogue of errors). Pure."""
+
+from collections.abc import Callable
+
+from gptmock.simulator.call import Call
+from gptmock.simulator.limits import limit_headers
+from gptmock.simulator.refusals import (
+    HTML_TYPE,
+    Refusal,
+    api_error,
+    detail,
+    document,
+    model_not_found,
+    token_error,
+    unsupported_effort,
+)
+from gptmock.simulator.steps import Json
+
+RESET_SECONDS = 13872
+
+_CHALLENGE = b"""<!DOCTYPE html><html lang="en-US"><head><title>Just a moment...</title></head><body>
+<h1>Sorry, you have been blocked</h1><p>Enable JavaScript and cookies to continue</p>
+<script src="/cdn-cgi/challenge-platform/h/b/orchestrate/chl_page/v1"></script>
+<p>Performance &amp; security by Cloudflare</p></body></html>"""
+_BAD_GATEWAY = b"""<html><head><title>502 Bad Gateway</title></head><body><center><h1>502 Bad Gateway</h1></center>
+<hr><center>cloudflare</center></body></html>"""
+
+
+def fixed(answer: Refusal) -> Callable[[Call], Refusal]:
+    """A scene whose answer does not depend on the call."""
+    return lambda _call: answer
+
+
+def effort(call: Call) -> Refusal:
+    """The effort is not supported."""
+    return unsupported_effort(call.effort, call.model, ("low", "medium", "high"))
+
+
+def gate(call: Call) -> Refusal:
+    """The 404 of a model gated by client identity."""
+    return model_not_found(str(call.body.get("model")))
+
+
+def usage_limit(call: Call) -> Refusal:
+    """The account's limit is reached; both reset fields and the rate-limit headers say until when."""
+    times = {"resets_at": call.created_at + RESET_SECONDS, "eligible_promo": None, "resets_in_seconds": RESET_SECONDS}
+    return _limited(call, times)
+
+
+def usage_limit_without_reset(call: Call) -> Refusal:
+    """The account's limit is reached, and the body does not say until when."""
+    return _limited(call, {})
+
+
+def burst(call: Call) -> Refusal:
+    """Too many requests in a short while."""
+    message = f"Rate limit reached for {call.model} on requests per min. Please try again in 1.5s."
+    return api_error(message, status=429, code="rate_limit_exceeded")
+
+
+def not_included(_call: Call) -> Refusal:
+    """The plan does not include Codex."""
+    message = "To use Codex with your ChatGPT plan, upgrade to Plus: https://example.test/explore/plus"
+    return document(429, {"error": {"type": "usage_not_included", "message": message, "plan_type": "free"}})
+
+
+def _limited(call: Call, times: Json) -> Refusal:
+    error = {"type": "usage_limit_reached", "message": "The usage limit has been reached", "plan_type": "plus", **times}
+    headers = limit_headers(now=call.created_at, used_percent=100.0, reset_seconds=RESET_SECONDS if times else 900)
+    headers["x-codex-rate-limit-reached-type"] = "rate_limit_reached"
+    return document(429, {"error": error}, headers=headers)
+
+
+UNSUPPORTED = detail("Unsupported parameter: temperature")
+INVALIDATED = token_error("token_invalidated")
+DEACTIVATED = detail({"code": "deactivated_workspace"}, status=402)
+CLOUDFLARE = Refusal(
+    status=403, body=_CHALLENGE, content_type=HTML_TYPE, headers={"cf-mitigated": "challenge", "server": "cloudflare"}
+)
+SERVER_ERROR = api_error("The server had an error while processing your request.", status=500, code="server_error")
+BAD_GATEWAY = Refusal(status=502, body=_BAD_GATEWAY, content_type=HTML_TYPE, headers={"server": "cloudflare"})
+OVERLOADED = api_error(
+    "Our servers are currently overloaded. Please try again later.", status=503, code="server_is_overloaded"
+)
+GATEWAY_TIMEOUT = Refusal(
+    status=504, body=b"upstream request timeout", content_type="text/plain", headers={"server": "cloudflare"}
+)

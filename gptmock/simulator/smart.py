@@ -1,0 +1,125 @@
+"""The automatic reply: what a model would do with this call, so that a client's own loop comes to its end. Pure."""
+
+import re
+from collections.abc import Iterator
+
+import msgspec
+
+from gptmock.simulator.call import Call, Tool, mentioned, output_text
+from gptmock.simulator.events import Composer
+from gptmock.simulator.samples import sample
+from gptmock.simulator.steps import Event, Json, Step
+
+QUOTE_LIMIT = 2000
+PATCH = "*** Begin Patch\n*** Add File: hello.txt\n+Hello\n*** End Patch\n"
+
+
+def smart(call: Call) -> Iterator[Step]:
+    """Answer tool outputs, call the tools asked for, obey the format, search, else quote the last words of the user."""
+    composer = Composer(call)
+    yield from composer.start()
+    if call.items and call.items[-1].get("type") == "compaction_trigger":
+        yield from composer.compaction()
+    else:
+        yield from _thinking(composer, call)
+        yield from _answer(composer, call)
+    yield composer.completed()
+
+
+def tool_call(composer: Composer, tool: Tool) -> Iterator[Event]:
+    """A call of ``tool`` with arguments that its schema accepts."""
+    if tool.kind == "custom":
+        return composer.custom_call(tool.name, PATCH, namespace=tool.namespace)
+    return composer.function_call(tool.name, sample_arguments(tool), namespace=tool.namespace)
+
+
+def sample_arguments(tool: Tool) -> str:
+    """The JSON text of a minimal argument object."""
+    value = sample(tool.parameters) if tool.parameters else {}
+    return msgspec.json.encode(value if isinstance(value, dict) else {}).decode()
+
+
+def cited_search(composer: Composer, call: Call) -> Iterator[Event]:
+    """A web search and a message that cites what it found."""
+    yield from composer.web_search(call.last_user_text[:80] or "gptmock")
+    text = "gptmock answers with your own account (Example)."
+    yield from composer.message(text, citations=[citation(text, "Example")])
+
+
+def citation(text: str, title: str) -> Json:
+    """A ``url_citation`` of the place where ``title`` stands in ``text``."""
+    start = text.index(title)
+    where = {"start_index": start, "end_index": start + len(title)}
+    return {"type": "url_citation", "url": "https://example.test/source", "title": title, **where}
+
+
+def _thinking(composer: Composer, call: Call) -> Iterator[Event]:
+    if call.summary and call.effort != "none":
+        parts = ["**Reading the question**\n\nI look at what was asked."]
+        if call.summary == "detailed":
+            parts.append("**Choosing an answer**\n\nA short one will do.")
+        yield from composer.reasoning(parts)
+
+
+def _answer(composer: Composer, call: Call) -> Iterator[Event]:
+    if call.answered_outputs:
+        yield from _report(composer, call)
+    elif chosen := _chosen_tools(call):
+        for tool in chosen:
+            yield from tool_call(composer, tool)
+    elif call.text_format["type"] != "text":
+        yield from composer.message(_formatted(call))
+    elif _wants_search(call):
+        yield from cited_search(composer, call)
+    elif _choice(call) == "image_generation":
+        yield from composer.image(call.last_user_text[:200] or "a pixel")
+    else:
+        yield from composer.message(f"You said: {call.last_user_text[:QUOTE_LIMIT] or 'nothing at all'}")
+
+
+def _report(composer: Composer, call: Call) -> Iterator[Event]:
+    if call.text_format["type"] != "text":
+        return composer.message(_formatted(call))
+    told = "; ".join(output_text(item)[:QUOTE_LIMIT] for item in call.answered_outputs)
+    return composer.message(f"The tools answered: {told}")
+
+
+def _formatted(call: Call) -> str:
+    if call.text_format["type"] == "json_schema":
+        return msgspec.json.encode(sample(call.text_format.get("schema") or {})).decode()
+    return msgspec.json.encode({"answer": f"You said: {call.last_user_text[:80]}"}).decode()
+
+
+def _chosen_tools(call: Call) -> list[Tool]:
+    choice = call.tool_choice
+    if choice == "none" or not call.tools:
+        return []
+    if isinstance(choice, dict) and "name" in choice:
+        return [tool for tool in call.tools if tool.name == choice["name"]][:1]
+    tools = _allowed(call)
+    named = mentioned(tools, call.last_user_text)
+    if named:
+        return named if call.body.get("parallel_tool_calls", True) else named[:1]
+    wanted = _choice(call) == "required" or re.search(r"\btools?\b", call.last_user_text, re.IGNORECASE)
+    return tools[:1] if wanted else []
+
+
+def _choice(call: Call) -> str:
+    choice = call.tool_choice
+    if not isinstance(choice, dict):
+        return str(choice)
+    return str(choice.get("mode", "auto")) if choice.get("type") == "allowed_tools" else str(choice.get("type"))
+
+
+def _allowed(call: Call) -> list[Tool]:
+    choice = call.tool_choice
+    if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
+        return call.tools
+    names = {spec.get("name") for spec in choice.get("tools") or []}
+    return [tool for tool in call.tools if tool.name in names]
+
+
+def _wants_search(call: Call) -> bool:
+    if not call.has_hosted("web_search") or call.tool_choice == "none":
+        return False
+    return _choice(call) in {"web_search", "required"} or "search" in call.last_user_text.lower()

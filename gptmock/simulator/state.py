@@ -1,0 +1,144 @@
+"""What a running simulator remembers: requests, exchanges, streams, queued scenes. In memory, bounded."""
+
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gptmock.simulator.accounts import LoginBook
+from gptmock.simulator.catalogue import Catalogue, load_catalogue
+from gptmock.simulator.device import DeviceBook
+from gptmock.simulator.options import SimulatorOptions
+from gptmock.simulator.steps import Json
+
+REQUESTS_LIMIT = 10_000
+BODIES_LIMIT_BYTES = 128 * 1024 * 1024
+MODEL_PATH = "/backend-api/codex/responses"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRequest:
+    """One request as it arrived."""
+
+    at: float
+    """Unix time in seconds."""
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    """Names in lower case."""
+    body: Any
+    """Decoded JSON or form fields; None when there is no body or it is neither."""
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenExchange:
+    """One call of the token endpoint."""
+
+    at: float
+    grant_type: str
+    outcome: str
+    """``ok``, else the error code."""
+    account_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientClosure:
+    """A stream that its client left before the end."""
+
+    at: float
+    scene: str
+    after_seconds: float
+    """Since the head of the reply."""
+
+
+class RequestLog:
+    """The last requests, at most so many and at most so many bytes."""
+
+    def __init__(self) -> None:
+        self._records: deque[RecordedRequest] = deque()
+        self._bytes = 0
+
+    def append(self, record: RecordedRequest) -> None:
+        """Keep a record; the oldest give way."""
+        self._records.append(record)
+        self._bytes += record.size_bytes
+        while len(self._records) > REQUESTS_LIMIT or (self._bytes > BODIES_LIMIT_BYTES and len(self._records) > 1):
+            self._bytes -= self._records.popleft().size_bytes
+
+    def __iter__(self) -> Any:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, index: int) -> RecordedRequest:
+        return self._records[index]
+
+
+@dataclass
+class SimulatorState:
+    """Everything that a test may ask a running simulator about, or change in it."""
+
+    options: SimulatorOptions
+    requests: RequestLog = field(default_factory=RequestLog)
+    token_exchanges: deque[TokenExchange] = field(default_factory=lambda: deque(maxlen=REQUESTS_LIMIT))
+    closures: deque[ClientClosure] = field(default_factory=lambda: deque(maxlen=REQUESTS_LIMIT))
+    scenes: deque[str] = field(default_factory=deque)
+    """Names that the next model calls take, before anything else is asked."""
+    token_faults: deque[str] = field(default_factory=deque)
+    """Names of faults that the next calls of the token endpoint answer with; see ``issuer.TOKEN_FAULTS``."""
+    model_call_count: int = 0
+    tokens_ok: int = 0
+    tokens_refused: int = 0
+    open_streams: int = 0
+    closed_by_client: int = 0
+    stopping: bool = False
+    catalogue: Catalogue = field(default_factory=load_catalogue)
+    devices: DeviceBook = field(default_factory=DeviceBook)
+    logins: LoginBook = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._first_options = self.options
+        self.logins = LoginBook(lambda: self.options)
+
+    def model_calls(self) -> list[RecordedRequest]:
+        """The model calls still remembered, oldest first: ``body`` and ``headers`` as they arrived."""
+        return [each for each in self.requests if each.path == MODEL_PATH and each.method == "POST"]
+
+    def exchanged(self, grant_type: str, outcome: str, account_id: str = "") -> None:
+        """Note a call of the token endpoint."""
+        done = TokenExchange(at=time.time(), grant_type=grant_type, outcome=outcome, account_id=account_id)
+        self.token_exchanges.append(done)
+        self.tokens_ok += outcome == "ok"
+        self.tokens_refused += outcome != "ok"
+
+    def client_left(self, scene: str, after_seconds: float) -> None:
+        """Note that a client vanished in the middle of a stream."""
+        self.closed_by_client += 1
+        self.closures.append(ClientClosure(at=time.time(), scene=scene, after_seconds=after_seconds))
+
+    def stats(self) -> Json:
+        """The counts, as the control API tells them."""
+        return {
+            "model_calls": self.model_call_count,
+            "token_exchanges": {"ok": self.tokens_ok, "refused": self.tokens_refused},
+            "open_streams": self.open_streams,
+            "closed_by_client": self.closed_by_client,
+            "refresh_tokens_spent_twice": self.logins.spent_twice,
+            "queued_scenes": list(self.scenes),
+        }
+
+    def reset(self, *, forget_logins: bool = False) -> None:
+        """Back to the options it began with, no records, no queue; logins stay good unless they are to be forgotten."""
+        self.options = self._first_options
+        self.requests = RequestLog()
+        for kept in (self.token_exchanges, self.closures):
+            kept.clear()
+        self.scenes.clear()
+        self.token_faults.clear()
+        self.model_call_count = self.tokens_ok = self.tokens_refused = self.closed_by_client = 0
+        if forget_logins:
+            self.logins.forget()
