@@ -104,7 +104,6 @@ class TokenVault(Protocol):
 
         Raises:
             NotLoggedIn: there are none.
-            RefreshRejected: these tokens were refused for good, and nobody has logged in since.
             StoreUnavailable: they cannot be read.
         """
 
@@ -119,7 +118,7 @@ class TokenVault(Protocol):
         """
 
     async def reject(self, refused: TokenSet, *, reason: str) -> None:
-        """Remember that these tokens are dead, unless newer ones are held."""
+        """Remember that this refresh token is dead, unless a newer one is held: ``load`` gives it out no more."""
 
 
 class RefreshLock(Protocol):

@@ -1,0 +1,265 @@
+"""
+One turn, in order: credential, upstream, first event, reply. Knows contracts only.
+
+Up to the first event that means something, any failure is raised and becomes an HTTP status; there the turn may be
+sent again, at most twice. After it a failure is the dialect's own farewell inside the reply, and nothing is repeated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from gptmock.accounts import Credential
+from gptmock.catalog import ModelCatalog, explain_unknown
+from gptmock.dialects.dialect import Dialect, ReplyHead, Turn
+from gptmock.errors import CredentialRefused, GptmockError, InternalError, UnknownModel, UpstreamError
+from gptmock.limits import RateLimitSnapshot
+from gptmock.protocol.events import (
+    ErrorEvent,
+    OtherEvent,
+    ResponseCompleted,
+    ResponseCreated,
+    ResponseEvent,
+    ResponseFailed,
+    ResponseIncomplete,
+    ResponseInProgress,
+    ResponseMetadata,
+    ResponseQueued,
+)
+from gptmock.protocol.failures import failure_of, truncated
+from gptmock.protocol.fold import ResponseFold
+from gptmock.protocol.items import ResponseObject
+from gptmock.protocol.reader import Received
+from gptmock.protocol.upstream import Upstream
+
+log = logging.getLogger("gptmock.turn")
+
+MAX_TRIES = 3
+"""The first one, and two more before anything has come."""
+COMMIT_SECONDS = 5.0
+"""A streaming client gets its 200 after this long, whether an event has come or not."""
+RETRY_SECONDS = 0.3
+"""The pause before the second try; doubled before the third, jittered by half."""
+
+_TERMINAL = ResponseCompleted | ResponseIncomplete | ResponseFailed | ErrorEvent
+
+
+class Keeper(Protocol):
+    """Who leases credentials (``gateway.credentials.CredentialKeeper``)."""
+
+    async def lease(self) -> Credential:
+        """A living credential."""
+
+    async def renew(self, refused: Credential) -> Credential:
+        """Another one in the place of a refused one."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a turn went, for the log; filled in while it goes."""
+
+    tries: int = 0
+    response: ResponseObject | None = None
+    error: GptmockError | None = None
+    limits: RateLimitSnapshot | None = None
+
+
+def is_preamble(event: ResponseEvent) -> bool:
+    """Whether an event says nothing yet: after it the upstream may still turn out to be overloaded."""
+    if isinstance(event, OtherEvent):
+        return event.type.startswith("codex.")
+    return isinstance(event, ResponseCreated | ResponseInProgress | ResponseQueued | ResponseMetadata)
+
+
+@dataclass(slots=True)
+class _Opened:
+    """An accepted upstream turn and what was read of it to see that it works."""
+
+    batches: AsyncIterator[list[Received]]
+    held: list[Received] = field(default_factory=list)
+    pending: asyncio.Task[list[Received]] | None = None
+    """The read that was under way when the 200 was committed."""
+
+    async def rest(self) -> AsyncIterator[list[Received]]:
+        """Everything, from the first event on."""
+        yield self.held
+        if self.pending is not None:
+            yield await self.pending
+            self.pending = None
+        async for batch in self.batches:
+            yield batch
+
+
+class Reply:
+    """An answer under way. Use one of ``frames`` and ``document``, once, inside the gateway's context."""
+
+    def __init__(self, turn: Turn, dialect: Dialect, head: ReplyHead, opened: _Opened, outcome: Outcome) -> None:
+        self._turn = turn
+        self._dialect = dialect
+        self._head = head
+        self._opened = opened
+        self.outcome = outcome
+
+    async def frames(self) -> AsyncIterator[bytes]:
+        """The streamed reply, one block for each read; raises nothing of ours, but ends with the dialect's farewell."""
+        translator = self._dialect.translator(self._turn, self._head)
+        cause: GptmockError | None = None
+        try:
+            async for batch in self._events():
+                block = b"".join([frame for received in batch for frame in translator.feed(received)])
+                if block:
+                    yield block
+        except GptmockError as error:
+            cause = error
+        except Exception:
+            log.exception("turn.broken")
+            cause = InternalError("An internal error ended this answer.")
+        farewell = b"".join(translator.finish(cause))
+        if farewell:
+            self.outcome.error = self.outcome.error or cause or truncated()
+            yield farewell
+
+    async def document(self) -> bytes:
+        """
+        The whole reply.
+
+        Raises:
+            GptmockError: the turn failed; half an answer is never given.
+        """
+        fold = ResponseFold()
+        async for batch in self._events():
+            for received in batch:
+                fold.feed(received)
+        return self._dialect.document(self._turn, self._head, fold.finish())
+
+    async def _events(self) -> AsyncIterator[list[Received]]:
+        """All events up to the terminal one; the only read loop there is."""
+        async for batch in self._opened.rest():
+            ended = self._watch(batch)
+            yield batch
+            if ended:
+                return
+
+    def _watch(self, batch: list[Received]) -> bool:
+        for received in batch:
+            event = received.event
+            if isinstance(event, _TERMINAL):
+                if isinstance(event, ResponseFailed | ErrorEvent):
+                    self.outcome.error = failure_of(event)
+                else:
+                    self.outcome.response = event.response
+                return True
+        return False
+
+
+class Gateway:
+    """
+    Opens turns.
+
+    Args:
+        keeper: leases credentials.
+        upstream: the backend.
+        catalog: names the models that exist, when one does not.
+        commit_seconds: how long a streaming client waits for its status at most.
+    """
+
+    def __init__(
+        self, keeper: Keeper, upstream: Upstream, catalog: ModelCatalog, *, commit_seconds: float = COMMIT_SECONDS
+    ) -> None:
+        self._keeper = keeper
+        self._upstream = upstream
+        self._catalog = catalog
+        self._commit_seconds = commit_seconds
+
+    @asynccontextmanager
+    async def open(self, turn: Turn, dialect: Dialect, head: ReplyHead) -> AsyncIterator[Reply]:
+        """
+        Have the turn accepted; leaving the context closes the upstream.
+
+        Raises:
+            GptmockError: before anything was sent to the client, so it can be an HTTP status.
+        """
+        outcome = Outcome()
+        async with AsyncExitStack() as stack:
+            opened = await self._accepted(turn, stack, outcome)
+            yield Reply(turn, dialect, head, opened, outcome)
+
+    async def _accepted(self, turn: Turn, stack: AsyncExitStack, outcome: Outcome) -> _Opened:
+        credential = await self._keeper.lease()
+        renewed = False
+        while True:
+            outcome.tries += 1
+            attempt = AsyncExitStack()
+            try:
+                async with attempt:
+                    opened = await self._try(turn, credential, attempt, outcome)
+                    stack.push_async_exit(attempt.pop_all())
+                    return opened
+            except CredentialRefused:
+                if renewed or outcome.tries >= MAX_TRIES:
+                    raise
+                renewed = True
+                credential = await self._keeper.renew(credential)
+            except UnknownModel as error:
+                raise UnknownModel(
+                    explain_unknown(error.message, turn.resolved, self._catalog), param="model"
+                ) from error
+            except UpstreamError as error:
+                if not error.retryable or outcome.tries >= MAX_TRIES:
+                    raise
+                log.info("turn.retried", extra={"code": error.code, "try": outcome.tries})
+                await _pause(outcome.tries)
+
+    async def _try(self, turn: Turn, credential: Credential, stack: AsyncExitStack, outcome: Outcome) -> _Opened:
+        stream = await stack.enter_async_context(self._upstream.open(turn.request, credential))
+        outcome.limits = stream.limits
+        opened = _Opened(stream.batches())
+        stack.push_async_callback(_stop_reading, opened)
+        await self._first_event(opened, self._commit_seconds if turn.stream else None)
+        return opened
+
+    async def _first_event(self, opened: _Opened, within_seconds: float | None) -> None:
+        """Read until something is said. A failure said first is raised, as if it had been the status."""
+        loop = asyncio.get_running_loop()
+        deadline = None if within_seconds is None else loop.time() + within_seconds
+        while True:
+            read = loop.create_task(_next(opened.batches))
+            opened.pending = read
+            left = None if deadline is None else max(0.0, deadline - loop.time())
+            done, _ = await asyncio.wait({read}, timeout=left)
+            if not done:
+                return
+            opened.pending = None
+            batch = read.result()
+            opened.held += batch
+            for received in batch:
+                event = received.event
+                if isinstance(event, ResponseFailed | ErrorEvent):
+                    raise failure_of(event)
+                if not is_preamble(event):
+                    return
+
+
+async def _pause(tries: int) -> None:
+    # Jitter keeps the waiting requests of all workers from coming back as one.
+    await asyncio.sleep(RETRY_SECONDS * 2 ** (tries - 1) * random.uniform(0.5, 1.0))  # noqa: S311
+
+
+async def _next(batches: AsyncIterator[list[Received]]) -> list[Received]:
+    try:
+        return await anext(batches)
+    except StopAsyncIteration:
+        # A task cannot carry StopAsyncIteration; before the first event its meaning is plain.
+        raise truncated() from None
+
+
+async def _stop_reading(opened: _Opened) -> None:
+    if opened.pending is not None:
+        opened.pending.cancel()
+        await asyncio.wait({opened.pending})

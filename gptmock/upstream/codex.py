@@ -1,0 +1,230 @@
+"""
+The Codex backend over httpx: headers, deadlines, and the judgement of what it answers. Must not know any client.
+
+Success is a matter of the status alone: the backend sends its streams without a ``Content-Type``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import httpx
+
+from gptmock import __version__
+from gptmock.accounts import Credential
+from gptmock.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnavailable
+from gptmock.limits import RateLimitSnapshot, snapshot_from_headers
+from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFailed, ResponseIncomplete
+from gptmock.protocol.failures import refusal_of
+from gptmock.protocol.reader import EventReader, Received
+from gptmock.protocol.request import ResponsesRequest
+
+log = logging.getLogger("gptmock.upstream")
+
+MAX_ERROR_BYTES = 4096
+"""Of an error page no more is read: it may be a megabyte of HTML."""
+LINGER_SECONDS = 0.25
+"""After the terminal event the body ends at once; waiting for that keeps the connection for the next turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientIdentity:
+    """Who we say we are: ourselves, unless the operator says otherwise."""
+
+    originator: str = "gptmock"
+    codex_version: str = "0.169.0"
+    """The protocol version asked for; a model's floor is its ``minimal_client_version``."""
+
+    @property
+    def user_agent(self) -> str:
+        """``originator/version (system; machine)``, with our own version under our own name."""
+        version = __version__ if self.originator == "gptmock" else self.codex_version
+        return f"{self.originator}/{version} ({platform.system()} {platform.release()}; {platform.machine()})"
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamDeadlines:
+    """Seconds."""
+
+    head: float = 90.0
+    """Until the status is known."""
+    idle: float = 600.0
+    """Between two reads; a high effort is silent for minutes."""
+    total: float = 3600.0
+    """The whole turn."""
+
+
+class CodexUpstream:
+    """
+    Opens turns at the backend.
+
+    Args:
+        client: its transport makes the connections; no timeouts of its own are used.
+        base_url: as ``https://chatgpt.com/backend-api``.
+        identity: the headers that name us.
+        deadlines: how long to wait for what.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        base_url: str,
+        *,
+        identity: ClientIdentity,
+        deadlines: UpstreamDeadlines,
+        clock: Callable[[], float],
+    ) -> None:
+        self._client = client
+        self._url = f"{base_url.rstrip('/')}/codex/responses"
+        self._deadlines = deadlines
+        self._clock = clock
+        self._fixed = {
+            "accept": "text/event-stream",
+            "accept-encoding": "identity",
+            "content-type": "application/json",
+            "originator": identity.originator,
+            "user-agent": identity.user_agent,
+            "version": identity.codex_version,
+        }
+
+    @asynccontextmanager
+    async def open(self, request: ResponsesRequest, credential: Credential) -> AsyncIterator[CodexEventStream]:
+        """See ``protocol.upstream.Upstream``."""
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + self._deadlines.total
+        response = await self._send(request, credential)
+        stream = CodexEventStream(
+            response,
+            idle_seconds=self._deadlines.idle,
+            ends_at=ends_at,
+            limits=snapshot_from_headers(response.headers, now=self._clock()),
+        )
+        try:
+            yield stream
+        finally:
+            await stream.close()
+
+    async def _send(self, request: ResponsesRequest, credential: Credential) -> httpx.Response:
+        try:
+            async with asyncio.timeout(self._deadlines.head):
+                message = self._client.build_request(
+                    "POST", self._url, content=request.to_json(), headers=self._headers(request, credential)
+                )
+                response = await self._client.send(message, stream=True)
+                if response.status_code != 200:
+                    raise refusal_of(response.status_code, await _beginning(response), now=self._clock())
+        except TimeoutError:
+            raise UpstreamTimeout(
+                f"The upstream did not answer within {self._deadlines.head:.0f} seconds.", should_retry=False
+            ) from None
+        except httpx.HTTPError as error:
+            # Nothing has been answered, so nothing can be done twice that counts: a stale pooled connection
+            # is the usual case.
+            raise UpstreamUnavailable(
+                f"The upstream could not be reached ({type(error).__name__}).", code="upstream_unreachable"
+            ) from error
+        return response
+
+    def _headers(self, request: ResponsesRequest, credential: Credential) -> dict[str, str]:
+        headers = {
+            **self._fixed,
+            "authorization": f"Bearer {credential.access_token.reveal()}",
+            "chatgpt-account-id": credential.account.workspace_id,
+            "session-id": request.prompt_cache_key,
+            "thread-id": request.prompt_cache_key,
+        }
+        if credential.account.is_fedramp:
+            headers["x-openai-fedramp"] = "true"
+        return headers
+
+
+class CodexEventStream:
+    """An accepted turn (``protocol.upstream.EventStream``)."""
+
+    def __init__(
+        self, response: httpx.Response, *, idle_seconds: float, ends_at: float, limits: RateLimitSnapshot | None
+    ) -> None:
+        self._response = response
+        self._idle_seconds = idle_seconds
+        self._ends_at = ends_at
+        self._reader = EventReader()
+        self._body = _blocks(response)
+        self._ended = False
+        """The turn has ended: all that can follow is the end of the body."""
+        self.limits = limits
+
+    async def batches(self) -> AsyncIterator[list[Received]]:
+        """See ``EventStream.batches``."""
+        while (block := await self._block()) is not None:
+            if received := self._reader.feed(block):
+                self._ended = self._ended or _is_terminal(received[-1])
+                yield received
+        if received := self._reader.finish():
+            self._ended = self._ended or _is_terminal(received[-1])
+            yield received
+
+    async def close(self) -> None:
+        """Let go of the connection: at once, or after its last bytes when only the end of the body is missing."""
+        try:
+            if self._ended:
+                with suppress(TimeoutError, UpstreamBroken):
+                    async with asyncio.timeout(LINGER_SECONDS):
+                        while await anext(self._body, None) is not None:
+                            pass
+        finally:
+            await self._body.aclose()
+            await self._response.aclose()
+        if self._reader.skipped:
+            log.warning("upstream.garbage_skipped", extra={"events": self._reader.skipped})
+
+    async def _block(self) -> bytes | None:
+        left = self._ends_at - asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(min(self._idle_seconds, left)):
+                return await anext(self._body, None)
+        except TimeoutError:
+            what = "said nothing" if left > self._idle_seconds else "did not finish"
+            seconds = self._idle_seconds if left > self._idle_seconds else 0
+            raise UpstreamTimeout(
+                f"The upstream {what} within {seconds:.0f} seconds." if seconds else "The turn took too long in all.",
+                should_retry=False,
+            ) from None
+
+
+async def _blocks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
+    """The raw body as it comes: httpx's own iterators would cut and copy it."""
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - an async client's always is
+    try:
+        async for block in response.stream:
+            yield block
+    except httpx.HTTPError as error:
+        raise UpstreamBroken(
+            f"The connection to the upstream broke in the middle of the answer ({type(error).__name__})."
+        ) from error
+
+
+async def _beginning(response: httpx.Response) -> bytes:
+    """The first bytes of an error body; the rest is not waited for."""
+    blocks: list[bytes] = []
+    size = 0
+    try:
+        async for block in _blocks(response):
+            blocks.append(block)
+            size += len(block)
+            if size >= MAX_ERROR_BYTES:
+                break
+    except UpstreamBroken:
+        pass
+    finally:
+        await response.aclose()
+    return b"".join(blocks)[:MAX_ERROR_BYTES]
+
+
+def _is_terminal(received: Received) -> bool:
+    return isinstance(received.event, ResponseCompleted | ResponseIncomplete | ResponseFailed | ErrorEvent)
