@@ -127,8 +127,11 @@ SCENES: Mapping[str, Scene] = MappingProxyType({scene.name: scene for scene in _
 """Every scene by name."""
 
 SCENE_NAMES: tuple[str, ...] = tuple(SCENES)
-STREAM_SCENE_NAMES: tuple[str, ...] = tuple(scene.name for scene in _TABLE if isinstance(scene, StreamScene))
+STREAM_SCENES: Mapping[str, StreamScene] = MappingProxyType(
+    {scene.name: scene for scene in _TABLE if isinstance(scene, StreamScene)}
+)
 """The scenes that answer 200, and so have bytes for :func:`render_scene`."""
+STREAM_SCENE_NAMES: tuple[str, ...] = tuple(STREAM_SCENES)
 
 
 class UnknownSceneError(ValueError):

@@ -1,5 +1,6 @@
 """What a running simulator remembers: requests, exchanges, streams, queued scenes. In memory, bounded."""
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -102,6 +103,7 @@ class SimulatorState:
 
     def __post_init__(self) -> None:
         self._first_options = self.options
+        self._left = asyncio.Event()
         self.logins = LoginBook(lambda: self.options)
 
     def model_calls(self) -> list[RecordedRequest]:
@@ -119,6 +121,20 @@ class SimulatorState:
         """Note that a client vanished in the middle of a stream."""
         self.closed_by_client += 1
         self.closures.append(ClientClosure(at=time.time(), scene=scene, after_seconds=after_seconds))
+        self._left.set()
+
+    async def until_closed(self, count: int = 1, *, seconds: float = 1.0) -> ClientClosure:
+        """
+        Wait until so many clients have left their streams; returns the last closure.
+
+        Raises:
+            TimeoutError: fewer had left after ``seconds``.
+        """
+        async with asyncio.timeout(seconds):
+            while self.closed_by_client < count:
+                self._left.clear()
+                await self._left.wait()
+        return self.closures[-1]
 
     def stats(self) -> Json:
         """The counts, as the control API tells them."""
