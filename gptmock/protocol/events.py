@@ -18,6 +18,7 @@ from gptmock.protocol.items import (
     OutputItem,
     ResponseObject,
     decode_item,
+    mended,
     type_of,
     wrong_shape,
 )
@@ -325,9 +326,8 @@ def decode_event(data: bytes) -> ResponseEvent | None:
     except msgspec.ValidationError as error:
         return _unknown_event(data, error)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Undecodable bytes become U+FFFD, as the SSE standard says; what is no JSON even then is garbage.
-        mended = data.decode("utf-8", "replace").encode()
-        return decode_event(mended) if mended != data else None
+        again = mended(data)
+        return decode_event(again) if again != data else None
     except RecursionError:
         return None
     match known:

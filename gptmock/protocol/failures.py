@@ -25,7 +25,7 @@ from gptmock.errors import (
     UpstreamUnavailable,
 )
 from gptmock.protocol.events import ErrorEvent, ResponseFailed
-from gptmock.protocol.items import ErrorBody
+from gptmock.protocol.items import ErrorBody, mended
 
 OVERLOAD_RETRY_SECONDS = 5.0
 """Codex itself does not retry an overloaded model; a client that does should not come back at once."""
@@ -76,10 +76,11 @@ _NEWER_VERSION = re.compile(r"requires a newer version of Codex", re.IGNORECASE)
 
 
 class _Refusal(msgspec.Struct, frozen=True):
-    """Both envelopes at once."""
+    """Both envelopes at once; a member that is absent or null is empty."""
 
-    detail: msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    # Not ``Raw | None``: msgspec takes that for "only null", and no refusal would ever be read.
+    detail: msgspec.Raw = msgspec.Raw()
+    error: msgspec.Raw = msgspec.Raw()
 
 
 class _Detail(msgspec.Struct, frozen=True):
@@ -186,14 +187,18 @@ def _bounded(seconds: float) -> float:
 def _envelope(body: bytes) -> tuple[ErrorBody, str | None]:
     """The error of either envelope and its message; no message when the body is neither."""
     try:
-        refusal = msgspec.json.decode(body, type=_Refusal)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        refusal = msgspec.json.decode(mended(body), type=_Refusal)
+        if _says_something(refusal.error):
+            return _error_member(refusal.error)
+        if _says_something(refusal.detail):
+            return _detail_member(refusal.detail)
+    except (msgspec.DecodeError, RecursionError):
         return ErrorBody(), None
-    if refusal.error is not None:
-        return _error_member(refusal.error)
-    if refusal.detail is not None:
-        return _detail_member(refusal.detail)
     return ErrorBody(), None
+
+
+def _says_something(raw: msgspec.Raw) -> bool:
+    return bytes(raw) not in (b"", b"null")
 
 
 def _error_member(raw: msgspec.Raw) -> tuple[ErrorBody, str | None]:

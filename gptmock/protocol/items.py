@@ -7,6 +7,7 @@ Source for fields: openai/openai-python ``types/responses/``, and streams record
 
 from __future__ import annotations
 
+import json
 from typing import TypeAlias, get_args
 
 import msgspec
@@ -154,14 +155,39 @@ def decode_item(raw: Raw) -> OutputItem:
         if kind in _ITEM_TAGS:
             raise wrong_shape(f"item {kind}", error) from error
         return OtherItem(type=kind or "")
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # The event around it was fine: what is kept as ``Raw`` was skipped, not read.
+        again = mended(bytes(raw))
+        return OtherItem() if again == bytes(raw) else decode_item(Raw(again))
+    except RecursionError:
+        return OtherItem()
 
 
 def type_of(data: bytes | Raw) -> str | None:
     """The ``type`` member of a JSON object, or ``None`` if there is none."""
     try:
         return _TYPED.decode(data).type
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def mended(data: bytes) -> bytes:
+    """
+    The same JSON text with U+FFFD for what is no text: undecodable bytes, as the SSE standard says, and halves of
+    surrogate pairs, which JSON can escape and UTF-8 cannot carry. Other garbage comes back as it is.
+    """
+    text = _unescaped(data.decode("utf-8", "replace"))
+    # Through UTF-16, where the two halves of a pair that was cut in two escapes find each other.
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def _unescaped(text: str) -> str:
+    if "\\ud" not in text.lower():
+        return text
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return text
 
 
 def wrong_shape(what: str, error: msgspec.ValidationError) -> UpstreamBroken:
