@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gptmock.errors import UpstreamBroken
 from gptmock.protocol.events import ResponseEvent, decode_event
 from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES, ServerSentEvent, SseDecoder
 
@@ -17,12 +18,18 @@ class Received:
 
 
 class EventReader:
-    """Bytes of one response body, cut anywhere, to events. ``skipped`` counts what was no event."""
+    """
+    Bytes of one response body, cut anywhere, to events. ``skipped`` counts what was no event.
 
-    __slots__ = ("_decoder", "skipped")
+    A fault never takes with it what stood before it: the good events are returned, and the next call raises, even
+    ``feed(b"")``. So a cut of the stream changes nothing, and an end that came is an end.
+    """
+
+    __slots__ = ("_broken", "_decoder", "skipped")
 
     def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
         self._decoder = SseDecoder(limit_bytes)
+        self._broken: UpstreamBroken | None = None
         self.skipped = 0
 
     def feed(self, chunk: bytes) -> list[Received]:
@@ -32,18 +39,33 @@ class EventReader:
         Returns the events completed by this chunk, oldest first; often none.
 
         Raises:
-            UpstreamBroken: an event exceeds ``limit_bytes``, or a known type has a wrong shape.
+            UpstreamBroken: an event exceeds ``limit_bytes``, or a known type has a wrong shape; for good.
         """
+        if self._broken is not None:
+            raise self._broken
         return self._read(self._decoder.feed(chunk))
 
     def finish(self) -> list[Received]:
-        """The stream has ended: an event that lacks only its final blank line still counts."""
+        """
+        The stream has ended: an event that lacks only its final blank line still counts.
+
+        Raises:
+            UpstreamBroken: as ``feed``.
+        """
+        if self._broken is not None:
+            raise self._broken
         return self._read(self._decoder.finish())
 
     def _read(self, frames: list[ServerSentEvent]) -> list[Received]:
         received: list[Received] = []
         for frame in frames:
-            event = decode_event(frame.data)
+            try:
+                event = decode_event(frame.data)
+            except UpstreamBroken as broken:
+                self._broken = broken
+                if not received:
+                    raise
+                break
             if event is None:
                 # ``[DONE]`` of other backends lands here too; an empty body is no garbage.
                 self.skipped += frame.data not in (b"[DONE]", b"")

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from gptmock.errors import UpstreamBroken
 
 DEFAULT_LIMIT_BYTES = 16 * 1024 * 1024
-"""One event. The upstream's own frame limit is about 16 MiB; Node and nginx have none, browsers none documented."""
+"""One event: its ``data`` lines as they came. The upstream's own frame limit is about 16 MiB; Node and nginx have
+none, browsers none documented."""
 
 SSE_HEARTBEAT = b": keep-alive\n\n"
 """A comment: every parser skips it, every proxy sees bytes."""
@@ -40,10 +41,11 @@ class SseDecoder:
     final blank line, because a stream that ends right after its last line is complete to everybody but the letter.
     """
 
-    __slots__ = ("_data", "_event", "_limit", "_rest", "_rest_size", "_size", "_skip_lf", "_start")
+    __slots__ = ("_broken", "_data", "_event", "_limit", "_rest", "_rest_size", "_size", "_skip_lf", "_start")
 
     def __init__(self, limit_bytes: int = DEFAULT_LIMIT_BYTES) -> None:
         self._limit = limit_bytes
+        self._broken: UpstreamBroken | None = None
         self._start: bytes | None = b""
         """The first bytes while they may still be a byte-order mark; ``None`` afterwards."""
         self._skip_lf = False
@@ -52,7 +54,7 @@ class SseDecoder:
         """The pieces of an unfinished line: joined once, so that a line in a thousand reads is not copied each time."""
         self._rest_size = 0
         self._size = 0
-        """Bytes of data held for the event in the making, the unfinished line apart."""
+        """Bytes of the ``data`` lines held for the event in the making, the unfinished line apart."""
         self._event = b""
         self._data: list[bytes] = []
 
@@ -63,8 +65,10 @@ class SseDecoder:
         Returns the events completed by this chunk, oldest first; often none.
 
         Raises:
-            UpstreamBroken: an event exceeds ``limit_bytes``.
+            UpstreamBroken: an event exceeds ``limit_bytes``; by the next call if whole events stood before it.
         """
+        if self._broken is not None:
+            raise self._broken
         if self._start is not None:
             chunk = self._strip_bom(chunk)
         if self._skip_lf and chunk:
@@ -80,7 +84,14 @@ class SseDecoder:
         return self._take(lines)
 
     def finish(self) -> list[ServerSentEvent]:
-        """The stream has ended: dispatch what stands complete but for its final blank line."""
+        """
+        The stream has ended: dispatch what stands complete but for its final blank line.
+
+        Raises:
+            UpstreamBroken: as ``feed``.
+        """
+        if self._broken is not None:
+            raise self._broken
         if self._start:
             self._rest.append(self._start)
             self._start = None
@@ -105,22 +116,23 @@ class SseDecoder:
         rest = lines.pop()
         events: list[ServerSentEvent] = []
         for line in lines:
+            if not self._fits(len(line)):
+                break
             if line:
                 self._field(line)
             elif (event := self._dispatch()) is not None:
                 events.append(event)
-        if rest:
+        if rest and self._fits(self._rest_size + len(rest)):
             self._rest.append(rest)
             self._rest_size += len(rest)
-            self._check_size()
+        if self._broken is not None and not events:
+            raise self._broken
         return events
 
     def _field(self, line: bytes) -> None:
         if line.startswith(b"data:"):
-            value = line[6:] if line[5:6] == b" " else line[5:]
-            self._data.append(value)
-            self._size += len(value)
-            self._check_size()
+            self._data.append(line[6:] if line[5:6] == b" " else line[5:])
+            self._size += len(line)
         elif line.startswith(b"event:"):
             self._event = line[7:] if line[6:7] == b" " else line[6:]
         elif line == b"data":
@@ -129,12 +141,14 @@ class SseDecoder:
             self._event = b""
         # Comments, ``id`` and ``retry`` mean nothing to one request; other fields are ignored by the standard.
 
-    def _check_size(self) -> None:
-        if self._size + self._rest_size > self._limit:
-            raise UpstreamBroken(
+    def _fits(self, line_bytes: int) -> bool:
+        """Whether a line of so many bytes is still allowed; a line counts alike, whole or in the making."""
+        if self._broken is None and self._size + line_bytes > self._limit:
+            self._broken = UpstreamBroken(
                 f"The upstream sent an event of more than {self._limit} bytes; the stream was given up.",
                 code="upstream_event_too_large",
             )
+        return self._broken is None
 
     def _dispatch(self) -> ServerSentEvent | None:
         event, data = self._event, self._data
