@@ -79,8 +79,12 @@ class _Call:
 
 @dataclass(slots=True)
 class _Item:
-    """One output item, found by its ``output_index``, or by its id where the index is missing."""
+    """One output item, found by its ``output_index``, or by its id or call id where the index is missing."""
 
+    index: int | None = None
+    named: bool = False
+    """It has an index or an id."""
+    done: bool = False
     texts: dict[int, _Part] = field(default_factory=dict)
     refusals: dict[int, _Part] = field(default_factory=dict)
     thoughts: dict[int, _Part] = field(default_factory=dict)
@@ -171,31 +175,47 @@ class OutputAssembler:
     # --- Items -----------------------------------------------------------------
 
     def _item(self, output_index: int | None, item_id: str | None) -> _Item:
-        item = self._by_index.get(output_index) if output_index is not None else None
-        if item is None and item_id is not None and output_index is None:
-            item = self._by_id.get(item_id)
+        item = self._known(output_index, item_id)
         if item is None:
-            # Neither index nor a known id: the upstream closes one item before it opens the next.
-            item = self._last if output_index is None and item_id is None and self._last else _Item()
+            # Neither index nor id: the upstream closes one item before it opens the next.
+            current = output_index is None and item_id is None and self._last
+            item = current if current and not current.done else _Item()
+        return self._named(item, output_index, item_id)
+
+    def _known(self, output_index: int | None, *names: str | None) -> _Item | None:
+        item = self._by_index.get(output_index) if output_index is not None else None
+        for name in names:
+            if item is None and name is not None:
+                item = self._by_id.get(name)
+                if item is not None and output_index is not None and item.index is not None:
+                    # The same id at another index is another item.
+                    item = None
+        return item
+
+    def _named(self, item: _Item, output_index: int | None, *names: str | None) -> _Item:
         if output_index is not None:
             self._by_index[output_index] = item
-        if item_id is not None:
-            self._by_id[item_id] = item
+            item.index, item.named = output_index, True
+        for name in names:
+            if name is not None:
+                self._by_id[name] = item
+                item.named = True
         self._last = item
         return item
 
     def _item_added(self, item: OutputItem, output_index: int | None) -> list[Piece]:
         match item:
             case FunctionCallItem() | CustomToolCallItem():
-                return self._open(self._found(item, output_index), item)
+                return self._open(self._found(item, output_index, begins=True), item)
             case MessageItem() | ReasoningItem() | OtherItem():
-                self._found(item, output_index)
+                self._found(item, output_index, begins=True)
                 return []
             case _:
                 assert_never(item)
 
     def _item_done(self, item: OutputItem, output_index: int | None) -> list[Piece]:
-        slot = self._found(item, output_index)
+        slot = self._found(item, output_index, begins=False)
+        slot.done = True
         pieces: list[Piece] = []
         match item:
             case MessageItem():
@@ -215,12 +235,15 @@ class OutputAssembler:
                 assert_never(item)
         return pieces
 
-    def _found(self, item: OutputItem, output_index: int | None) -> _Item:
-        item_id = None if isinstance(item, OtherItem) else item.id
-        if output_index is None and item_id is None:
-            # ``added`` without any identity opens a new item unless this very call is being closed.
-            return self._last if self._last is not None else self._item(None, None)
-        return self._item(output_index, item_id)
+    def _found(self, item: OutputItem, output_index: int | None, *, begins: bool) -> _Item:
+        names = _names(item)
+        slot = self._known(output_index, *names)
+        last = self._last
+        if slot is None and not begins and last is not None and not last.done:
+            # What ends without a name is what was last begun; what was begun without one may end with one.
+            nameless = output_index is None and not any(names)
+            slot = last if nameless or not last.named else None
+        return self._named(slot or _Item(), output_index, *names)
 
     # --- Text, refusal, reasoning ----------------------------------------------
 
@@ -305,9 +328,13 @@ class OutputAssembler:
         pieces: list[Piece] = []
         nothing_seen = self._last is None
         for index, raw in enumerate(response.output or ()):
-            # Indexes of the final output are those of the stream; an unseen one is new only if all are.
-            if nothing_seen or index in self._by_index:
-                pieces += self._item_done(decode_item(raw), index)
+            item = decode_item(raw)
+            # Indexes of the final output are those of the stream unless an id says otherwise; an unseen one is new
+            # only if all are.
+            if not nothing_seen and self._known(None, *_names(item)) is not None:
+                pieces += self._item_done(item, None)
+            elif nothing_seen or index in self._by_index:
+                pieces += self._item_done(item, index)
         finished = Finished(
             incomplete_reason=incomplete_reason,
             usage=response.usage,
@@ -315,3 +342,15 @@ class OutputAssembler:
             model=response.model,
         )
         return [*pieces, finished]
+
+
+def _names(item: OutputItem) -> tuple[str | None, ...]:
+    match item:
+        case FunctionCallItem() | CustomToolCallItem():
+            return (item.id, item.call_id)
+        case MessageItem() | ReasoningItem():
+            return (item.id,)
+        case OtherItem():
+            return ()
+        case _:
+            assert_never(item)
