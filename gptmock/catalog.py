@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TypeAlias
 
 Effort: TypeAlias = str
@@ -105,10 +106,13 @@ class ResolvedModel:
 
 
 _SUFFIX = re.compile(
-    r"^(?P<base>.+?)(?P<join>[-_:])(?P<suffix>none|minimal|low|medium|high|xhigh|max|ultra|fast|latest)$"
+    r"^(?P<base>.+?)(?P<join>[-_:])(?P<suffix>none|minimal|low|medium|high|xhigh|max|ultra|fast|latest)$",
+    re.ASCII | re.IGNORECASE,
 )
 _DIGIT_AFTER_GPT = re.compile(r"^gpt(?=\d)")
 _UNAMBIGUOUS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
+_MAX_SUFFIXES = 8
+"""A name with more of them is nobody's: it goes upstream as written."""
 
 
 class ModelCatalog:
@@ -145,30 +149,33 @@ class ModelCatalog:
         A name of the catalogue is never taken apart (``gpt-5.1-codex-max`` is one). Where the rest is not in the
         catalogue, only suffixes that no model name ends with are split off, so that no model is replaced silently.
         """
-        effort: Effort | None = None
-        fast = False
-        slug = name.strip()
-        while (known := self._known(slug)) is None and (match := _SUFFIX.match(slug.lower())) is not None:
-            base, suffix = slug[: match.end("base")], match["suffix"]
-            if not self._splits(base, suffix, match["join"]):
+        slug = peeled = name.strip()
+        suffixes: list[re.Match[str]] = []
+        while (known := self._known(peeled)) is None and len(suffixes) < _MAX_SUFFIXES:
+            match = _SUFFIX.match(peeled)
+            if match is None:
                 break
-            slug = base
-            if suffix == "fast":
-                fast = True
-            elif suffix != "latest":
-                effort = effort or suffix
-        return ResolvedModel(known.slug if known else slug, effort=effort, fast=fast, spec=known)
+            peeled = match["base"]
+            suffixes.append(match)
+        if known is None:
+            # "max", "fast" and "latest" end real model names; they are suffixes only of a name that is known.
+            suffixes = list(takewhile(_splits_anywhere, suffixes))
+            peeled = suffixes[-1]["base"] if suffixes else slug
+        words = [match["suffix"].lower() for match in suffixes]
+        return ResolvedModel(
+            known.slug if known else peeled,
+            effort=next((word for word in words if word in EFFORTS), None),
+            fast="fast" in words,
+            spec=known,
+        )
 
     def _known(self, name: str) -> ModelSpec | None:
         slug = _DIGIT_AFTER_GPT.sub("gpt-", name.lower())
         return self._models.get(ALIASES.get(slug, slug))
 
-    def _splits(self, base: str, suffix: str, join: str) -> bool:
-        if join == ":" or suffix in _UNAMBIGUOUS:
-            return True
-        # "max", "fast" and "latest" end real model names; they are suffixes only of a name that is known.
-        stripped = self.resolve(base)
-        return stripped.spec is not None
+
+def _splits_anywhere(match: re.Match[str]) -> bool:
+    return match["join"] == ":" or match["suffix"].lower() in _UNAMBIGUOUS
 
 
 def clamp_effort(effort: Effort, spec: ModelSpec | None) -> Effort:

@@ -17,6 +17,10 @@ _BRANCHES = frozenset({"str", "int", "bool", "float", "dict", "list"})
 """What pydantic names a branch of a union in the place of an error."""
 
 
+MAX_DEPTH = 200
+"""Of brackets. What is read has to be written again, from deeper in the stack: Python gives both about 1000."""
+
+
 class Body(pydantic.BaseModel):
     """A part of a request body: unknown keys are ignored, nothing is coerced, ``null`` means absent."""
 
@@ -35,10 +39,30 @@ def decode_body(body: bytes, model: type[_Model]) -> _Model:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadRequest(f"The request body is not valid JSON: {error}.", code="invalid_json") from error
     except RecursionError as error:
-        raise BadRequest("The request body is nested too deeply.", code="invalid_json") from error
+        raise _too_deep() from error
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH and _is_deep(value):
+        raise _too_deep()
     if not isinstance(value, dict):
         raise BadRequest("The request body must be a JSON object.", code="invalid_json")
     return validate(value, model)
+
+
+def _is_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for one in level
+            for child in (one.values() if isinstance(one, dict) else one)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return False
+    return True
+
+
+def _too_deep() -> BadRequest:
+    return BadRequest(f"The request body is nested more than {MAX_DEPTH} levels deep.", code="invalid_json")
 
 
 def validate(value: dict[str, Any], model: type[_Model], *, within: str = "") -> _Model:

@@ -11,6 +11,7 @@ import math
 import msgspec
 
 from gptmock.dialects.dialect import ErrorReply
+from gptmock.dialects.json_text import json_bytes
 from gptmock.errors import AccountUnusable, GptmockError, MethodNotAllowed, NotLoggedIn, RefreshRejected, UnknownRoute
 from gptmock.protocol.sse import sse_frame
 
@@ -30,7 +31,7 @@ class _Envelope(msgspec.Struct, frozen=True):
 
 def error_body(error: GptmockError) -> bytes:
     """``{"error": {message, type, param, code}}``, all four keys present."""
-    return msgspec.json.encode(
+    return json_bytes(
         _Envelope(_Error(message=error.message, type=_type_of(error), param=error.param, code=error.code))
     )
 

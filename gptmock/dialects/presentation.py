@@ -201,9 +201,9 @@ class Presenter:
     def _citations(self) -> Iterable[Citation]:
         for cited in self._cited:
             annotation = cited.annotation
-            if annotation.type != "url_citation" or not annotation.url:
+            if annotation.type != "url_citation" or not annotation.url or cited.part not in self._offsets:
                 continue
-            citation = _shifted(annotation, self._offsets.get(cited.part, 0))
+            citation = _shifted(annotation, self._offsets[cited.part])
             if citation.end_index <= self._length:
                 yield citation
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 class StopFilter:
     """
-    Text in, the text before the first stop sequence out.
+    Text in, the text before the first stop sequence out: the one that is complete first, as a model would have
+    stopped at it, and the longest of those that end together. So it does not matter how the text is cut.
 
     Holds back as many characters as a stop sequence may still be growing in. Once one has been found, ``hit`` is
     true and nothing more comes out; the caller goes on reading the upstream, so that the usage is real.
@@ -26,10 +27,10 @@ class StopFilter:
         if self.hit:
             return ""
         self._held += text
-        found = min((at for stop in self._stops if (at := self._held.find(stop)) >= 0), default=-1)
-        if found >= 0:
+        found = min(((at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0), default=None)
+        if found is not None:
             self.hit = True
-            shown, self._held = self._held[:found], ""
+            shown, self._held = self._held[: found[1]], ""
             return shown
         keep = self._growing()
         shown, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]

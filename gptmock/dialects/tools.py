@@ -13,8 +13,8 @@ from gptmock.dialects.names import upstream_name
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import CustomTool, FunctionTool, JsonObject, Tool, ToolChoice
 
-_UNUSABLE = frozenset({"file_search", "code_interpreter", "mcp", "local_shell", "shell", "apply_patch"})
-"""Hosted tools that these accounts do not have; ``computer*`` besides."""
+_HOSTED = frozenset({"image_generation", "namespace", "tool_search"})
+"""Besides web search. ``file_search``, ``code_interpreter``, ``mcp`` and ``computer*`` these accounts do not have."""
 _WEB_SEARCH = "web_search"
 _EMPTY_PARAMETERS: JsonObject = {"type": "object", "properties": {}}
 
@@ -80,7 +80,7 @@ def function_tool(definition: FunctionDefinition, *, within: str) -> FunctionToo
 
 
 def _tool(tool: dict[str, Any], within: str) -> Tool:
-    kind = tool.get("type", "function" if "function" in tool else None)
+    kind = tool.get("type") or ("function" if "function" in tool else None)
     if not isinstance(kind, str):
         raise missing(f"{within}.type")
     if kind == "function":
@@ -92,15 +92,19 @@ def _tool(tool: dict[str, Any], within: str) -> Tool:
     if kind == "custom":
         nested = tool.get("custom")
         place = f"{within}.custom" if isinstance(nested, dict) else within
-        return _custom_tool(validate(nested if isinstance(nested, dict) else tool, CustomDefinition, within=place))
-    if kind in _UNUSABLE or kind.startswith("computer"):
-        raise BadRequest(
-            f"The tool type '{kind}' is not available to ChatGPT accounts; usable are function, custom, web_search "
-            "and image_generation.",
-            code="unsupported_tool",
-            param=f"{within}.type",
+        return _custom_tool(
+            validate(nested if isinstance(nested, dict) else tool, CustomDefinition, within=place), within=place
         )
-    return web_search_tool(tool) if kind.startswith(_WEB_SEARCH) else tool
+    if kind.startswith(_WEB_SEARCH):
+        return web_search_tool(tool)
+    if kind in _HOSTED:
+        return tool
+    raise BadRequest(
+        f"The tool type '{kind[:40]}' is not available to ChatGPT accounts; usable are function, custom, web_search "
+        "and image_generation.",
+        code="unsupported_tool",
+        param=f"{within}.type",
+    )
 
 
 def web_search_tool(tool: dict[str, Any]) -> JsonObject:
@@ -120,7 +124,9 @@ def web_search_from_options(options: dict[str, Any]) -> JsonObject:
     return tool
 
 
-def _custom_tool(definition: CustomDefinition) -> CustomTool:
+def _custom_tool(definition: CustomDefinition, *, within: str) -> CustomTool:
+    if not definition.name:
+        raise missing(f"{within}.name")
     spec = definition.format
     if spec is not None and isinstance(spec.get("grammar"), dict):
         spec = {"type": "grammar", **spec["grammar"]}
@@ -150,11 +156,16 @@ def decode_choice(choice: str | dict[str, Any] | None, toolbox: Toolbox) -> Tool
         return _allowed(choice, toolbox)
     if kind in ("function", "custom"):
         return _named(str(kind), choice, toolbox, "tool_choice")
-    if isinstance(kind, str) and any(isinstance(tool, dict) and tool.get("type") == kind for tool in toolbox.tools):
-        return {"type": kind}
-    if isinstance(kind, str) and kind.startswith(_WEB_SEARCH) and toolbox.has_web_search:
-        return {"type": _WEB_SEARCH}
-    raise BadRequest(f"Invalid value for 'tool_choice': no tool of type '{kind}' was given.", param="tool_choice")
+    if not isinstance(kind, str):
+        raise missing("tool_choice.type")
+    return _hosted(kind, toolbox, "tool_choice")
+
+
+def _hosted(kind: str, toolbox: Toolbox, param: str) -> JsonObject:
+    present = _WEB_SEARCH if kind.startswith(_WEB_SEARCH) else kind
+    if not any(isinstance(tool, dict) and tool.get("type") == present for tool in toolbox.tools):
+        raise BadRequest(f"Invalid value for '{param}': no tool of type '{kind[:40]}' was given.", param=param)
+    return {"type": present}
 
 
 def _word(choice: str, toolbox: Toolbox) -> ToolChoice | None:
@@ -196,5 +207,6 @@ def _allowed(choice: dict[str, Any], toolbox: Toolbox) -> JsonObject:
         if not isinstance(tool, dict) or not isinstance(tool.get("type"), str):
             raise missing(f"{param}.type")
         kind = str(tool["type"])
-        flat.append(_named(kind, tool, toolbox, param) if kind in ("function", "custom") else {"type": kind})
+        named = kind in ("function", "custom")
+        flat.append(_named(kind, tool, toolbox, param) if named else _hosted(kind, toolbox, param))
     return {"type": "allowed_tools", "mode": mode, "tools": flat}

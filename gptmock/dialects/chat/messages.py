@@ -7,6 +7,7 @@ developer messages, since the upstream refuses the role ``system``.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -31,7 +32,7 @@ from gptmock.protocol.request import (
 )
 
 _ROLES = "'system', 'developer', 'user', 'assistant', 'tool' and 'function'"
-_THINK_OPEN, _THINK_CLOSE = "<think>", "</think>"
+_THINK_BLOCK = re.compile(r"\s*<think>.*?</think>\n*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,8 @@ def _assistant(message: ChatMessage, within: str, state: _Decoding) -> None:
     for index, call in enumerate(message.tool_calls or ()):
         _call(call, f"{within}.tool_calls[{index}]", state)
     if message.function_call is not None:
+        if not message.function_call.name:
+            raise missing(f"{within}.function_call.name")
         _legacy_call(message.function_call, state)
 
 
@@ -142,15 +145,12 @@ def _without_thinking(content: list[Content]) -> list[Content]:
     """A leading think block is what we showed of the reasoning, not what the assistant said."""
     if not content or not isinstance(first := content[0], OutputText):
         return content
-    text = first.text
-    while text.lstrip().startswith(_THINK_OPEN):
-        _, closed, rest = text.partition(_THINK_CLOSE)
-        if not closed:
-            break
-        text = rest.lstrip("\n")
-    if text == first.text:
+    end = 0
+    while (block := _THINK_BLOCK.match(first.text, end)) is not None:
+        end = block.end()
+    if not end:
         return content
-    return [OutputText(text), *content[1:]] if text else content[1:]
+    return [OutputText(first.text[end:]), *content[1:]] if first.text[end:] else content[1:]
 
 
 def _call(call: ToolCall, within: str, state: _Decoding) -> None:
@@ -158,11 +158,15 @@ def _call(call: ToolCall, within: str, state: _Decoding) -> None:
         raise missing(f"{within}.id")
     sent = upstream_call_id(call.id)
     if call.custom is not None:
-        state.items.append(CustomToolCall(sent, upstream_name(call.custom.name), call.custom.input))
+        if not call.custom.name:
+            raise missing(f"{within}.custom.name")
+        state.items.append(CustomToolCall(sent, upstream_name(call.custom.name), call.custom.input or ""))
         state.waiting[call.id] = state.seen[call.id] = "custom"
         return
     if call.function is None:
         raise missing(f"{within}.function")
+    if not call.function.name:
+        raise missing(f"{within}.function.name")
     state.items.append(FunctionCall(sent, upstream_name(call.function.name), _arguments(call.function)))
     state.waiting[call.id] = state.seen[call.id] = "function"
 

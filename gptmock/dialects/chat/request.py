@@ -204,14 +204,19 @@ def _default_web_search(state: _Decoding, toolbox: Toolbox, choice: ToolChoice |
 
 
 def _choice(body: ChatBody, toolbox: Toolbox) -> ToolChoice | None:
-    if _legacy(body):
+    if _legacy(body) or (body.tool_choice is None and not body.tools):
         return _legacy_choice(body.function_call, toolbox)
     return decode_choice(body.tool_choice, toolbox)
 
 
 def _legacy_choice(choice: str | dict[str, Any] | None, toolbox: Toolbox) -> ToolChoice | None:
     if isinstance(choice, dict):
-        return decode_choice({"type": "function", **choice}, toolbox)
+        name = choice.get("name")
+        if not isinstance(name, str) or not name:
+            raise missing("function_call.name")
+        if upstream_name(name) not in toolbox.kinds:
+            raise BadRequest(f"Function call '{name[:64]}' not found in 'functions'.", param="function_call")
+        return decode_choice({"type": "function", "name": name}, toolbox)
     if choice not in (None, "none", "auto"):
         raise BadRequest("Invalid value for 'function_call': expected 'none', 'auto' or a name.", param="function_call")
     return decode_choice(choice, toolbox)

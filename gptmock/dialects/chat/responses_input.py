@@ -8,12 +8,12 @@ from gptmock.dialects.bodies import missing, validate
 from gptmock.dialects.chat.content import decode_parts
 from gptmock.dialects.chat.messages import Conversation
 from gptmock.dialects.chat.types import ChatMessage
+from gptmock.dialects.names import upstream_call_id, upstream_name
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import InputItem, InputText, Message
 
-_PASSED = frozenset(
-    {"function_call", "function_call_output", "custom_tool_call", "custom_tool_call_output", "reasoning"}
-)
+_CALLS = frozenset({"function_call", "custom_tool_call"})
+_OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
 _OWN_KEYS = frozenset(
     {"type", "call_id", "name", "arguments", "output", "input", "summary", "content", "encrypted_content"}
 )
@@ -42,16 +42,17 @@ def decode_input(given: str | list[dict[str, Any]], instructions: str | None) ->
 
 
 def _item(item: dict[str, Any], within: str) -> InputItem | None:
-    kind = item.get("type", "message")
-    if kind in _PASSED:
-        if kind != "reasoning" and not isinstance(item.get("call_id"), str):
-            raise missing(f"{within}.call_id")
-        if kind == "reasoning" and not item.get("encrypted_content"):
-            return None
-        return {key: value for key, value in item.items() if key in _OWN_KEYS}
+    kind = item.get("type") or "message"
+    if not isinstance(kind, str):
+        raise BadRequest(f"Invalid value for '{within}.type': expected a string.", param=f"{within}.type")
+    if kind == "reasoning":
+        return _own(item) if item.get("encrypted_content") else None
+    if kind in _CALLS or kind in _OUTPUTS:
+        return _paired(item, kind, within)
     if kind != "message":
         raise BadRequest(
-            f"Invalid value for '{within}.type': items of type '{kind}' are not known here.", param=f"{within}.type"
+            f"Invalid value for '{within}.type': items of type '{kind[:40]}' are not known here.",
+            param=f"{within}.type",
         )
     message = validate(item, ChatMessage, within=within)
     if message.role not in ("user", "assistant", "system", "developer"):
@@ -62,3 +63,19 @@ def _item(item: dict[str, Any], within: str) -> InputItem | None:
     if message.role == "assistant":
         return Message("assistant", content)
     return Message("user" if message.role == "user" else "developer", content)
+
+
+def _paired(item: dict[str, Any], kind: str, within: str) -> InputItem:
+    """A call or its output, under the id and the name that the upstream takes."""
+    call_id, name = item.get("call_id"), item.get("name")
+    if not isinstance(call_id, str) or not call_id:
+        raise missing(f"{within}.call_id")
+    if kind in _OUTPUTS:
+        return {**_own(item), "call_id": upstream_call_id(call_id)}
+    if not isinstance(name, str) or not name:
+        raise missing(f"{within}.name")
+    return {**_own(item), "call_id": upstream_call_id(call_id), "name": upstream_name(name)}
+
+
+def _own(item: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in item.items() if key in _OWN_KEYS and value is not None}

@@ -24,7 +24,7 @@ from gptmock.dialects.dialect import ReplyHead, Turn
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import error_frame
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
-from gptmock.errors import GptmockError
+from gptmock.errors import GptmockError, UpstreamBroken
 from gptmock.protocol.assembler import OutputAssembler
 from gptmock.protocol.events import ErrorEvent, ResponseFailed
 from gptmock.protocol.failures import failure_of, truncated
@@ -80,7 +80,11 @@ class ChatTranslator:
         if not self._started:
             self._started = True
             frames.append(self._delta(b'"role":"assistant","content":"","refusal":null'))
-        for piece in self._assembler.feed(event):
+        try:
+            pieces = self._assembler.feed(event)
+        except UpstreamBroken as broken:
+            return [*frames, *self.finish(broken)]
+        for piece in pieces:
             for shown in self._presenter.feed(piece):
                 frames += self._frames(shown)
         return frames

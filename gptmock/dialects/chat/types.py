@@ -57,7 +57,7 @@ class CalledCustom(Body):
     """``custom`` of a tool call."""
 
     name: str
-    input: str = ""
+    input: str | None = None
 
 
 class ToolCall(Body):
