@@ -1,4 +1,4 @@
-"""The Codex backend: the model call and the lists around it (spec 4 to 9). Who may call what is judged here."""
+"""The Codex backend: the model call and the lists around it. Who may call what is judged here."""
 
 import secrets
 import time
@@ -93,7 +93,7 @@ class Backend:
         if request.headers.get("upgrade", "").lower() != "websocket":
             return respond(detail("Method Not Allowed", status=405))
         response = respond(detail("WebSocket transport is not available; use HTTP.", status=426))
-        response.headers["upgrade"] = "h2c"
+        response.headers["upgrade"] = "HTTP/1.1"
         response.force_close()
         return response
 

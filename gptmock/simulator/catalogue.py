@@ -17,7 +17,7 @@ SNAPSHOTS: Mapping[str, str] = MappingProxyType({"gpt-5.5": "gpt-5.5-2026-04-23"
 """Models that answer under a dated name."""
 
 GATED_MODELS = frozenset({"gpt-5.6-luna", "gpt-6-luna"})
-"""Models that ask who the client is (spec 4.3), when the gate is on."""
+"""Models that ask who the client is, when the gate is on."""
 
 WIRE_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """The enumeration of the wire. ``ultra`` stands in the catalogue but is a tier of the client, sent as ``max``."""

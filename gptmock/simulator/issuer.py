@@ -1,4 +1,4 @@
-"""The OAuth issuer: authorize, token, revoke, and the device flow (spec 1 and 3). Knows no model."""
+"""The OAuth issuer: authorize, token, revoke, and the device flow. Knows no model."""
 
 import asyncio
 import re

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import socket
 import struct
 import time
@@ -67,8 +68,9 @@ async def _broken_off(request: web.Request, response: web.StreamResponse, step: 
 
 def _linger_zero(transport: asyncio.Transport) -> None:
     connection = transport.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    # A duplicate, since the sockets that uvloop shows cannot be changed; the option belongs to both.
+    with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
+        duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
 @contextlib.asynccontextmanager

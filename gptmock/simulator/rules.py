@@ -1,4 +1,4 @@
-"""What the backend refuses in the body of a model call, in the order it is checked (spec 4.5, 4.6, 11.2). Pure.
+"""What the backend refuses in the body of a model call, in the order it is checked. Pure.
 
 Each check yields the refusals it finds; the first one is the answer, so a check may rely on those before it.
 """

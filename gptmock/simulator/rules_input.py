@@ -1,4 +1,4 @@
-"""What the backend refuses in the input items of a call: their fields, parts, ids and pairs (spec 4.5). Pure."""
+"""What the backend refuses in the input items of a call: their fields, parts, ids and pairs. Pure."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the backend refuses in the tools of a call, its tool_choice, and the schemas in them (spec 4.7). Pure."""
+"""What the backend refuses in the tools of a call, its tool_choice, and the schemas in them. Pure."""
 
 import re
 from collections.abc import Iterator

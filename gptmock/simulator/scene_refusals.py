@@ -1,4 +1,4 @@
-"""Scenes that refuse the call with a status, in the backend's own bodies (spec: the catalogue of errors). Pure."""
+"""Scenes that refuse the call with a status, in the backend's own bodies. Pure."""
 
 from collections.abc import Callable
 

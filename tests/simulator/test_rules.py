@@ -88,6 +88,10 @@ def schema_format(**changes: Any) -> dict[str, Any]:
     return {"text": {"format": {key: value for key, value in {**base, **changes}.items() if value is not ...}}}
 
 
+def closed(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
 ERRORS: list[tuple[dict[str, Any], str, str | None]] = [
     # the top level
     ({"prompt_cache_options": {}}, "prompt_cache_options is not supported on this model", None),
@@ -126,7 +130,55 @@ ERRORS: list[tuple[dict[str, Any], str, str | None]] = [
     ({"tool_choice": {"type": "function", "name": "x"}}, "Tool choice 'x' not found in 'tools' parameter.", None),
     ({"tool_choice": {"type": "function", "function": {"name": "x"}}}, "'tool_choice.name'", None),
     ({"tool_choice": {"type": "web_search"}}, "Tool choice 'web_search' not found", None),
+    ({"tools": ["x"]}, "Invalid type for 'tools[0]': expected an object, but got a string", "invalid_type"),
+    ({"tools": [{"name": "x"}]}, "Missing required parameter: 'tools[0].type'", "missing_required_parameter"),
+    (tool(name=5), "Invalid type for 'tools[0].name'", "invalid_type"),
+    (
+        {"tools": [{"type": "custom", "name": "x", "format": {"type": "lark"}}]},
+        "'text', and 'grammar'",
+        "invalid_value",
+    ),
+    (
+        {"tools": [{"type": "namespace", "name": "x", "tools": [{"type": "custom"}]}]},
+        "Missing required parameter: 'tools[0].tools[0].name'",
+        "missing_required_parameter",
+    ),
+    (tool(parameters=closed({"a": {}, "b": {}}, ["a"])), "Missing 'b'.", "invalid_function_parameters"),
+    (
+        tool(parameters=closed({"a": {"type": "array", "items": OPEN_SCHEMA}}, ["a"])),
+        "In context=('properties', 'a', 'items')",
+        "invalid_function_parameters",
+    ),
+    (
+        tool(parameters=closed({"a": {"anyOf": [{"type": "null"}, OPEN_SCHEMA]}}, ["a"])),
+        "In context=('properties', 'a', 'anyOf', '1')",
+        "invalid_function_parameters",
+    ),
+    ({"tool_choice": 5}, "Invalid type for 'tool_choice': got an integer.", None),
+    ({"tool_choice": {"type": "allowed_tools", "tools": [{"name": "x"}]}}, "Tool choice 'x' not found", None),
     # items
+    (one({"content": "x"}), "Missing required parameter: 'input[0].type'", "missing_required_parameter"),
+    (one({"role": "user"}), "Missing required parameter: 'input[0].content'", "missing_required_parameter"),
+    (one({"role": "user", "content": 5}), "but got an integer instead", "invalid_type"),
+    (one({"role": "user", "content": ["x"]}), "Invalid type for 'input[0].content[0]'", "invalid_type"),
+    (part({"text": "x"}), "'input[0].content[0].type'", "missing_required_parameter"),
+    (part({"type": "input_text"}), "'input[0].content[0].text'", "missing_required_parameter"),
+    (part({"type": "input_text", "text": 1.5}), "but got a decimal instead", "invalid_type"),
+    (part({"type": "input_image"}), "'input[0].content[0].image_url'", "missing_required_parameter"),
+    (
+        part({"type": "input_image", "image_url": "data:image/png;base64,AA", "detail": "sharp"}),
+        "Invalid value: 'sharp'",
+        "invalid_value",
+    ),
+    ({"input": [CALL, {**OUTPUT, "output": ...}]}, "'input[1].output'", "missing_required_parameter"),
+    ({"input": [CALL, {**OUTPUT, "output": [{"type": "text"}]}]}, "Invalid value: 'text'", "invalid_value"),
+    ({"input": [{**CALL, "call_id": True}]}, "but got a boolean instead", "invalid_type"),
+    ({"input": [{**CALL, "arguments": ...}]}, "'input[0].arguments'", "missing_required_parameter"),
+    (
+        one({"type": "reasoning", "encrypted_content": "gAAAAx"}),
+        "Missing required parameter: 'input[0].summary'",
+        "missing_required_parameter",
+    ),
     ({"input": []}, 'One of "input" or', "missing_required_parameter"),
     (one({"role": "user", "content": "x", "name": "ada"}), "Unknown parameter: 'input[0].name'.", "unknown_parameter"),
     (one({"role": "tool", "content": "x"}), "Invalid value: 'tool'", "invalid_value"),
@@ -264,6 +316,14 @@ async def test_a_lite_body_keeps_its_rules(client, changes, demand):
     response = await client.post(RESPONSES, json=body(**{**LITE_BODY, **changes}), headers=LITE)
     assert response.status_code == 400
     assert response.json()["error"]["message"] == f"X-OpenAI-Internal-Codex-Responses-Lite requires {demand}."
+
+
+async def test_lite_tools_belong_to_the_developer_and_may_be_chosen(client):
+    chosen = {"tool_choice": {"type": "custom", "name": "exec"}}
+    assert (await client.post(RESPONSES, json=body(**{**LITE_BODY, **chosen}), headers=LITE)).status_code == 200
+    items = [{**LITE_TOOLS, "role": "user"}, user("hi")]
+    response = await client.post(RESPONSES, json=body(**{**LITE_BODY, "input": items}), headers=LITE)
+    assert "Supported values are: 'developer'." in response.json()["error"]["message"]
 
 
 @pytest.mark.parametrize("slug", sorted(load_catalogue().models))
