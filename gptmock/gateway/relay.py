@@ -106,6 +106,14 @@ class Reply:
         self._opened = opened
         self.outcome = outcome
 
+    @property
+    def model(self) -> str | None:
+        """What the upstream says it answers with; it may differ from what was asked for."""
+        for received in self._opened.held:
+            if isinstance(received.event, ResponseCreated):
+                return received.event.response.model
+        return None
+
     async def frames(self) -> AsyncIterator[bytes]:
         """The streamed reply, one block for each read; raises nothing of ours, but ends with the dialect's farewell."""
         translator = self._dialect.translator(self._turn, self._head)

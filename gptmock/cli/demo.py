@@ -1,0 +1,192 @@
+"""
+``gptmock demo``: the whole server against the built-in simulator, with no account, no network and no trace.
+
+The server and the simulator are the real commands in processes of their own; this one starts them, sends the first
+request, shows it in a form to copy, and stops them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gptmock.catalog import ModelCatalog
+from gptmock.cli.exits import CommandFailed
+from gptmock.cli.options import add_serve_options, serve_flags
+from gptmock.cli.ports import check_port, free_port
+from gptmock.settings import Settings, load_settings
+
+START_SECONDS = 60.0
+STOP_SECONDS = 10.0
+_QUESTION = "Say hello to the world."
+_EPILOG = """example:
+  gptmock demo
+  gptmock demo --once --port 9000
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """The command's place in the console script."""
+    parser = commands.add_parser(
+        "demo",
+        help="try the server against the built-in simulator: no account, no network",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--once", action="store_true", help="stop after the first answer")
+    add_serve_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Start both, ask once, show how; then stay until stopped."""
+    signal.signal(signal.SIGTERM, _stop)
+    with tempfile.TemporaryDirectory(prefix="gptmock-demo-") as home:
+        settings = load_settings({**serve_flags(options), "home": home})
+        if options.port:
+            check_port(settings.host, settings.port)
+        port = free_port(settings.host, settings.port)
+        with _simulator() as simulator_url, _server(settings, port, Path(home), simulator_url):
+            base_url = f"http://{_reachable(settings.host)}:{port}"
+            _wait_until_ready(base_url)
+            _show(base_url, settings)
+            if options.once:
+                return 0
+            print(f"\nStill serving at {base_url}/v1 until you press Ctrl-C.", flush=True)
+            signal.pause()
+    return 0
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def _simulator() -> Iterator[str]:
+    with _process("simulator", "--port", "0", environment={}, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+        line = process.stdout.readline().decode()
+        _, found, url = line.strip().rpartition("issuer at ")
+        if not found:
+            raise CommandFailed("the simulator did not start")
+        yield url
+
+
+@contextmanager
+def _server(settings: Settings, port: int, home: Path, simulator_url: str) -> Iterator[None]:
+    """``gptmock serve`` with every setting said, so that no variable of the user's own login is read."""
+    login = httpx.post(f"{simulator_url}/simulator/logins", json={}).raise_for_status().json()
+    auth_file = home / "auth.json"
+    auth_file.touch(mode=0o600)
+    auth_file.write_text(json.dumps(login))
+    environment = {
+        f"GPTMOCK_{name.upper()}": _text(value)
+        for name, value in settings.model_dump(exclude={"api_key"}).items()
+        if value is not None
+    }
+    if settings.api_key is not None:
+        environment["GPTMOCK_API_KEY"] = settings.api_key.get_secret_value()
+    environment |= {
+        "GPTMOCK_HOME": str(home),
+        "GPTMOCK_PORT": str(port),
+        "GPTMOCK_UPSTREAM_URL": f"{simulator_url}/backend-api",
+        "GPTMOCK_ISSUER": simulator_url,
+        "GPTMOCK_UPSTREAM_PROXY": "",
+    }
+    with _process("serve", environment=environment):
+        yield
+
+
+@contextmanager
+def _process(
+    *arguments: str, environment: dict[str, str], stdout: int | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-m", "gptmock", *arguments],
+        env={**os.environ, **environment},
+        stdout=stdout if stdout is not None else sys.stderr,
+        # Ctrl-C is for this process; it stops the others in their order.
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _wait_until_ready(base_url: str) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{base_url}/readyz", timeout=2.0).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.1)
+    raise CommandFailed(f"the server did not become ready within {START_SECONDS:.0f} seconds")
+
+
+def _show(base_url: str, settings: Settings) -> None:
+    """One request, in two forms to copy, and its answer."""
+    model = settings.default_model or ModelCatalog().default.slug
+    body = {"model": model, "messages": [{"role": "user", "content": _QUESTION}]}
+    secret = settings.api_key
+    key = "anything" if secret is None else secret.get_secret_value()
+    answer = httpx.post(
+        f"{base_url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"}, timeout=30.0
+    )
+    print(_curl(base_url, body, needs_key=secret is not None))
+    print(_snippet(base_url, body, needs_key=secret is not None))
+    print("\n# The answer:")
+    print(json.dumps(answer.json(), indent=2, ensure_ascii=False), flush=True)
+    if answer.status_code != 200:
+        raise CommandFailed(f"the demo's own request was answered with {answer.status_code}")
+
+
+def _curl(base_url: str, body: dict[str, Any], *, needs_key: bool) -> str:
+    key = ' -H "Authorization: Bearer $GPTMOCK_API_KEY"' if needs_key else ""
+    return (
+        '# Ask with curl; add "stream": true to see it arrive word by word:\n'
+        f"curl -sN {base_url}/v1/chat/completions -H 'Content-Type: application/json'{key} -d '{json.dumps(body)}'"
+    )
+
+
+def _snippet(base_url: str, body: dict[str, Any], *, needs_key: bool) -> str:
+    key = 'os.environ["GPTMOCK_API_KEY"]' if needs_key else '"anything"'
+    imports = "import os\nfrom openai import OpenAI" if needs_key else "from openai import OpenAI"
+    return f"""
+# Or with the OpenAI SDK:
+{imports}
+
+client = OpenAI(base_url="{base_url}/v1", api_key={key})
+completion = client.chat.completions.create(model="{body["model"]}", messages={json.dumps(body["messages"])})
+print(completion.choices[0].message.content)"""
+
+
+def _reachable(host: str) -> str:
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - a comparison
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

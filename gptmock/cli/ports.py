@@ -1,0 +1,54 @@
+"""Ports, before a server is asked to bind one: a clear text is better than a traceback from its depths."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from gptmock.cli.exits import CommandFailed
+
+
+def check_port(host: str, port: int) -> None:
+    """
+    See that an address can be bound now.
+
+    Raises:
+        CommandFailed: it cannot, and why.
+    """
+    if (error := _problem(host, port)) is None:
+        return
+    if error.errno == errno.EADDRINUSE:
+        raise CommandFailed(
+            f"port {port} on {host} is in use by another program. Stop that program, or choose another port: "
+            f"gptmock serve --port {port + 1 if port < 65535 else 8000}"
+        )
+    raise CommandFailed(f"cannot bind {host}:{port}: {error.strerror or error}")
+
+
+def free_port(host: str, wanted: int) -> int:
+    """The wanted port if it is free, else any free one."""
+    if wanted and _problem(host, wanted) is None:
+        return wanted
+    with _listening(host, 0) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _problem(host: str, port: int) -> OSError | None:
+    try:
+        _listening(host, port).close()
+    except OSError as error:
+        return error
+    return None
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    probe = socket.socket(family, kind)
+    try:
+        # As the server itself does: connections of a predecessor that linger are no reason to refuse.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(address)
+    except OSError:
+        probe.close()
+        raise
+    return probe

@@ -1,0 +1,50 @@
+"""``gptmock serve``: the server."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+from typing import Any
+
+from gptmock import wiring
+from gptmock.cli.options import add_serve_options, serve_flags
+from gptmock.cli.ports import check_port
+from gptmock.settings import Settings, load_settings
+
+_EPILOG = """example:
+  gptmock serve --port 9000 --workers 2
+  curl http://127.0.0.1:9000/v1/models
+
+Without an account the server starts all the same: /health is 200, /readyz says what is missing.
+Precedence: flag, GPTMOCK_* variable, CHATGPT_LOCAL_* variable, .env in the working directory, default.
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """The command's place in the console script."""
+    parser = commands.add_parser(
+        "serve", help="run the server", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_serve_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Serve until stopped."""
+    settings = load_settings(serve_flags(options))
+    check_port(settings.host, settings.port)
+    announce(settings)
+    wiring.serve(settings)
+    return 0
+
+
+def announce(settings: Settings) -> None:
+    """The start line: where to point a client, and what is missing before it will work."""
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    workers = settings.worker_count
+    print(f"gptmock serves http://{host}:{settings.port}/v1 with {workers} worker{'s' if workers > 1 else ''}")
+    state = asyncio.run(wiring.login_state(settings))
+    if state.tokens is None:
+        print(f"gptmock: {state.problem}", file=sys.stderr)
+    sys.stdout.flush()

@@ -1,0 +1,43 @@
+"""``gptmock simulator``: the stand-in for the Codex backend and its issuer, alone."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from gptmock.cli.ports import check_port
+from gptmock.simulator.server import SimulatorOptions
+from gptmock.simulator.server import run as run_simulator
+
+DEFAULT_PORT = 8765
+_EPILOG = """example:
+  gptmock simulator --port 8765
+  GPTMOCK_UPSTREAM_URL=http://127.0.0.1:8765/backend-api GPTMOCK_ISSUER=http://127.0.0.1:8765 gptmock serve
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """The command's place in the console script."""
+    parser = commands.add_parser(
+        "simulator",
+        help="run the built-in stand-in for the Codex backend",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to bind (default 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port to bind, 0 for any (default 8765)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Play until stopped."""
+    if options.port:
+        check_port(options.host, options.port)
+    run_simulator(SimulatorOptions(host=options.host, port=options.port), ready=_announce)
+    return 0
+
+
+def _announce(base_url: str) -> None:
+    print(
+        f"gptmock simulator plays the Codex backend at {base_url}/backend-api and its issuer at {base_url}", flush=True
+    )

@@ -1,0 +1,68 @@
+"""The Sanic app of one worker: routes from the dialect table, services opened and closed with the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+
+from sanic import Request, Sanic
+from sanic.config import Config
+from sanic.response import BaseHTTPResponse
+
+from gptmock.dialects.table import DIALECTS
+from gptmock.server.context import App, ServerOptions, Services
+from gptmock.server.listings import add_listing_routes
+from gptmock.server.ops import add_ops_routes
+from gptmock.server.replies import ErrorAnswers, request_id
+from gptmock.server.supervisor import supervise
+from gptmock.server.turns import turn_handler
+
+APP_NAME = "gptmock"
+_MAX_HEADER_BYTES = 16 * 1024
+"""Sanic's own limit of 8 KiB is close to what clients with JWTs send."""
+
+
+def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]], options: ServerOptions) -> App:
+    """
+    Build the app; nothing is opened before its worker starts.
+
+    Args:
+        open_services: entered in each worker when it starts, left after its last stream has ended.
+        options: how the street is kept.
+    """
+    app = Sanic(APP_NAME, config=_config(options), error_handler=ErrorAnswers(), configure_logging=False)
+    for door in DIALECTS:
+        for number, path in enumerate(door.paths):
+            app.add_route(turn_handler(door, options), path, methods=[door.method], name=f"{door.name}_{number}")
+    add_listing_routes(app, options)
+    add_ops_routes(app)
+    app.register_middleware(_sign, "response")
+    stack = AsyncExitStack()
+
+    async def open_worker(worker: App) -> None:
+        worker.ctx.services = await stack.enter_async_context(open_services())
+
+    async def close_worker(_: App) -> None:
+        await stack.aclose()
+
+    app.register_listener(open_worker, "before_server_start")
+    # Not before_server_stop: streams are still running then.
+    app.register_listener(close_worker, "after_server_stop")
+    supervise(app)
+    return app
+
+
+def _config(options: ServerOptions) -> Config:
+    # No prefix: SANIC_* variables of the environment are not ours to obey.
+    config = Config(env_prefix=None)
+    config.ACCESS_LOG = False
+    config.AUTO_EXTEND = False
+    config.MOTD = False
+    config.REQUEST_MAX_SIZE = options.max_body_bytes
+    config.REQUEST_MAX_HEADER_SIZE = _MAX_HEADER_BYTES
+    config.GRACEFUL_SHUTDOWN_TIMEOUT = options.shutdown_grace_seconds
+    return config
+
+
+async def _sign(request: Request, response: BaseHTTPResponse) -> None:
+    response.headers["x-request-id"] = request_id(request)

@@ -1,0 +1,79 @@
+"""What a worker holds while it serves: made once per worker, read by every handler. Knows no setting's origin."""
+
+from __future__ import annotations
+
+import secrets
+import string
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from functools import partial
+from types import SimpleNamespace
+from typing import Protocol, TypeAlias
+
+from sanic import Sanic
+from sanic.config import Config
+
+from gptmock.dialects.dialect import Dialect, ReplyHead, Terms, Turn
+from gptmock.gateway.relay import Reply
+
+App: TypeAlias = "Sanic[Config, SimpleNamespace]"
+
+_ALPHABET = string.ascii_letters + string.digits
+ID_CHARACTERS = 29
+
+
+class OpensTurns(Protocol):
+    """``gateway.relay.Gateway``."""
+
+    def open(self, turn: Turn, dialect: Dialect, head: ReplyHead) -> AbstractAsyncContextManager[Reply]:
+        """Have a turn accepted."""
+
+
+class Admits(Protocol):
+    """``gateway.admission.Admission``."""
+
+    def tenant(self, headers: dict[str, str]) -> str:
+        """Whose request it is."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """How the street is kept."""
+
+    max_body_bytes: int = 64 * 1024 * 1024
+    shutdown_grace_seconds: int = 60
+    deadline_seconds: float = 3660.0
+    """The longest a turn may take, with a margin: Sanic's own idle timer is raised to it for model calls."""
+    heartbeat_seconds: float = 10.0
+    """Silence after which a stream says that it lives; the promise is 15."""
+    expose_efforts: bool = False
+    verbose: bool = False
+    log_format: str = "text"
+
+
+@dataclass(slots=True)
+class Services:
+    """What a worker serves with."""
+
+    gateway: OpensTurns
+    admission: Admits
+    terms: Terms
+    readiness: Callable[[], Awaitable[list[str]]]
+    """The reasons for not being ready; none when ready."""
+    draining: bool = field(default=False)
+
+
+def new_head() -> ReplyHead:
+    """A reply's fixed parts, at the time of the call."""
+    started = time.monotonic()
+    return ReplyHead(
+        id="".join(secrets.choice(_ALPHABET) for _ in range(ID_CHARACTERS)),
+        created=int(time.time()),
+        elapsed=partial(_since, started),
+    )
+
+
+def _since(started: float) -> float:
+    return time.monotonic() - started

@@ -1,0 +1,101 @@
+"""Errors to answers: asks the dialect of the path for its shape. Decides no wording of its own but the framework's."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import Any
+
+from sanic import HTTPResponse, Request
+from sanic.exceptions import SanicException
+from sanic.handlers import ErrorHandler
+
+from gptmock.dialects.dialect import Dialect
+from gptmock.dialects.table import DIALECTS
+from gptmock.errors import (
+    BadRequest,
+    BodyTooLarge,
+    ClientError,
+    GptmockError,
+    InternalError,
+    MethodNotAllowed,
+    UnknownRoute,
+)
+
+log = logging.getLogger("gptmock.server")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
+_BY_PATH = {path: door.dialect for door in DIALECTS for path in door.paths}
+
+
+def request_id(request: Request) -> str:
+    """The client's ``x-request-id`` if it is a sane one, else one of our own."""
+    given = str(request.id)
+    if _REQUEST_ID.match(given):
+        return given
+    # Sanic makes a UUID when the header is absent; a header that must not reach a log is replaced by one.
+    return str(request.generate_id())
+
+
+def dialect_of(path: str) -> Dialect:
+    """The dialect that answers for a path, also for one that does not exist."""
+    return _BY_PATH.get(path.rstrip("/"), DIALECTS[0].dialect)
+
+
+def error_response(error: GptmockError, dialect: Dialect) -> HTTPResponse:
+    """The answer for an error, before anything was sent."""
+    reply = dialect.error(error)
+    return HTTPResponse(reply.body, status=reply.status, headers=dict(reply.headers), content_type=reply.content_type)
+
+
+class ErrorAnswers(ErrorHandler):
+    """Sanic's own errors and ours, in the shape of the dialect asked; a traceback goes to the log only."""
+
+    def default(self, request: Request, exception: Exception) -> HTTPResponse:
+        """Any exception that no handler has turned into an answer."""
+        error = as_gptmock_error(request, exception)
+        if isinstance(error, InternalError):
+            log.error("server.error", exc_info=exception, extra={"request_id": request_id(request)})
+        return error_response(error, dialect_of(request.path))
+
+
+def as_gptmock_error(request: Request, exception: Exception) -> GptmockError:
+    """Whose fault an exception is."""
+    if isinstance(exception, GptmockError):
+        return exception
+    if isinstance(exception, RecursionError):
+        return BadRequest("The request body is nested too deeply.", code="invalid_json")
+    if isinstance(exception, SanicException):
+        return _framework_error(request, exception)
+    return _internal(request)
+
+
+def _framework_error(request: Request, exception: SanicException) -> GptmockError:
+    status = exception.status_code
+    if status == 404:
+        return UnknownRoute(f"Unknown request URL: {request.method} {_shown(request.path)}.")
+    if status == 405:
+        allowed = tuple(sorted(_allowed(exception)))
+        return MethodNotAllowed(f"Not allowed to {request.method} on {_shown(request.path)}.", allowed=allowed)
+    if status == 413:
+        return BodyTooLarge("The request body is too large for this server.")
+    if 400 <= status < 500:
+        return ClientError(f"The request cannot be read: {exception}.", code="bad_request", status=status)
+    if status == 503:
+        return GptmockError("The server could not answer in time.", code="timeout", status=503)
+    return _internal(request)
+
+
+def _allowed(exception: SanicException) -> set[str]:
+    headers: dict[str, Any] = getattr(exception, "headers", None) or {}
+    text = str(headers.get("Allow", ""))
+    return {method.strip() for method in text.split(",") if method.strip()}
+
+
+def _internal(request: Request) -> InternalError:
+    return InternalError(f"The server failed to answer; its log has the reason under request id {request_id(request)}.")
+
+
+def _shown(path: str) -> str:
+    # Client text in an error is bounded, and what could break a terminal is not repeated.
+    return "".join(character for character in path[:200] if character.isprintable())

@@ -1,0 +1,61 @@
+"""
+The pump: frames to a client, with a sign of life in silence. The only place that knows heartbeats.
+
+Back-pressure is Sanic's: ``send`` waits while the client does not read, and with it the upstream is not read. A
+client that leaves cancels the handler; nothing is caught here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+
+Send = Callable[[bytes], Awaitable[None]]
+
+
+async def pump(frames: AsyncIterator[bytes], send: Send, *, heartbeat: bytes, every_seconds: float) -> int:
+    """
+    Send every block of frames as it comes, and ``heartbeat`` after each ``every_seconds`` of silence.
+
+    The first heartbeat goes out at once if nothing else does, so that the response head leaves.
+
+    Returns the number of bytes of frames sent.
+    """
+    pulse = _Pulse(send, heartbeat, every_seconds)
+    beating = asyncio.get_running_loop().create_task(pulse.beat(), name="heartbeat")
+    sent = 0
+    try:
+        async for block in frames:
+            await pulse.send(block)
+            sent += len(block)
+    finally:
+        beating.cancel()
+        with suppress(asyncio.CancelledError):
+            await beating
+    return sent
+
+
+class _Pulse:
+    """Sends for the pump and notes when; beats only when nobody else is sending."""
+
+    def __init__(self, send: Send, heartbeat: bytes, every_seconds: float) -> None:
+        self._send = send
+        self._heartbeat = heartbeat
+        self._every = every_seconds
+        self._loop = asyncio.get_running_loop()
+        self._last = float("-inf")
+        self._sending = asyncio.Lock()
+        """A frame and a heartbeat must not be written into one another."""
+
+    async def send(self, block: bytes) -> None:
+        async with self._sending:
+            await self._send(block)
+            self._last = self._loop.time()
+
+    async def beat(self) -> None:
+        while True:
+            # One turn of the loop first: a frame that is ready goes before any comment.
+            await asyncio.sleep(max(0.0, self._last + self._every - self._loop.time()))
+            if self._loop.time() - self._last >= self._every:
+                await self.send(self._heartbeat)

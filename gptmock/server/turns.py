@@ -1,0 +1,160 @@
+"""The one handler of all dialects: decode, open, pump or answer. Must not know any dialect by name."""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
+
+from sanic import HTTPResponse, Request
+
+from gptmock.dialects.dialect import Call, Dialect, ReplyHead, Turn
+from gptmock.dialects.table import Door
+from gptmock.errors import GptmockError
+from gptmock.gateway.relay import Outcome, Reply
+from gptmock.server.context import ServerOptions, Services, new_head
+from gptmock.server.replies import as_gptmock_error, error_response, request_id
+from gptmock.server.streaming import pump
+
+log = logging.getLogger("gptmock.turn")
+
+Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, HTTPResponse | None]]
+STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+
+def turn_handler(door: Door, options: ServerOptions) -> Handler:
+    """The handler of one door."""
+
+    async def handle(request: Request) -> HTTPResponse | None:
+        return await _Visit(request, door, options).run()
+
+    handle.__name__ = f"turn_{door.name}"
+    return handle
+
+
+class _Visit:
+    """One client call from its first byte to the log line."""
+
+    def __init__(self, request: Request, door: Door, options: ServerOptions) -> None:
+        self._request = request
+        self._door = door
+        self._options = options
+        self._services: Services = request.app.ctx.services
+        self._head: ReplyHead = new_head()
+        self._turn: Turn | None = None
+        self._outcome: Outcome | None = None
+        self._first_seconds: float | None = None
+        self._sent_bytes = 0
+
+    @property
+    def _dialect(self) -> Dialect:
+        return self._door.dialect
+
+    async def run(self) -> HTTPResponse | None:
+        status, ended = 500, "client_gone"
+        try:
+            response = await self._answer()
+            status = 200 if response is None else response.status
+            failed = self._outcome is not None and self._outcome.error is not None
+            ended = "failed" if failed or status >= 400 else "ok"
+        except (GptmockError, RecursionError) as exception:
+            error = as_gptmock_error(self._request, exception)
+            status, ended = error.status_hint, error.code
+            return error_response(error, self._dialect)
+        else:
+            return response
+        finally:
+            self._log(status, ended)
+
+    async def _answer(self) -> HTTPResponse | None:
+        request = self._request
+        # Sanic's RESPONSE_TIMEOUT counts from the last byte sent: a model may think for longer than that.
+        raise_idle_timeout(request, self._options.deadline_seconds)
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        tenant = self._services.admission.tenant(headers)
+        turn = self._dialect.decode(Call(request.body, headers, tenant), self._services.terms)
+        self._turn = turn
+        if self._options.verbose:
+            self._show(turn)
+        async with self._services.gateway.open(turn, self._dialect, self._head) as reply:
+            self._outcome = reply.outcome
+            return await (self._stream(turn, reply) if turn.stream else self._document(turn, reply))
+
+    async def _document(self, turn: Turn, reply: Reply) -> HTTPResponse:
+        body = await reply.document()
+        self._first_seconds, self._sent_bytes = self._head.elapsed(), len(body)
+        return HTTPResponse(body, headers=self._reply_headers(turn, reply), content_type="application/json")
+
+    async def _stream(self, turn: Turn, reply: Reply) -> None:
+        _send_at_once(self._request)
+        response = await self._request.respond(
+            headers={**STREAM_HEADERS, **self._reply_headers(turn, reply)}, content_type=self._dialect.content_type
+        )
+        assert response is not None  # noqa: S101 - respond() gives one unless the stream was used before
+
+        async def send(block: bytes) -> None:
+            if self._first_seconds is None:
+                self._first_seconds = self._head.elapsed()
+            await response.send(block)
+
+        self._sent_bytes = await pump(
+            reply.frames(),
+            send,
+            heartbeat=self._dialect.heartbeat,
+            every_seconds=self._options.heartbeat_seconds,
+        )
+        await response.eof()
+
+    def _reply_headers(self, turn: Turn, reply: Reply) -> dict[str, str]:
+        headers = {}
+        if turn.ignored:
+            headers["x-gptmock-ignored"] = ",".join(turn.ignored)
+        if reply.model is not None:
+            headers["openai-model"] = reply.model
+        return headers
+
+    def _show(self, turn: Turn) -> None:
+        log.info(
+            "turn.request",
+            extra={
+                "request_id": request_id(self._request),
+                "inbound": self._request.body.decode("utf-8", "replace"),
+                "upstream": turn.request.to_json().decode(),
+            },
+        )
+
+    def _log(self, status: int, ended: str) -> None:
+        turn, outcome = self._turn, self._outcome
+        usage = outcome.response.usage if outcome is not None and outcome.response is not None else None
+        log.info(
+            "turn",
+            extra={
+                "request_id": request_id(self._request),
+                "dialect": self._door.name,
+                "model": turn.resolved.slug if turn is not None else None,
+                "stream": turn.stream if turn is not None else None,
+                "status": status,
+                "ended": ended,
+                "error": outcome.error.code if outcome is not None and outcome.error is not None else None,
+                "tries": outcome.tries if outcome is not None else 0,
+                "first_seconds": None if self._first_seconds is None else round(self._first_seconds, 3),
+                "seconds": round(self._head.elapsed(), 3),
+                "bytes": self._sent_bytes,
+                "input_tokens": usage.input_tokens if usage is not None else None,
+                "output_tokens": usage.output_tokens if usage is not None else None,
+            },
+        )
+
+
+def raise_idle_timeout(request: Request, seconds: float) -> None:
+    """Let this connection be silent for so long; an attribute of Sanic's protocol that its types do not name."""
+    request.protocol.response_timeout = seconds  # type: ignore[attr-defined]
+
+
+def _send_at_once(request: Request) -> None:
+    # Sanic's listening socket names no protocol, so plain asyncio leaves Nagle on: 44 ms a reply instead of 4.
+    transport = request.transport
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

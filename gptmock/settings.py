@@ -1,0 +1,235 @@
+"""
+Settings: flags, environment and ``.env`` to one frozen object, every mistake reported at once.
+
+Precedence: flag, then ``GPTMOCK_*``, then the legacy ``CHATGPT_LOCAL_*``, then ``.env`` in the working directory,
+then the default. An empty value counts as unset. Read at the door and nowhere else.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import pydantic
+from dotenv import dotenv_values
+from pydantic import Field
+
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
+Style = Literal["think-tags", "o3", "legacy", "current", "reasoning-content", "hidden"]
+
+MAX_AUTO_WORKERS = 4
+_PREFIX, _LEGACY_PREFIX = "GPTMOCK_", "CHATGPT_LOCAL_"
+_LEGACY_NAMES = {
+    "verbose": "VERBOSE",
+    "debug_model": "DEBUG_MODEL",
+    "reasoning_effort": "REASONING_EFFORT",
+    "reasoning_summary": "REASONING_SUMMARY",
+    "reasoning_compat": "REASONING_COMPAT",
+    "expose_reasoning_models": "EXPOSE_REASONING_MODELS",
+    "default_web_search": "ENABLE_WEB_SEARCH",
+    "client_id": "CLIENT_ID",
+    "issuer": "ISSUER",
+    "home": "HOME",
+}
+_NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
+"""A foreign directory must not redirect tokens."""
+
+
+class Settings(pydantic.BaseModel):
+    """What the operator decided. Frozen and picklable: each worker gets a copy."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+    host: str = "127.0.0.1"
+    port: int = Field(8000, ge=0, le=65535)
+    workers: int | Literal["auto"] = 1
+    verbose: bool = False
+    log_format: Literal["text", "json"] | None = None
+    """Unset: text on a terminal, else JSON."""
+    reasoning_effort: Effort = "medium"
+    reasoning_summary: Literal["auto", "concise", "detailed", "none"] = "auto"
+    reasoning_compat: Style = "think-tags"
+    expose_reasoning_models: bool = False
+    default_web_search: bool = False
+    fast_mode: bool = False
+    debug_model: str | None = None
+    default_model: str | None = None
+    allow_unauthenticated: bool = False
+    upstream_proxy: str | None = None
+    home: Path = Field(default_factory=lambda: Path.home() / ".config" / "gptmock")
+    upstream_url: str = "https://chatgpt.com/backend-api"
+    issuer: str = "https://auth.openai.com"
+    client_id: str = "app_EMoamEEZ73f0CkXaXp7hrann"
+    originator: str = "gptmock"
+    codex_version: str = Field("0.169.0", pattern=r"^\d+\.\d+\.\d+$")
+    api_key: pydantic.SecretStr | None = None
+    strict_parameters: bool = False
+    shutdown_grace: int = Field(60, ge=0)
+    max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
+
+    @pydantic.field_validator("workers")
+    @classmethod
+    def _workers(cls, value: int | str) -> int | str:
+        if value != "auto" and (not isinstance(value, int) or not 1 <= value <= 64):
+            raise ValueError("must be 'auto' or a number from 1 to 64")
+        return value
+
+    @pydantic.field_validator("home")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @pydantic.field_validator("upstream_url", "issuer")
+    @classmethod
+    def _secure(cls, value: str) -> str:
+        url = urlsplit(value)
+        if url.scheme == "https" and url.hostname:
+            return value.rstrip("/")
+        if url.scheme == "http" and url.hostname and is_loopback(url.hostname):
+            return value.rstrip("/")
+        raise ValueError("must be an https URL (http only to loopback)")
+
+    @pydantic.field_validator("upstream_proxy")
+    @classmethod
+    def _proxy(cls, value: str | None) -> str | None:
+        if value is not None and urlsplit(value).scheme not in ("http", "https"):
+            raise ValueError("must be an http or https URL")
+        return value
+
+    @pydantic.field_validator("originator")
+    @classmethod
+    def _header(cls, value: str) -> str:
+        if not value.isascii() or not value.isprintable():
+            raise ValueError("must be printable ASCII: it goes into a header")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _door(self) -> Settings:
+        if not is_loopback(self.host) and self.api_key is None and not self.allow_unauthenticated:
+            raise ValueError(
+                "GPTMOCK_HOST: binding beyond loopback needs an API key (GPTMOCK_API_KEY), or --allow-unauthenticated "
+                "(GPTMOCK_ALLOW_UNAUTHENTICATED=true) if something else guards the door"
+            )
+        return self
+
+    @property
+    def worker_count(self) -> int:
+        """``auto`` as a number: the cores that the cgroup allows, at most 4."""
+        return min(MAX_AUTO_WORKERS, usable_cores()) if self.workers == "auto" else self.workers
+
+
+class SettingsError(Exception):
+    """Settings that cannot be used; ``mistakes`` has one line for each."""
+
+    def __init__(self, mistakes: tuple[str, ...]) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes
+
+
+def load_settings(
+    flags: Mapping[str, Any], *, environ: Mapping[str, str] | None = None, directory: Path | None = None
+) -> Settings:
+    """
+    Put the settings together.
+
+    Args:
+        flags: field name to value; ``None`` means that the flag was not given.
+        environ: the process's own, unless given.
+        directory: where ``.env`` is looked for; the working directory, unless given.
+
+    Raises:
+        SettingsError: with every mistake, each naming its variable and what is allowed.
+    """
+    environ = os.environ if environ is None else environ
+    dotenv = _dotenv((directory or Path.cwd()) / ".env")
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    mistakes = [
+        f"{name}: must not be set in .env, only in the environment"
+        for field in sorted(_NOT_FROM_DOTENV)
+        for name in variable_names(field)
+        if dotenv.get(name)
+    ]
+    for field in Settings.model_fields:
+        source, value = _lookup(field, flags, environ, dotenv)
+        if value is not None:
+            values[field], sources[field] = value, source
+    try:
+        settings = Settings.model_validate(values)
+    except pydantic.ValidationError as error:
+        mistakes += _mistakes(error, sources)
+    if mistakes:
+        raise SettingsError(tuple(dict.fromkeys(mistakes)))
+    return settings
+
+
+def variable_names(field: str) -> tuple[str, ...]:
+    """The variables of a setting, the one that wins first."""
+    legacy = _LEGACY_NAMES.get(field)
+    return (_PREFIX + field.upper(), *((_LEGACY_PREFIX + legacy,) if legacy else ()))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can come in by that address."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use: its affinity, and the quota of its cgroup (v2, then v1)."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cgroup_quota()
+    return max(1, min(cores, int(quota) or 1)) if quota is not None else max(1, cores)
+
+
+def _cgroup_quota() -> float | None:
+    try:
+        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return None if limit == "max" else int(limit) / int(period)
+    except (OSError, ValueError):
+        pass
+    try:
+        limit_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
+        period_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return None
+    return limit_us / period_us if limit_us > 0 and period_us > 0 else None
+
+
+def _dotenv(path: Path) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
+
+
+def _lookup(
+    field: str, flags: Mapping[str, Any], environ: Mapping[str, str], dotenv: Mapping[str, str]
+) -> tuple[str, Any]:
+    if (flag := flags.get(field)) is not None and flag != "":
+        return f"--{field.replace('_', '-')}", flag
+    for source in (environ, {} if field in _NOT_FROM_DOTENV else dotenv):
+        for name in variable_names(field):
+            if value := source.get(name):
+                return name, value
+    return "", None
+
+
+def _mistakes(error: pydantic.ValidationError, sources: Mapping[str, str]) -> list[str]:
+    mistakes = []
+    for one in error.errors(include_url=False, include_input=False):
+        message = one["msg"].removeprefix("Value error, ")
+        if not one["loc"]:
+            mistakes.append(message)
+            continue
+        field = str(one["loc"][0])
+        variable = variable_names(field)[0]
+        source = sources.get(field, variable)
+        where = variable if source == variable else f"{variable} (given as {source})"
+        mistakes.append(f"{where}: {message}")
+    return mistakes
