@@ -186,14 +186,13 @@ class Gateway:
         self._commit_seconds = commit_seconds
 
     @asynccontextmanager
-    async def open(self, turn: Turn, dialect: Dialect, head: ReplyHead) -> AsyncIterator[Reply]:
+    async def open(self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome) -> AsyncIterator[Reply]:
         """
-        Have the turn accepted; leaving the context closes the upstream.
+        Have the turn accepted; leaving the context closes the upstream. ``outcome`` is filled in on the way.
 
         Raises:
             GptmockError: before anything was sent to the client, so it can be an HTTP status.
         """
-        outcome = Outcome()
         async with AsyncExitStack() as stack:
             opened = await self._accepted(turn, stack, outcome)
             yield Reply(turn, dialect, head, opened, outcome)

@@ -156,12 +156,16 @@ def _with_code(  # noqa: PLR0913 - the one place where all the words of a refusa
 ) -> GptmockError:
     known = CODES.get(code)
     status = known.status if known is not None else fallback_status
+    retry_after = _retry_after(status, message, body, now=now)
+    shown = message[:MAX_MESSAGE_CHARACTERS]
+    if code == "usage_limit_reached" and retry_after is not None:
+        shown = f"{shown.rstrip('.')}. It resets in {_duration(retry_after)}."
     return kind(
-        message[:MAX_MESSAGE_CHARACTERS],
+        shown,
         code=code,
         param=body.param,
         status=status,
-        retry_after_seconds=_retry_after(status, message, body, now=now),
+        retry_after_seconds=retry_after,
         should_retry=known.should_retry if known is not None else None,
     )
 
@@ -177,6 +181,12 @@ def _retry_after(status: int, message: str, body: ErrorBody, *, now: float | Non
         scale = {"ms": 0.001, "s": 1.0, "m": 60.0}[hint[2].lower() if hint[2].lower() == "ms" else hint[2][0].lower()]
         return _bounded(float(hint[1]) * scale)
     return OVERLOAD_RETRY_SECONDS if status == 503 else None
+
+
+def _duration(seconds: float) -> str:
+    minutes = max(1, round(seconds / 60))
+    days, hours, minutes = minutes // 1440, minutes % 1440 // 60, minutes % 60
+    return " ".join(f"{count} {unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if count)
 
 
 def _bounded(seconds: float) -> float:

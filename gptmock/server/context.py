@@ -16,7 +16,7 @@ from sanic import Sanic
 from sanic.config import Config
 
 from gptmock.dialects.dialect import Dialect, ReplyHead, Terms, Turn
-from gptmock.gateway.relay import Reply
+from gptmock.gateway.relay import Outcome, Reply
 
 App: TypeAlias = "Sanic[Config, SimpleNamespace]"
 
@@ -27,7 +27,9 @@ ID_CHARACTERS = 29
 class OpensTurns(Protocol):
     """``gateway.relay.Gateway``."""
 
-    def open(self, turn: Turn, dialect: Dialect, head: ReplyHead) -> AbstractAsyncContextManager[Reply]:
+    def open(
+        self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome
+    ) -> AbstractAsyncContextManager[Reply]:
         """Have a turn accepted."""
 
 

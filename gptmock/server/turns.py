@@ -43,7 +43,7 @@ class _Visit:
         self._services: Services = request.app.ctx.services
         self._head: ReplyHead = new_head()
         self._turn: Turn | None = None
-        self._outcome: Outcome | None = None
+        self._outcome = Outcome()
         self._first_seconds: float | None = None
         self._sent_bytes = 0
 
@@ -56,8 +56,7 @@ class _Visit:
         try:
             response = await self._answer()
             status = 200 if response is None else response.status
-            failed = self._outcome is not None and self._outcome.error is not None
-            ended = "failed" if failed or status >= 400 else "ok"
+            ended = "ok" if self._outcome.error is None else self._outcome.error.code
         except (GptmockError, RecursionError) as exception:
             error = as_gptmock_error(self._request, exception)
             status, ended = error.status_hint, error.code
@@ -77,8 +76,7 @@ class _Visit:
         self._turn = turn
         if self._options.verbose:
             self._show(turn)
-        async with self._services.gateway.open(turn, self._dialect, self._head) as reply:
-            self._outcome = reply.outcome
+        async with self._services.gateway.open(turn, self._dialect, self._head, self._outcome) as reply:
             return await (self._stream(turn, reply) if turn.stream else self._document(turn, reply))
 
     async def _document(self, turn: Turn, reply: Reply) -> HTTPResponse:
@@ -126,7 +124,7 @@ class _Visit:
 
     def _log(self, status: int, ended: str) -> None:
         turn, outcome = self._turn, self._outcome
-        usage = outcome.response.usage if outcome is not None and outcome.response is not None else None
+        usage = outcome.response.usage if outcome.response is not None else None
         log.info(
             "turn",
             extra={
@@ -136,8 +134,7 @@ class _Visit:
                 "stream": turn.stream if turn is not None else None,
                 "status": status,
                 "ended": ended,
-                "error": outcome.error.code if outcome is not None and outcome.error is not None else None,
-                "tries": outcome.tries if outcome is not None else 0,
+                "tries": outcome.tries,
                 "first_seconds": None if self._first_seconds is None else round(self._first_seconds, 3),
                 "seconds": round(self._head.elapsed(), 3),
                 "bytes": self._sent_bytes,
