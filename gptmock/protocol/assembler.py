@@ -20,7 +20,7 @@ A final text that does not begin with what was sent is dropped: what a client ha
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
 from gptmock.protocol import events as ev
 from gptmock.protocol.items import (
@@ -32,7 +32,6 @@ from gptmock.protocol.items import (
     OtherItem,
     OutputItem,
     ReasoningItem,
-    ResponseObject,
     decode_item,
 )
 from gptmock.protocol.pieces import (
@@ -46,6 +45,17 @@ from gptmock.protocol.pieces import (
     ReasoningSource,
     Refusal,
     Text,
+)
+
+_ContentEvent: TypeAlias = (
+    ev.OutputTextDone | ev.ContentPartDone | ev.OutputTextAnnotationAdded | ev.RefusalDelta | ev.RefusalDone
+)
+_ReasoningEvent: TypeAlias = (
+    ev.ReasoningSummaryTextDelta
+    | ev.ReasoningSummaryTextDone
+    | ev.ReasoningSummaryPartDone
+    | ev.ReasoningTextDelta
+    | ev.ReasoningTextDone
 )
 
 
@@ -107,56 +117,39 @@ class OutputAssembler:
         self._messages = 0
         self.calls = 0
 
-    def feed(self, event: ev.ResponseEvent) -> list[Piece]:  # noqa: C901, PLR0912 - one case per event, nothing else
+    def feed(self, event: ev.ResponseEvent) -> list[Piece]:
         """The pieces that this event adds; often none."""
         match event:
             case ev.OutputTextDelta():
-                item = self._item(event.output_index, event.item_id)
-                return self._text(item, event.content_index, delta=event.delta)
-            case ev.OutputTextDone():
-                item = self._item(event.output_index, event.item_id)
-                return self._text(item, event.content_index, whole=event.text)
-            case ev.ContentPartDone():
-                item = self._item(event.output_index, event.item_id)
-                return self._content_done(item, event.content_index, event.part)
-            case ev.OutputTextAnnotationAdded():
-                item = self._item(event.output_index, event.item_id)
-                return self._cite(self._text_part(item, event.content_index), [event.annotation])
-            case ev.RefusalDelta():
-                item = self._item(event.output_index, event.item_id)
-                return self._refusal(item, event.content_index, delta=event.delta)
-            case ev.RefusalDone():
-                item = self._item(event.output_index, event.item_id)
-                return self._refusal(item, event.content_index, whole=event.refusal)
-            case ev.ReasoningSummaryTextDelta():
-                item = self._item(event.output_index, event.item_id)
-                return self._thought(item, "summary", event.summary_index, delta=event.delta)
-            case ev.ReasoningSummaryTextDone():
-                item = self._item(event.output_index, event.item_id)
-                return self._thought(item, "summary", event.summary_index, whole=event.text)
-            case ev.ReasoningSummaryPartDone():
-                item = self._item(event.output_index, event.item_id)
-                return self._thought(item, "summary", event.summary_index, whole=event.part.text or "")
-            case ev.ReasoningTextDelta():
-                item = self._item(event.output_index, event.item_id)
-                return self._thought(item, "text", event.content_index, delta=event.delta)
-            case ev.ReasoningTextDone():
-                item = self._item(event.output_index, event.item_id)
-                return self._thought(item, "text", event.content_index, whole=event.text)
+                # First, since nearly all events are this one.
+                return self._text(self._of(event), event.content_index, delta=event.delta)
+            case (
+                ev.OutputTextDone()
+                | ev.ContentPartDone()
+                | ev.OutputTextAnnotationAdded()
+                | ev.RefusalDelta()
+                | ev.RefusalDone()
+            ):
+                return self._content(event, self._of(event))
+            case (
+                ev.ReasoningSummaryTextDelta()
+                | ev.ReasoningSummaryTextDone()
+                | ev.ReasoningSummaryPartDone()
+                | ev.ReasoningTextDelta()
+                | ev.ReasoningTextDone()
+            ):
+                return self._reasoning(event, self._of(event))
             case ev.FunctionCallArgumentsDelta() | ev.CustomToolCallInputDelta():
-                return self._call_input(self._item(event.output_index, event.item_id).call, event.delta)
+                return self._call_input(self._of(event).call, event.delta)
             case ev.FunctionCallArgumentsDone(arguments=whole) | ev.CustomToolCallInputDone(input=whole):
-                call = self._item(event.output_index, event.item_id).call
+                call = self._of(event).call
                 return self._call_input(call, call.input.tail(whole), counted=True)
             case ev.OutputItemAdded():
                 return self._item_added(event.item, event.output_index)
             case ev.OutputItemDone():
                 return self._item_done(event.item, event.output_index)
-            case ev.ResponseCompleted():
-                return self._finish(event.response, None)
-            case ev.ResponseIncomplete():
-                details = event.response.incomplete_details
-                return self._finish(event.response, (details and details.reason) or "unknown")
+            case ev.ResponseCompleted() | ev.ResponseIncomplete():
+                return self._finish(event)
             case (
                 ev.ResponseCreated()
                 | ev.ResponseInProgress()
@@ -172,7 +165,40 @@ class OutputAssembler:
             case _:
                 assert_never(event)
 
+    def _content(self, event: _ContentEvent, item: _Item) -> list[Piece]:
+        match event:
+            case ev.OutputTextDone():
+                return self._text(item, event.content_index, whole=event.text)
+            case ev.ContentPartDone():
+                return self._content_done(item, event.content_index, event.part)
+            case ev.OutputTextAnnotationAdded():
+                return self._cite(self._text_part(item, event.content_index), [event.annotation])
+            case ev.RefusalDelta():
+                return self._refusal(item, event.content_index, delta=event.delta)
+            case ev.RefusalDone():
+                return self._refusal(item, event.content_index, whole=event.refusal)
+            case _:
+                assert_never(event)
+
+    def _reasoning(self, event: _ReasoningEvent, item: _Item) -> list[Piece]:
+        match event:
+            case ev.ReasoningSummaryTextDelta():
+                return self._thought(item, "summary", event.summary_index, delta=event.delta)
+            case ev.ReasoningSummaryTextDone():
+                return self._thought(item, "summary", event.summary_index, whole=event.text)
+            case ev.ReasoningSummaryPartDone():
+                return self._thought(item, "summary", event.summary_index, whole=event.part.text or "")
+            case ev.ReasoningTextDelta():
+                return self._thought(item, "text", event.content_index, delta=event.delta)
+            case ev.ReasoningTextDone():
+                return self._thought(item, "text", event.content_index, whole=event.text)
+            case _:
+                assert_never(event)
+
     # --- Items -----------------------------------------------------------------
+
+    def _of(self, event: ev.InItem) -> _Item:
+        return self._item(event.output_index, event.item_id)
 
     def _item(self, output_index: int | None, item_id: str | None) -> _Item:
         item = self._known(output_index, item_id)
@@ -324,7 +350,12 @@ class OutputAssembler:
 
     # --- The end -------------------------------------------------------------------
 
-    def _finish(self, response: ResponseObject, incomplete_reason: str | None) -> list[Piece]:
+    def _finish(self, event: ev.ResponseCompleted | ev.ResponseIncomplete) -> list[Piece]:
+        response = event.response
+        details = response.incomplete_details
+        incomplete_reason = None
+        if isinstance(event, ev.ResponseIncomplete):
+            incomplete_reason = (details and details.reason) or "unknown"
         pieces: list[Piece] = []
         nothing_seen = self._last is None
         for index, raw in enumerate(response.output or ()):

@@ -28,16 +28,18 @@ class _Event(Struct, frozen=True, tag_field="type"):
     pass
 
 
-class _InItem(_Event, frozen=True, kw_only=True):
+class InItem(_Event, frozen=True, kw_only=True):
+    """An event of one output item; either member may be missing, and ``item_id`` may change between events."""
+
     output_index: int | None = None
     item_id: str | None = None
 
 
-class _InContent(_InItem, frozen=True, kw_only=True):
+class _InContent(InItem, frozen=True, kw_only=True):
     content_index: int = 0
 
 
-class _InSummary(_InItem, frozen=True, kw_only=True):
+class _InSummary(InItem, frozen=True, kw_only=True):
     summary_index: int = 0
 
 
@@ -77,42 +79,42 @@ class ContentPartAdded(_Event, frozen=True, tag="response.content_part.added"):
     """A part of a message begins."""
 
 
-class ContentPartDone(_InItem, frozen=True, kw_only=True, tag="response.content_part.done"):
+class ContentPartDone(InItem, frozen=True, kw_only=True, tag="response.content_part.done"):
     """A part of a message is complete."""
 
     part: ContentPart
     content_index: int = 0
 
 
-class OutputTextDelta(_InItem, frozen=True, kw_only=True, tag="response.output_text.delta"):
+class OutputTextDelta(InItem, frozen=True, kw_only=True, tag="response.output_text.delta"):
     """More text."""
 
     delta: str
     content_index: int = 0
 
 
-class OutputTextDone(_InItem, frozen=True, kw_only=True, tag="response.output_text.done"):
+class OutputTextDone(InItem, frozen=True, kw_only=True, tag="response.output_text.done"):
     """The whole text of a part."""
 
     text: str
     content_index: int = 0
 
 
-class OutputTextAnnotationAdded(_InItem, frozen=True, kw_only=True, tag="response.output_text.annotation.added"):
+class OutputTextAnnotationAdded(InItem, frozen=True, kw_only=True, tag="response.output_text.annotation.added"):
     """A citation of the text so far."""
 
     annotation: Annotation
     content_index: int = 0
 
 
-class RefusalDelta(_InItem, frozen=True, kw_only=True, tag="response.refusal.delta"):
+class RefusalDelta(InItem, frozen=True, kw_only=True, tag="response.refusal.delta"):
     """More of a refusal."""
 
     delta: str
     content_index: int = 0
 
 
-class RefusalDone(_InItem, frozen=True, kw_only=True, tag="response.refusal.done"):
+class RefusalDone(InItem, frozen=True, kw_only=True, tag="response.refusal.done"):
     """The whole refusal."""
 
     refusal: str
@@ -123,35 +125,35 @@ class ReasoningSummaryPartAdded(_Event, frozen=True, tag="response.reasoning_sum
     """A paragraph of the summary begins."""
 
 
-class ReasoningSummaryPartDone(_InItem, frozen=True, kw_only=True, tag="response.reasoning_summary_part.done"):
+class ReasoningSummaryPartDone(InItem, frozen=True, kw_only=True, tag="response.reasoning_summary_part.done"):
     """A paragraph of the summary is complete."""
 
     part: ContentPart
     summary_index: int = 0
 
 
-class ReasoningSummaryTextDelta(_InItem, frozen=True, kw_only=True, tag="response.reasoning_summary_text.delta"):
+class ReasoningSummaryTextDelta(InItem, frozen=True, kw_only=True, tag="response.reasoning_summary_text.delta"):
     """More of the summary."""
 
     delta: str
     summary_index: int = 0
 
 
-class ReasoningSummaryTextDone(_InItem, frozen=True, kw_only=True, tag="response.reasoning_summary_text.done"):
+class ReasoningSummaryTextDone(InItem, frozen=True, kw_only=True, tag="response.reasoning_summary_text.done"):
     """The whole text of a summary paragraph."""
 
     text: str
     summary_index: int = 0
 
 
-class ReasoningTextDelta(_InItem, frozen=True, kw_only=True, tag="response.reasoning_text.delta"):
+class ReasoningTextDelta(InItem, frozen=True, kw_only=True, tag="response.reasoning_text.delta"):
     """More raw thinking."""
 
     delta: str
     content_index: int = 0
 
 
-class ReasoningTextDone(_InItem, frozen=True, kw_only=True, tag="response.reasoning_text.done"):
+class ReasoningTextDone(InItem, frozen=True, kw_only=True, tag="response.reasoning_text.done"):
     """The whole raw thinking."""
 
     text: str

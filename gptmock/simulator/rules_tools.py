@@ -22,14 +22,16 @@ NAME_LIMIT = 64
 NAME_PATTERN = "^[a-zA-Z0-9_-]+$"
 CHOICES = ("none", "auto", "required")
 
-_WEB_SEARCH_OPTIONS = {
-    "external_web_access",
-    "filters",
-    "user_location",
-    "search_context_size",
-    "search_content_types",
-    "indexed_web_access",
-}
+_WEB_SEARCH_OPTIONS = frozenset(
+    {
+        "external_web_access",
+        "filters",
+        "user_location",
+        "search_context_size",
+        "search_content_types",
+        "indexed_web_access",
+    }
+)
 _IMAGE_OPTIONS = {
     "output_format",
     "size",
@@ -45,7 +47,7 @@ TOOL_FIELDS: dict[str, frozenset[str]] = {
     "custom": frozenset({"name", "description", "format", "defer_loading"}),
     "namespace": frozenset({"name", "description", "tools"}),
     "tool_search": frozenset({"execution", "description", "parameters"}),
-    "web_search": frozenset(_WEB_SEARCH_OPTIONS),
+    "web_search": _WEB_SEARCH_OPTIONS,
     "image_generation": frozenset(_IMAGE_OPTIONS),
     "local_shell": frozenset(),
 }

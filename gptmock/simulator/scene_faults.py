@@ -122,7 +122,7 @@ def multiline(call: Call) -> Iterator[Step]:
     """The JSON of an event stands in several ``data:`` lines."""
     for step in numbered(whole(text)(call)):
         if isinstance(step, Event):
-            lines = msgspec.json.format(msgspec.json.encode(step.payload), indent=1).splitlines()
+            lines = msgspec.json.format(msgspec.json.encode(step.payload), indent=1).split(b"\n")
             yield Raw(b"".join(b"data: " + line + b"\n" for line in lines) + b"\n")
 
 
