@@ -160,36 +160,28 @@ class ReasoningTextDone(InItem, frozen=True, kw_only=True, tag="response.reasoni
     content_index: int = 0
 
 
-class FunctionCallArgumentsDelta(_Event, frozen=True, tag="response.function_call_arguments.delta"):
+class FunctionCallArgumentsDelta(InItem, frozen=True, kw_only=True, tag="response.function_call_arguments.delta"):
     """More arguments of a call."""
 
     delta: str
-    output_index: int | None = None
-    item_id: str | None = None
 
 
-class FunctionCallArgumentsDone(_Event, frozen=True, tag="response.function_call_arguments.done"):
+class FunctionCallArgumentsDone(InItem, frozen=True, kw_only=True, tag="response.function_call_arguments.done"):
     """The whole arguments of a call."""
 
     arguments: str
-    output_index: int | None = None
-    item_id: str | None = None
 
 
-class CustomToolCallInputDelta(_Event, frozen=True, tag="response.custom_tool_call_input.delta"):
+class CustomToolCallInputDelta(InItem, frozen=True, kw_only=True, tag="response.custom_tool_call_input.delta"):
     """More input of a custom tool call."""
 
     delta: str
-    output_index: int | None = None
-    item_id: str | None = None
 
 
-class CustomToolCallInputDone(_Event, frozen=True, tag="response.custom_tool_call_input.done"):
+class CustomToolCallInputDone(InItem, frozen=True, kw_only=True, tag="response.custom_tool_call_input.done"):
     """The whole input of a custom tool call."""
 
     input: str
-    output_index: int | None = None
-    item_id: str | None = None
 
 
 class ResponseCompleted(_Event, frozen=True, tag="response.completed"):

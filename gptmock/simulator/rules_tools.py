@@ -32,16 +32,18 @@ _WEB_SEARCH_OPTIONS = frozenset(
         "indexed_web_access",
     }
 )
-_IMAGE_OPTIONS = {
-    "output_format",
-    "size",
-    "background",
-    "moderation",
-    "partial_images",
-    "output_compression",
-    "model",
-    "quality",
-}
+_IMAGE_OPTIONS = frozenset(
+    {
+        "output_format",
+        "size",
+        "background",
+        "moderation",
+        "partial_images",
+        "output_compression",
+        "model",
+        "quality",
+    }
+)
 TOOL_FIELDS: dict[str, frozenset[str]] = {
     "function": frozenset({"name", "description", "strict", "parameters", "defer_loading"}),
     "custom": frozenset({"name", "description", "format", "defer_loading"}),
