@@ -36,12 +36,13 @@ class JsonLines(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """``time`` (RFC 3339, UTC), ``level``, ``event``, and the fields."""
+        """``time`` (RFC 3339, UTC), ``level``, ``pid`` (which worker), ``event``, and the fields."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC)
             .isoformat(timespec="milliseconds")
             .replace("+00:00", "Z"),
             "level": record.levelname.lower(),
+            "pid": record.process,
             "event": record.getMessage(),
             **_fields(record),
         }

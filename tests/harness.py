@@ -1,0 +1,378 @@
+"""
+Real servers for tests: the app on a socket in the test's own loop, the console script as a tree of processes, and the
+simulator beside either. Names without an underscore are for every test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+from sanic import Sanic
+
+from gptmock.server.app import create_app
+from gptmock.server.context import App, ServerOptions, Services
+from gptmock.settings import load_settings
+from gptmock.simulator.server import Simulator
+from gptmock.upstream.codex import UpstreamDeadlines
+from gptmock.wiring import open_services
+
+CONSOLE_SCRIPT = str(Path(sys.executable).with_name("gptmock"))
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+CHAT_PATH = "/v1/chat/completions"
+
+
+# --- What is asked and awaited -----------------------------------------------------------
+
+
+def chat(text: str = "Hello", *, stream: bool = False, model: str = "gpt-5.5", **members: Any) -> dict[str, Any]:
+    """A chat request; ``scene:NAME`` in the text chooses the simulator's reply."""
+    return {"model": model, "messages": [{"role": "user", "content": text}], "stream": stream, **members}
+
+
+async def until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
+    """
+    Wait for a condition without guessing how long it takes.
+
+    Raises:
+        TimeoutError: it was still false.
+    """
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is awaited knows no event
+            await asyncio.sleep(0.01)
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
+    """``until`` where no loop runs."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(condition)
+        time.sleep(0.02)
+
+
+def write_login(home: Path, document: Mapping[str, Any]) -> Path:
+    """``auth.json`` with mode 0600; ``document`` comes from ``LoginBook.issue().auth_json()`` or ``new_login``."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = home / "auth.json"
+    path.touch(mode=0o600)
+    path.write_text(json.dumps(document))
+    return path
+
+
+def plain_environment(**variables: str) -> dict[str, str]:
+    """This process's environment without anything that settings or proxies are read from, plus ``variables``."""
+    strange = ("GPTMOCK_", "CHATGPT_LOCAL_", "SANIC_")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(strange) and not name.lower().endswith("_proxy")
+    }
+    return {**kept, **variables}
+
+
+# --- In the test's own loop ----------------------------------------------------------------
+
+
+@asynccontextmanager
+async def serving(
+    open_its_services: Callable[[], AbstractAsyncContextManager[Services]],
+    options: ServerOptions | None = None,
+    *,
+    configure: Callable[[App], None] = lambda _: None,
+) -> AsyncIterator[str]:
+    """
+    The app on a real socket in the running loop: events arrive one by one, and a client can leave.
+
+    Args:
+        open_its_services: as for ``create_app``.
+        options: as for ``create_app``.
+        configure: changes the app before it starts, e.g. ``app.config.RESPONSE_TIMEOUT``.
+
+    Yields the base URL.
+    """
+    with _many_apps(), socket.socket() as listening:
+        app = create_app(open_its_services, options or ServerOptions())
+        configure(app)
+        listening.bind(("127.0.0.1", 0))
+        server = await app.create_server(sock=listening, return_asyncio_server=True)
+        assert server is not None
+        await server.startup()
+        await server.before_start()
+        await server.after_start()
+        await server.start_serving()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            await server.before_stop()
+            server.close()
+            for connection in list(server.connections):
+                connection.abort()
+            await asyncio.sleep(0)
+            await server.after_stop()
+
+
+@contextmanager
+def _many_apps() -> Iterator[None]:
+    """Let this process make more than one app; Sanic rewrites its own methods at each start otherwise, once."""
+    before = Sanic.test_mode
+    Sanic.test_mode = True
+    try:
+        yield
+    finally:
+        Sanic.test_mode = before
+
+
+@asynccontextmanager
+async def serving_simulator(
+    simulator: Simulator,
+    home: Path,
+    *,
+    options: ServerOptions | None = None,
+    deadlines: UpstreamDeadlines | None = None,
+    configure: Callable[[App], None] = lambda _: None,
+    **settings: Any,
+) -> AsyncIterator[str]:
+    """The whole program, as ``wiring`` makes it, in the running loop, with ``simulator`` behind it. Yields the URL."""
+    flags = {"home": str(home), "upstream_url": simulator.upstream_url, "issuer": simulator.issuer_url, **settings}
+    loaded = load_settings(flags, environ={}, directory=home)
+    opened = partial(open_services, loaded, deadlines or UpstreamDeadlines())
+    async with serving(opened, options, configure=configure) as base_url:
+        yield base_url
+
+
+def client(base_url: str, **more: Any) -> httpx.AsyncClient:
+    """A client without proxies and with generous patience; many connections at once."""
+    limits = httpx.Limits(max_connections=2000, max_keepalive_connections=100)
+    return httpx.AsyncClient(base_url=base_url, timeout=60.0, trust_env=False, limits=limits, **more)
+
+
+# --- Processes -----------------------------------------------------------------------------
+
+
+@dataclass
+class ServerProcess:
+    """A ``gptmock serve`` that runs, with its workers."""
+
+    process: subprocess.Popen[bytes]
+    base_url: str
+    home: Path
+    output: Path
+    """Its stdout and stderr."""
+
+    def text(self) -> str:
+        """All that it has written."""
+        return self.output.read_text(errors="replace")
+
+    def logs(self, event: str | None = None) -> list[dict[str, Any]]:
+        """Its log lines so far, those of one event if one is named; other output is left out."""
+        lines = [json.loads(line) for line in self.text().splitlines() if line.startswith("{") and line.endswith("}")]
+        return [line for line in lines if event is None or line["event"] == event]
+
+    def tree(self) -> set[int]:
+        """The living processes of its session: the manager, its workers and their helpers."""
+        return session_of(self.process.pid)
+
+    def workers(self) -> set[int]:
+        """The processes that serve: those that hold the listening socket, the manager apart."""
+        socket_name = f"socket:[{_listening_inode(int(self.base_url.rpartition(':')[2]))}]"
+        return {pid for pid in self.tree() if socket_name in open_files(pid)} - {self.process.pid}
+
+    def stop(self, *, seconds: float = STOP_SECONDS) -> int:
+        """SIGTERM; returns the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+
+@contextmanager
+def server_process(
+    home: Path,
+    simulator_url: str,
+    *,
+    workers: int = 2,
+    env: Mapping[str, str] | None = None,
+    args: Sequence[str] = (),
+    wait_ready: bool = True,
+) -> Iterator[ServerProcess]:
+    """
+    The console script as a user starts it, in a session of its own, on a free port; all of it is gone afterwards.
+
+    Args:
+        home: ``GPTMOCK_HOME`` and the working directory; holds the login if there is one.
+        simulator_url: the base URL of a simulator.
+        workers: how many worker processes.
+        env: more variables.
+        args: more arguments of ``serve``.
+        wait_ready: wait for /readyz, else only for the process.
+    """
+    port = free_port()
+    environment = plain_environment(
+        GPTMOCK_HOME=str(home),
+        GPTMOCK_UPSTREAM_URL=f"{simulator_url}/backend-api",
+        GPTMOCK_ISSUER=simulator_url,
+        GPTMOCK_LOG_FORMAT="json",
+        **(env or {}),
+    )
+    command = [CONSOLE_SCRIPT, "serve", "--port", str(port), "--workers", str(workers), *args]
+    with tempfile.NamedTemporaryFile(prefix="gptmock-test-") as output:
+        process = subprocess.Popen(
+            command, env=environment, cwd=home, stdout=output, stderr=output, start_new_session=True
+        )
+        server = ServerProcess(process, f"http://127.0.0.1:{port}", home, Path(output.name))
+        try:
+            if wait_ready:
+                wait_until_ready(server)
+            yield server
+        finally:
+            end_session(process)
+
+
+def wait_until_ready(server: ServerProcess, *, seconds: float = START_SECONDS) -> None:
+    """Wait for 200 on /readyz; fails with the server's own words."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and server.process.poll() is None:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{server.base_url}/readyz", timeout=5.0, trust_env=False).status_code == 200:
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"not ready (exit code {server.process.poll()}): {server.text()}")
+
+
+def end_session(process: subprocess.Popen[bytes]) -> None:
+    """Stop a process that leads a session, politely first; nothing of its session is left."""
+    if process.poll() is None:
+        process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS / 3)
+    # Helpers of multiprocessing end a moment after the manager.
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: not session_of(process.pid), seconds=2.0)
+    for pid in session_of(process.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+@dataclass
+class SimulatorProcess:
+    """A ``gptmock simulator`` that runs, and its control API."""
+
+    process: subprocess.Popen[bytes]
+    base_url: str
+    control: httpx.Client = field(repr=False)
+
+    def stats(self) -> dict[str, Any]:
+        """Model calls, exchanges, open streams, streams that their client left."""
+        return dict(self.control.get("/simulator/stats").raise_for_status().json())
+
+    def requests(self, path: str | None = None) -> list[dict[str, Any]]:
+        """What arrived, oldest first."""
+        answer = self.control.get("/simulator/requests", params={"path": path} if path else {}).raise_for_status()
+        return list(answer.json()["requests"])
+
+    def new_login(self, **order: Any) -> dict[str, Any]:
+        """A new login's auth.json document; ``expires_in=-5`` has expired already."""
+        return dict(self.control.post("/simulator/logins", json=order).raise_for_status().json())
+
+    def options(self, **changes: Any) -> None:
+        """Change ``SimulatorOptions`` while it runs."""
+        self.control.post("/simulator/options", json=changes).raise_for_status()
+
+    def scenes(self, *names: str) -> None:
+        """What the next model calls get."""
+        self.control.post("/simulator/scenes", json={"scenes": names}).raise_for_status()
+
+    def token_faults(self, *names: str) -> None:
+        """What the next refreshes get."""
+        self.control.post("/simulator/token-faults", json={"faults": names}).raise_for_status()
+
+    def expire(self) -> None:
+        """From now on every living access token is answered with 401."""
+        self.control.post("/simulator/expire").raise_for_status()
+
+    def reset(self) -> None:
+        """Counts, queues and options as at the start; logins stay."""
+        self.control.post("/simulator/reset", json={}).raise_for_status()
+
+
+@contextmanager
+def simulator_process() -> Iterator[SimulatorProcess]:
+    """The console script's simulator in a process of its own, on a free port."""
+    process = subprocess.Popen(
+        [CONSOLE_SCRIPT, "simulator", "--port", "0"],
+        env=plain_environment(),
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        url = _line(process).rpartition("issuer at ")[2].strip()
+        with httpx.Client(base_url=url, timeout=30.0, trust_env=False) as control:
+            yield SimulatorProcess(process, url, control)
+    finally:
+        end_session(process)
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def free_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def session_of(leader: int) -> set[int]:
+    """The living processes of a session; zombies are dead."""
+    members = set()
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError, IndexError):
+            # The name before the last parenthesis may hold spaces; then: state, ppid, pgrp, session.
+            state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
+            if int(session) == leader and state not in "ZX":
+                members.add(int(entry.name))
+    return members
+
+
+def open_files(pid: int) -> list[str]:
+    """What the file descriptors of a process point to, as the kernel names it."""
+    names = []
+    with contextlib.suppress(OSError):
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                names.append(str(entry.readlink()))
+    return names
+
+
+def _listening_inode(port: int) -> str:
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
+            return fields[9]
+    return ""
+
+
+def _line(process: subprocess.Popen[bytes]) -> str:
+    assert process.stdout is not None
+    readable, _, _ = select.select([process.stdout], [], [], START_SECONDS)
+    assert readable, "nothing was written"
+    return process.stdout.readline().decode()
