@@ -36,7 +36,7 @@ class AuthFileVault:
 
     def __init__(self, home: Path) -> None:
         self.path = home / FILE_NAME
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: tuple[int, ...] | None = None
         self._tokens: TokenSet | None = None
 
     async def load(self) -> TokenSet:
@@ -47,7 +47,8 @@ class AuthFileVault:
             raise NotLoggedIn(_LOGIN_HINT) from None
         except OSError as error:
             raise _unavailable("read", error) from error
-        stamp = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        # The change time too: tools that copy a file in place set the modification time back.
+        stamp = (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino)
         if self._tokens is None or stamp != self._stamp:
             self._tokens = _tokens(self._document())
             self._stamp = stamp
