@@ -1,0 +1,56 @@
+import uuid
+
+import pytest
+
+from gptmock.protocol.cache_key import client_cache_key, first_user_item, prompt_cache_key
+from gptmock.protocol.request import FunctionTool, InputText, Message, OutputText
+
+USER = Message("user", [InputText("hi")])
+TOOL = FunctionTool("f", {}, strict=False)
+BASE = {"instructions": "i", "tools": [TOOL], "first_user_item": USER}
+
+
+def test_the_key_is_a_uuid_of_36_characters():
+    for key in (prompt_cache_key("t", **BASE), client_cache_key("t", "s")):
+        assert len(key) == 36
+        assert str(uuid.UUID(key)) == key
+        assert uuid.UUID(key).version == 8
+        assert uuid.UUID(key).variant == uuid.RFC_4122
+
+
+def test_the_key_never_changes_between_versions():
+    # Another key would make every conversation's cache cold once.
+    assert prompt_cache_key("t", **BASE) == "fc60abff-f810-8e81-84bf-18076e1255d3"
+    assert client_cache_key("t", "s") == "8ac04134-7081-8f88-b143-307a8cc2770a"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tenant": "u"},
+        {"instructions": "j"},
+        {"tools": []},
+        {"tools": [FunctionTool("g", {}, strict=False)]},
+        {"first_user_item": Message("user", [InputText("ho")])},
+        {"first_user_item": None},
+    ],
+    ids=repr,
+)
+def test_each_part_counts(change):
+    parts = {"tenant": "t", **BASE}
+    assert prompt_cache_key(**parts) == prompt_cache_key(**dict(parts))
+    assert prompt_cache_key(**{**parts, **change}) != prompt_cache_key(**parts)
+
+
+def test_no_two_pairs_of_tenant_and_session_meet():
+    pairs = [("a", "bc"), ("ab", "c"), ('a","b', "c"), ("a", 'b","c'), ("", "abc"), ("abc", "")]
+    assert len({client_cache_key(*pair) for pair in pairs}) == len(pairs)
+
+
+def test_the_first_user_item_is_found_past_others_and_in_plain_objects():
+    others = [Message("developer", [InputText("d")]), Message("assistant", [OutputText("a")])]
+    plain = {"type": "message", "role": "user", "content": "hi"}
+    assert first_user_item([*others, USER, Message("user", [InputText("later")])]) is USER
+    assert first_user_item([*others, plain]) is plain
+    assert first_user_item(others) is None
+    assert first_user_item([]) is None
