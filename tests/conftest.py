@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Generator
+
 import pytest
 from hypothesis import settings
 
@@ -14,3 +17,32 @@ settings.load_profile("gptmock")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-goldens", action="store_true", help="write tests/goldens anew; review the diff")
+
+
+# --- Stages: the core first, then the real clients, then the faults --------------------------
+
+_STAGES = ("core", "clients", "faults")
+_SECONDS = pytest.StashKey[dict[str, float]]()
+
+
+def _stage(item: pytest.Item) -> str:
+    return next((stage for stage in _STAGES[1:] if item.get_closest_marker(stage)), _STAGES[0])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _STAGES.index(_stage(item)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    started = time.monotonic()
+    try:
+        return (yield)
+    finally:
+        seconds = item.config.stash.setdefault(_SECONDS, dict.fromkeys(_STAGES, 0.0))
+        seconds[_stage(item)] += time.monotonic() - started
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for stage, seconds in config.stash.get(_SECONDS, {}).items():
+        terminalreporter.write_line(f"stage {stage}: {seconds:.0f} s")

@@ -1,0 +1,189 @@
+"""The README word by word: what it says to type is typed here, in the order of the page."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from _pytest.mark.structures import ParameterSet
+
+from gptmock.cli.options import add_serve_options
+from gptmock.settings import Settings, variable_names
+from tests.harness import CONSOLE_SCRIPT, free_port, plain_environment
+from tests.readme import README, Block, blocks, the_test_command
+
+ROOT = README.parent
+ALL = blocks()
+BASE_URL = "http://127.0.0.1:8000"
+
+
+def _of(kind: str) -> list[ParameterSet]:
+    return [pytest.param(block, id=f"line-{block.line}") for block in ALL if block.kind == kind]
+
+
+@pytest.fixture(scope="module")
+def demo_url(tmp_path_factory) -> Iterator[str]:
+    """A demo that stays up, on a port of its own."""
+    with demo([CONSOLE_SCRIPT, "demo", "--port", "0"], tmp_path_factory.mktemp("demo")) as (url, _):
+        yield url
+
+
+@contextlib.contextmanager
+def demo(command: list[str], directory: Path) -> Iterator[tuple[str, str]]:
+    """Run a demo until its last line is printed; yields its base URL and all that it printed on stdout."""
+    process = subprocess.Popen(
+        command,
+        cwd=directory,
+        env=plain_environment(),
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        printed = ""
+        for line in process.stdout:
+            printed += line
+            if line.startswith("Still serving at"):
+                break
+        found = re.search(r"Still serving at (\S+)/v1", printed)
+        assert found, printed
+        yield found[1], printed
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait(30)
+        process.stdout.close()
+
+
+# --- Every block says what becomes of it ------------------------------------------------
+
+
+def test_every_block_is_run_or_says_why_not():
+    unmarked = [f"line {block.line}" for block in ALL if block.kind is None and block.reason is None]
+    assert unmarked == []
+
+
+def test_the_blocks_are_counted():
+    """A new block changes these figures, so that nobody adds an unrun one by accident."""
+    run = [block.kind for block in ALL if block.kind]
+    assert len(run) == 8
+    assert len([block for block in ALL if block.reason]) == 4
+    assert set(run) == {"clean-clone", "shell", "openai", "langchain", "serve", "annotation", "simulator"}
+
+
+def test_an_unmarked_block_is_seen():
+    assert blocks("text\n\n```sh\nrm\n```\n")[0].reason is None
+
+
+def test_ci_runs_the_readmes_test_command():
+    assert the_test_command() == ".venv/bin/pip install -e '.[dev]' && .venv/bin/python -m pytest"
+    assert "tests/readme.py --test-command" in (ROOT / ".ci" / "run").read_text()
+
+
+# --- What the page says of options -------------------------------------------------------
+
+
+def test_every_setting_is_on_the_page():
+    text = README.read_text()
+    names = {variable_names(field)[0] for field in Settings.model_fields}
+    assert {name for name in names if name not in text} == set()
+
+
+def test_every_flag_is_on_the_page():
+    import argparse  # noqa: PLC0415 - only this test builds a parser
+
+    parser = argparse.ArgumentParser(add_help=False)
+    add_serve_options(parser)
+    flags = set(re.findall(r"--[a-z-]+", parser.format_help())) - {"--no-enable-web-search"}
+    assert {flag for flag in flags if f"`{flag}`" not in README.read_text()} == set()
+
+
+# --- Shell -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", _of("shell"))
+def test_shell_blocks(block: Block, demo_url):
+    script = block.text.replace(BASE_URL, demo_url)
+    done = subprocess.run(["bash", "-c", f"set -e\n{script}"], capture_output=True, text=True, check=True, timeout=60)
+    if '"stream": true' in script:
+        assert done.stdout.endswith("data: [DONE]\n\n")
+        assert '"annotations":[{' in done.stdout
+    else:
+        answer = json.loads(done.stdout)
+        assert "hello world" in answer["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("block", _of("annotation"))
+def test_the_shape_of_annotations(block: Block, demo_url):
+    body = {
+        "model": "gpt-6.1-sol",
+        "messages": [{"role": "user", "content": "search for something"}],
+        "responses_tools": [{"type": "web_search"}],
+    }
+    answer = httpx.post(f"{demo_url}/v1/chat/completions", json=body, timeout=60).json()
+    (given, *_) = answer["choices"][0]["message"]["annotations"]
+    shown = json.loads(block.text)
+    assert given.keys() == shown.keys()
+    assert given["url_citation"].keys() == shown["url_citation"].keys()
+    assert all(given["url_citation"][key] == given[key] for key in given["url_citation"])
+
+
+@pytest.mark.parametrize("kind", ["serve", "simulator"])
+def test_commands_that_stay_up(kind, tmp_path):
+    (block,) = [block for block in ALL if block.kind == kind]
+    (wanted,) = re.findall(r"--port (\d+)", block.text)
+    port = free_port()
+    script = block.text.replace(f"--port {wanted}", f"--port {port}").replace("gptmock ", f"exec {CONSOLE_SCRIPT} ", 1)
+    script = re.sub(r"^((?:\w+=\S+ )+)exec (.*)$", r"export \1\nexec \2", script)
+    process = subprocess.Popen(
+        ["bash", "-c", script], env=plain_environment(GPTMOCK_HOME=str(tmp_path)), start_new_session=True
+    )
+    try:
+        _until_healthy(f"http://127.0.0.1:{port}/health")
+    finally:
+        process.terminate()
+        assert process.wait(30) == 0
+
+
+def _until_healthy(url: str, *, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(url).status_code == 200:
+                return
+        assert time.monotonic() < deadline, f"{url} did not answer"
+        time.sleep(0.1)
+
+
+# --- From a clean clone --------------------------------------------------------------------
+
+
+@pytest.mark.clients
+@pytest.mark.skipif(shutil.which("git") is None, reason="a clone needs git")
+def test_the_first_command_from_a_clean_clone(tmp_path):
+    """Nothing but Python: the command builds an environment, installs, and answers the line that it printed."""
+    (block,) = [block for block in ALL if block.kind == "clean-clone"]
+    clone = tmp_path / "gptmock"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(clone)], check=True)
+    command = block.text.strip().replace("python3", sys.executable, 1)
+    with demo(["bash", "-c", command], clone) as (url, printed):
+        (curl,) = [line for line in printed.split("\n") if line.startswith("curl ")]
+        assert url in curl
+        whole = subprocess.run(["bash", "-c", curl], capture_output=True, text=True, check=True, timeout=60).stdout
+        assert json.loads(whole)["choices"][0]["finish_reason"] == "stop"
+        streamed = curl.replace('{"model"', '{"stream": true, "model"')
+        frames = subprocess.run(["bash", "-c", streamed], capture_output=True, text=True, check=True, timeout=60).stdout
+        assert frames.startswith("data: {")
+        assert frames.endswith("data: [DONE]\n\n")
