@@ -18,6 +18,8 @@ from typing import Protocol
 
 import msgspec
 
+SIGN_IN_HINT = "The operator of this server can sign in by putting the auth.json of a fresh login into GPTMOCK_HOME."
+"""What to do about a login that is missing or has ended."""
 AUTH_CLAIM = "https://api.openai.com/auth"
 PROFILE_CLAIM = "https://api.openai.com/profile"
 

@@ -17,7 +17,7 @@ import httpx
 from sanic import Sanic
 from sanic.worker.loader import AppLoader
 
-from gptmock.accounts import Secret, TokenSet
+from gptmock.accounts import SIGN_IN_HINT, Secret, TokenSet
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
 from gptmock.errors import GptmockError
@@ -128,7 +128,7 @@ async def _reasons(vault: AuthFileVault) -> list[str]:
     except GptmockError as error:
         return [f"{error.code}: {error.message}"]
     if tokens.refresh_token is None and tokens.expires_at is not None and tokens.expires_at <= time.time():
-        return ["login_required: the login has ended; the operator can run `gptmock login`."]
+        return [f"login_required: the login has ended. {SIGN_IN_HINT}"]
     return []
 
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib import import_module
 
 from gptmock import __version__
-from gptmock.cli import demo, info, serve, simulator
 from gptmock.cli.exits import CommandFailed, WrongUsage
-from gptmock.settings import SettingsError
 
-_COMMANDS = (serve, demo, info, simulator)
+_COMMANDS: Mapping[str, str] = {
+    "serve": "run the server",
+    "demo": "try the server against the built-in simulator: no account, no network",
+    "info": "show the account and its tokens' lifetimes",
+    "simulator": "run the built-in stand-in for the Codex backend",
+}
+"""Name to help; the module of that name is imported only when the command is run: half a second for ``--version``."""
 _EPILOG = """example:
   gptmock demo          try everything without an account
   gptmock serve         serve at http://127.0.0.1:8000/v1
@@ -24,19 +29,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns the exit code: 0 done, 1 failed with one clear line on stderr, 2 wrong usage.
     """
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = _parser(next((word for word in given if not word.startswith("-")), None))
+    options = parser.parse_args(given)
     if options.run is None:
         parser.print_help()
         return 0
     try:
         return int(options.run(options) or 0)
-    except SettingsError as error:
+    except WrongUsage as error:
         for mistake in error.mistakes:
             print(f"gptmock: {mistake}", file=sys.stderr)
-        return 2
-    except WrongUsage as error:
-        print(f"gptmock: {error}", file=sys.stderr)
         return 2
     except CommandFailed as error:
         print(f"gptmock: {error}", file=sys.stderr)
@@ -45,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gptmock",
         description="OpenAI-compatible API server for your own ChatGPT account.",
@@ -55,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"gptmock {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for command in _COMMANDS:
-        command.add_parser(commands)
+    for name, text in _COMMANDS.items():
+        command = commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        if name == chosen:
+            import_module(f"gptmock.cli.{name}").prepare(command)
     return parser

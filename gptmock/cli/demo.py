@@ -26,7 +26,8 @@ from gptmock.catalog import ModelCatalog
 from gptmock.cli.exits import CommandFailed
 from gptmock.cli.options import add_serve_options, serve_flags
 from gptmock.cli.ports import check_port, free_port
-from gptmock.settings import Settings, load_settings
+from gptmock.cli.settings import given_settings
+from gptmock.settings import Settings
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -37,14 +38,9 @@ _EPILOG = """example:
 """
 
 
-def add_parser(commands: Any) -> None:
-    """The command's place in the console script."""
-    parser = commands.add_parser(
-        "demo",
-        help="try the server against the built-in simulator: no account, no network",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def prepare(parser: argparse.ArgumentParser) -> None:
+    """Add the options, and what to run."""
+    parser.epilog = _EPILOG
     parser.add_argument("--once", action="store_true", help="stop after the first answer")
     add_serve_options(parser)
     parser.set_defaults(run=run)
@@ -54,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     """Start both, ask once, show how; then stay until stopped."""
     signal.signal(signal.SIGTERM, _stop)
     with tempfile.TemporaryDirectory(prefix="gptmock-demo-") as home:
-        settings = load_settings({**serve_flags(options), "home": home})
+        settings = given_settings({**serve_flags(options), "home": home})
         if options.port:
             check_port(settings.host, settings.port)
         port = free_port(settings.host, settings.port)

@@ -8,4 +8,8 @@ class CommandFailed(Exception):
 
 
 class WrongUsage(Exception):
-    """One clear line for stderr; exit code 2."""
+    """A clear line for each mistake on stderr; exit code 2."""
+
+    def __init__(self, *mistakes: str) -> None:
+        super().__init__("\n".join(mistakes))
+        self.mistakes = mistakes

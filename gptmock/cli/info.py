@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gptmock import __version__, wiring
-from gptmock.settings import Settings, load_settings
+from gptmock.cli.settings import given_settings
+from gptmock.settings import Settings
 
 _EPILOG = """example:
   gptmock info
@@ -18,21 +19,16 @@ _EPILOG = """example:
 """
 
 
-def add_parser(commands: Any) -> None:
-    """The command's place in the console script."""
-    parser = commands.add_parser(
-        "info",
-        help="show the account and its tokens' lifetimes",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def prepare(parser: argparse.ArgumentParser) -> None:
+    """Add the options, and what to run."""
+    parser.epilog = _EPILOG
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what is known without asking anybody."""
-    settings = load_settings({})
+    settings = given_settings({})
     document = asyncio.run(_document(settings))
     if options.json:
         print(json.dumps(document, indent=2))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from typing import Any
 
 from gptmock import wiring
 from gptmock.cli.options import add_serve_options, serve_flags
 from gptmock.cli.ports import check_port
-from gptmock.settings import Settings, load_settings
+from gptmock.cli.settings import given_settings
+from gptmock.settings import Settings
 
 _EPILOG = """example:
   gptmock serve --port 9000 --workers 2
@@ -21,18 +21,16 @@ Precedence: flag, GPTMOCK_* variable, CHATGPT_LOCAL_* variable, .env in the work
 """
 
 
-def add_parser(commands: Any) -> None:
-    """The command's place in the console script."""
-    parser = commands.add_parser(
-        "serve", help="run the server", epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def prepare(parser: argparse.ArgumentParser) -> None:
+    """Add the options, and what to run."""
+    parser.epilog = _EPILOG
     add_serve_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until stopped."""
-    settings = load_settings(serve_flags(options))
+    settings = given_settings(serve_flags(options))
     check_port(settings.host, settings.port)
     announce(settings)
     wiring.serve(settings)

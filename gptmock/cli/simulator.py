@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from gptmock.cli.ports import check_port
 from gptmock.simulator.server import SimulatorOptions
@@ -16,14 +15,9 @@ _EPILOG = """example:
 """
 
 
-def add_parser(commands: Any) -> None:
-    """The command's place in the console script."""
-    parser = commands.add_parser(
-        "simulator",
-        help="run the built-in stand-in for the Codex backend",
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def prepare(parser: argparse.ArgumentParser) -> None:
+    """Add the options, and what to run."""
+    parser.epilog = _EPILOG
     parser.add_argument("--host", default="127.0.0.1", help="address to bind (default 127.0.0.1)")
     parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port to bind, 0 for any (default 8765)")
     parser.set_defaults(run=run)

@@ -12,7 +12,15 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from gptmock.accounts import Credential, RefreshLock, TokenIssuer, TokenSet, TokenVault, account_of
+from gptmock.accounts import SIGN_IN_HINT, (
+    Credential,
+    IssuedTokens,
+    RefreshLock,
+    TokenIssuer,
+    TokenSet,
+    TokenVault,
+    account_of,
+)
 from gptmock.errors import CredentialRefused, GptmockError, RefreshRejected, RefreshUnavailable
 
 log = logging.getLogger("gptmock.account")
@@ -45,6 +53,8 @@ class CredentialKeeper:
         self._clock = clock
         self._flight: asyncio.Task[TokenSet] | None = None
         self._failure: tuple[float, RefreshUnavailable] | None = None
+        self._unsaved: tuple[str, IssuedTokens] | None = None
+        """Issued in the place of that version and not yet in the vault, which could not be written."""
 
     async def lease(self) -> Credential:
         """
@@ -62,7 +72,8 @@ class CredentialKeeper:
             return _credential(tokens)
         if left > NEEDED_SECONDS:
             # The token lives: this request does not wait, and does not fail if the refresh does.
-            self._refresh_in_background(tokens)
+            if tokens.refresh_token is not None:
+                self._refresh_in_background(tokens)
             return _credential(tokens)
         return _credential(await self._refreshed(tokens))
 
@@ -116,27 +127,37 @@ class CredentialKeeper:
             self._failure = None
         if isinstance(error, GptmockError):
             log.warning("account.refresh_failed", extra={"code": error.code, "reason": error.message})
+        elif error is not None:
+            # A background refresh has nobody else to tell.
+            log.error("account.refresh_broken", exc_info=error)
 
     async def _refresh(self, seen: TokenSet) -> TokenSet:
         async with self._lock.hold():
             tokens = await self._vault.load()
             if tokens.version != seen.version and self._seconds_left(tokens) > NEEDED_SECONDS:
                 return tokens
-            if tokens.refresh_token is None:
-                raise RefreshRejected(
-                    "The access token has expired and there is no refresh token: run `gptmock login`."
-                )
-            try:
-                issued = await self._issuer.refresh(tokens.refresh_token)
-            except RefreshRejected as error:
-                await self._vault.reject(tokens, reason=error.message)
-                raise
-            account = account_of(issued)
-            if account is not None and account.workspace_id != tokens.account.workspace_id:
-                raise RefreshUnavailable("The issuer answered with tokens of another account; they were not taken.")
+            issued = await self._issued_for(tokens)
+            # Kept until it is saved: the old refresh token is spent, and a full disk must not cost the login.
+            self._unsaved = (tokens.version, issued)
             saved = await self._vault.save(tokens, issued, now=self._clock())
+            self._unsaved = None
         log.info("account.renewed", extra={"expires_at": saved.expires_at})
         return saved
+
+    async def _issued_for(self, tokens: TokenSet) -> IssuedTokens:
+        if self._unsaved is not None and self._unsaved[0] == tokens.version:
+            return self._unsaved[1]
+        if tokens.refresh_token is None:
+            raise RefreshRejected(f"The access token has expired and there is no refresh token. {SIGN_IN_HINT}")
+        try:
+            issued = await self._issuer.refresh(tokens.refresh_token)
+        except RefreshRejected as error:
+            await self._vault.reject(tokens, reason=error.message)
+            raise
+        account = account_of(issued)
+        if account is not None and account.workspace_id != tokens.account.workspace_id:
+            raise RefreshUnavailable("The issuer answered with tokens of another account; they were not taken.")
+        return issued
 
 
 def _credential(tokens: TokenSet) -> Credential:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from gptmock.accounts import SIGN_IN_HINT
 from gptmock.errors import (
     AccountUnusable,
     CredentialRefused,
@@ -123,7 +124,7 @@ def refusal_of(status: int, body: bytes, *, now: float) -> GptmockError:
     code = str(error.code or error.type or "")
     if status == 401:
         return CredentialRefused(
-            "The upstream does not accept this account's credential. The operator can run `gptmock login`.",
+            f"The upstream does not accept this account's credential. {SIGN_IN_HINT}",
             should_retry=False,
         )
     if message is None:

@@ -23,11 +23,11 @@ from typing import Any
 import msgspec
 from filelock import FileLock, Timeout
 
-from gptmock.accounts import IssuedTokens, Secret, TokenSet, account_of, expiry_of
+from gptmock.accounts import SIGN_IN_HINT, IssuedTokens, Secret, TokenSet, account_of, expiry_of
 from gptmock.errors import LockBusy, NotLoggedIn, StoreUnavailable
 
 FILE_NAME = "auth.json"
-_LOGIN_HINT = "No ChatGPT account is signed in. The operator of this server can run `gptmock login`."
+_NOBODY = f"No ChatGPT account is signed in. {SIGN_IN_HINT}"
 _OWN_MEMBER = "gptmock"
 
 
@@ -44,7 +44,7 @@ class AuthFileVault:
         try:
             stat = self.path.stat()
         except FileNotFoundError:
-            raise NotLoggedIn(_LOGIN_HINT) from None
+            raise NotLoggedIn(_NOBODY) from None
         except OSError as error:
             raise _unavailable("read", error) from error
         # The change time too: tools that copy a file in place set the modification time back.
@@ -84,16 +84,14 @@ class AuthFileVault:
         try:
             document = msgspec.json.decode(self.path.read_bytes())
         except FileNotFoundError:
-            raise NotLoggedIn(_LOGIN_HINT) from None
+            raise NotLoggedIn(_NOBODY) from None
         except OSError as error:
             raise _unavailable("read", error) from error
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise StoreUnavailable(f"{FILE_NAME} is not valid JSON; sign in again with `gptmock login`.") from error
+            raise StoreUnavailable(f"{FILE_NAME} is not valid JSON. {SIGN_IN_HINT}") from error
         if not isinstance(document, dict) or not isinstance(document.get("tokens"), dict):
             # An API-key login of Codex looks like this.
-            raise NotLoggedIn(
-                f"{FILE_NAME} holds no ChatGPT login. The operator of this server can run `gptmock login`."
-            )
+            raise NotLoggedIn(f"{FILE_NAME} holds no ChatGPT login. {SIGN_IN_HINT}")
         return document
 
     async def _write(self, document: dict[str, Any]) -> None:
@@ -178,13 +176,13 @@ def _tokens(document: dict[str, Any]) -> TokenSet:
     members = document["tokens"]
     access, refresh, identity = (_secret(members, name) for name in ("access_token", "refresh_token", "id_token"))
     if access is None:
-        raise NotLoggedIn(_LOGIN_HINT)
+        raise NotLoggedIn(_NOBODY)
     known = members.get("account_id")
     account = account_of(
         IssuedTokens(access, refresh, identity), known_workspace=known if isinstance(known, str) and known else None
     )
     if account is None:
-        raise NotLoggedIn(f"{FILE_NAME} does not say which account it is for; sign in again with `gptmock login`.")
+        raise NotLoggedIn(f"{FILE_NAME} does not say which account it is for. {SIGN_IN_HINT}")
     mark = document.get(_OWN_MEMBER)
     if isinstance(mark, dict) and refresh is not None and mark.get("refused_refresh_token") == refresh.fingerprint():
         # The access token is used to its end; there is nothing left to renew it with.

@@ -7,12 +7,11 @@ import asyncio
 import httpx
 import msgspec
 
-from gptmock.accounts import IssuedTokens, Secret
+from gptmock.accounts import SIGN_IN_HINT, IssuedTokens, Secret
 from gptmock.errors import RefreshRejected, RefreshUnavailable
 
 EXCHANGE_SECONDS = 8.0
 _RETRY_SECONDS = 10.0
-_LOGIN_AGAIN = "The operator can run `gptmock login`."
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -82,7 +81,7 @@ def refusal(status: int, body: bytes) -> RefreshRejected | RefreshUnavailable:
     if status == 401 and (answer.error is not None or answer.code is not None):
         final = True
     if final:
-        return RefreshRejected(f"The login of this server's account has ended ({reason or status}). {_LOGIN_AGAIN}")
+        return RefreshRejected(f"The login of this server's account has ended ({reason or status}). {SIGN_IN_HINT}")
     return RefreshUnavailable(
         f"The OAuth issuer answered {status} to the refresh of the login.", retry_after_seconds=_RETRY_SECONDS
     )

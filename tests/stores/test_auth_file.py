@@ -100,7 +100,7 @@ async def test_no_token_is_in_the_repr_of_what_was_read(vault: AuthFileVault, lo
 
 
 async def test_without_a_file_nobody_is_logged_in(tmp_path: Path):
-    with pytest.raises(NotLoggedIn, match="gptmock login"):
+    with pytest.raises(NotLoggedIn, match="GPTMOCK_HOME"):
         await AuthFileVault(tmp_path).load()
 
 
@@ -137,7 +137,7 @@ async def test_a_file_without_a_chatgpt_login_says_so_and_not_what_it_holds(tmp_
     (tmp_path / "auth.json").write_bytes(content)
     with pytest.raises(NotLoggedIn) as caught:
         await AuthFileVault(tmp_path).load()
-    assert "gptmock login" in caught.value.message
+    assert "GPTMOCK_HOME" in caught.value.message
     assert "sk-planted" not in caught.value.message
 
 
