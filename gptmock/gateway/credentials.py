@@ -12,7 +12,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from gptmock.accounts import SIGN_IN_HINT, (
+from gptmock.accounts import (
+    SIGN_IN_HINT,
     Credential,
     IssuedTokens,
     RefreshLock,

@@ -69,6 +69,10 @@ def document(home: Path) -> dict[str, Any]:
     return dict(json.loads((home / "auth.json").read_text()))
 
 
+def names_in(home: Path) -> list[str]:
+    return sorted(each.name for each in home.iterdir())
+
+
 @pytest.fixture
 def login() -> IssuedLogin:
     return BOOK.issue(email="ada@example.test", plan="pro", expires_in=3600)
@@ -176,7 +180,7 @@ async def test_what_has_not_changed_is_answered_from_memory(vault: AuthFileVault
     assert await vault.load() is await vault.load()
 
 
-async def test_a_rewrite_with_the_same_size_and_mtime_is_seen(vault: AuthFileVault, tmp_path: Path):
+async def test_a_rewrite_with_the_same_size_and_mtime_is_seen(vault: AuthFileVault):
     before, stat = await vault.load(), vault.path.stat()
     other = vault.path.read_text().replace(before.access_token.reveal(), before.access_token.reveal()[::-1])
     vault.path.write_text(other)
@@ -200,7 +204,7 @@ async def test_saved_tokens_are_in_the_file_and_private(vault: AuthFileVault, tm
     assert (await AuthFileVault(tmp_path).load()) == saved
     assert vault.path.stat().st_mode & 0o777 == 0o600
     assert document(tmp_path)["last_refresh"] == datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z")
-    assert [each.name for each in tmp_path.iterdir()] == ["auth.json"]
+    assert names_in(tmp_path) == ["auth.json"]
 
 
 async def test_a_file_that_everybody_could_read_becomes_private(vault: AuthFileVault, login: IssuedLogin):
@@ -260,14 +264,14 @@ async def test_a_full_disk_leaves_the_old_file_and_nothing_else(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    before = vault.path.read_bytes()
-    with monkeypatch.context() as patched, pytest.raises(StoreUnavailable, match="No space left on device") as caught:
-        patched.setattr(os, "fsync", full)
-        await vault.save(await vault.load(), issued(BOOK.rotate(login.refresh_token)), now=0)
+    before, tokens = vault.path.read_bytes(), await vault.load()
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreUnavailable, match="No space left on device") as caught:
+        await vault.save(tokens, issued(BOOK.rotate(login.refresh_token)), now=0)
     assert str(tmp_path) not in caught.value.message
     assert caught.value.retry_after_seconds == 5.0
     assert vault.path.read_bytes() == before
-    assert [each.name for each in tmp_path.iterdir()] == ["auth.json"]
+    assert names_in(tmp_path) == ["auth.json"]
 
 
 # --- reject ----------------------------------------------------------------------------
