@@ -1,0 +1,178 @@
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gptmock.catalog import EFFORTS, MODELS, ModelCatalog, ModelSpec, clamp_effort, explain_unknown
+
+CATALOG = ModelCatalog()
+
+
+@pytest.mark.parametrize(
+    ("name", "slug", "effort", "fast"),
+    [
+        ("gpt-5.5", "gpt-5.5", None, False),
+        ("  gpt-5.5 ", "gpt-5.5", None, False),
+        ("GPT-5.5", "gpt-5.5", None, False),
+        ("gpt-5.5-high", "gpt-5.5", "high", False),
+        ("gpt-5.5_high", "gpt-5.5", "high", False),
+        ("gpt-5.5:high", "gpt-5.5", "high", False),
+        ("GPT-5.5-HIGH", "gpt-5.5", "high", False),
+        ("gpt-5.5:latest", "gpt-5.5", None, False),
+        ("gpt-5.5-high:latest", "gpt-5.5", "high", False),
+        ("gpt-5.5-fast", "gpt-5.5", None, True),
+        ("gpt-5.5-fast-high", "gpt-5.5", "high", True),
+        ("gpt-5.5-high-fast", "gpt-5.5", "high", True),
+        ("gpt-5.5-max", "gpt-5.5", "max", False),
+        ("gpt-6.1-sol-ultra", "gpt-6.1-sol", "ultra", False),
+        ("gpt-5.5-low-high", "gpt-5.5", "high", False),
+        ("gpt5.5", "gpt-5.5", None, False),
+        ("gpt5", "gpt-5", None, False),
+        ("gpt-5-latest", "gpt-5", None, False),
+        ("codex", "codex-mini-latest", None, False),
+        ("codex-mini", "codex-mini-latest", None, False),
+        ("codex-mini-high", "codex-mini-latest", "high", False),
+        # Names of the catalogue are never taken apart.
+        ("gpt-5.1-codex-max", "gpt-5.1-codex-max", None, False),
+        ("gpt-5.1-codex-max-high", "gpt-5.1-codex-max", "high", False),
+        ("codex-mini-latest", "codex-mini-latest", None, False),
+        ("gpt-daybreak-blue-latest", "gpt-daybreak-blue-latest", None, False),
+    ],
+)
+def test_a_known_name_is_resolved(name, slug, effort, fast):
+    resolved = CATALOG.resolve(name)
+    assert (resolved.slug, resolved.effort, resolved.fast) == (slug, effort, fast)
+    assert resolved.spec is CATALOG.get(slug)
+    assert resolved.spec is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "slug", "effort"),
+    [
+        ("gpt-9", "gpt-9", None),
+        ("gpt-9-high", "gpt-9", "high"),
+        ("gpt-9:latest", "gpt-9", None),
+        # These end real model names, so an unknown one keeps them.
+        ("gpt-9-max", "gpt-9-max", None),
+        ("gpt-9-fast", "gpt-9-fast", None),
+        ("gpt-9-latest", "gpt-9-latest", None),
+        ("gpt-9-ultra", "gpt-9-ultra", None),
+        ("gpt-9-max-high", "gpt-9-max", "high"),
+        ("gpt-9-high-max", "gpt-9-high-max", None),
+        ("Gpt-9-High", "Gpt-9", "high"),
+        ("gpt-5.5-high-turbo", "gpt-5.5-high-turbo", None),
+        ("-high", "-high", None),
+        ("high", "high", None),
+        ("", "", None),
+        ("İ-high", "İ", "high"),
+        ("gpt-5.5-fa\u017ft", "gpt-5.5-fa\u017ft", None),
+    ],
+)
+def test_an_unknown_name_is_never_replaced_silently(name, slug, effort):
+    resolved = CATALOG.resolve(name)
+    assert (resolved.slug, resolved.effort, resolved.fast, resolved.spec) == (slug, effort, False, None)
+
+
+@pytest.mark.parametrize("name", ["gpt-5.5" + "-max" * 5000, "x" + "-max-high" * 5000, "x" + ":latest" * 100_000])
+def test_a_monstrous_name_costs_nothing(name):
+    started = time.perf_counter()
+    resolved = CATALOG.resolve(name)
+    assert time.perf_counter() - started < 2
+    assert resolved.spec is None
+    assert len(resolved.slug) > 1000
+
+
+@given(st.text(max_size=40))
+def test_any_name_is_resolved(name):
+    resolved = CATALOG.resolve(name)
+    assert resolved.slug == resolved.slug.strip() or resolved.spec is None
+    assert CATALOG.resolve(resolved.slug).spec is resolved.spec
+
+
+@given(st.sampled_from(MODELS), st.sampled_from(EFFORTS), st.sampled_from("-_:"), st.booleans())
+def test_every_model_takes_every_effort_as_a_suffix(model, effort, join, fast):
+    name = f"{model.slug}{join}{effort}" + ("-fast" if fast else "")
+    resolved = CATALOG.resolve(name)
+    assert (resolved.spec, resolved.effort, resolved.fast) == (model, effort, fast)
+
+
+# --- Lists ---------------------------------------------------------------------------------
+
+
+def test_living_models_come_first_and_the_preferred_one_is_the_default():
+    assert CATALOG.default.slug == "gpt-6.1-sol"
+    assert [spec.priority for spec in CATALOG.living] == sorted(spec.priority for spec in CATALOG.living)
+    assert all(spec.retired is None and spec.listed for spec in CATALOG.living)
+    assert CATALOG.listed[: len(CATALOG.living)] == CATALOG.living
+    assert {spec.slug for spec in CATALOG.listed} == {spec.slug for spec in MODELS if spec.listed}
+
+
+def test_each_retired_model_names_a_living_successor():
+    for spec in MODELS:
+        if spec.retired is not None:
+            assert CATALOG.get(spec.successor) in CATALOG.living
+
+
+def test_a_catalogue_can_be_an_accounts_own():
+    catalog = ModelCatalog([ModelSpec(slug="gpt-7", efforts=("low",), priority=2), ModelSpec(slug="a", efforts=())])
+    assert catalog.default.slug == "gpt-7"
+    assert catalog.resolve("gpt-5.5-high").spec is None
+    assert catalog.get("gpt-5.5") is None
+
+
+# --- Efforts --------------------------------------------------------------------------------
+
+
+def spec(*efforts):
+    return ModelSpec(slug="m", efforts=efforts)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "efforts", "sent"),
+    [
+        ("high", ("low", "medium", "high"), "high"),
+        ("none", ("low", "medium"), "low"),
+        ("minimal", ("low", "medium"), "low"),
+        ("xhigh", ("low", "medium", "high"), "high"),
+        ("max", ("low", "medium", "high", "xhigh"), "xhigh"),
+        ("ultra", ("low", "xhigh", "max", "ultra"), "max"),
+        ("ultra", ("low", "ultra"), "max"),
+        ("ultra", ("low", "high"), "high"),
+        ("medium", ("low", "high"), "low"),
+        ("medium", (), "medium"),
+    ],
+)
+def test_an_effort_is_the_nearest_one_that_the_model_has(wanted, efforts, sent):
+    assert clamp_effort(wanted, spec(*efforts)) == sent
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+def test_an_unknown_model_gets_what_was_asked_for(effort):
+    assert clamp_effort(effort, None) == ("max" if effort == "ultra" else effort)
+
+
+@given(st.sampled_from(MODELS), st.sampled_from(EFFORTS))
+def test_no_model_is_sent_what_it_lacks(model, effort):
+    assert clamp_effort(effort, model) in {"max" if one == "ultra" else one for one in model.efforts}
+
+
+# --- Refusals of models ------------------------------------------------------------------------
+
+
+def test_a_retired_model_is_explained_with_its_successor_and_the_living():
+    text = explain_unknown("Not supported.", CATALOG.resolve("gpt-5.2"), CATALOG)
+    assert text.startswith("Not supported. gpt-5.2 was retired for ChatGPT accounts (2026-06-04); use gpt-5.5.")
+    assert "Models that exist: gpt-6.1-sol, " in text
+    assert "gpt-5.1," not in text
+
+
+def test_a_listed_model_that_is_refused_points_to_the_client_identity():
+    text = explain_unknown("Not found.", CATALOG.resolve("gpt-6-astra"), CATALOG)
+    assert "GPTMOCK_ORIGINATOR" in text
+    assert "retired" not in text
+
+
+def test_an_unknown_model_gets_the_names_that_exist():
+    text = explain_unknown("Not found. ", CATALOG.resolve("gpt-9"), CATALOG)
+    assert text.startswith("Not found. Models that exist: ")
