@@ -230,9 +230,9 @@ def _detail_member(raw: msgspec.Raw) -> tuple[ErrorBody, str | None]:
     return ErrorBody(code=detail.code), detail.message or detail.code
 
 
-def _plain(raw: msgspec.Raw) -> str:
+def _plain(raw: msgspec.Raw) -> str | None:
     value = msgspec.json.decode(raw)
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return (value if isinstance(value, str) else msgspec.json.encode(value).decode()) or None
 
 
 def _opaque(status: int) -> GptmockError:
