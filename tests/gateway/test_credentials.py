@@ -296,7 +296,7 @@ async def test_without_a_refresh_token_the_access_token_serves_to_its_end():
     house.vault.held = replace(house.vault.held, refresh_token=None)
     assert await house.leased() == "access-1"
     house.clock.now += EARLY_SECONDS
-    with pytest.raises(RefreshRejected, match="gptmock login"):
+    with pytest.raises(RefreshRejected, match="GPTMOCK_HOME"):
         await house.keeper.lease()
     assert house.issuer.calls == []
 
