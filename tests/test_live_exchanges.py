@@ -1,0 +1,126 @@
+"""The real exchanges recorded in July 2026, read by reader, fold and chat machine. They live beside the checkout."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gptmock.dialects.table import DIALECTS
+from gptmock.limits import snapshot_from_headers
+from gptmock.protocol.events import OtherEvent
+from gptmock.protocol.failures import refusal_of
+from gptmock.protocol.fold import ResponseFold
+from gptmock.protocol.pieces import CallInput, CallOpened, Reasoning, Text
+from gptmock.protocol.reader import EventReader
+from tests.playbook import as_client, client_of, collect, play
+
+RECORDING = Path(__file__).parents[2] / "shared" / "data" / "live-exchanges-2026-07.json"
+EXCHANGES = json.loads(RECORDING.read_bytes()) if RECORDING.exists() else []
+TURNS = [one for one in EXCHANGES if one["status"] == 200]
+pytestmark = pytest.mark.skipif(not EXCHANGES, reason="the recording is not beside this checkout")
+
+turns = pytest.mark.parametrize("exchange", TURNS or [None], ids=lambda one: one and one["started_at"])
+doors = pytest.mark.parametrize("door", DIALECTS, ids=lambda door: door.name)
+
+
+def recorded(exchange):
+    """The events as plain JSON, read with nothing of ours."""
+    lines = exchange["response_body"].split("\n")
+    return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
+
+
+def finished_items(exchange):
+    return [event["item"] for event in recorded(exchange) if event["type"] == "response.output_item.done"]
+
+
+def text_of(exchange):
+    messages = [item for item in finished_items(exchange) if item["type"] == "message"]
+    return ["".join(part["text"] for part in message["content"]) for message in messages]
+
+
+def calls_of(exchange):
+    calls = [item for item in finished_items(exchange) if item["type"] == "function_call"]
+    return [(call["call_id"], call["name"], call["arguments"]) for call in calls]
+
+
+def usage_of(exchange):
+    return recorded(exchange)[-1]["response"]["usage"]
+
+
+def folded(exchange):
+    reader, fold = EventReader(), ResponseFold()
+    for received in [*reader.feed(exchange["response_body"].encode()), *reader.finish()]:
+        fold.feed(received)
+    return fold.finish()
+
+
+def test_the_recording_has_texts_calls_and_reasoning():
+    kinds = {item["type"] for one in TURNS for item in finished_items(one)}
+    assert {"message", "function_call"} <= kinds
+
+
+@turns
+def test_every_event_is_read_and_known(exchange):
+    reader = EventReader()
+    events = [*reader.feed(exchange["response_body"].encode()), *reader.finish()]
+    assert [json.loads(one.data) for one in events] == recorded(exchange)
+    assert reader.skipped == 0
+    unknown = {one.event.type for one in events if isinstance(one.event, OtherEvent)}
+    assert all(kind.startswith(("response.image_generation_call.", "codex.")) for kind in unknown)
+
+
+@turns
+def test_the_fold_says_what_the_recording_says(exchange):
+    whole = folded(exchange)
+    texts = [piece.text for piece in whole.pieces if isinstance(piece, Text)]
+    opened = [piece for piece in whole.pieces if isinstance(piece, CallOpened)]
+    inputs = {piece.index: piece.text for piece in whole.pieces if isinstance(piece, CallInput)}
+    assert texts == text_of(exchange)
+    assert [(one.call_id, one.name, inputs[one.index]) for one in opened] == calls_of(exchange)
+    thoughts = [part["text"] for item in finished_items(exchange) for part in item.get("summary") or []]
+    assert [piece.text for piece in whole.pieces if isinstance(piece, Reasoning)] == thoughts
+    usage = whole.finished.usage
+    assert (usage.input_tokens, usage.output_tokens) == (
+        usage_of(exchange)["input_tokens"],
+        usage_of(exchange)["output_tokens"],
+    )
+
+
+@doors
+@turns
+def test_every_dialect_tells_the_text_once(door, exchange):
+    data = exchange["response_body"].encode()
+    reply = as_client(door, play(door, data, style="hidden")).reply
+    assert client_of(door).text(reply) == "\n\n".join(text_of(exchange))
+    document = collect(door, data, style="hidden")
+    assert client_of(door).document(document) == reply
+
+
+@turns
+def test_chat_has_the_calls_and_the_usage(exchange):
+    (door,) = [door for door in DIALECTS if door.name == "chat"]
+    reply = as_client(door, play(door, exchange["response_body"].encode())).reply
+    calls = reply["choices"][0]["message"].get("tool_calls", [])
+    told = [(call["id"], call["function"]["name"], call["function"]["arguments"]) for call in calls]
+    assert told == calls_of(exchange)
+    assert reply["choices"][0]["finish_reason"] == ("tool_calls" if told else "stop")
+    usage = usage_of(exchange)
+    assert reply["usage"]["prompt_tokens"] == usage["input_tokens"]
+    assert reply["usage"]["completion_tokens"] == usage["output_tokens"]
+    assert reply["usage"]["total_tokens"] == usage["total_tokens"]
+    assert reply["usage"]["prompt_tokens_details"]["cached_tokens"] == usage["input_tokens_details"]["cached_tokens"]
+
+
+def test_the_limits_in_the_headers_are_read():
+    for exchange in TURNS:
+        headers = {name.lower(): values[0] for name, values in exchange["response_headers"].items()}
+        snapshot = snapshot_from_headers(headers, now=0.0)
+        assert snapshot is not None
+        assert snapshot.plan == headers["x-codex-plan-type"]
+
+
+def test_a_recorded_refusal_is_read():
+    for exchange in EXCHANGES:
+        if exchange["status"] != 200:
+            error = refusal_of(exchange["status"], exchange["response_body"].encode(), now=0.0)
+            assert json.loads(exchange["response_body"])["detail"] in error.message
