@@ -36,7 +36,7 @@ class Secret:
         return "Secret(...)"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and hmac.compare_digest(self._text.encode(), other._text.encode())
+        return isinstance(other, Secret) and hmac.compare_digest(self._bytes(), other._bytes())
 
     def __hash__(self) -> int:
         return hash(self._text)
@@ -47,7 +47,11 @@ class Secret:
 
     def fingerprint(self) -> str:
         """16 hex digits that name the secret without telling it."""
-        return hashlib.sha256(self._text.encode()).hexdigest()[:16]
+        return hashlib.sha256(self._bytes()).hexdigest()[:16]
+
+    def _bytes(self) -> bytes:
+        # A key from a header may hold bytes that are no UTF-8; Sanic hands them over as lone surrogates.
+        return self._text.encode("utf-8", "surrogatepass")
 
 
 @dataclass(frozen=True, slots=True)

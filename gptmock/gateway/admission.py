@@ -54,4 +54,4 @@ def _given_key(headers: Mapping[str, str]) -> str:
 
 
 def _masked(key: str) -> str:
-    return f"***{key[-_SHOWN_CHARACTERS:]}" if len(key) >= _LONG_ENOUGH else "***"
+    return f"***{key[-_SHOWN_CHARACTERS:]}" if len(key) >= _LONG_ENOUGH and key.isprintable() else "***"

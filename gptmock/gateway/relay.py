@@ -269,4 +269,5 @@ async def _next(batches: AsyncIterator[list[Received]]) -> list[Received]:
 async def _stop_reading(opened: _Opened) -> None:
     if opened.pending is not None:
         opened.pending.cancel()
-        await asyncio.wait({opened.pending})
+        # Gathered, so that a failure which nobody waits for any more is nobody's any more.
+        await asyncio.gather(opened.pending, return_exceptions=True)

@@ -1,0 +1,388 @@
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from gptmock.catalog import ModelCatalog
+from gptmock.dialects.dialect import Call, Defaults, Dialect, ErrorReply, ReplyHead, Terms, Translator, Turn
+from gptmock.dialects.table import DIALECTS
+from gptmock.errors import (
+    CredentialRefused,
+    GptmockError,
+    RefreshRejected,
+    UnknownModel,
+    UpstreamBroken,
+    UpstreamRefused,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from gptmock.gateway.credentials import CredentialKeeper
+from gptmock.gateway.relay import MAX_TRIES, Gateway, Outcome, Reply
+from gptmock.protocol.fold import FoldedResponse
+from gptmock.protocol.reader import Received
+from gptmock.simulator.scenes import render_scene
+from tests.gateway.memory import Clock, MemoryIssuer, MemoryLock, MemoryUpstream, MemoryVault, Script, tokens
+from tests.harness import chat, until
+
+CHAT = DIALECTS[0].dialect
+HEAD = ReplyHead(id="0" * 29, created=1_790_000_000)
+TEXT = render_scene("text")
+FIRST_DELTA = TEXT.index(b"event: response.output_text.delta")
+PREAMBLE, REST = TEXT[: TEXT.index(b"event: response.output_item.added")], TEXT
+UNREACHABLE = UpstreamUnavailable("nobody there", code="upstream_unreachable")
+
+
+def turn(*, stream: bool = True, model: str = "gpt-5.5") -> Turn:
+    body = json.dumps(chat(stream=stream, model=model)).encode()
+    return CHAT.decode(Call(body), Terms(ModelCatalog(), Defaults()))
+
+
+class House:
+    """A gateway and all that it knows."""
+
+    def __init__(self, *scripts: Script, commit_seconds: float = 60.0) -> None:
+        clock = Clock()
+        self.vault = MemoryVault(tokens(1, expires_at=clock.now + 864_000))
+        self.issuer = MemoryIssuer()
+        self.upstream = MemoryUpstream(list(scripts))
+        keeper = CredentialKeeper(self.vault, MemoryLock(), self.issuer, clock=clock)
+        self.gateway = Gateway(keeper, self.upstream, ModelCatalog(), commit_seconds=commit_seconds)
+        self.outcome = Outcome()
+
+    @asynccontextmanager
+    async def reply(self, asked: Turn | None = None, dialect: Dialect = CHAT) -> AsyncIterator[Reply]:
+        async with self.gateway.open(asked or turn(), dialect, HEAD, self.outcome) as reply:
+            yield reply
+
+    async def streamed(self, asked: Turn | None = None, dialect: Dialect = CHAT) -> bytes:
+        async with self.reply(asked, dialect) as reply:
+            return b"".join([block async for block in reply.frames()])
+
+    async def collected(self) -> Any:
+        async with self.reply(turn(stream=False)) as reply:
+            return json.loads(await reply.document())
+
+    @property
+    def openings(self) -> int:
+        return len(self.upstream.credentials)
+
+
+def failed(frames: bytes, code: str) -> bool:
+    """One error frame at the very end, and nothing that looks like success."""
+    last = frames.rstrip().rpartition(b"\n\n")[2]
+    error = json.loads(last.removeprefix(b"data: "))["error"]
+    return error["code"] == code and b"[DONE]" not in frames and b'"finish_reason":"stop"' not in frames
+
+
+# --- Well ------------------------------------------------------------------------------
+
+
+async def test_a_turn_is_streamed_and_its_outcome_noted():
+    house = House(Script([TEXT]))
+    frames = await house.streamed()
+    assert frames.endswith(b"data: [DONE]\n\n")
+    assert (house.outcome.tries, house.outcome.error) == (1, None)
+    assert house.outcome.response is not None
+    assert house.outcome.response.usage is not None
+    assert house.upstream.open_now == 0
+
+
+async def test_a_turn_is_collected():
+    house = House(Script([TEXT[:FIRST_DELTA], TEXT[FIRST_DELTA:]]))
+    document = await house.collected()
+    assert document["choices"][0]["finish_reason"] == "stop"
+    assert house.upstream.open_now == 0
+
+
+async def test_any_cut_of_the_stream_gives_the_same_frames():
+    whole = await House(Script([TEXT])).streamed()
+    for size in (1, 7, 100, 4096):
+        blocks = [TEXT[start : start + size] for start in range(0, len(TEXT), size)]
+        assert await House(Script(blocks)).streamed() == whole
+
+
+async def test_the_upstreams_own_model_name_is_known_before_the_first_frame():
+    async with House(Script([TEXT])).reply() as reply:
+        assert reply.model == "gpt-5.5"
+
+
+async def test_nothing_is_read_after_the_end_of_the_turn():
+    house = House(Script([TEXT, AssertionError("read on")]))
+    assert (await house.streamed()).endswith(b"data: [DONE]\n\n")
+
+
+# --- Held back -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_failure_said_first_is_a_status(stream: bool):  # noqa: FBT001
+    house = House(Script([render_scene("failed-first:context_length_exceeded")]))
+    with pytest.raises(GptmockError) as caught:
+        async with house.reply(turn(stream=stream)):
+            pytest.fail("opened")
+    assert (caught.value.code, caught.value.status_hint) == ("context_length_exceeded", 400)
+    assert house.openings == 1
+    assert house.upstream.open_now == 0
+
+
+async def test_an_empty_body_is_a_status():
+    house = House(Script([]))
+    with pytest.raises(UpstreamBroken):
+        await house.streamed()
+    assert house.upstream.open_now == 0
+
+
+async def test_events_that_say_nothing_are_held_back_and_not_lost():
+    house = House(Script([render_scene("vendor-first")]))
+    assert (await house.streamed()).endswith(b"data: [DONE]\n\n")
+
+
+async def test_a_streaming_client_gets_its_status_after_a_while_whatever_comes():
+    house = House(Script([PREAMBLE, 0.5, TEXT[len(PREAMBLE) :]]), commit_seconds=0.05)
+    began = time.monotonic()
+    async with house.reply() as reply:
+        assert time.monotonic() - began < 0.4
+        frames = b"".join([block async for block in reply.frames()])
+    assert frames == await House(Script([TEXT])).streamed()
+
+
+async def test_a_collecting_client_waits_for_the_truth():
+    house = House(
+        Script([PREAMBLE, 0.2, render_scene("failed-first:context_length_exceeded")[len(PREAMBLE) :]]),
+        commit_seconds=0.05,
+    )
+    with pytest.raises(GptmockError) as caught:
+        await house.collected()
+    assert caught.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("after", "code"),
+    [
+        (render_scene("overload"), "server_is_overloaded"),
+        (UpstreamBroken("cut"), "upstream_stream_truncated"),
+        (UpstreamTimeout("silence"), "upstream_timeout"),
+        (b"", "upstream_stream_truncated"),
+    ],
+)
+async def test_after_the_commitment_a_failure_is_a_farewell_and_no_second_try(after: bytes | Exception, code: str):
+    house = House(Script([0.2, after]), commit_seconds=0.05)
+    assert failed(await house.streamed(), code)
+    assert house.openings == 1
+    assert house.outcome.error is not None
+    assert house.outcome.error.code == code
+
+
+# --- Again -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        Script(error=UNREACHABLE),
+        Script(error=UpstreamUnavailable("500")),
+        Script([render_scene("overload")]),
+        Script([PREAMBLE, render_scene("failed-first:server_error")[len(PREAMBLE) :]]),
+    ],
+    ids=["unreachable", "5xx", "overload-in-200", "server-error-in-200"],
+)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_what_may_pass_is_tried_three_times(script: Script, stream: bool):  # noqa: FBT001
+    house = House(script)
+    with pytest.raises(UpstreamUnavailable):
+        async with house.reply(turn(stream=stream)):
+            pytest.fail("opened")
+    assert house.openings == house.outcome.tries == MAX_TRIES == 3
+    assert house.upstream.open_now == 0
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+async def test_what_has_passed_is_not_seen_by_the_client(failures: int):
+    house = House(*[Script([render_scene("overload")])] * failures, Script([TEXT]))
+    assert await house.streamed() == await House(Script([TEXT])).streamed()
+    assert house.outcome.tries == failures + 1
+    assert house.outcome.error is None
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UpstreamRefused("no"),
+        UpstreamRefused("limit", code="usage_limit_reached", status=429),
+        UpstreamTimeout("slow"),
+        UpstreamBroken("cut"),
+    ],
+)
+async def test_what_will_not_pass_is_tried_once(error: GptmockError):
+    house = House(Script(error=error))
+    with pytest.raises(type(error)):
+        await house.streamed()
+    assert house.openings == 1
+
+
+@pytest.mark.parametrize("code", ["server_is_overloaded", "server_error", "rate_limit_exceeded"])
+async def test_after_the_first_content_nothing_is_repeated(code: str):
+    house = House(Script([render_scene(f"failed-mid:{code}")]))
+    assert failed(await house.streamed(), code)
+    assert house.openings == 1
+
+
+# --- Credentials -----------------------------------------------------------------------
+
+
+async def test_a_401_is_answered_by_one_renewal_and_one_more_try():
+    house = House(Script(error=CredentialRefused("401")), Script([TEXT]))
+    assert (await house.streamed()).endswith(b"data: [DONE]\n\n")
+    used = [each.access_token.reveal() for each in house.upstream.credentials]
+    assert used == ["access-1", "access-2"]
+    assert house.issuer.calls == ["refresh-1"]
+
+
+async def test_a_second_401_is_the_end():
+    house = House(Script(error=CredentialRefused("401")))
+    with pytest.raises(CredentialRefused) as caught:
+        await house.streamed()
+    assert caught.value.status_hint == 503
+    assert house.openings == 2
+    assert house.issuer.calls == ["refresh-1"]
+
+
+async def test_a_401_whose_renewal_is_refused_needs_a_login():
+    house = House(Script(error=CredentialRefused("401")))
+    house.issuer.living = "another"
+    with pytest.raises(RefreshRejected):
+        await house.streamed()
+    assert house.openings == 1
+
+
+async def test_no_account_no_upstream():
+    house = House(Script([TEXT]))
+    house.vault.held = None
+    with pytest.raises(GptmockError) as caught:
+        await house.streamed()
+    assert caught.value.code == "login_required"
+    assert house.openings == 0
+
+
+# --- Models ----------------------------------------------------------------------------
+
+
+async def test_an_unknown_model_is_explained():
+    house = House(Script(error=UnknownModel("The 'gpt-5' model is not supported.")))
+    with pytest.raises(UnknownModel) as caught:
+        await house.streamed(turn(model="gpt-5"))
+    assert caught.value.message.startswith("The 'gpt-5' model is not supported.")
+    assert "gpt-5.5" in caught.value.message
+    assert (caught.value.param, caught.value.status_hint) == ("model", 404)
+
+
+# --- Farewells -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ending", "code"),
+    [
+        ([], "upstream_stream_truncated"),
+        ([UpstreamBroken("reset")], "upstream_stream_truncated"),
+        ([UpstreamTimeout("silence")], "upstream_timeout"),
+    ],
+)
+async def test_a_turn_that_stops_in_the_middle_never_looks_complete(ending: list[Exception], code: str):
+    script = Script([TEXT[: FIRST_DELTA + 600], *ending])
+    house = House(script)
+    assert failed(await house.streamed(), code)
+    assert house.outcome.error is not None
+    with pytest.raises(GptmockError) as caught:
+        await House(script).collected()
+    assert caught.value.code == code
+
+
+class Broken:
+    """A dialect with a fault of its own."""
+
+    content_type = CHAT.content_type
+    heartbeat = CHAT.heartbeat
+
+    def decode(self, call: Call, terms: Terms) -> Turn:
+        return CHAT.decode(call, terms)
+
+    def translator(self, turn: Turn, head: ReplyHead) -> Translator:
+        return BrokenTranslator(CHAT.translator(turn, head))
+
+    def document(self, turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
+        return CHAT.document(turn, head, folded)
+
+    def error(self, error: GptmockError) -> ErrorReply:
+        return CHAT.error(error)
+
+
+class BrokenTranslator:
+    def __init__(self, good: Translator) -> None:
+        self._good = good
+        self._count = 0
+
+    def feed(self, received: Received) -> list[bytes]:
+        self._count += 1
+        if self._count == 6:
+            raise ZeroDivisionError("a planted prompt")
+        return self._good.feed(received)
+
+    def finish(self, cause: GptmockError | None = None) -> list[bytes]:
+        return self._good.finish(cause)
+
+
+async def test_a_fault_of_our_own_is_a_farewell_and_a_traceback_in_the_log(caplog: pytest.LogCaptureFixture):
+    house = House(Script([TEXT]))
+    frames = await house.streamed(dialect=Broken())
+    assert failed(frames, "internal_error")
+    assert b"planted" not in frames
+    (record,) = (each for each in caplog.records if each.getMessage() == "turn.broken")
+    assert record.exc_info is not None
+    assert house.upstream.open_now == 0
+
+
+# --- Gone ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [[60.0], [PREAMBLE, 60.0], [TEXT[: FIRST_DELTA + 600], 60.0]],
+    ids=["before-any", "held-back", "in-the-text"],
+)
+@pytest.mark.parametrize("commit_seconds", [0.02, 60.0])
+async def test_a_client_that_leaves_closes_the_upstream(blocks: list[bytes | Exception | float], commit_seconds: float):
+    house = House(Script(blocks), commit_seconds=commit_seconds)
+    asking = asyncio.ensure_future(house.streamed())
+    await until(lambda: house.upstream.open_now == 1)
+    await asyncio.sleep(0.05)
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert asking.cancelled()
+    assert house.upstream.open_now == 0
+
+
+async def test_a_client_that_leaves_between_two_tries_leaves_nothing():
+    house = House(Script(error=UNREACHABLE))
+    asking = asyncio.ensure_future(house.streamed())
+    await until(lambda: house.openings == 1)
+    asking.cancel()
+    await asyncio.wait({asking})
+    assert (house.openings, house.upstream.open_now) == (1, 0)
+
+
+async def test_a_failure_that_nobody_waits_for_any_more_is_not_reported():
+    reported: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    house = House(Script([0.05, UpstreamBroken("late")]), commit_seconds=0.01)
+    async with house.reply():
+        await asyncio.sleep(0.1)
+    gc.collect()
+    await asyncio.sleep(0)
+    assert reported == []
