@@ -24,6 +24,7 @@ What can go wrong, by whose fault. Knows nothing of any wire: only a dialect say
     │   └── UpstreamFailed         502  the model turn failed inside a 200 stream
     ├── StoreError             the place where state rests
     │   ├── StoreUnavailable       503
+    │   ├── SealBroken             503  a record does not open: another key, or tampering
     │   └── LockBusy               503
     └── InternalError          ours, 500
 """
@@ -219,7 +220,17 @@ class StoreUnavailable(StoreError):
     """The store cannot be read or written now."""
 
 
+class SealBroken(StoreError):
+    """A stored record does not open; it is left as it is."""
+
+    code = "store_sealed"
+
+
 class LockBusy(StoreError):
     """Somebody else held the refresh lock for the whole wait."""
 
     code = "auth_unavailable"
+
+
+class UnusableKey(Exception):
+    """An encryption key that must not be used; said at start, before anything is touched. Names no key."""
