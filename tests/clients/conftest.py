@@ -1,0 +1,53 @@
+"""One server and one simulator for all clients; each client in an environment of its own, made when first asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.clients.checks import Client, Server
+from tests.clients.environments import NotInstalled, client_python
+from tests.harness import SimulatorProcess, server_process, simulator_process, write_login
+
+API_KEY = "sk-for-the-clients-0001"
+
+
+@pytest.fixture(scope="session")
+def simulator() -> Iterator[SimulatorProcess]:
+    with simulator_process() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def server(simulator: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    home = tmp_path_factory.mktemp("home")
+    write_login(home, simulator.new_login())
+    with server_process(home, simulator.base_url, workers=2, env={"GPTMOCK_API_KEY": API_KEY}) as running:
+        yield Server(running.base_url, API_KEY, simulator.base_url)
+
+
+@pytest.fixture(scope="session")
+def client_of(server: Server) -> Iterator[Callable[[str, str], Client]]:
+    """Gives the client of a requirements file and a script; started once."""
+    with ExitStack() as stack:
+
+        @cache
+        def start(name: str, script: str) -> Client:
+            return stack.enter_context(closing(Client(_installed(name), script, server)))
+
+        yield start
+
+
+@cache
+def _installed(name: str) -> Path:
+    if os.environ.get("GPTMOCK_SKIP_CLIENTS") == "1":
+        pytest.skip("GPTMOCK_SKIP_CLIENTS=1")
+    try:
+        return client_python(name)
+    except NotInstalled as error:
+        pytest.fail(f"{name} cannot be installed; GPTMOCK_SKIP_CLIENTS=1 skips the clients.\n{error}", pytrace=False)
