@@ -16,7 +16,7 @@ from tests.harness import CHAT_PATH, chat
 pytestmark = pytest.mark.clients
 
 WEATHER = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
-TOOLS = [
+TOOLS: list[dict[str, Any]] = [
     {"type": "function", "function": {"name": name, "parameters": WEATHER}} for name in ("get_weather", "get_time")
 ]
 SUCCESSES = ["text", "reasoning", "interleaved", "tools2", "text+tool", "refusal", "search", "incomplete", "done-only"]
