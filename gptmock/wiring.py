@@ -13,7 +13,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-import httpx
 from sanic import Sanic
 from sanic.worker.loader import AppLoader
 
@@ -31,7 +30,7 @@ from gptmock.settings import Settings
 from gptmock.stores.auth_file import AuthFileLock, AuthFileVault
 from gptmock.upstream.codex import ClientIdentity, CodexUpstream, UpstreamDeadlines
 from gptmock.upstream.issuer import OAuthIssuer
-from gptmock.upstream.transport import AiohttpTransport
+from gptmock.upstream.transport import open_client
 
 _DEADLINE_MARGIN_SECONDS = 60.0
 
@@ -74,7 +73,7 @@ def build_app(settings: Settings) -> App:
 async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> AsyncIterator[Services]:
     """All that a worker serves with, opened in its own loop and closed after its last stream."""
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(_client(settings))
+        client = await stack.enter_async_context(open_client(proxy=settings.upstream_proxy))
         vault = open_vault(settings)
         keeper = CredentialKeeper(
             vault,
@@ -130,12 +129,6 @@ async def _reasons(vault: AuthFileVault) -> list[str]:
     if tokens.refresh_token is None and tokens.expires_at is not None and tokens.expires_at <= time.time():
         return [f"login_required: the login has ended. {SIGN_IN_HINT}"]
     return []
-
-
-def _client(settings: Settings) -> httpx.AsyncClient:
-    transport = AiohttpTransport(proxy=settings.upstream_proxy)
-    # The deadlines are the upstream's own (UpstreamDeadlines); ambient proxies are not picked up.
-    return httpx.AsyncClient(transport=transport, timeout=None, trust_env=False, follow_redirects=False)  # noqa: S113
 
 
 def _defaults(settings: Settings) -> Defaults:

@@ -165,6 +165,8 @@ class CodexEventStream:
             if received := self._reader.feed(block):
                 self._ended = self._ended or _is_terminal(received[-1])
                 yield received
+                # A fault behind these events is raised now, not when the upstream speaks again.
+                self._reader.feed(b"")
         if received := self._reader.finish():
             self._ended = self._ended or _is_terminal(received[-1])
             yield received

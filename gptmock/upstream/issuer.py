@@ -43,18 +43,22 @@ class OAuthIssuer:
         client: makes the connections.
         issuer: as ``https://auth.openai.com``.
         client_id: the public client id.
+        exchange_seconds: how long to wait for an answer; shorter than a lock is waited for.
     """
 
-    def __init__(self, client: httpx.AsyncClient, issuer: str, *, client_id: str) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient, issuer: str, *, client_id: str, exchange_seconds: float = EXCHANGE_SECONDS
+    ) -> None:
         self._client = client
         self._token_url = f"{issuer.rstrip('/')}/oauth/token"
         self._client_id = client_id
+        self._exchange_seconds = exchange_seconds
 
     async def refresh(self, refresh_token: Secret) -> IssuedTokens:
         """See ``TokenIssuer.refresh``. Sent once: after a timeout the token may be spent already."""
         body = {"client_id": self._client_id, "grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
         try:
-            async with asyncio.timeout(EXCHANGE_SECONDS):
+            async with asyncio.timeout(self._exchange_seconds):
                 response = await self._client.post(self._token_url, json=body, headers={"accept": "application/json"})
         except (TimeoutError, httpx.HTTPError) as error:
             raise RefreshUnavailable(

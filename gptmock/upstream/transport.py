@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import aiohttp
 import httpx
@@ -105,6 +106,22 @@ class _Body(httpx.AsyncByteStream):
     async def aclose(self) -> None:
         # A body that was not read to its end closes its connection; a finished one has already given it back.
         self._response.close()
+
+
+def open_client(*, proxy: str | None = None) -> httpx.AsyncClient:
+    """
+    A client that brings nothing of its own into a request: no timeout, redirect, ambient proxy or cookie.
+
+    Cookies of one account must not go out with another's request, and httpx would keep them.
+    """
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
+    return httpx.AsyncClient(
+        transport=AiohttpTransport(proxy=proxy),
+        cookies=no_cookies,
+        timeout=None,  # noqa: S113 - the deadlines are those of who asks
+        trust_env=False,
+        follow_redirects=False,
+    )
 
 
 @contextmanager

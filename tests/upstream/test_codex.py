@@ -1,0 +1,429 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+import platform
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from gptmock import __version__
+from gptmock.accounts import Account, Credential, Secret
+from gptmock.errors import (
+    AccountUnusable,
+    CredentialRefused,
+    GptmockError,
+    UnknownModel,
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamRefused,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
+from gptmock.protocol.events import ResponseCompleted, ResponseCreated
+from gptmock.protocol.reader import Received
+from gptmock.protocol.request import InputText, Message, ResponsesRequest
+from gptmock.simulator.options import SimulatorOptions
+from gptmock.simulator.scenes import SCENES, STREAM_SCENES, RefusalScene, render_scene
+from gptmock.simulator.server import Simulator
+from gptmock.upstream.codex import LINGER_SECONDS, MAX_ERROR_BYTES, ClientIdentity, CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.transport import open_client
+from tests.harness import free_port, until
+from tests.upstream.raw import HEAD, LAST_CHUNK, Handler, RawServer, answering, chunk, serving_again
+
+TEXT = render_scene("text")
+NOW = 1_790_000_000.0
+CREDENTIAL = Credential(account=Account(workspace_id="w-1"), access_token=Secret("planted"), version="v1")
+
+
+def asking(text: str = "Hello", *, cache_key: str = "cache-key-1") -> ResponsesRequest:
+    message = Message(role="user", content=[InputText(text)])
+    return ResponsesRequest(model="gpt-5.5", input=[message], prompt_cache_key=cache_key)
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with Simulator() as running:
+        yield running
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with open_client() as opened:
+        yield opened
+
+
+@pytest.fixture
+def credential(simulator: Simulator) -> Credential:
+    login = simulator.state.logins.issue()
+    return Credential(Account(workspace_id=login.account_id), Secret(login.access_token), "v1")
+
+
+def codex(
+    client: httpx.AsyncClient,
+    base_url: str,
+    *,
+    deadlines: UpstreamDeadlines | None = None,
+    identity: ClientIdentity | None = None,
+) -> CodexUpstream:
+    return CodexUpstream(
+        client,
+        base_url,
+        identity=identity or ClientIdentity(),
+        deadlines=deadlines or UpstreamDeadlines(),
+        clock=lambda: NOW,
+    )
+
+
+async def events(upstream: CodexUpstream, request: ResponsesRequest, credential: Credential) -> list[Received]:
+    async with upstream.open(request, credential) as stream:
+        return [received async for batch in stream.batches() for received in batch]
+
+
+async def failure(upstream: CodexUpstream, request: ResponsesRequest, credential: Credential) -> GptmockError:
+    with pytest.raises(GptmockError) as caught:
+        await events(upstream, request, credential)
+    return caught.value
+
+
+# --- What is sent ------------------------------------------------------------------------
+
+
+async def test_the_headers_are_exactly_these(simulator: Simulator, client: httpx.AsyncClient, credential: Credential):
+    upstream = codex(client, simulator.upstream_url)
+    for _ in range(2):
+        await events(upstream, asking("scene:text", cache_key="cache-key-7"), credential)
+    record = simulator.state.model_calls()[-1]
+    assert dict(record.headers) == {
+        "accept": "text/event-stream",
+        "accept-encoding": "identity",
+        "authorization": f"Bearer {credential.access_token.reveal()}",
+        "chatgpt-account-id": credential.account.workspace_id,
+        "connection": "keep-alive",
+        "content-length": str(len(asking("scene:text", cache_key="cache-key-7").to_json())),
+        "content-type": "application/json",
+        "host": simulator.base_url.removeprefix("http://"),
+        "originator": "gptmock",
+        "session-id": "cache-key-7",
+        "thread-id": "cache-key-7",
+        "user-agent": f"gptmock/{__version__} ({platform.system()} {platform.release()}; {platform.machine()})",
+        "version": "0.169.0",
+    }
+    assert record.body["prompt_cache_key"] == "cache-key-7"
+
+
+async def test_the_operator_may_say_who_we_are(simulator: Simulator, client: httpx.AsyncClient, credential: Credential):
+    identity = ClientIdentity("codex_cli_rs", "0.170.1")
+    await events(codex(client, simulator.upstream_url, identity=identity), asking("scene:text"), credential)
+    headers = simulator.state.model_calls()[-1].headers
+    assert (headers["originator"], headers["version"]) == ("codex_cli_rs", "0.170.1")
+    assert headers["user-agent"].startswith("codex_cli_rs/0.170.1 (")
+
+
+async def test_a_fedramp_account_says_so(simulator: Simulator, client: httpx.AsyncClient, credential: Credential):
+    strict = replace(credential, account=replace(credential.account, is_fedramp=True))
+    await events(codex(client, simulator.upstream_url), asking("scene:text"), strict)
+    assert simulator.state.model_calls()[-1].headers["x-openai-fedramp"] == "true"
+
+
+async def test_a_slash_at_the_end_of_the_base_url_changes_nothing(
+    simulator: Simulator, client: httpx.AsyncClient, credential: Credential
+):
+    assert await events(codex(client, f"{simulator.upstream_url}/"), asking("scene:text"), credential)
+
+
+# --- What comes --------------------------------------------------------------------------
+
+
+GOOD_SCENES = [scene.name for scene in STREAM_SCENES.values() if scene.ending == "completed" and scene.name != "giant"]
+
+
+@pytest.mark.parametrize("scene", GOOD_SCENES)
+async def test_every_good_scene_ends_with_its_end(
+    simulator: Simulator, client: httpx.AsyncClient, credential: Credential, scene: str
+):
+    slow = ":0.05" if scene in ("stall", "silent", "slow-head") else ""
+    simulator.state.scenes.append(scene + slow)
+    received = await events(codex(client, simulator.upstream_url), asking(), credential)
+    assert isinstance(received[-1].event, ResponseCompleted)
+
+
+async def test_the_windows_of_the_account_are_read_from_the_headers(
+    simulator: Simulator, client: httpx.AsyncClient, credential: Credential
+):
+    async with codex(client, simulator.upstream_url).open(asking("scene:text"), credential) as stream:
+        assert stream.limits is not None
+        assert stream.limits.windows[0].used_percent == simulator.state.options.used_percent
+
+
+async def test_garbage_is_counted_and_nothing_else_happens(
+    simulator: Simulator, client: httpx.AsyncClient, credential: Credential, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.WARNING)
+    received = await events(codex(client, simulator.upstream_url), asking("scene:garbage"), credential)
+    assert isinstance(received[-1].event, ResponseCompleted)
+    (record,) = (each for each in caplog.records if each.getMessage() == "upstream.garbage_skipped")
+    assert vars(record)["events"] == 5
+
+
+async def test_an_event_over_the_limit_breaks_the_stream(
+    simulator: Simulator, client: httpx.AsyncClient, credential: Credential
+):
+    error = await failure(codex(client, simulator.upstream_url), asking("scene:giant"), credential)
+    assert isinstance(error, UpstreamBroken)
+    await until(lambda: simulator.state.open_streams == 0)
+
+
+async def test_a_fault_behind_good_events_is_told_without_waiting_for_more(client: httpx.AsyncClient):
+    created = TEXT[: TEXT.index(b"\n\n") + 2]
+    malformed = b'data: {"type":"response.output_text.delta","delta":17}\n\n'
+    async with RawServer(answering(HEAD, chunk(created + malformed), 30.0)) as server:
+        upstream, received = codex(client, server.url), []
+        async with upstream.open(asking(), CREDENTIAL) as stream, asyncio.timeout(5):
+            with pytest.raises(UpstreamBroken):  # noqa: PT012 - what came before the error counts
+                async for batch in stream.batches():
+                    received.extend(batch)
+    assert [type(each.event) for each in received] == [ResponseCreated]
+
+
+# --- Refusals ----------------------------------------------------------------------------
+
+REFUSALS: dict[str, tuple[type[GptmockError], str, int]] = {
+    "400-detail": (UpstreamRefused, "invalid_request", 400),
+    "400-effort": (UpstreamRefused, "unsupported_value", 400),
+    "401": (CredentialRefused, "auth_unavailable", 503),
+    "401-always": (CredentialRefused, "auth_unavailable", 503),
+    "402": (AccountUnusable, "account_unusable", 503),
+    "403-html": (UpstreamRefused, "upstream_blocked", 502),
+    "404-gate": (UnknownModel, "model_not_found", 404),
+    "429-usage": (UpstreamRefused, "usage_limit_reached", 429),
+    "429-usage-noreset": (UpstreamRefused, "usage_limit_reached", 429),
+    "429-burst": (UpstreamRefused, "rate_limit_exceeded", 429),
+    "429-not-included": (UpstreamRefused, "usage_not_included", 429),
+    "500": (UpstreamUnavailable, "server_error", 502),
+    "502-html": (UpstreamUnavailable, "upstream_error", 502),
+    "503-overload": (UpstreamUnavailable, "server_is_overloaded", 503),
+    "504": (UpstreamTimeout, "upstream_timeout", 504),
+}
+
+
+def test_every_refusal_of_the_simulator_is_judged_here():
+    assert set(REFUSALS) == {name for name, scene in SCENES.items() if isinstance(scene, RefusalScene)}
+
+
+@pytest.mark.parametrize(("scene", "expected"), REFUSALS.items())
+async def test_a_refusal_has_its_class_code_and_status(
+    simulator: Simulator,
+    client: httpx.AsyncClient,
+    credential: Credential,
+    scene: str,
+    expected: tuple[type[GptmockError], str, int],
+):
+    error = await failure(codex(client, simulator.upstream_url), asking(f"scene:{scene}"), credential)
+    assert (type(error), error.code, error.status_hint) == expected
+    assert "<" not in error.message
+    assert credential.access_token.reveal() not in error.message
+
+
+async def test_a_usage_limit_says_when_it_ends_and_that_trying_again_is_in_vain(
+    simulator: Simulator, client: httpx.AsyncClient, credential: Credential
+):
+    error = await failure(codex(client, simulator.upstream_url), asking("scene:429-usage"), credential)
+    assert error.retry_after_seconds == 13872
+    assert error.should_retry is False
+    assert "3 h 51 min" in error.message
+
+
+@pytest.mark.parametrize("size", [0, 1, MAX_ERROR_BYTES, 1024 * 1024])
+@pytest.mark.parametrize("status", [400, 403, 404, 429, 500, 502, 503, 520])
+async def test_pages_for_people_are_never_quoted(client: httpx.AsyncClient, status: int, size: int):
+    page = (b"<html><title>planted</title>" + b"x" * size)[:size]
+    head = b"HTTP/1.1 %d Nope\r\nContent-Type: text/html\r\nContent-Length: %d\r\n\r\n" % (status, size)
+    async with RawServer(answering(head + page)) as server:
+        error = await failure(codex(client, server.url), asking(), CREDENTIAL)
+    assert "planted" not in error.message
+    assert "xxx" not in error.message
+    assert len(error.message) < 300
+
+
+async def test_of_an_endless_error_page_only_the_beginning_is_read(client: httpx.AsyncClient):
+    sent = 0
+    gone = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(HEAD.replace(b"200 OK", b"502 Bad"))
+        try:
+            while True:
+                writer.write(chunk(b"<html>" * 200))
+                await writer.drain()
+                sent += 1200
+                await asyncio.sleep(0.001)
+        finally:
+            gone.set()
+
+    async with RawServer(handle) as server, asyncio.timeout(10):
+        error = await failure(codex(client, server.url), asking(), CREDENTIAL)
+        await gone.wait()
+    assert error.status_hint == 502
+    assert sent < 100 * MAX_ERROR_BYTES
+
+
+async def test_an_error_page_that_breaks_off_is_judged_by_its_status(client: httpx.AsyncClient):
+    head = b"HTTP/1.1 503 Busy\r\nContent-Length: 1000\r\n\r\n"
+    async with RawServer(answering(head + b'{"error"')) as server:
+        error = await failure(codex(client, server.url), asking(), CREDENTIAL)
+    assert isinstance(error, UpstreamUnavailable)
+
+
+@pytest.mark.parametrize("status", [100, 101, 204, 301, 307, 418])
+async def test_a_status_that_makes_no_sense_is_no_success(client: httpx.AsyncClient, status: int):
+    head = b"HTTP/1.1 %d Odd\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n" % status
+    async with RawServer(answering(head)) as server:
+        assert isinstance(await failure(codex(client, server.url), asking(), CREDENTIAL), UpstreamError)
+
+
+# --- The way there -----------------------------------------------------------------------
+
+
+async def test_nobody_listening_may_be_tried_again(client: httpx.AsyncClient):
+    error = await failure(codex(client, f"http://127.0.0.1:{free_port()}"), asking(), CREDENTIAL)
+    assert isinstance(error, UpstreamUnavailable)
+    assert (error.code, error.status_hint, error.retryable) == ("upstream_unreachable", 502, True)
+    assert "127.0.0.1" not in error.message
+
+
+@pytest.mark.parametrize(
+    "handler", [answering(), answering(HEAD[:9])], ids=["closed before the head", "closed in the head"]
+)
+async def test_a_connection_that_ends_before_the_status_may_be_tried_again(client: httpx.AsyncClient, handler: Handler):
+    async with RawServer(handler) as server:
+        assert isinstance(await failure(codex(client, server.url), asking(), CREDENTIAL), UpstreamUnavailable)
+
+
+@pytest.mark.parametrize("scene", ["abort-mid", "truncated-chunk"])
+async def test_a_connection_that_breaks_in_the_middle_is_told_after_what_came(
+    simulator: Simulator, client: httpx.AsyncClient, credential: Credential, scene: str
+):
+    received: list[Received] = []
+    async with codex(client, simulator.upstream_url).open(asking(f"scene:{scene}"), credential) as stream:
+        with pytest.raises(UpstreamBroken) as caught:  # noqa: PT012 - what came before the error counts
+            async for batch in stream.batches():
+                received.extend(batch)
+    assert len(received) > 3
+    assert caught.value.code == "upstream_stream_truncated"
+
+
+# --- Deadlines ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scene", "deadlines", "expected_seconds"),
+    [
+        ("slow-head:20", UpstreamDeadlines(head=0.4), 0.4),
+        ("stall:20", UpstreamDeadlines(idle=0.4), 0.4),
+        ("silent:20", UpstreamDeadlines(idle=0.4), 0.4),
+        ("long", UpstreamDeadlines(idle=30.0, total=0.6), 0.6),
+        ("stall:20", UpstreamDeadlines(idle=30.0, total=0.6), 0.6),
+    ],
+)
+async def test_a_deadline_fires_in_time_and_closes_the_stream(
+    client: httpx.AsyncClient, scene: str, deadlines: UpstreamDeadlines, expected_seconds: float
+):
+    async with Simulator(SimulatorOptions(pace_seconds=0.02)) as simulator:
+        login = simulator.state.logins.issue()
+        credential = Credential(Account(workspace_id=login.account_id), Secret(login.access_token), "v1")
+        began = time.monotonic()
+        error = await failure(
+            codex(client, simulator.upstream_url, deadlines=deadlines), asking(f"scene:{scene}"), credential
+        )
+        took = time.monotonic() - began
+        assert isinstance(error, UpstreamTimeout)
+        assert (error.code, error.status_hint, error.should_retry) == ("upstream_timeout", 504, False)
+        assert expected_seconds - 0.05 <= took < expected_seconds + 2
+        await simulator.state.until_closed(seconds=5)
+
+
+async def test_a_stream_that_keeps_speaking_is_not_idle(client: httpx.AsyncClient):
+    async with Simulator(SimulatorOptions(pace_seconds=0.02)) as simulator:
+        login = simulator.state.logins.issue()
+        credential = Credential(Account(workspace_id=login.account_id), Secret(login.access_token), "v1")
+        upstream = codex(client, simulator.upstream_url, deadlines=UpstreamDeadlines(idle=1.0))
+        began = time.monotonic()
+        received = await events(upstream, asking("scene:long"), credential)
+        assert time.monotonic() - began > 2.0
+        assert isinstance(received[-1].event, ResponseCompleted)
+
+
+# --- Connections -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end_after", [0.0, LINGER_SECONDS / 3])
+async def test_a_finished_turn_leaves_its_connection_to_the_next(client: httpx.AsyncClient, end_after: float):
+    async with RawServer(serving_again(TEXT, end_after_seconds=end_after)) as server:
+        for _ in range(5):
+            async with codex(client, server.url).open(asking(), CREDENTIAL) as stream:
+                async for batch in stream.batches():
+                    if isinstance(batch[-1].event, ResponseCompleted):
+                        break
+        assert server.connections == 1
+
+
+async def test_a_body_that_never_ends_is_not_waited_for(client: httpx.AsyncClient):
+    async with RawServer(serving_again(TEXT, end_after_seconds=30)) as server:
+        began = time.monotonic()
+        async with codex(client, server.url).open(asking(), CREDENTIAL) as stream:
+            async for batch in stream.batches():
+                if isinstance(batch[-1].event, ResponseCompleted):
+                    break
+        assert time.monotonic() - began < LINGER_SECONDS + 2
+
+
+async def test_a_connection_that_the_upstream_closed_meanwhile_may_be_tried_again(client: httpx.AsyncClient):
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        await reader.readexactly(len(asking().to_json()))
+        writer.write(HEAD + chunk(TEXT) + LAST_CHUNK)
+        await writer.drain()
+        await reader.readuntil(b"\r\n\r\n")
+
+    async with RawServer(once) as server:
+        upstream = codex(client, server.url)
+        await events(upstream, asking(), CREDENTIAL)
+        assert (await failure(upstream, asking(), CREDENTIAL)).code == "upstream_unreachable"
+        assert await events(upstream, asking(), CREDENTIAL)
+
+
+async def test_three_hundred_turns_run_at_once(simulator: Simulator, client: httpx.AsyncClient, credential: Credential):
+    upstream = codex(client, simulator.upstream_url)
+    turns = [asyncio.ensure_future(events(upstream, asking("scene:stall:3"), credential)) for _ in range(300)]
+    await until(lambda: simulator.state.open_streams == 300, seconds=30)
+    done = await asyncio.gather(*turns)
+    assert all(isinstance(received[-1].event, ResponseCompleted) for received in done)
+
+
+@pytest.mark.parametrize("scene", ["slow-head:30", "silent:30", "stall:30"])
+async def test_a_turn_that_is_given_up_is_closed_at_once(
+    simulator: Simulator, client: httpx.AsyncClient, credential: Credential, scene: str
+):
+    turn = asyncio.ensure_future(events(codex(client, simulator.upstream_url), asking(f"scene:{scene}"), credential))
+    await until(lambda: simulator.state.open_streams == 1)
+    await asyncio.sleep(0.05)
+    turn.cancel()
+    await simulator.state.until_closed(seconds=1)
+    await asyncio.wait({turn})
+    assert turn.cancelled()
+
+
+async def test_leaving_in_the_middle_closes_at_once(
+    simulator: Simulator, client: httpx.AsyncClient, credential: Credential
+):
+    async with codex(client, simulator.upstream_url).open(asking("scene:stall:30"), credential) as stream:
+        batches: Any = stream.batches()
+        await anext(batches)
+    await simulator.state.until_closed(seconds=1)
