@@ -161,11 +161,11 @@ class Presenter:
             return [Thought(gap + piece.text, piece.source)]
         shown = self._flush()
         if self._thinking:
-            text = (_BETWEEN if before != piece.part else "") + piece.text
-        else:
-            text = f"<think>{piece.text}"
-            self._thinking = True
-        return [*shown, *self._content(text)]
+            return [*shown, *self._content((_BETWEEN if before != piece.part else "") + piece.text)]
+        self._thinking = True
+        # A delta of its own: pydantic-ai knows a tag in a stream only as a whole delta. It took a thought before a call
+        # for the final answer.
+        return [*shown, *self._content("<think>"), *self._content(piece.text)]
 
     def _pause(self) -> list[Shown]:
         """Something other than text follows: nothing stays held back, no tag stays open."""
