@@ -73,8 +73,9 @@ def _message(draw: st.DrawFn, story: Story, number: int) -> _Item:
         place = {"content_index": index}
         events.append({"type": "response.content_part.added", **place, "part": {"type": "output_text", "text": ""}})
         events += [{"type": "response.output_text.delta", **place, "delta": piece} for piece in _pieces(draw, text)]
-        notes = [_citation(draw, text)] if draw(st.booleans()) else []
-        if notes and draw(st.booleans()):
+        cited, early = draw(st.booleans()), draw(st.booleans())
+        notes = [_citation(draw, text)] if cited else []
+        if cited and early:
             events.append({"type": "response.output_text.annotation.added", **place, "annotation": notes[0]})
         part = {"type": "output_text", "text": text, "annotations": notes}
         if index < len(parts) - 1 or draw(st.booleans()):
@@ -183,7 +184,8 @@ def stories(draw: st.DrawFn, *, mixed: bool = False) -> Story:
     streams: list[list[Json]] = []
     output: list[Json] = []
     for number in range(draw(st.integers(0, 4))):
-        item = draw(st.sampled_from(_KINDS))(draw, story, number)
+        kind = draw(st.sampled_from(_KINDS))
+        item = kind(draw, story, number)
         blank = {"arguments": "", "input": "", "content": [], "summary": []}
         begun = {key: blank.get(key, value) for key, value in item.finished.items()}
         added = (

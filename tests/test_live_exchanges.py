@@ -93,6 +93,7 @@ def test_every_dialect_tells_the_text_once(door, exchange):
     reply = as_client(door, play(door, data, style="hidden")).reply
     assert client_of(door).text(reply) == "\n\n".join(text_of(exchange))
     document = collect(door, data, style="hidden")
+    assert isinstance(document, bytes)
     assert client_of(door).document(document) == reply
 
 

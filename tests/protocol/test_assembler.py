@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 from hypothesis import assume, given
@@ -11,6 +12,7 @@ from gptmock.protocol.fold import join_neighbours
 from gptmock.protocol.items import Annotation
 from gptmock.protocol.pieces import (
     CallInput,
+    CallKind,
     CallOpened,
     Cited,
     Finished,
@@ -24,12 +26,13 @@ from tests.streams import stories
 
 COMPLETED = {"type": "response.completed", "response": {"model": "m", "service_tier": "default"}}
 FINISHED = Finished(incomplete_reason=None, usage=None, service_tier="default", model="m")
-CITE = {"type": "url_citation", "url": "u", "title": "t", "start_index": 0, "end_index": 1}
+CITE: dict[str, Any] = {"type": "url_citation", "url": "u", "title": "t", "start_index": 0, "end_index": 1}
 
 
 def assemble(*events):
     assembler = OutputAssembler()
-    return [piece for event in events for piece in assembler.feed(decode_event(json.dumps(event).encode()))]
+    decoded = [decode_event(json.dumps(event).encode()) for event in events]
+    return [piece for event in decoded if event is not None for piece in assembler.feed(event)]
 
 
 def delta(text, *, kind="output_text", **place):
@@ -175,7 +178,7 @@ def test_arguments_told_three_times_are_passed_on_once(kind):
         {"type": f"response.{wire}.done", member: '{"a":1}', "output_index": 0},
         done({**item, member: '{"a":1}'}, output_index=0),
     )
-    call_kind = "function" if kind == "function_call" else "custom"
+    call_kind: CallKind = "function" if kind == "function_call" else "custom"
     opened = CallOpened(0, kind=call_kind, call_id="call_1", name="f")
     assert pieces == [opened, CallInput(0, '{"a"'), CallInput(0, ":1"), CallInput(0, "}")]
 

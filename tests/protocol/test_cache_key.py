@@ -1,13 +1,14 @@
 import uuid
+from typing import Any
 
 import pytest
 
 from gptmock.protocol.cache_key import client_cache_key, first_user_item, prompt_cache_key
-from gptmock.protocol.request import FunctionTool, InputText, Message, OutputText
+from gptmock.protocol.request import FunctionTool, InputItem, InputText, Message, OutputText
 
 USER = Message("user", [InputText("hi")])
 TOOL = FunctionTool("f", {}, strict=False)
-BASE = {"instructions": "i", "tools": [TOOL], "first_user_item": USER}
+BASE: dict[str, Any] = {"instructions": "i", "tools": [TOOL], "first_user_item": USER}
 
 
 def test_the_key_is_a_uuid_of_36_characters():
@@ -37,7 +38,7 @@ def test_the_key_never_changes_between_versions():
     ids=repr,
 )
 def test_each_part_counts(change):
-    parts = {"tenant": "t", **BASE}
+    parts: dict[str, Any] = {"tenant": "t", **BASE}
     assert prompt_cache_key(**parts) == prompt_cache_key(**dict(parts))
     assert prompt_cache_key(**{**parts, **change}) != prompt_cache_key(**parts)
 
@@ -48,7 +49,7 @@ def test_no_two_pairs_of_tenant_and_session_meet():
 
 
 def test_the_first_user_item_is_found_past_others_and_in_plain_objects():
-    others = [Message("developer", [InputText("d")]), Message("assistant", [OutputText("a")])]
+    others: list[InputItem] = [Message("developer", [InputText("d")]), Message("assistant", [OutputText("a")])]
     plain = {"type": "message", "role": "user", "content": "hi"}
     assert first_user_item([*others, USER, Message("user", [InputText("later")])]) is USER
     assert first_user_item([*others, plain]) is plain

@@ -14,7 +14,7 @@ from gptmock.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from gptmock.protocol.events import ErrorEvent, decode_event
+from gptmock.protocol.events import ErrorEvent, ResponseFailed, decode_event
 from gptmock.protocol.failures import (
     CODES,
     MAX_MESSAGE_CHARACTERS,
@@ -248,6 +248,7 @@ def test_any_json_is_an_error_of_ours(status, value, member):
 
 def failed(**members):
     event = decode_event(json.dumps({"type": "response.failed", "response": {"error": members}}).encode())
+    assert isinstance(event, ResponseFailed)
     return failure_of(event)
 
 

@@ -5,7 +5,7 @@ from gptmock.errors import UpstreamBroken, UpstreamFailed, UpstreamUnavailable
 from gptmock.protocol.assembler import OutputAssembler
 from gptmock.protocol.fold import ResponseFold, join_neighbours
 from gptmock.protocol.items import Annotation
-from gptmock.protocol.pieces import CallInput, CallOpened, Cited, Finished, Reasoning, Refusal, Text
+from gptmock.protocol.pieces import CallInput, CallOpened, Cited, Finished, Piece, Reasoning, Refusal, Text
 from gptmock.simulator.scene_replies import GREETING, THOUGHTS
 from gptmock.simulator.scenes import render_scene
 from tests.playbook import events_of
@@ -70,7 +70,7 @@ def test_an_incomplete_turn_is_an_answer_that_says_so():
 
 def test_neighbours_of_one_part_are_joined_and_others_are_not():
     note = Cited(0, Annotation(type="url_citation", url="u"))
-    pieces = [
+    pieces: list[Piece] = [
         Text("a", part=0, message=0),
         Text("b", part=0, message=0),
         Text("c", part=1, message=0),

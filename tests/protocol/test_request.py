@@ -3,6 +3,7 @@ import json
 from msgspec import UNSET
 
 from gptmock.protocol.request import (
+    Content,
     CustomTool,
     CustomToolCall,
     CustomToolCallOutput,
@@ -11,6 +12,7 @@ from gptmock.protocol.request import (
     FunctionTool,
     InputFile,
     InputImage,
+    InputItem,
     InputText,
     Message,
     OutputText,
@@ -18,6 +20,7 @@ from gptmock.protocol.request import (
     RefusalPart,
     ResponsesRequest,
     TextOptions,
+    Tool,
 )
 
 
@@ -45,7 +48,7 @@ def test_what_is_unset_is_not_sent():
 
 
 def test_items_parts_and_tools_carry_their_type():
-    parts = [
+    parts: list[Content] = [
         InputText("a"),
         OutputText("b"),
         RefusalPart("c"),
@@ -54,7 +57,7 @@ def test_items_parts_and_tools_carry_their_type():
         InputFile("data:x"),
         InputFile("data:x", "n"),
     ]
-    items = [
+    items: list[InputItem] = [
         Message("user", parts),
         FunctionCall("c", "f", "{}"),
         FunctionCallOutput("c", "o"),
@@ -62,7 +65,11 @@ def test_items_parts_and_tools_carry_their_type():
         CustomToolCallOutput("c", [InputText("o")]),
         {"type": "reasoning", "encrypted_content": "g"},
     ]
-    tools = [FunctionTool("f", {"type": "object"}, strict=False), CustomTool("c", "d"), {"type": "web_search"}]
+    tools: list[Tool] = [
+        FunctionTool("f", {"type": "object"}, strict=False),
+        CustomTool("c", "d"),
+        {"type": "web_search"},
+    ]
     body = json.loads(ResponsesRequest(model="m", input=items, prompt_cache_key="k", tools=tools).to_json())
     assert body["input"] == [
         {
