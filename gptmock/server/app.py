@@ -13,7 +13,8 @@ from gptmock.dialects.table import DIALECTS
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.listings import add_listing_routes
 from gptmock.server.ops import add_ops_routes
-from gptmock.server.replies import ErrorAnswers, request_id
+from gptmock.server.replies import ErrorAnswers
+from gptmock.server.requests import ClientRequest, request_id
 from gptmock.server.supervisor import supervise
 from gptmock.server.turns import turn_handler
 
@@ -30,7 +31,13 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         open_services: entered in each worker when it starts, left after its last stream has ended.
         options: how the street is kept.
     """
-    app = Sanic(APP_NAME, config=_config(options), error_handler=ErrorAnswers(), configure_logging=False)
+    app = Sanic(
+        APP_NAME,
+        config=_config(options),
+        error_handler=ErrorAnswers(),
+        request_class=ClientRequest,
+        configure_logging=False,
+    )
     for door in DIALECTS:
         for number, path in enumerate(door.paths):
             app.add_route(turn_handler(door, options), path, methods=[door.method], name=f"{door.name}_{number}")

@@ -6,6 +6,7 @@ from sanic import HTTPResponse, Request
 
 from gptmock.dialects.listings import models_document
 from gptmock.server.context import App, ServerOptions, Services
+from gptmock.server.requests import headers_of
 
 MODELS_PATHS = ("/v1/models", "/models")
 
@@ -15,7 +16,7 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
 
     async def models(request: Request) -> HTTPResponse:
         services: Services = request.app.ctx.services
-        services.admission.tenant({name.lower(): value for name, value in request.headers.items()})
+        services.admission.tenant(headers_of(request))
         body = models_document(services.terms.catalog, expose_efforts=options.expose_efforts)
         return HTTPResponse(body, content_type="application/json")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import re
 from typing import Any
 
 from sanic import HTTPResponse, Request
@@ -21,20 +21,11 @@ from gptmock.errors import (
     MethodNotAllowed,
     UnknownRoute,
 )
+from gptmock.server.requests import request_id
 
 log = logging.getLogger("gptmock.server")
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 _BY_PATH = {path: door.dialect for door in DIALECTS for path in door.paths}
-
-
-def request_id(request: Request) -> str:
-    """The client's ``x-request-id`` if it is a sane one, else one of our own."""
-    given = str(request.id)
-    if _REQUEST_ID.match(given):
-        return given
-    # Sanic makes a UUID when the header is absent; a header that must not reach a log is replaced by one.
-    return str(request.generate_id())
 
 
 def dialect_of(path: str) -> Dialect:
@@ -51,15 +42,16 @@ def error_response(error: GptmockError, dialect: Dialect) -> HTTPResponse:
 class ErrorAnswers(ErrorHandler):
     """Sanic's own errors and ours, in the shape of the dialect asked; a traceback goes to the log only."""
 
-    def default(self, request: Request, exception: Exception) -> HTTPResponse:
+    def default(self, request: Request, exception: BaseException) -> HTTPResponse:
         """Any exception that no handler has turned into an answer."""
         error = as_gptmock_error(request, exception)
-        if isinstance(error, InternalError):
+        # A client that leaves before its request is complete (Sanic's RequestCancelled) is no fault of ours.
+        if isinstance(error, InternalError) and not isinstance(exception, asyncio.CancelledError):
             log.error("server.error", exc_info=exception, extra={"request_id": request_id(request)})
         return error_response(error, dialect_of(request.path))
 
 
-def as_gptmock_error(request: Request, exception: Exception) -> GptmockError:
+def as_gptmock_error(request: Request, exception: BaseException) -> GptmockError:
     """Whose fault an exception is."""
     if isinstance(exception, GptmockError):
         return exception
@@ -78,9 +70,11 @@ def _framework_error(request: Request, exception: SanicException) -> GptmockErro
         allowed = tuple(sorted(_allowed(exception)))
         return MethodNotAllowed(f"Not allowed to {request.method} on {_shown(request.path)}.", allowed=allowed)
     if status == 413:
-        return BodyTooLarge("The request body is too large for this server.")
+        return BodyTooLarge("The request or its headers are too large for this server.")
     if 400 <= status < 500:
-        return ClientError(f"The request cannot be read: {exception}.", code="bad_request", status=status)
+        return ClientError(
+            f"The request cannot be read: {str(exception).rstrip('.')}.", code="bad_request", status=status
+        )
     if status == 503:
         return GptmockError("The server could not answer in time.", code="timeout", status=503)
     return _internal(request)

@@ -57,5 +57,8 @@ class _Pulse:
         while True:
             # One turn of the loop first: a frame that is ready goes before any comment.
             await asyncio.sleep(max(0.0, self._last + self._every - self._loop.time()))
-            if self._loop.time() - self._last >= self._every:
-                await self.send(self._heartbeat)
+            async with self._sending:
+                # Asked only now: while the lock was awaited a frame went out, and that was sign enough.
+                if self._loop.time() - self._last >= self._every:
+                    await self._send(self._heartbeat)
+                    self._last = self._loop.time()

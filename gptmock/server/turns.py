@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 from collections.abc import Callable, Coroutine
@@ -14,12 +15,15 @@ from gptmock.dialects.table import Door
 from gptmock.errors import GptmockError
 from gptmock.gateway.relay import Outcome, Reply
 from gptmock.server.context import ServerOptions, Services, new_head
-from gptmock.server.replies import as_gptmock_error, error_response, request_id
+from gptmock.server.replies import as_gptmock_error, error_response
+from gptmock.server.requests import headers_of, request_id
 from gptmock.server.streaming import pump
 
 log = logging.getLogger("gptmock.turn")
 
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, HTTPResponse | None]]
+CLIENT_GONE = 499
+"""In the log only, for a client that left before its status; nginx's number."""
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -52,11 +56,14 @@ class _Visit:
         return self._door.dialect
 
     async def run(self) -> HTTPResponse | None:
-        status, ended = 500, "client_gone"
+        status, ended = 500, "internal_error"
         try:
             response = await self._answer()
             status = 200 if response is None else response.status
             ended = "ok" if self._outcome.error is None else self._outcome.error.code
+        except asyncio.CancelledError:
+            status, ended = CLIENT_GONE if self._first_seconds is None else 200, "client_gone"
+            raise
         except (GptmockError, RecursionError) as exception:
             error = as_gptmock_error(self._request, exception)
             status, ended = error.status_hint, error.code
@@ -70,7 +77,7 @@ class _Visit:
         request = self._request
         # Sanic's RESPONSE_TIMEOUT counts from the last byte sent: a model may think for longer than that.
         raise_idle_timeout(request, self._options.deadline_seconds)
-        headers = {name.lower(): value for name, value in request.headers.items()}
+        headers = headers_of(request)
         tenant = self._services.admission.tenant(headers)
         turn = self._dialect.decode(Call(request.body, headers, tenant), self._services.terms)
         self._turn = turn

@@ -1,0 +1,52 @@
+"""Requests as clients really send them, made fit for the rooms behind. Decides no answer."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sanic import Request
+from sanic.exceptions import BadURL
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
+_SLASHES = re.compile(rb"/{2,}")
+
+
+class ClientRequest(Request):
+    """
+    Sanic's request with two corrections.
+
+    A base URL that ends in a slash gives ``/v1//chat/completions``: the path has one slash in each place. And a URL
+    that cannot be parsed is one that does not exist; Sanic fails to answer it at all, since it makes the request anew
+    for its error page, with the same URL.
+    """
+
+    def __init__(self, url_bytes: bytes, *rest: Any, **named: Any) -> None:
+        try:
+            super().__init__(_one_slash(url_bytes), *rest, **named)
+        except BadURL:
+            super().__init__(b"*", *rest, **named)
+
+
+def request_id(request: Request) -> str:
+    """The client's ``x-request-id`` if it is a sane one, else one of our own; the same at each call."""
+    known: str | None = getattr(request.ctx, "request_id", None)
+    if known is None:
+        # Sanic makes a UUID when the header is absent; a header that must not reach a log is replaced by one.
+        given = str(request.id)
+        known = given if _REQUEST_ID.match(given) else str(request.generate_id())
+        request.ctx.request_id = known
+    return known
+
+
+def headers_of(request: Request) -> dict[str, str]:
+    """Names in lower case, values as text: bytes that are no UTF-8, which Sanic escapes, are replaced."""
+    return {
+        name.lower(): value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        for name, value in request.headers.items()
+    }
+
+
+def _one_slash(url: bytes) -> bytes:
+    path, mark, query = url.partition(b"?")
+    return _SLASHES.sub(b"/", path) + mark + query if path.startswith(b"/") else url

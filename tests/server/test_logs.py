@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from datetime import datetime
+
+import pytest
+
+from gptmock.accounts import Secret
+from gptmock.server.logs import JsonLines, TextLines
+
+
+def record(**extra: object) -> logging.LogRecord:
+    made = logging.getLogger("gptmock.test").makeRecord(
+        "gptmock.test", logging.INFO, __file__, 1, "turn", (), None, "here", extra
+    )
+    made.created = 1_790_000_000.25
+    return made
+
+
+def failed() -> logging.LogRecord:
+    try:
+        int("planted")
+    except ValueError:
+        made = record()
+        made.exc_info = sys.exc_info()
+        return made
+
+
+def test_a_json_line_is_one_object_with_its_fields():
+    line = JsonLines().format(record(model="gpt-5.5", status=200, stream=False, nothing=None))
+    assert json.loads(line) == {
+        "time": "2026-09-21T14:13:20.250Z",
+        "level": "info",
+        "pid": os.getpid(),
+        "event": "turn",
+        "model": "gpt-5.5",
+        "status": 200,
+        "stream": False,
+    }
+
+
+@pytest.mark.parametrize("value", ["two\nlines", "\u2028", '"', "\x1b[31m", "\x00", "日本", "\udcff"])
+def test_a_json_line_stays_one_line_of_ascii(value: str):
+    line = JsonLines().format(record(value=value))
+    assert line.isascii()
+    assert line.isprintable()
+    assert json.loads(line)["value"] == value
+
+
+def test_a_json_line_has_its_traceback_inside():
+    line = JsonLines().format(failed())
+    assert "\n" not in line
+    assert "ValueError" in json.loads(line)["traceback"]
+
+
+def test_a_text_line_is_for_people():
+    made = record(model="gpt-5.5", status=200, said="two words", empty="", nothing=None)
+    clock = datetime.fromtimestamp(made.created).astimezone().strftime("%H:%M:%S")
+    assert TextLines().format(made) == f'{clock} info turn model=gpt-5.5 status=200 said="two words" empty=""'
+
+
+@pytest.mark.parametrize("value", ["two\nlines", "\u2028", "\x1b[31m", "\x00", "\udcff"])
+def test_a_text_line_cannot_be_broken_or_coloured_by_a_value(value: str):
+    line = TextLines().format(record(value=value))
+    assert line.isprintable()
+
+
+def test_a_text_line_is_followed_by_its_traceback():
+    first, *rest = TextLines().format(failed()).splitlines()
+    assert first.endswith("info turn")
+    assert rest[-1].startswith("ValueError: ")
+
+
+@pytest.mark.parametrize("lines", [JsonLines(), TextLines()])
+def test_a_secret_in_a_field_is_not_shown(lines: logging.Formatter):
+    assert "planted" not in lines.format(record(key=Secret("planted")))
