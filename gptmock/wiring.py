@@ -26,6 +26,7 @@ from gptmock.gateway.relay import Gateway
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
+from gptmock.server.supervisor import gave_up
 from gptmock.settings import Settings
 from gptmock.stores.auth_file import AuthFileLock, AuthFileVault
 from gptmock.upstream.codex import ClientIdentity, CodexUpstream, UpstreamDeadlines
@@ -35,12 +36,17 @@ from gptmock.upstream.transport import open_client
 _DEADLINE_MARGIN_SECONDS = 60.0
 
 
+class WorkersKeepDying(Exception):
+    """The server stopped because its workers died again and again; the log says how."""
+
+
 def serve(settings: Settings) -> None:
     """
     Run the server until it is stopped; one worker goes the same way as many.
 
     Raises:
         OSError: the address cannot be bound.
+        WorkersKeepDying: the server gave up.
     """
     loader = AppLoader(factory=partial(build_app, settings))
     app = loader.load()
@@ -52,6 +58,8 @@ def serve(settings: Settings) -> None:
         access_log=False,
     )
     Sanic.serve(primary=app, app_loader=loader)
+    if gave_up(app):
+        raise WorkersKeepDying
 
 
 def build_app(settings: Settings) -> App:

@@ -7,6 +7,7 @@ import asyncio
 import sys
 
 from gptmock import wiring
+from gptmock.cli.exits import CommandFailed
 from gptmock.cli.options import add_serve_options, serve_flags
 from gptmock.cli.ports import check_port
 from gptmock.cli.settings import given_settings
@@ -33,7 +34,10 @@ def run(options: argparse.Namespace) -> int:
     settings = given_settings(serve_flags(options))
     check_port(settings.host, settings.port)
     announce(settings)
-    wiring.serve(settings)
+    try:
+        wiring.serve(settings)
+    except wiring.WorkersKeepDying as error:
+        raise CommandFailed("the workers kept dying, so the server has stopped; the log above says how") from error
     return 0
 
 

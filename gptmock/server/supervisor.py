@@ -2,15 +2,27 @@
 Corrections of Sanic's worker manager, on its instance and with public hooks where there are any. Sanic is pinned to
 a minor version because of this module; each correction has a test with real processes that tells when Sanic has it.
 
-    early SIGTERM   while workers start, the manager re-sends the stop message to itself for ever (sanic #2997)
-    killpg          a failed start SIGKILLs the manager's own process group, and with it the shell or the test run
+    in the manager
+      early SIGTERM   while workers start, it re-sends the stop message to itself for ever (sanic #2997)
+      killpg          a failed start SIGKILLs its own process group, and with it the shell or the test run
+      respawn         a worker that dies is never started again, and nothing is logged (sanic #3062)
+      drain           it gives all workers 10 seconds each and then leaves, whatever they were told
+      lost stop       a worker that is just coming up ignores signals for a moment: it is asked again until it goes
+    in each worker
+      Ctrl-C          a terminal signals the whole group, so workers hear it twice and cut their streams
+      orphans         when the manager is killed, workers go on serving and hold the port
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import multiprocessing
 import os
 import signal
+import threading
+import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -21,16 +33,42 @@ from gptmock.server.context import App
 
 log = logging.getLogger("gptmock.server")
 
+WATCH_SECONDS = 0.2
+ASK_AGAIN_SECONDS = 0.5
+MAX_DEATHS = 5
+"""More deaths than this within ``DEATH_WINDOW_SECONDS`` are no accident: the server gives up and says so."""
+DEATH_WINDOW_SECONDS = 60.0
+DRAIN_MARGIN_SECONDS = 10.0
+"""On top of the workers' own grace, for closing what they hold."""
+_WORKER_NAME = "Sanic-Server"
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
 
 def supervise(app: App) -> None:
     """Put the corrections on an app before it is served."""
-    app.register_listener(_correct, "main_process_ready")
+    if multiprocessing.parent_process() is not None:
+        _leave_the_terminal()
+        _expect_the_loop()
+    app.ctx.gave_up = False
+    app.register_listener(_correct_manager, "main_process_ready")
+    app.register_listener(_wait_for_workers, "main_process_stop")
+    app.register_listener(_follow_manager, "after_server_start")
+    app.register_listener(_drain_in_peace, "before_server_stop")
 
 
-async def _correct(app: App) -> None:
+def gave_up(app: App) -> bool:
+    """Whether the server stopped because its workers kept dying."""
+    return bool(app.ctx.gave_up)
+
+
+# --- In the manager ---------------------------------------------------------------------
+
+
+async def _correct_manager(app: App) -> None:
     manager = app.manager
     _stop_while_starting(manager)
     _kill_workers_only(manager)
+    threading.Thread(target=_Watch(app, manager).run, name="worker-watch", daemon=True).start()
 
 
 def _stop_while_starting(manager: WorkerManager) -> None:
@@ -55,3 +93,97 @@ def _kill_workers_only(manager: WorkerManager) -> None:
         raise ServerKilled
 
     manager.kill = kill  # type: ignore[method-assign]
+
+
+class _Watch:
+    """Looks for workers that have died and has them started again, in the manager's own loop."""
+
+    def __init__(self, app: App, manager: WorkerManager) -> None:
+        self._app = app
+        self._manager = manager
+        self._deaths: deque[float] = deque()
+        self._seen: set[int] = set()
+        """Pids whose death has been dealt with."""
+
+    def run(self) -> None:
+        while not self._manager._shutting_down:  # noqa: SLF001
+            time.sleep(WATCH_SECONDS)
+            for process in tuple(self._manager.transient_processes):
+                pid = process.pid
+                if pid is None or pid in self._seen or process.is_alive() or self._manager._shutting_down:  # noqa: SLF001
+                    continue
+                self._seen.add(pid)
+                if not self._dead(process.name, pid):
+                    break
+        self._ask_again()
+
+    def _ask_again(self) -> None:
+        """A worker that drains ignores it (``_drain_in_peace``); one that never heard it stops."""
+        while pids := [process.pid for process in self._manager.processes if process.is_alive()]:
+            time.sleep(ASK_AGAIN_SECONDS)
+            for pid in pids:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+
+    def _dead(self, name: str, pid: int) -> bool:
+        now = time.monotonic()
+        self._deaths.append(now)
+        while self._deaths[0] < now - DEATH_WINDOW_SECONDS:
+            self._deaths.popleft()
+        if len(self._deaths) > MAX_DEATHS:
+            log.error("server.gave_up", extra={"deaths": len(self._deaths), "within_seconds": DEATH_WINDOW_SECONDS})
+            self._app.ctx.gave_up = True
+            os.kill(os.getpid(), signal.SIGTERM)
+            return False
+        log.error("server.worker_died", extra={"worker": name, "died_pid": pid})
+        # The message that ``app.m.restart(name)`` sends: the manager acts on it in its own loop, without a race.
+        self._manager.monitor_publisher.send(f"{name}:")
+        return True
+
+
+async def _wait_for_workers(app: App) -> None:
+    # Blocking: nothing else runs in the manager's loop, and its workers are all that it waits for.
+    deadline = time.monotonic() + app.config.GRACEFUL_SHUTDOWN_TIMEOUT + DRAIN_MARGIN_SECONDS
+    for child in multiprocessing.active_children():
+        if child.name.startswith(_WORKER_NAME):
+            child.join(max(0.0, deadline - time.monotonic()))
+
+
+# --- In each worker -----------------------------------------------------------------------
+
+
+def _leave_the_terminal() -> None:
+    # A session of its own: a terminal's Ctrl-C reaches the manager, which stops the workers in their order.
+    with suppress(PermissionError):
+        os.setsid()
+
+
+def _expect_the_loop() -> None:
+    # Until the loop takes signals, Python's own answer would be a KeyboardInterrupt somewhere in a task.
+    for stop in _STOP_SIGNALS:
+        signal.signal(stop, signal.SIG_IGN)
+
+
+async def _follow_manager(_: App) -> None:
+    manager = multiprocessing.parent_process()
+    if manager is None:
+        return
+    loop = asyncio.get_running_loop()
+
+    def orphaned() -> None:
+        loop.remove_reader(manager.sentinel)
+        log.error("server.orphaned")
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    loop.add_reader(manager.sentinel, orphaned)
+
+
+async def _drain_in_peace(app: App) -> None:
+    """From here on no signal cuts what is being streamed; the manager's SIGKILL remains for who cannot wait."""
+    app.ctx.services.draining = True
+    if multiprocessing.parent_process() is None:
+        return
+    loop = asyncio.get_running_loop()
+    for stop in _STOP_SIGNALS:
+        loop.remove_signal_handler(stop)
+        signal.signal(stop, signal.SIG_IGN)
