@@ -38,16 +38,24 @@ def client_of(server: Server) -> Iterator[Callable[[str, str], Client]]:
 
         @cache
         def start(name: str, script: str) -> Client:
-            return stack.enter_context(closing(Client(_installed(name), script, server)))
+            return stack.enter_context(closing(Client(_python(name), script, server)))
 
         yield start
 
 
-@cache
-def _installed(name: str) -> Path:
+def _python(name: str) -> Path:
     if os.environ.get("GPTMOCK_SKIP_CLIENTS") == "1":
         pytest.skip("GPTMOCK_SKIP_CLIENTS=1")
+    found = _installed(name)
+    if isinstance(found, NotInstalled):
+        pytest.fail(f"{name} cannot be installed; GPTMOCK_SKIP_CLIENTS=1 skips the clients.\n{found}", pytrace=False)
+    return found
+
+
+@cache
+def _installed(name: str) -> Path | NotInstalled:
+    """An installation that failed is not tried again for each check."""
     try:
         return client_python(name)
     except NotInstalled as error:
-        pytest.fail(f"{name} cannot be installed; GPTMOCK_SKIP_CLIENTS=1 skips the clients.\n{error}", pytrace=False)
+        return error

@@ -48,8 +48,8 @@ def _build(root: Path, requirements: Path) -> None:
         _call(uv, "pip", "install", "--quiet", "--python", str(_python(root)), "-r", str(requirements))
         return
     _call(sys.executable, "-m", "venv", str(root))
-    pip = (str(_python(root)), "-m", "pip")
-    _call(*pip, "install", "--quiet", "--disable-pip-version-check", "--no-input", "-r", str(requirements))
+    install = ("install", "--quiet", "--disable-pip-version-check", "--no-input", "--retries", "2")
+    _call(str(_python(root)), "-m", "pip", *install, "-r", str(requirements))
 
 
 def _python(root: Path) -> Path:
