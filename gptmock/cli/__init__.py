@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -29,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns the exit code: 0 done, 1 failed with one clear line on stderr, 2 wrong usage.
     """
+    # Until a server's own handlers stand: as PID 1 of a container nothing else would hear a stop.
+    signal.signal(signal.SIGTERM, _stopped)
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser(next((word for word in given if not word.startswith("-")), None))
     options = parser.parse_args(given)
@@ -46,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _stopped(*_: object) -> None:
+    raise SystemExit(0)
 
 
 def _parser(chosen: str | None) -> argparse.ArgumentParser:

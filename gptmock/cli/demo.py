@@ -48,7 +48,6 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Start both, ask once, show how; then stay until stopped."""
-    signal.signal(signal.SIGTERM, _stop)
     with tempfile.TemporaryDirectory(prefix="gptmock-demo-") as home:
         settings = given_settings({**serve_flags(options), "home": home})
         if options.port:
@@ -63,10 +62,6 @@ def run(options: argparse.Namespace) -> int:
             print(f"\nStill serving at {base_url}/v1 until you press Ctrl-C.", flush=True)
             signal.pause()
     return 0
-
-
-def _stop(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 @contextmanager
