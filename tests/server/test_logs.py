@@ -21,12 +21,12 @@ def record(**extra: object) -> logging.LogRecord:
 
 
 def failed() -> logging.LogRecord:
+    made = record()
     try:
         int("planted")
     except ValueError:
-        made = record()
         made.exc_info = sys.exc_info()
-        return made
+    return made
 
 
 def test_a_json_line_is_one_object_with_its_fields():

@@ -71,7 +71,8 @@ async def test_silence_is_filled_at_every_interval_and_only_then():
 
 async def test_a_busy_stream_has_no_heartbeat():
     client = Client()
-    await pumped(client, *([b"x", 0.005] * 60), every_seconds=0.2)
+    script: list[bytes | float] = [b"x", 0.005]
+    await pumped(client, *script * 60, every_seconds=0.5)
     assert client.blocks == [b"x"] * 60
 
 
@@ -98,7 +99,8 @@ async def test_a_client_that_leaves_takes_the_heart_with_it(silent: bool):  # no
     client = Client()
     if not silent:
         client.reading.clear()
-    pumping = asyncio.ensure_future(pumped(client, *([] if silent else [b"x"]), 30.0, every_seconds=0.01))
+    script: list[bytes | float] = [30.0] if silent else [b"x", 30.0]
+    pumping = asyncio.ensure_future(pumped(client, *script, every_seconds=0.01))
     await asyncio.sleep(0.05)
     pumping.cancel()
     await asyncio.wait({pumping})

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gptmock.simulator.server import Simulator
+from tests.harness import client as open_client
+from tests.harness import serving_simulator, write_login
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    async with Simulator() as running:
+        yield running
+
+
+@pytest.fixture
+def home(tmp_path: Path, simulator: Simulator) -> Path:
+    """Holds a good login."""
+    write_login(tmp_path, simulator.state.logins.issue().auth_json())
+    return tmp_path
+
+
+@pytest.fixture
+async def base_url(simulator: Simulator, home: Path) -> AsyncIterator[str]:
+    async with serving_simulator(simulator, home) as url:
+        yield url
+
+
+@pytest.fixture
+async def client(base_url: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with open_client(base_url) as opened:
+        yield opened
