@@ -1,0 +1,226 @@
+"""
+Shared state of one machine in one SQLite file (WAL): several processes, no server. Must not be put on a network file
+system, where the shared memory of WAL does not work.
+
+Two connections per process, each used by one thread of its own: what must never be lost (records, leases) is on the
+disk before a call returns (``synchronous=FULL``); what may lose the last moment in a power cut, but not in a crash
+(counters, slots, observations), is not waited for (``NORMAL``).
+
+Time is the machine's clock, read inside SQL by whichever process writes: there is no monotonic clock that SQL can read
+and that outlives a process. If somebody sets the clock, leases and expiries move with it; versions keep records right.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from gptmock.stores.keys import checked, milliseconds, successor
+from gptmock.stores.sqlite_file import NEVER, Hand
+from gptmock.stores.store import Addition, Record
+
+PROBE_BYTES = 8192
+"""Two pages: what fits into the free rest of one says nothing about a full disk."""
+
+
+class SqliteStore:
+    """
+    ``Store`` in a file that is made when it is first needed, with mode 0600 in a directory with mode 0700.
+
+    May be made before a process forks: each process opens its own connections.
+
+    Args:
+        path: of the file; ``-wal`` and ``-shm`` stand beside it and belong to it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._process: int | None = None
+        self._hands: tuple[Hand, Hand] | None = None
+        self._inherited: list[object] = []
+
+    async def read(self, name: str) -> Record | None:
+        """See ``Store.read``."""
+        return (await self.read_many([name]))[0]
+
+    async def read_many(self, names: Sequence[str]) -> list[Record | None]:
+        """See ``Store.read_many``."""
+        asked = [checked(name) for name in names]
+        return await self._durable.do(lambda db: [_record(db, name) for name in asked]) if asked else []
+
+    async def write(
+        self, name: str, value: bytes, *, expected: int, version: int | None = None, ttl_seconds: float | None = None
+    ) -> Record | None:
+        """See ``Store.write``. On the disk before it returns."""
+        successive, ttl = successor(expected, version), _ttl(ttl_seconds)
+        checked(name)
+
+        def write(db: sqlite3.Connection) -> Record | None:
+            stands = _record(db, name)
+            if (stands.version if stands else 0) != expected:
+                return stands or Record(0, b"")
+            db.execute(
+                "REPLACE INTO records VALUES (?, ?, ?, IFNULL((SELECT now FROM clock) + ?, ?))",
+                (name, successive, value, ttl, NEVER),
+            )
+            return None
+
+        return await self._durable.change(write)
+
+    async def delete(self, name: str, *, expected: int | None = None) -> bool:
+        """See ``Store.delete``."""
+        return await self._durable.change_one(
+            "DELETE FROM records WHERE name = ?1 AND version = IFNULL(?2, version) AND ends > (SELECT now FROM clock)",
+            (checked(name), expected),
+        )
+
+    async def names(self, prefix: str) -> list[str]:
+        """See ``Store.names``."""
+        query = "SELECT name FROM living_records WHERE SUBSTR(name, 1, ?) = ?"
+        return await self._durable.do(lambda db: sorted(name for (name,) in db.execute(query, (len(prefix), prefix))))
+
+    async def acquire(self, name: str, owner: str, *, ttl_seconds: float) -> bool:
+        """See ``Store.acquire``."""
+        return await self._durable.change_one(
+            """INSERT INTO leases VALUES (?, ?, (SELECT now FROM clock) + ?) ON CONFLICT (name)
+                DO UPDATE SET owner = excluded.owner, ends = excluded.ends
+                WHERE leases.ends <= (SELECT now FROM clock)""",
+            (checked(name), owner, milliseconds(ttl_seconds)),
+        )
+
+    async def renew(self, name: str, owner: str, *, ttl_seconds: float) -> bool:
+        """See ``Store.renew``."""
+        return await self._durable.change_one(
+            """UPDATE leases SET ends = (SELECT now FROM clock) + ?
+                WHERE name = ? AND owner = ? AND ends > (SELECT now FROM clock)""",
+            (milliseconds(ttl_seconds), checked(name), owner),
+        )
+
+    async def release(self, name: str, owner: str) -> bool:
+        """See ``Store.release``."""
+        return await self._durable.change_one(
+            "DELETE FROM leases WHERE name = ? AND owner = ? AND ends > (SELECT now FROM clock)", (checked(name), owner)
+        )
+
+    async def lease_left(self, name: str, owner: str) -> float:
+        """See ``Store.lease_left``."""
+        query = "SELECT remains FROM living_leases WHERE name = ? AND owner = ?"
+        asked = (checked(name), owner)
+        row = await self._durable.do(lambda db: db.execute(query, asked).fetchone())
+        return row[0] / 1000 if row else 0.0
+
+    async def add(self, additions: Sequence[Addition]) -> None:
+        """See ``Store.add``. One transaction."""
+        wanted = [(checked(each.name), dict(each.amounts), _ttl(each.ttl_seconds)) for each in additions]
+
+        def add(db: sqlite3.Connection) -> None:
+            for name, amounts, ttl in wanted:
+                if not amounts:
+                    continue
+                db.execute("DELETE FROM counters WHERE name = ? AND ends <= (SELECT now FROM clock)", (name,))
+                db.executemany(
+                    """INSERT INTO counters VALUES (?, ?, ?, 0) ON CONFLICT (name, counter)
+                       DO UPDATE SET total = total + excluded.total""",
+                    [(name, counter, amount) for counter, amount in amounts.items()],
+                )
+                db.execute(
+                    "UPDATE counters SET ends = IFNULL((SELECT now FROM clock) + ?, ?) WHERE name = ?",
+                    (ttl, NEVER, name),
+                )
+
+        if any(amounts for _, amounts, _ in wanted):
+            await self._quick.change(add)
+
+    async def totals(self, name: str) -> dict[str, int]:
+        """See ``Store.totals``."""
+        query = "SELECT counter, total FROM living_counters WHERE name = ?"
+        asked = (checked(name),)
+        return await self._quick.do(lambda db: dict(db.execute(query, asked).fetchall()))
+
+    async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
+        """See ``Store.take_slot``."""
+        slot = {"name": checked(name), "owner": owner, "ttl": milliseconds(ttl_seconds), "limit": limit}
+
+        def take(db: sqlite3.Connection) -> bool:
+            db.execute("DELETE FROM slots WHERE name = :name AND ends <= (SELECT now FROM clock)", slot)
+            taken = db.execute(
+                """INSERT INTO slots SELECT :name, :owner, (SELECT now FROM clock) + :ttl
+                    WHERE :limit IS NULL OR (SELECT COUNT(*) FROM slots WHERE name = :name) < :limit
+                        OR EXISTS (SELECT 1 FROM slots WHERE name = :name AND owner = :owner)
+                    ON CONFLICT (name, owner) DO UPDATE SET ends = excluded.ends""",
+                slot,
+            )
+            return taken.rowcount == 1
+
+        return await self._quick.change(take)
+
+    async def free_slot(self, name: str, owner: str) -> None:
+        """See ``Store.free_slot``."""
+        await self._quick.change_one("DELETE FROM slots WHERE name = ? AND owner = ?", (checked(name), owner))
+
+    async def slots_taken(self, name: str) -> int:
+        """See ``Store.slots_taken``."""
+        query = "SELECT COUNT(*) FROM living_slots WHERE name = ?"
+        asked = (checked(name),)
+        return int((await self._quick.do(lambda db: db.execute(query, asked).fetchone()))[0])
+
+    async def observe(self, name: str, value: bytes, *, stamp: float, ttl_seconds: float) -> bool:
+        """See ``Store.observe``."""
+        return await self._quick.change_one(
+            """INSERT INTO observations VALUES (?, ?, ?, (SELECT now FROM clock) + ?) ON CONFLICT (name)
+                DO UPDATE SET stamp = excluded.stamp, value = excluded.value, ends = excluded.ends
+                WHERE observations.stamp <= excluded.stamp OR observations.ends <= (SELECT now FROM clock)""",
+            (checked(name), stamp, value, milliseconds(ttl_seconds)),
+        )
+
+    async def observed(self, names: Sequence[str]) -> list[bytes | None]:
+        """See ``Store.observed``."""
+        query = "SELECT value FROM living_observations WHERE name = ?"
+        asked = [(checked(name),) for name in names]
+        rows = await self._quick.do(lambda db: [db.execute(query, name).fetchone() for name in asked]) if asked else []
+        return [row[0] if row else None for row in rows]
+
+    async def probe(self) -> None:
+        """See ``Store.probe``. Asks for room in the file and waits for the disk."""
+
+        def write(db: sqlite3.Connection) -> None:
+            db.execute("INSERT INTO probe VALUES (ZEROBLOB(?))", (PROBE_BYTES,))
+            db.execute("DELETE FROM probe")
+
+        await self._durable.change(write)
+
+    async def close(self) -> None:
+        """See ``Store.close``."""
+        if self._hands is not None and self._process == os.getpid():
+            hands, self._hands = self._hands, None
+            for hand in hands:
+                await hand.close()
+
+    @property
+    def _durable(self) -> Hand:
+        return self._own_hands()[0]
+
+    @property
+    def _quick(self) -> Hand:
+        return self._own_hands()[1]
+
+    def _own_hands(self) -> tuple[Hand, Hand]:
+        if self._hands is None or self._process != os.getpid():
+            if self._hands is not None:
+                # A connection must not be used in a child, nor closed there: kept, so that nothing collects it.
+                self._inherited.append(self._hands)
+            self._process = os.getpid()
+            self._hands = (Hand(self.path, "FULL"), Hand(self.path, "NORMAL"))
+        return self._hands
+
+
+def _ttl(ttl_seconds: float | None) -> int | None:
+    """Milliseconds; ``None`` stays NULL, and makes NULL what it is added to."""
+    return None if ttl_seconds is None else milliseconds(ttl_seconds)
+
+
+def _record(db: sqlite3.Connection, name: str) -> Record | None:
+    row = db.execute("SELECT version, value FROM living_records WHERE name = ?", (name,)).fetchone()
+    return Record(row[0], row[1]) if row else None
