@@ -18,7 +18,6 @@ README = Path(__file__).parent.parent / "README.md"
 _FENCE = re.compile(
     r"(?:^<!-- (?P<run>run|not run): (?P<how>[^\n]+?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
-    re.MULTILINE | re.DOTALL,
 )
 
 

@@ -50,8 +50,8 @@ def demo(command: list[str], directory: Path) -> Iterator[tuple[str, str]]:
         text=True,
         start_new_session=True,
     )
+    assert process.stdout is not None
     try:
-        assert process.stdout is not None
         printed = ""
         for line in process.stdout:
             printed += line

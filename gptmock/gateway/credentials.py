@@ -22,7 +22,8 @@ from gptmock.accounts import (
     TokenVault,
     account_of,
 )
-from gptmock.errors import CredentialRefused, GptmockError, RefreshRejected, RefreshUnavailable
+from gptmock.errors import GptmockError, RefreshRejected, RefreshUnavailable
+from gptmock.protocol.failures import credential_refused
 
 log = logging.getLogger("gptmock.account")
 
@@ -89,7 +90,7 @@ class CredentialKeeper:
         if tokens.version == refused.version:
             tokens = await self._refreshed(tokens)
         if tokens.version == refused.version:
-            raise CredentialRefused("The upstream does not accept this account's credential.", should_retry=False)
+            raise credential_refused()
         return _credential(tokens)
 
     async def close(self) -> None:

@@ -46,6 +46,7 @@ from gptmock.protocol.pieces import (
     Refusal,
     Text,
 )
+from gptmock.protocol.placeholders import PlaceholderFilter
 
 _ContentEvent: TypeAlias = (
     ev.OutputTextDone | ev.ContentPartDone | ev.OutputTextAnnotationAdded | ev.RefusalDelta | ev.RefusalDone
@@ -79,6 +80,13 @@ class _Part:
 
 
 @dataclass(slots=True)
+class _Thought(_Part):
+    """A paragraph of reasoning; placeholders it begins with are not shown."""
+
+    shown: PlaceholderFilter = field(default_factory=PlaceholderFilter)
+
+
+@dataclass(slots=True)
 class _Call:
     """One tool call; ``index`` is ``None`` until its name is known, and its input waits in ``held``."""
 
@@ -97,7 +105,7 @@ class _Item:
     done: bool = False
     texts: dict[int, _Part] = field(default_factory=dict)
     refusals: dict[int, _Part] = field(default_factory=dict)
-    thoughts: dict[int, _Part] = field(default_factory=dict)
+    thoughts: dict[int, _Thought] = field(default_factory=dict)
     source: ReasoningSource | None = None
     message: int | None = None
     call: _Call = field(default_factory=_Call)
@@ -320,9 +328,11 @@ class OutputAssembler:
             return []
         part = item.thoughts.get(index)
         if part is None:
-            part = item.thoughts[index] = _Part(self._thoughts)
+            part = item.thoughts[index] = _Thought(self._thoughts)
             self._thoughts += 1
-        text = part.more(delta) if delta else part.tail(whole)
+        text = part.shown.feed(part.more(delta) if delta else part.tail(whole))
+        if whole:
+            text += part.shown.flush()
         return [Reasoning(text, part=part.number, source=source)] if text else []
 
     # --- Calls -------------------------------------------------------------------

@@ -30,6 +30,8 @@ from gptmock.protocol.items import ErrorBody, mended
 
 OVERLOAD_RETRY_SECONDS = 5.0
 """Codex itself does not retry an overloaded model; a client that does should not come back at once."""
+REFUSED_RETRY_SECONDS = 30.0
+"""A refused credential waits for a person; asking sooner changes nothing."""
 MAX_RESET_SECONDS = 8 * 24 * 3600.0
 """No window is longer than a week: a later reset is a mistake of somebody's clock."""
 MAX_MESSAGE_CHARACTERS = 2000
@@ -102,6 +104,15 @@ def failure_of(event: ResponseFailed | ErrorEvent) -> GptmockError:
     return _with_code(kind, code, message, body=body, fallback_status=502, now=None)
 
 
+def credential_refused() -> CredentialRefused:
+    """The upstream's 401: about the account, never about the client's key."""
+    return CredentialRefused(
+        f"The upstream does not accept this account's credential. {SIGN_IN_HINT}",
+        retry_after_seconds=REFUSED_RETRY_SECONDS,
+        should_retry=False,
+    )
+
+
 def truncated() -> UpstreamBroken:
     """The stream ended before the turn did."""
     return UpstreamBroken(
@@ -123,10 +134,7 @@ def refusal_of(status: int, body: bytes, *, now: float) -> GptmockError:
     error, message = _envelope(body)
     code = str(error.code or error.type or "")
     if status == 401:
-        return CredentialRefused(
-            f"The upstream does not accept this account's credential. {SIGN_IN_HINT}",
-            should_retry=False,
-        )
+        return credential_refused()
     if message is None:
         return _opaque(status)
     if status == 402:
