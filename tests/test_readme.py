@@ -20,6 +20,7 @@ from _pytest.mark.structures import ParameterSet
 
 from gptmock.cli.options import add_serve_options
 from gptmock.settings import Settings, variable_names
+from tests.clients.environments import client_python
 from tests.harness import CONSOLE_SCRIPT, free_port, plain_environment
 from tests.readme import README, Block, blocks, the_test_command
 
@@ -138,6 +139,16 @@ def test_the_shape_of_annotations(block: Block, demo_url):
     assert given.keys() == shown.keys()
     assert given["url_citation"].keys() == shown["url_citation"].keys()
     assert all(given["url_citation"][key] == given[key] for key in given["url_citation"])
+
+
+@pytest.mark.clients
+@pytest.mark.parametrize(("kind", "environment"), [("openai", "openai3"), ("langchain", "langchain")])
+def test_sdk_blocks(kind, environment, demo_url):
+    (block,) = [block for block in ALL if block.kind == kind]
+    script = block.text.replace(BASE_URL, demo_url)
+    python = client_python(environment)
+    done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    assert "hello world" in done.stdout
 
 
 @pytest.mark.parametrize("kind", ["serve", "simulator"])
