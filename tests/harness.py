@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ CONSOLE_SCRIPT = str(Path(sys.executable).with_name("gptmock"))
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 CHAT_PATH = "/v1/chat/completions"
+MARK = "TEST_PROCESS_MARK"
 
 
 # --- What is asked and awaited -----------------------------------------------------------
@@ -176,6 +178,8 @@ class ServerProcess:
     home: Path
     output: Path
     """Its stdout and stderr."""
+    mark: str
+    """What all of its processes have in their environment."""
 
     def text(self) -> str:
         """All that it has written."""
@@ -187,8 +191,8 @@ class ServerProcess:
         return [line for line in lines if event is None or line["event"] == event]
 
     def tree(self) -> set[int]:
-        """The living processes of its session: the manager, its workers and their helpers."""
-        return session_of(self.process.pid)
+        """Its living processes: the manager, its workers and their helpers."""
+        return processes_of(self.mark)
 
     def workers(self) -> set[int]:
         """The processes that serve: those that hold the listening socket, the manager apart."""
@@ -223,8 +227,9 @@ def server_process(
         args: more arguments of ``serve``.
         wait_ready: wait for /readyz, else only for the process.
     """
-    port = free_port()
+    port, mark = free_port(), new_mark()
     environment = plain_environment(
+        **{MARK: mark},
         GPTMOCK_HOME=str(home),
         GPTMOCK_UPSTREAM_URL=f"{simulator_url}/backend-api",
         GPTMOCK_ISSUER=simulator_url,
@@ -236,13 +241,13 @@ def server_process(
         process = subprocess.Popen(
             command, env=environment, cwd=home, stdout=output, stderr=output, start_new_session=True
         )
-        server = ServerProcess(process, f"http://127.0.0.1:{port}", home, Path(output.name))
+        server = ServerProcess(process, f"http://127.0.0.1:{port}", home, Path(output.name), mark)
         try:
             if wait_ready:
                 wait_until_ready(server)
             yield server
         finally:
-            end_session(process)
+            end_tree(process, mark)
 
 
 def wait_until_ready(server: ServerProcess, *, seconds: float = START_SECONDS) -> None:
@@ -256,16 +261,16 @@ def wait_until_ready(server: ServerProcess, *, seconds: float = START_SECONDS) -
     raise AssertionError(f"not ready (exit code {server.process.poll()}): {server.text()}")
 
 
-def end_session(process: subprocess.Popen[bytes]) -> None:
-    """Stop a process that leads a session, politely first; nothing of its session is left."""
+def end_tree(process: subprocess.Popen[bytes], mark: str) -> None:
+    """Stop a process, politely first; nothing that it started is left, in whatever session."""
     if process.poll() is None:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS / 3)
     # Helpers of multiprocessing end a moment after the manager.
     with contextlib.suppress(TimeoutError):
-        wait_until(lambda: not session_of(process.pid), seconds=2.0)
-    for pid in session_of(process.pid):
+        wait_until(lambda: not processes_of(mark), seconds=2.0)
+    for pid in processes_of(mark):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     process.wait()
@@ -316,9 +321,10 @@ class SimulatorProcess:
 @contextmanager
 def simulator_process() -> Iterator[SimulatorProcess]:
     """The console script's simulator in a process of its own, on a free port."""
+    mark = new_mark()
     process = subprocess.Popen(
         [CONSOLE_SCRIPT, "simulator", "--port", "0"],
-        env=plain_environment(),
+        env=plain_environment(**{MARK: mark}),
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
@@ -327,7 +333,7 @@ def simulator_process() -> Iterator[SimulatorProcess]:
         with httpx.Client(base_url=url, timeout=30.0, trust_env=False) as control:
             yield SimulatorProcess(process, url, control)
     finally:
-        end_session(process)
+        end_tree(process, mark)
         assert process.stdout is not None
         process.stdout.close()
 
@@ -339,18 +345,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def session_of(leader: int) -> set[int]:
-    """The living processes of a session; zombies are dead."""
-    members = set()
+def new_mark() -> str:
+    """A value for the variable ``MARK``, by which ``processes_of`` finds a process and all that it starts."""
+    return uuid.uuid4().hex
+
+
+def processes_of(mark: str) -> set[int]:
+    """The living processes that inherited this mark, whatever session they are in; zombies have no environment."""
+    found, wanted = set(), f"{MARK}={mark}".encode()
     for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        with contextlib.suppress(OSError, IndexError):
-            # The name before the last parenthesis may hold spaces; then: state, ppid, pgrp, session.
-            state, _, _, session = (entry / "stat").read_text().rpartition(")")[2].split()[:4]
-            if int(session) == leader and state not in "ZX":
-                members.add(int(entry.name))
-    return members
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit() and wanted in (entry / "environ").read_bytes().split(b"\0"):
+                found.add(int(entry.name))
+    return found
 
 
 def open_files(pid: int) -> list[str]:
