@@ -1,0 +1,344 @@
+"""
+Shared state in Redis (6.2 or newer, or Valkey): one round trip per call, Lua where it must be atomic. Knows no record.
+
+A command, once begun, is never cancelled: whoever waits may leave, the command runs to its own deadline, and its
+connection goes back to the pool in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from redis import exceptions
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from gptmock.errors import StoreUnavailable
+from gptmock.stores import redis_scripts
+from gptmock.stores.keys import PREFIX, Keys, milliseconds, successor
+from gptmock.stores.store import Addition, Record
+
+T = TypeVar("T")
+
+TIMEOUT_SECONDS = 0.4
+SLACK_SECONDS = 0.05
+RETRY_AFTER_SECONDS = 1.0
+MAX_CONNECTIONS = 32
+HEALTH_CHECK_SECONDS = 30
+SCAN_COUNT = 1000
+
+_REPLICA = "is a read-only replica"
+_FAILED_OVER = f"Redis {_REPLICA}."
+_KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+    (exceptions.BusyLoadingError, "is still loading its data"),
+    ((exceptions.AuthenticationError, exceptions.AuthorizationError), "refuses the password or user"),
+    (exceptions.NoPermissionError, "does not allow its user a command that is needed"),
+    ((exceptions.TimeoutError, TimeoutError), "does not answer in time"),
+    (exceptions.MaxConnectionsError, "has no free connection"),
+    ((exceptions.ConnectionError, OSError), "cannot be reached"),
+    (exceptions.ReadOnlyError, _REPLICA),
+    (exceptions.OutOfMemoryError, "is out of memory"),
+    (exceptions.InvalidResponse, "answers in a language that is not Redis's"),
+)
+"""What to say of which exception, the first that fits; the more special ones stand before their bases."""
+_CODES = {
+    "BUSY": "is busy with a script of somebody else",
+    "CLUSTERDOWN": "is a cluster that is down",
+    "LOADING": "is still loading its data",
+    "MASTERDOWN": "is a replica that has lost its master",
+    "MISCONF": "cannot save to its disk and takes no writes",
+    "MOVED": "is a cluster; one endpoint is needed",
+    "NOAUTH": "asks for a password",
+    "NOREPLICAS": "has too few replicas to take writes",
+    "OOM": "is out of memory",
+    "READONLY": _REPLICA,
+    "WRONGPASS": "refuses the password or user",
+}
+"""What to say of an error reply, by its first word."""
+
+
+def unavailable(error: Exception) -> StoreUnavailable:
+    """What an exception of redis-py means; never its text, which may hold keys and values."""
+    kind = next((said for types, said in _KINDS if isinstance(error, types)), None)
+    if kind is None:
+        # Inside a script older servers wrap the code: "ERR Error running script (...): -OOM ...".
+        first, *others = str(error).split() or [""]
+        codes = [first, *(word[1:] for word in others if word.startswith("-"))]
+        kind = next((_CODES[code] for code in codes if code in _CODES), "refused a command")
+    return StoreUnavailable(f"Redis {kind}.", retry_after_seconds=RETRY_AFTER_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisFacts:
+    """What a server tells about itself; ``None`` for what it does not tell this user."""
+
+    version: str | None = None
+    role: str | None = None
+    eviction_policy: str | None = None
+    append_only: bool | None = None
+
+    @property
+    def evicts_tokens(self) -> bool:
+        """Whether records may vanish when memory runs out."""
+        return (self.eviction_policy or "").startswith("allkeys-")
+
+    def warnings(self) -> list[str]:
+        """What an operator should change, a sentence each."""
+        found: list[str] = []
+        if self.evicts_tokens:
+            found.append(
+                f"Redis evicts any key when its memory is full (maxmemory-policy {self.eviction_policy}): logins would "
+                "be lost. Set maxmemory-policy noeviction."
+            )
+        elif (self.eviction_policy or "").startswith("volatile-"):
+            found.append(
+                f"Redis evicts keys that expire when its memory is full (maxmemory-policy {self.eviction_policy}): "
+                "limits would be forgotten. Set maxmemory-policy noeviction."
+            )
+        if self.append_only is False:
+            found.append(
+                "Redis keeps no append-only file: a restart loses logins that were renewed since its last snapshot. "
+                "Set appendonly yes."
+            )
+        if self.role not in (None, "master"):
+            found.append("This Redis is a replica: it takes no writes. Use the address of its master.")
+        return found
+
+
+class RedisStore:
+    """
+    ``Store`` on one Redis endpoint.
+
+    Args:
+        client: with a bounded, blocking pool, without retries and with ``decode_responses=False``; see ``open_redis``.
+        prefix: of all key names.
+        timeout_seconds: how long a call waits in all, for a connection and for the reply.
+    """
+
+    def __init__(self, client: Redis, *, prefix: str = PREFIX, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        self._client = client
+        self._keys = Keys(prefix)
+        self._timeout_seconds = timeout_seconds
+        self._running: set[asyncio.Task[Any]] = set()
+        self._write = client.register_script(redis_scripts.WRITE)
+        self._delete = client.register_script(redis_scripts.DELETE)
+        self._renew = client.register_script(redis_scripts.RENEW)
+        self._release = client.register_script(redis_scripts.RELEASE)
+        self._lease_left = client.register_script(redis_scripts.LEASE_LEFT)
+        self._take_slot = client.register_script(redis_scripts.TAKE_SLOT)
+        self._slots_taken = client.register_script(redis_scripts.SLOTS_TAKEN)
+        self._observe = client.register_script(redis_scripts.OBSERVE)
+
+    async def read(self, name: str) -> Record | None:
+        """See ``Store.read``."""
+        return (await self.read_many([name]))[0]
+
+    async def read_many(self, names: Sequence[str]) -> list[Record | None]:
+        """See ``Store.read_many``."""
+        keys = [self._keys.record(name) for name in names]
+        if not keys:
+            return []
+        pipeline = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.hmget(key, "v", "b")
+        rows = await self._ask(pipeline.execute())
+        return [None if version is None else Record(int(version), value) for version, value in rows]
+
+    async def write(
+        self, name: str, value: bytes, *, expected: int, version: int | None = None, ttl_seconds: float | None = None
+    ) -> Record | None:
+        """See ``Store.write``."""
+        ttl = "" if ttl_seconds is None else milliseconds(ttl_seconds)
+        stands = await self._ask(
+            self._write([self._keys.record(name)], [expected, successor(expected, version), value, ttl])
+        )
+        return None if stands is None else Record(int(stands[0]), stands[1])
+
+    async def delete(self, name: str, *, expected: int | None = None) -> bool:
+        """See ``Store.delete``."""
+        key = self._keys.record(name)
+        if expected is None:
+            return bool(await self._ask(self._client.delete(key)))
+        return bool(await self._ask(self._delete([key], [expected])))
+
+    async def names(self, prefix: str) -> list[str]:
+        """See ``Store.names``. One round trip for every ``SCAN_COUNT`` keys of the whole database."""
+        found: set[str] = set()
+        cursor = 0
+        while True:
+            cursor, keys = await self._ask(
+                self._client.scan(cursor, match=self._keys.records_like(prefix), count=SCAN_COUNT)
+            )
+            found.update(self._keys.record_name(_text(key)) for key in keys)
+            if not int(cursor):
+                return sorted(name for name in found if name.startswith(prefix))
+
+    async def acquire(self, name: str, owner: str, *, ttl_seconds: float) -> bool:
+        """See ``Store.acquire``."""
+        key = self._keys.lease(name)
+        return bool(await self._ask(self._client.set(key, owner, nx=True, px=milliseconds(ttl_seconds))))
+
+    async def renew(self, name: str, owner: str, *, ttl_seconds: float) -> bool:
+        """See ``Store.renew``."""
+        return bool(await self._ask(self._renew([self._keys.lease(name)], [owner, milliseconds(ttl_seconds)])))
+
+    async def release(self, name: str, owner: str) -> bool:
+        """See ``Store.release``."""
+        return bool(await self._ask(self._release([self._keys.lease(name)], [owner])))
+
+    async def lease_left(self, name: str, owner: str) -> float:
+        """See ``Store.lease_left``."""
+        return float(await self._ask(self._lease_left([self._keys.lease(name)], [owner]))) / 1000
+
+    async def add(self, additions: Sequence[Addition]) -> None:
+        """See ``Store.add``. A transaction, so that no counter is left without its time to live."""
+        pipeline = self._client.pipeline(transaction=True)
+        for addition in additions:
+            key = self._keys.counter(addition.name)
+            for counter, amount in addition.amounts.items():
+                pipeline.hincrby(key, counter, amount)
+            if addition.amounts and addition.ttl_seconds is not None:
+                pipeline.pexpire(key, milliseconds(addition.ttl_seconds))
+            elif addition.amounts:
+                pipeline.persist(key)
+        if len(pipeline):
+            await self._ask(pipeline.execute())
+
+    async def totals(self, name: str) -> dict[str, int]:
+        """See ``Store.totals``."""
+        totals = await self._ask(self._client.hgetall(self._keys.counter(name)))
+        return {_text(counter): int(total) for counter, total in totals.items()}
+
+    async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
+        """See ``Store.take_slot``."""
+        bound = "" if limit is None else limit
+        ttl = milliseconds(ttl_seconds)
+        return bool(await self._ask(self._take_slot([self._keys.slots(name)], [owner, bound, ttl])))
+
+    async def free_slot(self, name: str, owner: str) -> None:
+        """See ``Store.free_slot``."""
+        await self._ask(self._client.zrem(self._keys.slots(name), owner))
+
+    async def slots_taken(self, name: str) -> int:
+        """See ``Store.slots_taken``."""
+        return int(await self._ask(self._slots_taken([self._keys.slots(name)])))
+
+    async def observe(self, name: str, value: bytes, *, stamp: float, ttl_seconds: float) -> bool:
+        """See ``Store.observe``."""
+        ttl = milliseconds(ttl_seconds)
+        return bool(await self._ask(self._observe([self._keys.observed(name)], [repr(float(stamp)), value, ttl])))
+
+    async def observed(self, names: Sequence[str]) -> list[bytes | None]:
+        """See ``Store.observed``."""
+        keys = [self._keys.observed(name) for name in names]
+        if not keys:
+            return []
+        pipeline = self._client.pipeline(transaction=False)
+        for key in keys:
+            pipeline.hget(key, "b")
+        return list(await self._ask(pipeline.execute()))
+
+    async def probe(self) -> None:
+        """See ``Store.probe``. The server's answer is enough: it knows of a full memory or disk before it writes."""
+        pipeline = self._client.pipeline(transaction=False)
+        pipeline.set(self._keys.probe(), b"", px=1000)
+        pipeline.delete(self._keys.probe())
+        await self._ask(pipeline.execute())
+
+    async def describe(self) -> RedisFacts:
+        """
+        What the server tells of itself; for a check at start.
+
+        Raises:
+            StoreUnavailable: it does not answer. That it may not tell is no error.
+        """
+        told = await self._ask(self._info())
+        version = told.get("valkey_version") or told.get("redis_version")
+        append_only = told.get("aof_enabled")
+        return RedisFacts(
+            version=None if version is None else str(version),
+            role=told.get("role"),
+            eviction_policy=told.get("maxmemory_policy"),
+            append_only=None if append_only is None else bool(append_only),
+        )
+
+    async def warnings(self) -> list[str]:
+        """``describe`` in sentences for the operator."""
+        return (await self.describe()).warnings()
+
+    async def close(self) -> None:
+        """See ``Store.close``. Lets commands that run end first; each has its deadline."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=2 * self._timeout_seconds)
+        await self._client.aclose()
+        await self._client.connection_pool.disconnect()
+
+    async def _info(self) -> dict[str, Any]:
+        try:
+            return await self._client.info()
+        except exceptions.NoPermissionError:
+            return {}
+
+    async def _ask(self, command: Awaitable[T]) -> T:
+        """Wait for a command in a task of its own, so that nothing that happens here cuts it in the middle."""
+        task = asyncio.ensure_future(command)
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        if not (await asyncio.wait({task}, timeout=self._timeout_seconds + SLACK_SECONDS))[0]:
+            raise StoreUnavailable("Redis does not answer in time.", retry_after_seconds=RETRY_AFTER_SECONDS)
+        try:
+            return task.result()
+        except (exceptions.RedisError, OSError) as error:
+            said = unavailable(error)
+            if said.message == _FAILED_OVER:
+                # The address may lead to the new master by now.
+                await self._client.connection_pool.disconnect(inuse_connections=False)
+            raise said from error
+
+    def _ended(self, task: asyncio.Future[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # somebody may have left without looking at it
+
+
+def open_redis(
+    url: str,
+    *,
+    timeout_seconds: float = TIMEOUT_SECONDS,
+    max_connections: int = MAX_CONNECTIONS,
+    prefix: str = PREFIX,
+    client_name: str = "gptmock",
+) -> RedisStore:
+    """
+    A store at ``redis://``, ``rediss://`` or ``unix://``; connects when it is first used.
+
+    TLS trusts what OpenSSL trusts, and ``SSL_CERT_FILE``; the URL may say more (``?ssl_ca_certs=``).
+
+    Raises:
+        ValueError: no such URL; the message does not repeat it.
+    """
+    try:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=max_connections,
+            timeout=timeout_seconds,
+            socket_timeout=timeout_seconds,
+            socket_connect_timeout=timeout_seconds,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=HEALTH_CHECK_SECONDS,
+            client_name=client_name,
+            decode_responses=False,
+            protocol=2,  # no HELLO, no pushes: a new connection is ready sooner
+            driver_info=None,
+        )
+    except ValueError:
+        raise ValueError("the address of Redis begins with redis://, rediss:// or unix://") from None
+    return RedisStore(Redis(connection_pool=pool), prefix=prefix, timeout_seconds=timeout_seconds)
+
+
+def _text(reply: bytes | str) -> str:
+    return reply.decode() if isinstance(reply, bytes) else reply

@@ -1,0 +1,56 @@
+"""
+The scripts of ``RedisStore``, in Lua: what must be atomic and is more than one command. Each touches one key.
+
+They use commands of Redis 6.2. Those that read the clock (``TIME``) are replicated by their effects, as all scripts are
+since Redis 5. A server that was restarted has forgotten them; whoever calls one sends it again.
+"""
+
+WRITE = """
+local stands = redis.call('HMGET', KEYS[1], 'v', 'b')
+if (stands[1] or '0') ~= ARGV[1] then
+  return {stands[1] or '0', stands[2] or ''}
+end
+redis.call('HSET', KEYS[1], 'v', ARGV[2], 'b', ARGV[3])
+if ARGV[4] == '' then redis.call('PERSIST', KEYS[1]) else redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+return false
+"""
+DELETE = """
+if redis.call('HGET', KEYS[1], 'v') ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+RENEW = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PEXPIRE', KEYS[1], ARGV[2])
+"""
+RELEASE = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])
+"""
+LEASE_LEFT = """
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+return redis.call('PTTL', KEYS[1])
+"""
+_NOW = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+"""
+TAKE_SLOT = f"""{_NOW}
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
+if ARGV[2] ~= '' and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2])
+    and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
+  return 0
+end
+redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[3]), ARGV[1])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
+return 1
+"""
+SLOTS_TAKEN = f"""{_NOW}
+return redis.call('ZCOUNT', KEYS[1], '(' .. string.format('%.0f', now), '+inf')
+"""
+OBSERVE = """
+local kept = redis.call('HGET', KEYS[1], 's')
+if kept and tonumber(kept) > tonumber(ARGV[1]) then return 0 end
+redis.call('HSET', KEYS[1], 's', ARGV[1], 'b', ARGV[2])
+redis.call('PEXPIRE', KEYS[1], ARGV[3])
+return 1
+"""
