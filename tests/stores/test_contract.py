@@ -1,0 +1,33 @@
+"""The contract of ``gptmock/stores/store.py``, in every place."""
+
+from __future__ import annotations
+
+from tests.stores import contract
+
+
+class TestRecords(contract.Records):
+    pass
+
+
+class TestLeases(contract.Leases):
+    pass
+
+
+class TestCounters(contract.Counters):
+    pass
+
+
+class TestSlots(contract.Slots):
+    pass
+
+
+class TestObservations(contract.Observations):
+    pass
+
+
+class TestHandles(contract.Handles):
+    pass
+
+
+class TestCrowds(contract.Crowds):
+    pass
