@@ -228,14 +228,14 @@ def server_process(
         wait_ready: wait for /readyz, else only for the process.
     """
     port, mark = free_port(), new_mark()
-    environment = plain_environment(
-        **{MARK: mark},
-        GPTMOCK_HOME=str(home),
-        GPTMOCK_UPSTREAM_URL=f"{simulator_url}/backend-api",
-        GPTMOCK_ISSUER=simulator_url,
-        GPTMOCK_LOG_FORMAT="json",
-        **(env or {}),
-    )
+    variables = {
+        MARK: mark,
+        "GPTMOCK_HOME": str(home),
+        "GPTMOCK_UPSTREAM_URL": f"{simulator_url}/backend-api",
+        "GPTMOCK_ISSUER": simulator_url,
+        "GPTMOCK_LOG_FORMAT": "json",
+    }
+    environment = plain_environment(**{**variables, **(env or {})})
     command = [CONSOLE_SCRIPT, "serve", "--port", str(port), "--workers", str(workers), *args]
     with tempfile.NamedTemporaryFile(prefix="gptmock-test-") as output:
         process = subprocess.Popen(
@@ -259,6 +259,17 @@ def wait_until_ready(server: ServerProcess, *, seconds: float = START_SECONDS) -
                 return
         time.sleep(0.05)
     raise AssertionError(f"not ready (exit code {server.process.poll()}): {server.text()}")
+
+
+async def until_all_serve(server: ServerProcess, workers: int) -> None:
+    """
+    Wait until every worker has answered: /readyz is 200 as soon as one does.
+
+    Asks with bodies that are refused, so that no upstream is called and no token is spent.
+    """
+    async with asyncio.timeout(START_SECONDS), client(server.base_url) as opened:
+        while len({line["pid"] for line in server.logs("turn")}) < workers:
+            await asyncio.gather(*(opened.post(CHAT_PATH, content=b"{") for _ in range(50)))
 
 
 def end_tree(process: subprocess.Popen[bytes], mark: str) -> None:

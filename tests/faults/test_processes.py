@@ -1,0 +1,171 @@
+"""Starting and stopping: early signals, failed starts, workers that die, managers that die."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gptmock.cli.exits import CommandFailed
+from gptmock.cli.ports import check_port
+from tests.harness import (
+    CHAT_PATH,
+    MARK,
+    SimulatorProcess,
+    chat,
+    client,
+    free_port,
+    new_mark,
+    plain_environment,
+    processes_of,
+    server_process,
+    until,
+    until_all_serve,
+    wait_until,
+)
+
+pytestmark = pytest.mark.faults
+
+FAILING_START = """
+import sys
+from functools import partial
+from sanic import Sanic
+from sanic.worker.loader import AppLoader
+from sanic.worker.manager import WorkerManager
+from gptmock.server.app import create_app
+from gptmock.server.context import ServerOptions
+
+WorkerManager.THRESHOLD = 20
+
+def build():
+    import multiprocessing
+    if multiprocessing.parent_process() is not None:
+        raise ZeroDivisionError("planted")
+    return create_app(None, ServerOptions())
+
+if __name__ == "__main__":
+    loader = AppLoader(factory=build)
+    app = loader.load()
+    app.prepare(host="127.0.0.1", port=int(sys.argv[1]), workers=2, motd=False)
+    Sanic.serve(primary=app, app_loader=loader)
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("delay", [0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5])
+def test_a_stop_at_any_moment_of_the_start_is_a_clean_stop(
+    simulator: SimulatorProcess, home: Path, delay: float, workers: int
+):
+    with server_process(home, simulator.base_url, workers=workers, wait_ready=False) as server:
+        time.sleep(delay)
+        began = time.monotonic()
+        code = server.stop(seconds=20)
+        took = time.monotonic() - began
+        # The interpreter itself takes a moment before any program can hear a signal.
+        assert code == 0 or (code == -signal.SIGTERM and delay <= 0.2 and server.text() == ""), server.text()
+        assert took < 3
+        wait_until(lambda: not server.tree(), seconds=3)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stop_while_serving_is_a_clean_stop(simulator: SimulatorProcess, home: Path, number: signal.Signals):
+    with server_process(home, simulator.base_url, workers=2) as server:
+        assert httpx.post(server.base_url + CHAT_PATH, json=chat("scene:text"), trust_env=False).status_code == 200
+        began = time.monotonic()
+        server.process.send_signal(number)
+        assert server.process.wait(20) == 0
+        assert time.monotonic() - began < 5
+        wait_until(lambda: not server.tree(), seconds=3)
+        assert [line for line in server.logs() if line["level"] == "error"] == []
+
+
+async def test_a_stream_that_runs_is_finished_before_the_stop(simulator: SimulatorProcess, home: Path):
+    with server_process(home, simulator.base_url, workers=2) as server:
+        await until_all_serve(server, 2)
+        async with client(server.base_url) as opened:
+            running = [
+                asyncio.ensure_future(opened.post(CHAT_PATH, json=chat("scene:stall:3", stream=True)))
+                for _ in range(10)
+            ]
+            await until(lambda: simulator.stats()["open_streams"] == 10)
+            server.process.send_signal(signal.SIGTERM)
+            answers = await asyncio.gather(*running)
+        assert all(answer.content.endswith(b"data: [DONE]\n\n") for answer in answers)
+        assert await asyncio.to_thread(server.process.wait, 20) == 0
+
+
+def test_a_port_in_use_is_one_clear_line_and_exit_code_1(simulator: SimulatorProcess, home: Path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        args = ["--port", str(port)]
+        with server_process(home, simulator.base_url, args=args, wait_ready=False) as server:
+            assert server.process.wait(30) == 1
+            (line,) = server.text().splitlines()
+    assert line.startswith(f"gptmock: port {port} on 127.0.0.1 is in use")
+
+
+def test_a_start_that_fails_is_exit_code_1_and_takes_nobody_with_it(tmp_path: Path):
+    script, mark = tmp_path / "failing.py", new_mark()
+    script.write_text(FAILING_START)
+    # A shell leads the process group, as a terminal or a test run would; it must live to tell the code.
+    shell = subprocess.run(
+        ["sh", "-c", '"$0" "$1" "$2"; echo "code $?"', sys.executable, str(script), str(free_port())],
+        env=plain_environment(**{MARK: mark, "PYTHONPATH": os.pathsep.join(sys.path)}),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        start_new_session=True,
+        timeout=90,
+        check=False,
+    )
+    assert shell.returncode == 0, shell.stderr[-2000:]
+    assert shell.stdout.strip().endswith("code 1"), shell.stderr[-2000:]
+    wait_until(lambda: not processes_of(mark), seconds=10)
+
+
+async def test_a_worker_that_dies_is_replaced_and_the_others_serve_on(simulator: SimulatorProcess, home: Path):
+    with server_process(home, simulator.base_url, workers=2) as server:
+        await until_all_serve(server, 2)
+        before = server.workers()
+        victim = min(before)
+        os.kill(victim, signal.SIGKILL)
+        await until(lambda: len(server.workers() - {victim}) == 2, seconds=20)
+        async with client(server.base_url) as opened:
+            asked = (opened.post(CHAT_PATH, json=chat("scene:text")) for _ in range(20))
+            assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
+        assert [line["died_pid"] for line in server.logs("server.worker_died")] == [victim]
+
+
+async def test_a_stream_whose_worker_dies_breaks_off_and_never_looks_complete(simulator: SimulatorProcess, home: Path):
+    with server_process(home, simulator.base_url, workers=1) as server:
+        async with client(server.base_url) as opened:
+            running = asyncio.ensure_future(opened.post(CHAT_PATH, json=chat("scene:stall:20", stream=True)))
+            await until(lambda: simulator.stats()["open_streams"] == 1)
+            for pid in server.workers():
+                os.kill(pid, signal.SIGKILL)
+            with pytest.raises(httpx.RemoteProtocolError):
+                await running
+        await until(lambda: simulator.stats()["open_streams"] == 0, seconds=2)
+
+
+def test_workers_do_not_outlive_a_manager_that_was_killed(simulator: SimulatorProcess, home: Path):
+    with server_process(home, simulator.base_url, workers=2) as server:
+        workers = server.workers()
+        assert len(workers) == 2
+        server.process.kill()
+        wait_until(lambda: not server.tree() & workers, seconds=10)
+        port = int(server.base_url.rpartition(":")[2])
+        try:
+            check_port("127.0.0.1", port)
+        except CommandFailed as error:
+            pytest.fail(str(error))
