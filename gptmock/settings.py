@@ -66,7 +66,7 @@ class Settings(pydantic.BaseModel):
     client_id: str = "app_EMoamEEZ73f0CkXaXp7hrann"
     originator: str = "gptmock"
     codex_version: str = Field("0.169.0", pattern=r"^\d+\.\d+\.\d+$")
-    api_key: pydantic.SecretStr | None = None
+    api_key: pydantic.SecretStr | None = Field(None, validate_default=True)
     strict_parameters: bool = False
     shutdown_grace: int = Field(60, ge=0)
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
@@ -86,10 +86,11 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("upstream_url", "issuer")
     @classmethod
     def _secure(cls, value: str) -> str:
-        url = urlsplit(value)
-        if url.scheme == "https" and url.hostname:
-            return value.rstrip("/")
-        if url.scheme == "http" and url.hostname and is_loopback(url.hostname):
+        try:
+            url = urlsplit(value)
+        except ValueError:
+            url = urlsplit("")
+        if url.hostname and (url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname))):
             return value.rstrip("/")
         raise ValueError("must be an https URL (http only to loopback)")
 
@@ -107,14 +108,17 @@ class Settings(pydantic.BaseModel):
             raise ValueError("must be printable ASCII: it goes into a header")
         return value
 
-    @pydantic.model_validator(mode="after")
-    def _door(self) -> Settings:
-        if not is_loopback(self.host) and self.api_key is None and not self.allow_unauthenticated:
+    @pydantic.field_validator("api_key")
+    @classmethod
+    def _door(cls, value: pydantic.SecretStr | None, info: pydantic.ValidationInfo) -> pydantic.SecretStr | None:
+        # A field's check, so that it is reported beside the mistakes in other fields; it needs those declared above.
+        host, allowed = info.data.get("host", "127.0.0.1"), info.data.get("allow_unauthenticated", True)
+        if value is None and not allowed and not is_loopback(host):
             raise ValueError(
-                "GPTMOCK_HOST: binding beyond loopback needs an API key (GPTMOCK_API_KEY), or --allow-unauthenticated "
+                f"is needed to bind {host}, which is beyond loopback; or --allow-unauthenticated "
                 "(GPTMOCK_ALLOW_UNAUTHENTICATED=true) if something else guards the door"
             )
-        return self
+        return value
 
     @property
     def worker_count(self) -> int:
@@ -205,7 +209,10 @@ def _cgroup_quota() -> float | None:
 def _dotenv(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
+    try:
+        return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError((f".env: cannot be read ({type(error).__name__})",)) from error
 
 
 def _lookup(

@@ -1,0 +1,245 @@
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gptmock.settings import MAX_AUTO_WORKERS, Settings, SettingsError, is_loopback, load_settings, variable_names
+
+# Field, legacy variable, four values from strong to weak, and how each is read.
+WORDS = [
+    ("reasoning_effort", "CHATGPT_LOCAL_REASONING_EFFORT", ("high", "low", "xhigh", "minimal"), "medium"),
+    ("reasoning_summary", "CHATGPT_LOCAL_REASONING_SUMMARY", ("concise", "detailed", "none", "concise"), "auto"),
+    ("reasoning_compat", "CHATGPT_LOCAL_REASONING_COMPAT", ("o3", "legacy", "current", "hidden"), "think-tags"),
+    ("debug_model", "CHATGPT_LOCAL_DEBUG_MODEL", ("a", "b", "c", "d"), None),
+    ("client_id", "CHATGPT_LOCAL_CLIENT_ID", ("a", "b", "c", "d"), "app_EMoamEEZ73f0CkXaXp7hrann"),
+]
+SWITCHES = {
+    "verbose": "CHATGPT_LOCAL_VERBOSE",
+    "expose_reasoning_models": "CHATGPT_LOCAL_EXPOSE_REASONING_MODELS",
+    "default_web_search": "CHATGPT_LOCAL_ENABLE_WEB_SEARCH",
+}
+
+
+def load(
+    directory: Path, flags: dict[str, Any] | None = None, environ: dict[str, str] | None = None, dotenv: str = ""
+) -> Settings:
+    (directory / ".env").write_text(dotenv)
+    return load_settings(flags or {}, environ=environ or {}, directory=directory)
+
+
+def mistakes(directory: Path, **environ: str) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        load(directory, environ=environ)
+    return caught.value.mistakes
+
+
+# --- Who wins ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("field", "legacy", "values", "default"), WORDS)
+def test_flag_then_own_then_legacy_then_dotenv_then_default(
+    tmp_path: Path, field: str, legacy: str, values: tuple[str, str, str, str], default: str | None
+):
+    own = f"GPTMOCK_{field.upper()}"
+    flags, environ, dotenv = {field: values[0]}, {own: values[1], legacy: values[2]}, f"{own}={values[3]}\n"
+    assert getattr(load(tmp_path, flags, environ, dotenv), field) == values[0]
+    assert getattr(load(tmp_path, {field: None}, environ, dotenv), field) == values[1]
+    del environ[own]
+    assert getattr(load(tmp_path, {}, environ, dotenv), field) == values[2]
+    assert getattr(load(tmp_path, {}, {}, dotenv), field) == values[3]
+    assert getattr(load(tmp_path, {}, {}, f"{legacy}={values[3]}\n"), field) == values[3]
+    assert getattr(load(tmp_path), field) == default
+
+
+@pytest.mark.parametrize(("field", "legacy", "values", "default"), WORDS)
+def test_empty_counts_as_unset_everywhere(
+    tmp_path: Path, field: str, legacy: str, values: tuple[str, str, str, str], default: str | None
+):
+    own = f"GPTMOCK_{field.upper()}"
+    empty = {own: "", legacy: ""}
+    assert getattr(load(tmp_path, {field: ""}, {**empty, legacy: values[2]}), field) == values[2]
+    assert getattr(load(tmp_path, {field: ""}, empty, f"{own}={values[3]}"), field) == values[3]
+    assert getattr(load(tmp_path, {field: ""}, empty, f"{own}=\n{legacy}="), field) == default
+
+
+@pytest.mark.parametrize(("field", "legacy"), SWITCHES.items())
+@pytest.mark.parametrize(("word", "expected"), [("1", True), ("true", True), ("on", True), ("no", False), ("0", False)])
+def test_switches_are_read_from_every_source(
+    tmp_path: Path,
+    field: str,
+    legacy: str,
+    word: str,
+    expected: bool,  # noqa: FBT001
+):
+    own = f"GPTMOCK_{field.upper()}"
+    for environ, dotenv in (({own: word}, ""), ({legacy: word}, ""), ({}, f"{own}={word}")):
+        assert getattr(load(tmp_path, {}, environ, dotenv), field) is expected
+
+
+def test_a_switch_may_be_turned_off_by_its_flag(tmp_path: Path):
+    environ = {"GPTMOCK_DEFAULT_WEB_SEARCH": "true"}
+    assert load(tmp_path, {"default_web_search": False}, environ).default_web_search is False
+
+
+def test_every_setting_has_its_variable(tmp_path: Path):
+    assert variable_names("home") == ("GPTMOCK_HOME", "CHATGPT_LOCAL_HOME")
+    assert variable_names("port") == ("GPTMOCK_PORT",)
+    assert load(tmp_path, environ={"CHATGPT_LOCAL_HOME": str(tmp_path / "x")}).home == tmp_path / "x"
+    assert load(tmp_path, environ={"GPTMOCK_HOME": "~/y"}).home == Path.home() / "y"
+
+
+def test_what_is_not_ours_is_not_read(tmp_path: Path):
+    environ = {"PORT": "1", "HOST": "0.0.0.0", "SANIC_PORT": "2", "gptmock_port": "3", "OPENAI_API_KEY": "x"}
+    assert load(tmp_path, environ=environ) == load(tmp_path)
+
+
+# --- .env ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["GPTMOCK_UPSTREAM_URL", "GPTMOCK_ISSUER", "CHATGPT_LOCAL_ISSUER"])
+def test_a_foreign_directory_cannot_redirect_tokens(tmp_path: Path, name: str):
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, dotenv=f"{name}=https://evil.example.test\n")
+    assert caught.value.mistakes == (f"{name}: must not be set in .env, only in the environment",)
+
+
+def test_an_environment_that_says_it_too_does_not_make_it_right(tmp_path: Path):
+    with pytest.raises(SettingsError):
+        load(tmp_path, {}, {"GPTMOCK_ISSUER": "https://a.example.test"}, "GPTMOCK_ISSUER=https://b.example.test")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"GPTMOCK_PORT=\xff\n"])
+def test_a_dotenv_that_cannot_be_read_is_a_mistake_and_no_traceback(tmp_path: Path, content: bytes):
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(SettingsError, match=r"^\.env: "):
+        load_settings({}, environ={}, directory=tmp_path)
+
+
+@pytest.mark.parametrize("content", ["not a line of anything", "=x", "export GPTMOCK_PORT=9000", "GPTMOCK_PORT='9000'"])
+def test_dotenv_lines_are_taken_as_dotenv_takes_them(tmp_path: Path, content: str):
+    assert load(tmp_path, dotenv=content).port == (9000 if "9000" in content else 8000)
+
+
+def test_a_dotenv_does_not_reach_into_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PLANTED", "planted")
+    assert load(tmp_path, dotenv="GPTMOCK_DEBUG_MODEL=${PLANTED}").debug_model == "${PLANTED}"
+
+
+# --- Mistakes ------------------------------------------------------------------------------
+
+
+def test_all_mistakes_are_reported_together_and_each_names_its_variable(tmp_path: Path):
+    found = mistakes(
+        tmp_path,
+        GPTMOCK_PORT="99999",
+        GPTMOCK_WORKERS="none",
+        GPTMOCK_REASONING_EFFORT="huge",
+        CHATGPT_LOCAL_REASONING_COMPAT="odd",
+        GPTMOCK_LOG_FORMAT="xml",
+        GPTMOCK_VERBOSE="perhaps",
+        GPTMOCK_ISSUER="http://evil.example.test",
+        GPTMOCK_UPSTREAM_PROXY="socks5://127.0.0.1:1",
+        GPTMOCK_CODEX_VERSION="new",
+        GPTMOCK_ORIGINATOR="gpt\nmock",
+        GPTMOCK_HOST="0.0.0.0",
+    )
+    named = {
+        "GPTMOCK_PORT",
+        "GPTMOCK_WORKERS",
+        "GPTMOCK_REASONING_EFFORT",
+        "GPTMOCK_REASONING_COMPAT",
+        "GPTMOCK_LOG_FORMAT",
+        "GPTMOCK_VERBOSE",
+        "GPTMOCK_ISSUER",
+        "GPTMOCK_UPSTREAM_PROXY",
+        "GPTMOCK_CODEX_VERSION",
+        "GPTMOCK_ORIGINATOR",
+        "GPTMOCK_API_KEY",
+    }
+    assert {line.partition(":")[0].partition(" ")[0] for line in found} == named
+    text = "\n".join(found)
+    assert "CHATGPT_LOCAL_REASONING_COMPAT" in text
+    assert all(word in text for word in ("'none'", "'ultra'", "'think-tags'", "'json'", "'auto'"))
+    assert "Traceback" not in text
+
+
+@pytest.mark.parametrize("port", ["-1", "65536", "x", "80.5", "٨"])
+def test_a_port_is_a_port(tmp_path: Path, port: str):
+    (line,) = mistakes(tmp_path, GPTMOCK_PORT=port)
+    assert line.startswith("GPTMOCK_PORT: ")
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "65", "many", "1.5"])
+def test_workers_are_a_number_or_auto(tmp_path: Path, workers: str):
+    assert all(line.startswith("GPTMOCK_WORKERS") for line in mistakes(tmp_path, GPTMOCK_WORKERS=workers))
+
+
+def test_auto_is_a_number_of_workers_that_this_machine_can_feed(tmp_path: Path):
+    settings = load(tmp_path, environ={"GPTMOCK_WORKERS": "auto"})
+    assert settings.workers == "auto"
+    assert 1 <= settings.worker_count <= MAX_AUTO_WORKERS
+    assert load(tmp_path, {"workers": "7"}).worker_count == 7
+
+
+@pytest.mark.parametrize("name", ["GPTMOCK_UPSTREAM_URL", "GPTMOCK_ISSUER"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.test",
+        "http://10.0.0.1/x",
+        "ftp://127.0.0.1",
+        "https://",
+        "example.test",
+        "http://127.0.0.1.evil.test",
+        "http://localhost.evil.test",
+        "http://[::2]/",
+        "http://[bad",
+        "javascript:alert(1)",
+    ],
+)
+def test_tokens_go_out_encrypted_or_not_at_all(tmp_path: Path, name: str, url: str):
+    (line,) = mistakes(tmp_path, **{name: url})
+    assert line == f"{name}: must be an https URL (http only to loopback)"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.test/backend-api/",
+        "http://127.0.0.1:1",
+        "http://localhost:1/",
+        "http://[::1]:1",
+        "http://127.9.9.9",
+    ],
+)
+def test_https_anywhere_and_http_to_loopback_are_fine(tmp_path: Path, url: str):
+    assert load(tmp_path, environ={"GPTMOCK_ISSUER": url}).issuer == url.rstrip("/")
+
+
+# --- The door ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.test", "2001:db8::1"])
+def test_beyond_loopback_a_key_is_needed_or_a_word(tmp_path: Path, host: str):
+    (line,) = mistakes(tmp_path, GPTMOCK_HOST=host)
+    assert "GPTMOCK_API_KEY" in line
+    assert "--allow-unauthenticated" in line
+    assert load(tmp_path, environ={"GPTMOCK_HOST": host, "GPTMOCK_API_KEY": "sk-x"}).host == host
+    assert load(tmp_path, {"host": host, "allow_unauthenticated": True}).host == host
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"])
+def test_on_loopback_nothing_is_needed(tmp_path: Path, host: str):
+    assert is_loopback(host)
+    assert load(tmp_path, environ={"GPTMOCK_HOST": host}).host == host
+
+
+def test_a_key_is_not_shown_and_travels_to_the_workers(tmp_path: Path):
+    settings = load(tmp_path, environ={"GPTMOCK_API_KEY": "sk-planted"})
+    assert "sk-planted" not in repr(settings)
+    copied = pickle.loads(pickle.dumps(settings))  # noqa: S301 - our own bytes
+    assert copied == settings
+    assert copied.api_key.get_secret_value() == "sk-planted"
