@@ -267,9 +267,11 @@ async def until_all_serve(server: ServerProcess, workers: int) -> None:
 
     Asks with bodies that are refused, so that no upstream is called and no token is spent.
     """
-    async with asyncio.timeout(START_SECONDS), client(server.base_url) as opened:
+    async with asyncio.timeout(START_SECONDS):
         while len({line["pid"] for line in server.logs("turn")}) < workers:
-            await asyncio.gather(*(opened.post(CHAT_PATH, content=b"{") for _ in range(50)))
+            # New connections each time: a kept one stays with its worker.
+            async with client(server.base_url) as opened:
+                await asyncio.gather(*(opened.post(CHAT_PATH, content=b"{") for _ in range(20)))
 
 
 def end_tree(process: subprocess.Popen[bytes], mark: str) -> None:
