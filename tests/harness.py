@@ -110,7 +110,7 @@ async def serving(
 
     Yields the base URL.
     """
-    with _many_apps(), socket.socket() as listening:
+    with many_apps(), socket.socket() as listening:
         app = create_app(open_its_services, options or ServerOptions())
         configure(app)
         listening.bind(("127.0.0.1", 0))
@@ -132,7 +132,7 @@ async def serving(
 
 
 @contextmanager
-def _many_apps() -> Iterator[None]:
+def many_apps() -> Iterator[None]:
     """Let this process make more than one app; Sanic rewrites its own methods at each start otherwise, once."""
     before = Sanic.test_mode
     Sanic.test_mode = True
