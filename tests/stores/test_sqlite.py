@@ -215,7 +215,8 @@ async def test_a_removed_file_is_made_anew_and_noticed_by_all(path: Path, store:
     await store.write("a", b"anew", expected=0)
     assert await other.read("a") == Record(1, b"anew")
     await other.close()
-    assert await SqliteStore(path).read("a") == Record(1, b"anew")
+    await store.close()
+    assert await store.read("a") == Record(1, b"anew")
 
 
 async def test_another_file_put_in_its_place_is_used(path: Path, store: SqliteStore, tmp_path: Path):
@@ -238,7 +239,12 @@ async def test_another_file_put_in_its_place_is_used(path: Path, store: SqliteSt
 
 
 def _write_in_child(store: SqliteStore) -> None:
-    asyncio.run(_replace(store, b"child"))
+    asyncio.run(_replace_and_close(store, b"child"))
+
+
+async def _replace_and_close(store: SqliteStore, value: bytes) -> None:
+    await _replace(store, value)
+    await store.close()
 
 
 async def _replace(store: SqliteStore, value: bytes) -> None:
@@ -378,7 +384,8 @@ async def test_a_file_that_may_not_be_written(file_mode: int, directory_mode: in
             "The state file cannot be opened.",
             "The state file cannot be opened: Operation not permitted.",
         }
-        assert await SqliteStore(path).read("token") == Record(1, b"first")
+        assert await store.read("token") == Record(1, b"first")
+        await store.close()
 
 
 async def test_another_file_in_its_place(path: Path, store: SqliteStore):

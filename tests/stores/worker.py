@@ -29,7 +29,7 @@ def open_address(address: str) -> Store:
     from gptmock.stores.redis import open_redis  # noqa: PLC0415 - a worker on SQLite starts sooner without
 
     url, _, prefix = address.partition("#")
-    return open_redis(url, prefix=prefix)
+    return open_redis(url, prefix=prefix, timeout_seconds=10)
 
 
 async def increment(store: Store, name: str, times: str) -> None:
