@@ -185,7 +185,7 @@ async def test_an_issuer_that_does_not_answer_is_left_after_its_time(client: htt
         await asyncio.sleep(60)
 
     async with RawServer(silent) as server:
-        issuer = OAuthIssuer(client, server.url, client_id="c", exchange_seconds=0.3)
+        issuer = OAuthIssuer(client, server.url, client_id="c", exchange_seconds=2.0)
         with pytest.raises(RefreshUnavailable, match="TimeoutError"):
             await issuer.refresh(PLANTED)
         assert calls == 1
