@@ -18,7 +18,16 @@ from typing import Protocol
 from gptmock.accounts import Credential
 from gptmock.catalog import ModelCatalog, explain_unknown
 from gptmock.dialects.dialect import Dialect, ReplyHead, Turn
-from gptmock.errors import CredentialRefused, GptmockError, InternalError, UnknownModel, UpstreamError
+from gptmock.errors import (
+    AccountError,
+    CredentialRefused,
+    GptmockError,
+    InternalError,
+    UnknownModel,
+    UpstreamError,
+    UpstreamRefused,
+)
+from gptmock.gateway.books import Bookkeeper, is_quota
 from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.events import (
     ErrorEvent,
@@ -53,11 +62,18 @@ _TERMINAL = ResponseCompleted | ResponseIncomplete | ResponseFailed | ErrorEvent
 class Keeper(Protocol):
     """Who leases credentials (``gateway.credentials.CredentialKeeper``)."""
 
-    async def lease(self) -> Credential:
+    async def lease(self, account_id: str) -> Credential:
         """A living credential."""
 
     async def renew(self, refused: Credential) -> Credential:
         """Another one in the place of a refused one."""
+
+
+class Chooser(Protocol):
+    """Who knows which account serves (``gateway.choice.AccountChooser``)."""
+
+    async def candidates(self, conversation: str) -> list[str]:
+        """Account ids, the first to be tried first."""
 
 
 @dataclass(slots=True)
@@ -65,6 +81,8 @@ class Outcome:
     """How a turn went, for the log; filled in while it goes."""
 
     tries: int = 0
+    account_id: str | None = None
+    """Who served, or was tried last."""
     response: ResponseObject | None = None
     error: GptmockError | None = None
     limits: RateLimitSnapshot | None = None
@@ -171,17 +189,28 @@ class Gateway:
     Opens turns.
 
     Args:
+        chooser: says whose turn it is.
         keeper: leases credentials.
         upstream: the backend.
+        books: what is written down of every turn.
         catalog: names the models that exist, when one does not.
         commit_seconds: how long a streaming client waits for its status at most.
     """
 
-    def __init__(
-        self, keeper: Keeper, upstream: Upstream, catalog: ModelCatalog, *, commit_seconds: float = COMMIT_SECONDS
+    def __init__(  # noqa: PLR0913 - the gateway is where the contracts meet
+        self,
+        chooser: Chooser,
+        keeper: Keeper,
+        upstream: Upstream,
+        books: Bookkeeper,
+        catalog: ModelCatalog,
+        *,
+        commit_seconds: float = COMMIT_SECONDS,
     ) -> None:
+        self._chooser = chooser
         self._keeper = keeper
         self._upstream = upstream
+        self._books = books
         self._catalog = catalog
         self._commit_seconds = commit_seconds
 
@@ -195,10 +224,40 @@ class Gateway:
         """
         async with AsyncExitStack() as stack:
             opened = await self._accepted(turn, stack, outcome)
-            yield Reply(turn, dialect, head, opened, outcome)
+            assert outcome.account_id is not None  # noqa: S101 - whoever accepted it
+            account_id = outcome.account_id
+            self._books.began(account_id)
+            try:
+                yield Reply(turn, dialect, head, opened, outcome)
+            finally:
+                self._books.ended(account_id, turn.resolved.slug, outcome.response, failed=outcome.response is None)
 
     async def _accepted(self, turn: Turn, stack: AsyncExitStack, outcome: Outcome) -> _Opened:
-        credential = await self._keeper.lease()
+        """By the first account that can: one that is exhausted or signed out hands over to the next."""
+        conversation = turn.request.prompt_cache_key
+        candidates = await self._chooser.candidates(conversation)
+        for place, account_id in enumerate(candidates, start=1):
+            outcome.account_id = account_id
+            is_last = place == len(candidates)
+            try:
+                opened = await self._by_account(account_id, turn, stack, outcome)
+            except (AccountError, CredentialRefused) as error:
+                if is_last or outcome.tries >= MAX_TRIES:
+                    raise
+                log.warning("turn.handed_over", extra={"account": account_id, "code": error.code})
+            except UpstreamRefused as error:
+                if error.status_hint == 429:
+                    await self._books.limited(account_id, turn.resolved.slug, error)
+                if not is_quota(error) or is_last or outcome.tries >= MAX_TRIES:
+                    raise
+                log.warning("turn.handed_over", extra={"account": account_id, "code": error.code})
+            else:
+                self._books.served(conversation, account_id, outcome.limits, shared=len(candidates) > 1)
+                return opened
+        raise InternalError("No account was tried.")
+
+    async def _by_account(self, account_id: str, turn: Turn, stack: AsyncExitStack, outcome: Outcome) -> _Opened:
+        credential = await self._keeper.lease(account_id)
         renewed = False
         while True:
             outcome.tries += 1

@@ -1,0 +1,39 @@
+"""
+Taking a login over from ``auth.json``: once for each refresh token, so that a logout stays a logout. Knows the vault
+and a store, not when it is called.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from gptmock.accounts import Account, TokenVault
+from gptmock.stores.auth_file import FILE_NAME, read_login
+from gptmock.stores.store import Store
+
+log = logging.getLogger("gptmock.account")
+
+
+async def take_over(vault: TokenVault, store: Store, home: Path) -> Account | None:
+    """
+    Enroll the login of ``auth.json`` when no account of the vault can serve and this login was never taken before.
+
+    Returns the account if it was taken now.
+
+    Raises:
+        NotLoggedIn: the file is there and holds no login.
+        StoreUnavailable: file or store cannot be read or written; nothing is lost by trying again.
+    """
+    if any(login.refused is None for login in await vault.logins()):
+        return None
+    tokens = read_login(home / FILE_NAME)
+    if tokens is None or tokens.refresh_token is None:
+        return None
+    taken = f"taken:{tokens.refresh_token.fingerprint()}"
+    if await store.read(taken) is not None:
+        return None
+    await vault.enroll(tokens)
+    await store.write(taken, b"1", expected=0)
+    log.info("account.taken_over", extra={"account": tokens.account.id})
+    return tokens.account
