@@ -53,10 +53,11 @@ def run(options: argparse.Namespace) -> int:
         if options.port:
             check_port(settings.host, settings.port)
         port = free_port(settings.host, settings.port)
-        with _simulator() as simulator_url, _server(settings, port, Path(home), simulator_url):
+        with _simulator() as simulator_url, _server(settings, port, Path(home), simulator_url) as server:
             base_url = f"http://{_reachable(settings.host)}:{port}"
-            _wait_until_ready(base_url)
-            _show(base_url, settings)
+            with _client() as client:
+                _wait_until_ready(client, base_url, server)
+                _show(client, base_url, settings)
             if options.once:
                 return 0
             print(f"\nStill serving at {base_url}/v1 until you press Ctrl-C.", flush=True)
@@ -76,9 +77,10 @@ def _simulator() -> Iterator[str]:
 
 
 @contextmanager
-def _server(settings: Settings, port: int, home: Path, simulator_url: str) -> Iterator[None]:
+def _server(settings: Settings, port: int, home: Path, simulator_url: str) -> Iterator[subprocess.Popen[bytes]]:
     """``gptmock serve`` with every setting said, so that no variable of the user's own login is read."""
-    login = httpx.post(f"{simulator_url}/simulator/logins", json={}).raise_for_status().json()
+    with _client() as client:
+        login = client.post(f"{simulator_url}/simulator/logins", json={}).raise_for_status().json()
     auth_file = home / "auth.json"
     auth_file.touch(mode=0o600)
     auth_file.write_text(json.dumps(login))
@@ -96,17 +98,26 @@ def _server(settings: Settings, port: int, home: Path, simulator_url: str) -> It
         "GPTMOCK_ISSUER": simulator_url,
         "GPTMOCK_UPSTREAM_PROXY": "",
     }
-    with _process("serve", environment=environment):
-        yield
+    with _process("serve", environment=environment, directory=home) as process:
+        yield process
+
+
+def _client() -> httpx.Client:
+    """All that is asked is on this machine: no proxy of the environment belongs between."""
+    return httpx.Client(trust_env=False, timeout=30.0)
 
 
 @contextmanager
 def _process(
-    *arguments: str, environment: dict[str, str], stdout: int | None = None
+    *arguments: str, environment: dict[str, str], directory: Path | None = None, stdout: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
+    # Run elsewhere, it reads no .env of the user's; a program that is not installed is found all the same.
+    package = Path(__file__).parents[2]
+    python_path = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-m", "gptmock", *arguments],
-        env={**os.environ, **environment},
+        env={**os.environ, "PYTHONPATH": python_path, **environment},
+        cwd=directory,
         stdout=stdout if stdout is not None else sys.stderr,
         # Ctrl-C is for this process; it stops the others in their order.
         start_new_session=True,
@@ -124,11 +135,13 @@ def _process(
             process.stdout.close()
 
 
-def _wait_until_ready(base_url: str) -> None:
+def _wait_until_ready(client: httpx.Client, base_url: str, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise CommandFailed("the server stopped while it started; its own words are above")
         try:
-            if httpx.get(f"{base_url}/readyz", timeout=2.0).status_code == 200:
+            if client.get(f"{base_url}/readyz", timeout=2.0).status_code == 200:
                 return
         except httpx.HTTPError:
             pass
@@ -136,15 +149,13 @@ def _wait_until_ready(base_url: str) -> None:
     raise CommandFailed(f"the server did not become ready within {START_SECONDS:.0f} seconds")
 
 
-def _show(base_url: str, settings: Settings) -> None:
+def _show(client: httpx.Client, base_url: str, settings: Settings) -> None:
     """One request, in two forms to copy, and its answer."""
     model = settings.default_model or ModelCatalog().default.slug
     body = {"model": model, "messages": [{"role": "user", "content": _QUESTION}]}
     secret = settings.api_key
     key = "anything" if secret is None else secret.get_secret_value()
-    answer = httpx.post(
-        f"{base_url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"}, timeout=30.0
-    )
+    answer = client.post(f"{base_url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {key}"})
     print(_curl(base_url, body, needs_key=secret is not None))
     print(_snippet(base_url, body, needs_key=secret is not None))
     print("\n# The answer:")

@@ -1,0 +1,192 @@
+"""
+A breaker around any store, so that a place in trouble costs one request half a second and all others nothing. Must not
+know what kind of store it is.
+
+    closed     every call goes through          a call finds the place unavailable  -> open
+    open       every call fails at once         the pause is over                   -> half-open, for one call
+    half-open  one call probes, others fail     the probe succeeds                  -> closed, and the call goes through
+                                                it fails                            -> open, for another pause
+
+The probe writes: a replica that can be read but not written would otherwise close the breaker again and again. Nothing
+happens between calls; whoever reports readiness calls ``probe``.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import ParamSpec, TypeVar
+
+from gptmock.errors import StoreUnavailable
+from gptmock.stores.store import Addition, Record, Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+OPEN_SECONDS = 1.0
+_DEFAULT_LOG = logging.getLogger("gptmock.store")
+
+
+class GuardedStore:
+    """
+    ``Store`` that fails at once while the one inside is in trouble.
+
+    Args:
+        store: the one that is guarded; closed with this one.
+        clock: monotonic seconds.
+        open_seconds: how long calls fail at once after a failure; up to half as much more, so that workers do not
+            probe together.
+        log: gets one line for every change: ``store.unavailable``, ``store.available``.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        open_seconds: float = OPEN_SECONDS,
+        log: logging.Logger = _DEFAULT_LOG,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._open_seconds = open_seconds
+        self._log = log
+        self._jitter = random.Random()  # noqa: S311 - spreads workers, hides nothing
+        self._reason: str | None = None
+        self._since = 0.0
+        self._opens_until = 0.0
+        self._probing = False
+        self._era = 0
+
+    @property
+    def available(self) -> bool:
+        """Whether calls go through. False until a probe has succeeded."""
+        return self._reason is None
+
+    @property
+    def reason(self) -> str | None:
+        """Why calls fail."""
+        return self._reason
+
+    async def read(self, name: str) -> Record | None:
+        """See ``Store.read``."""
+        return await self._call(self._store.read, name)
+
+    async def read_many(self, names: Sequence[str]) -> list[Record | None]:
+        """See ``Store.read_many``."""
+        return await self._call(self._store.read_many, names)
+
+    async def write(
+        self, name: str, value: bytes, *, expected: int, version: int | None = None, ttl_seconds: float | None = None
+    ) -> Record | None:
+        """See ``Store.write``."""
+        return await self._call(
+            self._store.write, name, value, expected=expected, version=version, ttl_seconds=ttl_seconds
+        )
+
+    async def delete(self, name: str, *, expected: int | None = None) -> bool:
+        """See ``Store.delete``."""
+        return await self._call(self._store.delete, name, expected=expected)
+
+    async def names(self, prefix: str) -> list[str]:
+        """See ``Store.names``."""
+        return await self._call(self._store.names, prefix)
+
+    async def acquire(self, name: str, owner: str, *, ttl_seconds: float) -> bool:
+        """See ``Store.acquire``."""
+        return await self._call(self._store.acquire, name, owner, ttl_seconds=ttl_seconds)
+
+    async def renew(self, name: str, owner: str, *, ttl_seconds: float) -> bool:
+        """See ``Store.renew``."""
+        return await self._call(self._store.renew, name, owner, ttl_seconds=ttl_seconds)
+
+    async def release(self, name: str, owner: str) -> bool:
+        """See ``Store.release``."""
+        return await self._call(self._store.release, name, owner)
+
+    async def lease_left(self, name: str, owner: str) -> float:
+        """See ``Store.lease_left``."""
+        return await self._call(self._store.lease_left, name, owner)
+
+    async def add(self, additions: Sequence[Addition]) -> None:
+        """See ``Store.add``."""
+        await self._call(self._store.add, additions)
+
+    async def totals(self, name: str) -> dict[str, int]:
+        """See ``Store.totals``."""
+        return await self._call(self._store.totals, name)
+
+    async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
+        """See ``Store.take_slot``."""
+        return await self._call(self._store.take_slot, name, owner, limit=limit, ttl_seconds=ttl_seconds)
+
+    async def free_slot(self, name: str, owner: str) -> None:
+        """See ``Store.free_slot``."""
+        await self._call(self._store.free_slot, name, owner)
+
+    async def slots_taken(self, name: str) -> int:
+        """See ``Store.slots_taken``."""
+        return await self._call(self._store.slots_taken, name)
+
+    async def observe(self, name: str, value: bytes, *, stamp: float, ttl_seconds: float) -> bool:
+        """See ``Store.observe``."""
+        return await self._call(self._store.observe, name, value, stamp=stamp, ttl_seconds=ttl_seconds)
+
+    async def observed(self, names: Sequence[str]) -> list[bytes | None]:
+        """See ``Store.observed``."""
+        return await self._call(self._store.observed, names)
+
+    async def probe(self) -> None:
+        """See ``Store.probe``. While calls fail, this is what lets them through again."""
+        if self._reason is None:
+            await self._call(self._store.probe)
+        else:
+            await self._half_open(self._reason)
+
+    async def close(self) -> None:
+        """See ``Store.close``. Never refused."""
+        await self._store.close()
+
+    async def _call(self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        if self._reason is not None:
+            await self._half_open(self._reason)
+        era = self._era
+        try:
+            return await method(*args, **kwargs)
+        except StoreUnavailable as error:
+            # A call of an earlier era says nothing about this one: the place has failed and recovered since.
+            if era == self._era:
+                self._open(error)
+            raise
+
+    async def _half_open(self, reason: str) -> None:
+        """
+        Probe, if it is time and nobody else does.
+
+        Raises:
+            StoreUnavailable: it is not, or the probe failed.
+        """
+        remains = self._opens_until - self._clock()
+        if self._probing or remains > 0:
+            raise StoreUnavailable(reason, retry_after_seconds=max(remains, self._open_seconds))
+        self._probing = True
+        try:
+            await self._store.probe()
+        except StoreUnavailable as error:
+            self._open(error)
+            raise
+        finally:
+            self._probing = False
+        self._log.info("store.available", extra={"after_seconds": round(self._clock() - self._since, 1)})
+        self._reason = None
+
+    def _open(self, error: StoreUnavailable) -> None:
+        now = self._clock()
+        self._opens_until = now + self._open_seconds * self._jitter.uniform(1.0, 1.5)
+        if self._reason is None:
+            self._since = now
+            self._era += 1
+            self._log.warning("store.unavailable", extra={"reason": error.message})
+        self._reason = error.message

@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from gptmock import __version__
+from gptmock.simulator.accounts import LoginBook
+from gptmock.simulator.options import SimulatorOptions
+from tests.harness import (
+    CONSOLE_SCRIPT,
+    MARK,
+    STOP_SECONDS,
+    end_tree,
+    free_port,
+    new_mark,
+    plain_environment,
+    processes_of,
+    wait_until,
+    write_login,
+)
+
+COMMANDS = ("serve", "demo", "info", "simulator")
+BOOK = LoginBook(SimulatorOptions)
+
+
+def run(directory: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The console script to its end, in a directory and with a home of its own."""
+    variables = {"GPTMOCK_HOME": str(directory), **variables}
+    return subprocess.run(
+        [CONSOLE_SCRIPT, *arguments],
+        env=plain_environment(**variables),
+        cwd=directory,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+
+
+@contextmanager
+def running(directory: Path, *arguments: str, **variables: str) -> Iterator[tuple[subprocess.Popen[bytes], Path, str]]:
+    """The console script while the context lasts: the process, its output so far, and the mark of its tree."""
+    mark = new_mark()
+    with tempfile.NamedTemporaryFile(prefix="gptmock-test-") as output:
+        process = subprocess.Popen(
+            [CONSOLE_SCRIPT, *arguments],
+            env=plain_environment(**{MARK: mark, "TMPDIR": str(directory), **variables}),
+            cwd=directory,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield process, Path(output.name), mark
+        finally:
+            end_tree(process, mark)
+
+
+# --- Words ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(tmp_path: Path, command: str):
+    shown = run(tmp_path, command, "--help")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "example:" in shown.stdout
+    assert f"gptmock {command}" in shown.stdout.partition("example:")[2]
+
+
+def test_without_a_command_the_commands_are_shown(tmp_path: Path):
+    for arguments in ((), ("--help",)):
+        shown = run(tmp_path, *arguments)
+        assert shown.returncode == 0
+        assert all(command in shown.stdout for command in COMMANDS)
+        assert "example:" in shown.stdout
+
+
+def test_the_version(tmp_path: Path):
+    shown = run(tmp_path, "--version")
+    assert (shown.returncode, shown.stdout) == (0, f"gptmock {__version__}\n")
+
+
+def test_the_package_is_the_command(tmp_path: Path):
+    shown = subprocess.run(
+        [sys.executable, "-m", "gptmock", "--version"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert shown.stdout == f"gptmock {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nonsense",), ("serve", "--nonsense"), ("info", "extra"), ("simulator", "--port", "x")]
+)
+def test_wrong_usage_is_exit_code_2_and_no_traceback(tmp_path: Path, arguments: tuple[str, ...]):
+    shown = run(tmp_path, *arguments)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert "Traceback" not in shown.stderr
+
+
+# --- serve ---------------------------------------------------------------------------------
+
+
+def test_wrong_settings_are_all_listed_and_exit_code_2(tmp_path: Path):
+    shown = run(
+        tmp_path,
+        "serve",
+        "--port",
+        "99999",
+        "--workers",
+        "0",
+        "--reasoning-effort",
+        "huge",
+        GPTMOCK_ISSUER="http://x.test",
+    )
+    assert (shown.returncode, shown.stdout) == (2, "")
+    lines = shown.stderr.splitlines()
+    assert all(line.startswith("gptmock: GPTMOCK_") for line in lines)
+    for name in ("PORT", "WORKERS", "REASONING_EFFORT", "ISSUER"):
+        assert f"GPTMOCK_{name}" in shown.stderr
+
+
+def test_beyond_loopback_without_a_key_is_exit_code_2(tmp_path: Path):
+    shown = run(tmp_path, "serve", "--host", "0.0.0.0")
+    (line,) = shown.stderr.splitlines()
+    assert shown.returncode == 2
+    assert "GPTMOCK_API_KEY" in line
+    assert "--allow-unauthenticated" in line
+
+
+@pytest.mark.parametrize("command", ["serve", "simulator", "demo"])
+def test_a_port_in_use_is_one_clear_line_and_exit_code_1(tmp_path: Path, command: str):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        shown = run(tmp_path, command, "--port", str(taken.getsockname()[1]))
+    (line,) = shown.stderr.splitlines()
+    assert shown.returncode == 1
+    assert re.match(r"gptmock: port \d+ on 127\.0\.0\.1 is in use", line)
+    assert "--port" in line
+
+
+def test_a_dotenv_may_not_redirect_tokens(tmp_path: Path):
+    (tmp_path / ".env").write_text("GPTMOCK_UPSTREAM_URL=https://evil.example.test\n")
+    shown = run(tmp_path, "serve")
+    assert shown.returncode == 2
+    assert "must not be set in .env" in shown.stderr
+
+
+# --- info ----------------------------------------------------------------------------------
+
+
+def test_info_without_a_login_says_what_is_missing(tmp_path: Path):
+    shown = run(tmp_path, "info")
+    assert shown.returncode == 0
+    assert "No ChatGPT account" in shown.stdout
+    assert str(tmp_path / "auth.json") in shown.stdout
+    document = json.loads(run(tmp_path, "info", "--json").stdout)
+    assert document["account"] is None
+    assert "No ChatGPT account" in document["problem"]
+
+
+@pytest.mark.parametrize(("expires_in", "words"), [(3 * 86400 + 7200, "valid until"), (-60, "expired")])
+def test_info_shows_the_account_and_no_token(tmp_path: Path, expires_in: int, words: str):
+    login = BOOK.issue(email="ada@example.test", plan="pro", expires_in=expires_in)
+    write_login(tmp_path, login.auth_json())
+    shown, machine = run(tmp_path, "info"), run(tmp_path, "info", "--json")
+    assert (shown.returncode, shown.stderr, machine.returncode, machine.stderr) == (0, "", 0, "")
+    assert all(word in shown.stdout for word in ("ada@example.test", "pro", login.account_id, words))
+    document = json.loads(machine.stdout)
+    assert document["account"] == {
+        "email": "ada@example.test",
+        "plan": "pro",
+        "account_id": login.account_id,
+        "user_id": login.user_id,
+    }
+    assert document["can_refresh"] is True
+    assert document["access_token_expires_at"].endswith("Z")
+    for token in (login.access_token, login.refresh_token, login.id_token):
+        assert token not in shown.stdout + machine.stdout
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"OPENAI_API_KEY": "sk-planted"}'])
+def test_info_of_a_file_that_is_no_login_is_no_traceback(tmp_path: Path, content: str):
+    (tmp_path / "auth.json").write_text(content)
+    for arguments in (("info",), ("info", "--json")):
+        shown = run(tmp_path, *arguments)
+        assert shown.returncode == 0
+        assert "Traceback" not in shown.stderr
+        assert "sk-planted" not in shown.stdout
+
+
+def test_info_reads_the_same_settings_as_the_server(tmp_path: Path):
+    elsewhere = tmp_path / "elsewhere"
+    write_login(elsewhere, BOOK.issue(email="ada@example.test").auth_json())
+    assert "ada@example.test" in run(tmp_path, "info", GPTMOCK_HOME="", CHATGPT_LOCAL_HOME=str(elsewhere)).stdout
+    assert run(tmp_path, "info", GPTMOCK_PORT="x").returncode == 2
+
+
+# --- simulator -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_simulator_plays_until_it_is_stopped(tmp_path: Path, number: signal.Signals):
+    with running(tmp_path, "simulator", "--port", "0") as (process, output, _):
+        wait_until(lambda: "issuer at" in output.read_text(), seconds=30)
+        url = output.read_text().rpartition("issuer at ")[2].strip()
+        assert httpx.get(f"{url}/health", trust_env=False).json() == {"status": "ok"}
+        process.send_signal(number)
+        assert process.wait(STOP_SECONDS) == 0
+        assert "Traceback" not in output.read_text()
+
+
+# --- demo ----------------------------------------------------------------------------------
+
+
+def curl_of(text: str) -> list[str]:
+    """The words of the curl line that a demo has printed."""
+    (line,) = (line for line in text.splitlines() if line.startswith("curl "))
+    return shlex.split(line)
+
+
+def test_the_demo_once_answers_and_leaves_nothing(tmp_path: Path):
+    mark = new_mark()
+    shown = run(tmp_path, "demo", "--once", **{MARK: mark, "TMPDIR": str(tmp_path)})
+    assert shown.returncode == 0, shown.stderr
+    assert curl_of(shown.stdout)[0] == "curl"
+    answer = json.loads(shown.stdout.partition("# The answer:")[2])
+    assert answer["choices"][0]["message"]["content"]
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    wait_until(lambda: not processes_of(mark), seconds=5)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_demo_stays_and_its_curl_line_works(tmp_path: Path, number: signal.Signals):
+    with running(tmp_path, "demo", "--port", str(free_port())) as (process, output, mark):
+        wait_until(lambda: "Still serving" in output.read_text() or process.poll() is not None, seconds=60)
+        command = curl_of(output.read_text())
+        asked = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        assert json.loads(asked.stdout)["object"] == "chat.completion"
+        body = json.loads(command[-1]) | {"stream": True}
+        streamed = subprocess.run(
+            [*command[:-1], json.dumps(body)], capture_output=True, text=True, timeout=30, check=True
+        )
+        assert streamed.stdout.startswith("data: {")
+        assert streamed.stdout.endswith("data: [DONE]\n\n")
+        process.send_signal(number)
+        assert process.wait(STOP_SECONDS) in (0, 130)
+        assert "Traceback" not in output.read_text()
+        wait_until(lambda: not processes_of(mark), seconds=5)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_picks_another_port_when_its_own_is_taken(tmp_path: Path):
+    with socket.socket() as taken:
+        try:
+            taken.bind(("127.0.0.1", 8000))
+            taken.listen()
+        except OSError:
+            # Somebody else has taken it: as good.
+            pass
+        shown = run(tmp_path, "demo", "--once", TMPDIR=str(tmp_path))
+    assert shown.returncode == 0, shown.stderr
+    assert ":8000/" not in shown.stdout
+
+
+def test_the_demo_needs_nothing_of_the_users_and_touches_nothing(tmp_path: Path):
+    home, work = tmp_path / "home", tmp_path / "work"
+    work.mkdir()
+    path = write_login(home, BOOK.issue(email="mine@example.test").auth_json())
+    before = path.read_bytes()
+    (work / ".env").write_text("GPTMOCK_UPSTREAM_PROXY=http://127.0.0.1:9\n")
+    shown = run(
+        work,
+        "demo",
+        "--once",
+        GPTMOCK_HOME=str(home),
+        GPTMOCK_UPSTREAM_URL="http://127.0.0.1:9/backend-api",
+        GPTMOCK_ISSUER="http://127.0.0.1:9",
+        HTTP_PROXY="http://127.0.0.1:9",
+        http_proxy="http://127.0.0.1:9",
+        ALL_PROXY="http://127.0.0.1:9",
+        TMPDIR=str(tmp_path),
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert path.read_bytes() == before
+    assert [each.name for each in home.iterdir()] == ["auth.json"]
+    assert {each.name for each in tmp_path.iterdir()} == {"home", "work"}
+
+
+def test_the_demo_with_a_key_shows_where_it_goes_and_not_what_it_is(tmp_path: Path):
+    shown = run(tmp_path, "demo", "--once", GPTMOCK_API_KEY="sk-planted-0123456789", TMPDIR=str(tmp_path))
+    assert shown.returncode == 0, shown.stderr
+    assert "sk-planted" not in shown.stdout + shown.stderr
+    assert "$GPTMOCK_API_KEY" in shown.stdout
