@@ -31,7 +31,7 @@ EARLY_JITTER = 0.2
 """Refresh that long before expiry: five minutes or a tenth of the life, jittered so that workers differ."""
 YOUNG_SECONDS = 60.0
 """Tokens this young are left alone by everybody but a request that needs others."""
-TIMER_SECONDS = 15.0
+TIMER_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -109,7 +109,9 @@ class CredentialKeeper:
             await asyncio.sleep(TIMER_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311
             with suppress(GptmockError):
                 for account_id in await account_ids():
-                    self._refresh_early(await self._current(account_id))
+                    tokens = await self._current(account_id)
+                    await self._refresher.rescue(tokens)
+                    self._refresh_early(tokens)
 
     async def close(self) -> None:
         """Wait for a refresh under way: a token that is spent has to be saved."""

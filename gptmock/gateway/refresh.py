@@ -93,11 +93,23 @@ class Refresher:
         if failure is None or self._clock() >= failure[0]:
             self._flight(seen)
 
+    async def rescue(self, held: TokenSet) -> None:
+        """Bring tokens home that a process of this machine left in the escrow when it died."""
+        kept = await self._escrow.find(held.account.id)
+        if kept is None:
+            return
+        if kept.version > held.version:
+            self.start(held)
+        else:
+            await self._escrow.drop(held.account.id, up_to_version=held.version)
+
     async def close(self) -> None:
-        """Wait for exchanges under way and for what is on its way to the store."""
+        """Wait for exchanges under way and for what is on its way to the store; the escrow has it in any case."""
         pending = {*self._flights.values(), *self._deliveries}
         if pending:
-            await asyncio.wait(pending, timeout=LEASE_SECONDS)
+            _, late = await asyncio.wait(pending, timeout=LEASE_SECONDS)
+            for task in late:
+                task.cancel()
 
     def _flight(self, seen: TokenSet) -> asyncio.Task[TokenSet]:
         account_id = seen.account.id
