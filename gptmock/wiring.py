@@ -10,7 +10,7 @@ import asyncio
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -114,7 +114,10 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         stack.push_async_callback(ledger.settle)
         books = Bookkeeper(board, ledger, clock=time.time)
         stack.push_async_callback(books.close)
-        await stack.enter_async_context(_beside(ledger.run(), keeper.watch(chooser.account_ids), _take_over(state)))
+        readiness = partial(_reasons, chooser, keeper)
+        await stack.enter_async_context(
+            _beside(ledger.run(), keeper.watch(chooser.account_ids), _take_over(state, readiness))
+        )
         catalog = ModelCatalog()
         upstream = CodexUpstream(
             client,
@@ -128,7 +131,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
             gateway=Gateway(chooser, keeper, upstream, books, catalog),
             admission=Admission(Secret(key.get_secret_value()) if key is not None else None),
             terms=Terms(catalog, _defaults(settings)),
-            readiness=partial(_reasons, chooser, keeper),
+            readiness=readiness,
         )
 
 
@@ -252,12 +255,13 @@ async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.wait(tasks)
 
 
-async def _take_over(state: State) -> None:
-    """A login put into ``auth.json`` while the server runs, or while the store was away, is found too."""
+async def _take_over(state: State, readiness: Callable[[], Awaitable[list[str]]]) -> None:
+    """A login put into ``auth.json`` while nobody can serve, or while the store was away, is found too."""
     while True:
         await asyncio.sleep(TAKE_OVER_SECONDS)
         with suppress(GptmockError):
-            await take_over(state.vault, state.store, state.home)
+            if await readiness():
+                await take_over(state.vault, state.store, state.home)
 
 
 async def _reasons(chooser: AccountChooser, keeper: CredentialKeeper) -> list[str]:
