@@ -35,6 +35,9 @@ from gptmock.upstream.codex import UpstreamDeadlines
 from gptmock.wiring import open_services
 
 CONSOLE_SCRIPT = str(Path(sys.executable).with_name("gptmock"))
+ROOT = Path(__file__).parent.parent
+PROGRAM = (sys.executable, "-m", "gptmock")
+"""The console script of this very checkout: an installed one may belong to another."""
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 CHAT_PATH = "/v1/chat/completions"
@@ -87,7 +90,8 @@ def plain_environment(**variables: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(strange) and not name.lower().endswith("_proxy")
     }
-    return {**kept, **variables}
+    paths = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths), **variables}
 
 
 # --- In the test's own loop ----------------------------------------------------------------
@@ -215,9 +219,10 @@ def server_process(
     env: Mapping[str, str] | None = None,
     args: Sequence[str] = (),
     wait_ready: bool = True,
+    program: Sequence[str] = PROGRAM,
 ) -> Iterator[ServerProcess]:
     """
-    The console script as a user starts it, in a session of its own, on a free port; all of it is gone afterwards.
+    The program as a user starts it, in a session of its own, on a free port; all of it is gone afterwards.
 
     Args:
         home: ``GPTMOCK_HOME`` and the working directory; holds the login if there is one.
@@ -226,6 +231,7 @@ def server_process(
         env: more variables.
         args: more arguments of ``serve``.
         wait_ready: wait for /readyz, else only for the process.
+        program: what ``serve`` is an argument of.
     """
     port, mark = free_port(), new_mark()
     variables = {
@@ -236,7 +242,7 @@ def server_process(
         "GPTMOCK_LOG_FORMAT": "json",
     }
     environment = plain_environment(**{**variables, **(env or {})})
-    command = [CONSOLE_SCRIPT, "serve", "--port", str(port), "--workers", str(workers), *args]
+    command = [*program, "serve", "--port", str(port), "--workers", str(workers), *args]
     with tempfile.NamedTemporaryFile(prefix="gptmock-test-") as output:
         process = subprocess.Popen(
             command, env=environment, cwd=home, stdout=output, stderr=output, start_new_session=True
@@ -320,6 +326,11 @@ class SimulatorProcess:
         """What the next refreshes get."""
         self.control.post("/simulator/token-faults", json={"faults": names}).raise_for_status()
 
+    def limit(self, account_id: str, seconds: float) -> None:
+        """This account's usage limit is reached for so long."""
+        order = {"account_id": account_id, "seconds": seconds}
+        self.control.post("/simulator/limits", json=order).raise_for_status()
+
     def expire(self) -> None:
         """From now on every living access token is answered with 401."""
         self.control.post("/simulator/expire").raise_for_status()
@@ -331,10 +342,10 @@ class SimulatorProcess:
 
 @contextmanager
 def simulator_process() -> Iterator[SimulatorProcess]:
-    """The console script's simulator in a process of its own, on a free port."""
+    """The simulator in a process of its own, on a free port."""
     mark = new_mark()
     process = subprocess.Popen(
-        [CONSOLE_SCRIPT, "simulator", "--port", "0"],
+        [*PROGRAM, "simulator", "--port", "0"],
         env=plain_environment(**{MARK: mark}),
         stdout=subprocess.PIPE,
         start_new_session=True,
