@@ -32,7 +32,7 @@ from gptmock.server.context import App, ServerOptions, Services
 from gptmock.settings import load_settings
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.codex import UpstreamDeadlines
-from gptmock.wiring import open_services
+from gptmock.wiring import open_services, prepare
 
 CONSOLE_SCRIPT = str(Path(sys.executable).with_name("gptmock"))
 ROOT = Path(__file__).parent.parent
@@ -159,6 +159,8 @@ async def serving_simulator(
     """The whole program, as ``wiring`` makes it, in the running loop, with ``simulator`` behind it. Yields the URL."""
     flags = {"home": str(home), "upstream_url": simulator.upstream_url, "issuer": simulator.issuer_url, **settings}
     loaded = load_settings(flags, environ={}, directory=home)
+    # What the command does before its workers start: a login in the home is taken over.
+    await prepare(loaded)
     opened = partial(open_services, loaded, deadlines or UpstreamDeadlines())
     async with serving(opened, options, configure=configure) as base_url:
         yield base_url
@@ -252,6 +254,10 @@ def server_process(
             if wait_ready:
                 wait_until_ready(server)
             yield server
+        except BaseException:
+            # Shown by pytest when the test has failed.
+            print(server.text()[-20_000:])  # noqa: T201
+            raise
         finally:
             end_tree(process, mark)
 
