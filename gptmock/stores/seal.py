@@ -73,10 +73,11 @@ class Sealer:
     """A ring of keys: the first writes, all read."""
 
     def __init__(self, keys: Iterable[SealingKey]) -> None:
-        self._ring = {key.id: key for key in reversed(tuple(keys))}
-        if not self._ring:
+        ring = tuple(keys)
+        if not ring:
             raise UnusableKey("there is no encryption key")
-        self._first = tuple(self._ring.values())[-1]
+        self._first = ring[0]
+        self._ring = {key.id: key for key in ring}
 
     def seal(self, plain: bytes, *, kind: str, name: str, version: int) -> bytes:
         """Seal a record for the place it will rest in."""
