@@ -123,7 +123,7 @@ async def test_a_login_that_has_ended_is_tried_once_in_all(simulator: SimulatorP
             assert {answer.json()["error"]["code"] for answer in answers} == {"login_required"}
             # A worker may believe its last look for a moment.
             async with asyncio.timeout(5):
-                while (await opened.get("/readyz")).status_code != 503:
+                while (await opened.get("/readyz")).status_code != 503:  # noqa: ASYNC110 - what is awaited knows no event
                     await asyncio.sleep(0.05)
             assert exchanges(simulator) == {"ok": 0, "refused": 1}
             assert simulator.stats()["model_calls"] == 0
