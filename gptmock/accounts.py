@@ -19,6 +19,11 @@ import msgspec
 
 SIGN_IN_HINT = "The operator of this server can sign in by putting the auth.json of a fresh login into GPTMOCK_HOME."
 """What to do about a login that is missing or has ended."""
+ROTATION_STEP = 1000
+"""
+How far a rotation raises the version. A mark or another seal over the same tokens raises it by one: tokens that were
+issued meanwhile, and could not be written yet, outrank any such change.
+"""
 AUTH_CLAIM = "https://api.openai.com/auth"
 PROFILE_CLAIM = "https://api.openai.com/profile"
 
@@ -90,6 +95,10 @@ class TokenSet:
     forgotten: bool = False
     """Logged out: what is left is the version, so that nobody brings the tokens back."""
 
+    def has_tokens_of(self, other: TokenSet) -> bool:
+        """Whether nothing was issued between the two, whatever their versions say."""
+        return self.access_token == other.access_token and self.refresh_token == other.refresh_token
+
 
 @dataclass(frozen=True, slots=True)
 class Credential:
@@ -137,7 +146,7 @@ class TokenVault(Protocol):
 
     async def replace(self, replaced: TokenSet, tokens: TokenSet) -> TokenSet:
         """
-        Put ``tokens`` in the place of ``replaced`` if nothing newer is there.
+        Put ``tokens``, of a higher version, in the place of ``replaced`` if nothing newer is there.
 
         Returns what the vault holds afterwards: somebody's newer tokens if there are any.
 
@@ -145,11 +154,19 @@ class TokenVault(Protocol):
             StoreUnavailable: unknown whether they were written.
         """
 
-    async def enroll(self, tokens: TokenSet, *, label: str | None = None) -> TokenSet:
-        """A login by a person: wins over whatever is held, also over a refresh under way."""
+    async def enroll(self, tokens: TokenSet, *, label: str | None = None, made_at: float | None = None) -> TokenSet:
+        """
+        A login by a person: wins over whatever is held, also over a refresh under way.
+
+        Args:
+            tokens: their version does not matter.
+            label: what people call the account; its mail address unless given.
+            made_at: Unix seconds, when the person signed in; now unless given. Where the place was emptied, what
+                another process knows of a later moment stays.
+        """
 
     async def refuse(self, refused: TokenSet, *, reason: str) -> None:
-        """Remember that the issuer refused these tokens, if they are still the ones held."""
+        """Remember that the issuer refused these tokens, if no others are held by now."""
 
     async def forget(self, account_id: str) -> None:
         """A logout: the tokens are gone for every worker, and stay gone."""

@@ -7,6 +7,7 @@ The composition root: settings to a running program. The only room that knows al
 from __future__ import annotations
 
 import asyncio
+import random
 import secrets
 import sys
 import time
@@ -54,6 +55,8 @@ from gptmock.usage import AccountUsage
 STATE_FILE = "state.db"
 KEY_FILE = "encryption.key"
 TAKE_OVER_SECONDS = 2.0
+RESEAL_SECONDS = 20.0
+"""After a change of keys everything is sealed by the new one within a minute."""
 _DEADLINE_MARGIN_SECONDS = 60.0
 
 
@@ -116,7 +119,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         stack.push_async_callback(books.close)
         readiness = partial(_reasons, chooser, keeper)
         await stack.enter_async_context(
-            _beside(ledger.run(), keeper.watch(chooser.account_ids), _take_over(state, readiness))
+            _beside(ledger.run(), keeper.watch(chooser.account_ids), _take_over(state, readiness), _reseal(state))
         )
         catalog = ModelCatalog()
         upstream = CodexUpstream(
@@ -262,6 +265,14 @@ async def _take_over(state: State, readiness: Callable[[], Awaitable[list[str]]]
         with suppress(GptmockError):
             if await readiness():
                 await take_over(state.vault, state.store, state.home)
+
+
+async def _reseal(state: State) -> None:
+    """What an older key of the ring has sealed is sealed anew; while all are current this only looks."""
+    while True:
+        await asyncio.sleep(RESEAL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers
+        with suppress(GptmockError):
+            await state.vault.reseal()
 
 
 async def _reasons(chooser: AccountChooser, keeper: CredentialKeeper) -> list[str]:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from gptmock.accounts import Credential, TokenSet, TokenVault
-from gptmock.errors import GptmockError, RefreshRejected, StoreError
+from gptmock.errors import GptmockError, RefreshRejected, RefreshUnavailable, StoreError
 from gptmock.gateway.refresh import Refresher
 from gptmock.protocol.failures import credential_refused
 
@@ -75,7 +75,13 @@ class CredentialKeeper:
             return _credential(tokens)
         if tokens.refused is not None:
             raise RefreshRejected(tokens.refused)
-        return _credential(self._learn(await self._refresher.refresh(tokens)).tokens)
+        try:
+            return _credential(self._learn(await self._refresher.refresh(tokens)).tokens)
+        except (RefreshRejected, RefreshUnavailable):
+            if self._seconds_left(tokens) > 0:
+                # Short of life is not dead: the upstream may still take it.
+                return _credential(tokens)
+            raise
 
     async def renew(self, refused: Credential) -> Credential:
         """
@@ -85,11 +91,12 @@ class CredentialKeeper:
             As ``lease``; ``CredentialRefused`` when there is nothing else to try.
         """
         tokens = await self._look(refused.account.id)
-        if tokens.version == refused.version:
+        # By the token, not by the version: a mark or another seal makes a new version of the same tokens.
+        if tokens.access_token == refused.access_token:
             if tokens.refused is not None:
                 raise credential_refused()
             tokens = self._learn(await self._refresher.refresh(tokens)).tokens
-        if tokens.version == refused.version or tokens.access_token == refused.access_token:
+        if tokens.access_token == refused.access_token:
             raise credential_refused()
         return _credential(tokens)
 
@@ -110,7 +117,7 @@ class CredentialKeeper:
             with suppress(GptmockError):
                 for account_id in await account_ids():
                     tokens = await self._current(account_id)
-                    await self._refresher.rescue(tokens)
+                    await self._refresher.rescue(account_id)
                     self._refresh_early(tokens)
 
     async def close(self) -> None:
@@ -174,9 +181,11 @@ class CredentialKeeper:
 
     def _refresh_early(self, tokens: TokenSet) -> None:
         known = self._known.get(tokens.account.id)
-        due = known is not None and known.refresh_at is not None and self._clock() >= known.refresh_at
-        if due and tokens.refused is None and tokens.refresh_token is not None:
-            # The token lives: nobody waits, and nobody fails if the refresh does.
+        if known is None or known.refresh_at is None or self._clock() < known.refresh_at:
+            return
+        if tokens.refused is None and tokens.refresh_token is not None:
+            # The token lives: nobody waits, and nobody fails if the refresh does. The next look tells how it went.
+            known.refresh_at = self._clock() + KNOWN_SECONDS
             self._refresher.start(tokens)
 
 

@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from gptmock.accounts import (
+    ROTATION_STEP,
     SIGN_IN_HINT,
     Escrow,
     IssuedTokens,
@@ -31,7 +32,15 @@ from gptmock.accounts import (
     account_of,
     expiry_of,
 )
-from gptmock.errors import GptmockError, LockBusy, RefreshRejected, RefreshUnavailable, StoreError
+from gptmock.errors import (
+    GptmockError,
+    LockBusy,
+    NotLoggedIn,
+    RefreshRejected,
+    RefreshUnavailable,
+    StoreError,
+    StoreUnavailable,
+)
 
 log = logging.getLogger("gptmock.account")
 
@@ -93,23 +102,38 @@ class Refresher:
         if failure is None or self._clock() >= failure[0]:
             self._flight(seen)
 
-    async def rescue(self, held: TokenSet) -> None:
-        """Bring tokens home that a process of this machine left in the escrow when it died."""
-        kept = await self._escrow.find(held.account.id)
+    async def rescue(self, account_id: str) -> None:
+        """
+        Bring tokens home that a process of this machine left in the escrow when it died.
+
+        Raises:
+            StoreError: the vault cannot be asked whether it has them.
+            NotLoggedIn: the account was logged out; they were dropped.
+        """
+        kept = await self._escrow.find(account_id)
         if kept is None:
             return
+        try:
+            # Not what a process remembers: that may be the very tokens that the store has not got yet.
+            held = await self._vault.load(account_id)
+        except NotLoggedIn:
+            await self._escrow.drop(account_id, up_to_version=kept.version)
+            raise
         if kept.version > held.version:
             self.start(held)
         else:
-            await self._escrow.drop(held.account.id, up_to_version=held.version)
+            await self._escrow.drop(account_id, up_to_version=held.version)
 
     async def close(self) -> None:
         """Wait for exchanges under way and for what is on its way to the store; the escrow has it in any case."""
-        pending = {*self._flights.values(), *self._deliveries}
-        if pending:
-            _, late = await asyncio.wait(pending, timeout=LEASE_SECONDS)
-            for task in late:
-                task.cancel()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + LEASE_SECONDS
+        # Again, since an exchange that ends may leave a delivery behind.
+        while (pending := {*self._flights.values(), *self._deliveries}) and loop.time() < deadline:
+            await asyncio.wait(pending, timeout=deadline - loop.time(), return_when=asyncio.FIRST_COMPLETED)
+        for late in pending:
+            late.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
 
     def _flight(self, seen: TokenSet) -> asyncio.Task[TokenSet]:
         account_id = seen.account.id
@@ -173,7 +197,7 @@ class Refresher:
 
     async def _newer(self, seen: TokenSet) -> TokenSet | None:
         held = await self._vault.load(seen.account.id)
-        if held.version <= seen.version:
+        if held.version <= seen.version or (held.refused is None and held.has_tokens_of(seen)):
             return None
         if held.refused is not None:
             raise RefreshRejected(held.refused)
@@ -187,13 +211,13 @@ class Refresher:
         rescued = await self._escrow.find(account_id)
         if rescued is not None and rescued.version > held.version:
             log.warning("account.rescued", extra={"account": account_id, "version": rescued.version})
-            return await self._deliver(held, rescued)
+            held = await self._deliver(held, rescued)
+            if held.expires_at is None or held.expires_at > self._clock():
+                return held
         if held.refused is not None or held.refresh_token is None:
             raise RefreshRejected(held.refused or f"The login has no refresh token. {SIGN_IN_HINT}")
         await self._vault.probe()
-        if await lease.left_seconds() < EXCHANGE_SECONDS and not await lease.renew():
-            # This process was stopped for longer than its lease: somebody else may be asking right now.
-            raise LockBusy("The lease of the refresh was lost before anything was sent.")
+        await _see_that_it_lasts(lease)
         return await self._exchange(held)
 
     async def _exchange(self, held: TokenSet) -> TokenSet:
@@ -203,7 +227,11 @@ class Refresher:
         except RefreshRejected as error:
             return await self._refused(held, error)
         tokens = _merged(held, issued, now=self._clock())
-        await self._escrow.put(tokens)
+        try:
+            await self._escrow.put(tokens)
+        except StoreUnavailable as error:
+            # A full disk: the tokens are here all the same, and the store may take them.
+            log.warning("account.not_escrowed", extra={"account": held.account.id, "reason": error.message})
         saved = await self._deliver(held, tokens)
         log.info("account.renewed", extra={"account": held.account.id, "version": saved.version})
         return saved
@@ -228,6 +256,9 @@ class Refresher:
             self._deliveries.add(task)
             task.add_done_callback(self._deliveries.discard)
             return tokens
+        except NotLoggedIn:
+            await self._escrow.drop(tokens.account.id, up_to_version=tokens.version)
+            raise
         await self._escrow.drop(tokens.account.id, up_to_version=saved.version)
         return saved
 
@@ -239,10 +270,26 @@ class Refresher:
                 saved = await self._vault.load(tokens.account.id)
             except StoreError:
                 continue
-            except GptmockError:
+            except NotLoggedIn:
+                await self._escrow.drop(tokens.account.id, up_to_version=tokens.version)
                 return
             await self._escrow.drop(tokens.account.id, up_to_version=saved.version)
             return
+
+
+async def _see_that_it_lasts(lease: RefreshLease) -> None:
+    """
+    The last look before a token is spent, and how long ago it was: this process may have been stopped meanwhile.
+
+    Raises:
+        LockBusy: somebody else may be asking right now.
+    """
+    loop = asyncio.get_running_loop()
+    asked_at, left = loop.time(), await lease.left_seconds()
+    if left < EXCHANGE_SECONDS + 1:
+        asked_at, left = loop.time(), LEASE_SECONDS if await lease.renew() else 0.0
+    if loop.time() - asked_at > left - EXCHANGE_SECONDS:
+        raise LockBusy("The lease of the refresh was lost before anything was sent.")
 
 
 async def _keep(lease: RefreshLease) -> None:
@@ -268,5 +315,5 @@ def _merged(held: TokenSet, issued: IssuedTokens, *, now: float) -> TokenSet:
         id_token=issued.id_token or held.id_token,
         expires_at=expiry_of(access),
         last_refresh=now,
-        version=held.version + 1,
+        version=held.version + ROTATION_STEP,
     )

@@ -114,6 +114,7 @@ class StoreLedger:
         self._unsettled: dict[str, Counter[str]] = {}
         self._in_flight: Counter[str] = Counter()
         self._told: Counter[str] = Counter()
+        self._turn = asyncio.Lock()
 
     def began(self, account_id: str) -> None:
         """See ``UsageLedger.began``."""
@@ -136,10 +137,15 @@ class StoreLedger:
         """Settle until cancelled, beside the server."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            await self.settle()
+            # Shielded: nobody could tell whether an addition that was cut off has been made. The last one waits for it.
+            await asyncio.shield(self.settle())
 
     async def settle(self) -> None:
         """Add what has come together; what cannot be added now is added later."""
+        async with self._turn:
+            await self._settle()
+
+    async def _settle(self) -> None:
         unsettled, self._unsettled = self._unsettled, {}
         try:
             if unsettled:

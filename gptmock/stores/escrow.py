@@ -14,7 +14,7 @@ from gptmock.accounts import TokenSet
 from gptmock.errors import SealBroken, StoreUnavailable
 from gptmock.stores.auth_file import write_private
 from gptmock.stores.seal import Sealer
-from gptmock.stores.vault import decode_sealed, encode_sealed
+from gptmock.stores.token_bytes import decode_sealed, encode_sealed
 
 log = logging.getLogger("gptmock.account")
 

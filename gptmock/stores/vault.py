@@ -5,7 +5,13 @@ Tokens at rest: sealed records over any store. Knows seals and versions, not whe
     acct:{id}:about       label, paused; sealed, since an e-mail address is nobody's business
     accounts:default      the id of the account that serves who is bound to none
 
-Each process keeps the newest version it has seen of every account. When the store shows an older one, or none where
+Versions put all changes of an account in order, wherever two of them meet:
+
+    login, logout         milliseconds of the clock, and above what is held
+    rotation              ROTATION_STEP above the tokens that it replaces
+    mark, another seal    1 above; the tokens are the same
+
+Each process keeps the newest version it has seen of every record. When the store shows an older one, or none where
 there was one, it was emptied or restored: the newest is pushed forward. A logout leaves a version without tokens, so
 that it is told apart from an accident.
 """
@@ -13,14 +19,20 @@ that it is told apart from an accident.
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import msgspec
 
-from gptmock.accounts import SIGN_IN_HINT, Account, Login, Secret, TokenSet
-from gptmock.errors import NotLoggedIn, StoreUnavailable
+from gptmock.accounts import ROTATION_STEP, SIGN_IN_HINT, Account, Login, Secret, TokenSet
+from gptmock.errors import NotLoggedIn, SealBroken, StoreUnavailable
 from gptmock.stores.seal import Sealer
 from gptmock.stores.store import Record, Store
+from gptmock.stores.token_bytes import decode_tokens, encode_tokens
+
+log = logging.getLogger("gptmock.account")
 
 _TOKENS, _ABOUT = "tokens", "about"
 _DEFAULT = "accounts:default"
@@ -30,64 +42,53 @@ MAX_RACES = 50
 """Compare-and-set that loses so often has no competitor but a fault."""
 
 
-class _Tokens(msgspec.Struct, frozen=True, omit_defaults=True):
-    workspace_id: str
-    user_id: str | None = None
-    email: str | None = None
-    plan: str | None = None
-    is_fedramp: bool = False
-    access_token: str = ""
-    refresh_token: str | None = None
-    id_token: str | None = None
-    expires_at: float | None = None
-    last_refresh: float | None = None
-    refused: str | None = None
-    forgotten: bool = False
-
-
 class _About(msgspec.Struct, frozen=True):
     label: str
     paused: bool = False
 
 
-_DECODE_TOKENS = msgspec.json.Decoder(_Tokens)
 _DECODE_ABOUT = msgspec.json.Decoder(_About)
 
 
 class SealedVault:
-    """``TokenVault`` over a store and a seal."""
+    """
+    ``TokenVault`` over a store and a seal.
 
-    def __init__(self, store: Store, sealer: Sealer) -> None:
+    Args:
+        store: where the records rest.
+        sealer: seals and opens them.
+        clock: Unix seconds; dates logins and logouts.
+    """
+
+    def __init__(self, store: Store, sealer: Sealer, *, clock: Callable[[], float] = time.time) -> None:
         self._store = store
         self._sealer = sealer
+        self._clock = clock
         self._newest: dict[str, TokenSet] = {}
         """What this process knows; the store is believed only where it is not older."""
+        self._seen: dict[str, Record] = {}
+        """The same of labels and the default, as they rest."""
 
     async def load(self, account_id: str) -> TokenSet:
         """See ``TokenVault.load``. One round trip, unless there is something to heal."""
-        held = self._opened(account_id, await self._store.read(_name(account_id, _TOKENS)))
-        known = self._newest.get(account_id)
-        if known is not None and (held is None or held.version < known.version):
-            held = await self._push(held.version if held is not None else 0, known)
-        return self._living(account_id, held)
+        record = await self._store.read(_name(account_id, _TOKENS))
+        return self._living(account_id, await self._healed(account_id, record))
 
     async def replace(self, replaced: TokenSet, tokens: TokenSet) -> TokenSet:
         """See ``TokenVault.replace``."""
-        newer = replace(tokens, version=replaced.version + 1)
         # Known before it is written: a store that does not answer now is healed from here when it does.
-        known = self._newest.get(newer.account.id)
-        if known is None or known.version < newer.version:
-            self._newest[newer.account.id] = newer
-        return self._living(replaced.account.id, await self._push(replaced.version, newer))
+        known = self._newest.get(tokens.account.id)
+        if known is None or known.version < tokens.version:
+            self._newest[tokens.account.id] = tokens
+        return self._living(replaced.account.id, await self._push(replaced.version, tokens))
 
-    async def enroll(self, tokens: TokenSet, *, label: str | None = None) -> TokenSet:
+    async def enroll(self, tokens: TokenSet, *, label: str | None = None, made_at: float | None = None) -> TokenSet:
         """See ``TokenVault.enroll``."""
-        account_id = tokens.account.id
+        moment = self._clock() if made_at is None else min(made_at, self._clock())
         for _ in range(MAX_RACES):
-            held = self._opened(account_id, await self._store.read(_name(account_id, _TOKENS)))
-            known = self._newest.get(account_id)
-            below = max(held.version if held else 0, known.version if known else 0)
-            newer = replace(tokens, version=below + 1, refused=None, forgotten=False)
+            held = self._opened(tokens.account.id, await self._store.read(_name(tokens.account.id, _TOKENS)))
+            version = self._above(tokens.account.id, held, moment)
+            newer = replace(tokens, version=version, refused=None, forgotten=False)
             if await self._write(newer, expected=held.version if held else 0) is None:
                 self._remember(newer)
                 await self._describe(newer, label)
@@ -96,14 +97,22 @@ class SealedVault:
 
     async def refuse(self, refused: TokenSet, *, reason: str) -> None:
         """See ``TokenVault.refuse``."""
-        marked = replace(refused, version=refused.version + 1, refused=reason)
-        if await self._write(marked, expected=refused.version) is None:
-            self._remember(marked)
+        held: TokenSet | None = refused
+        for _ in range(MAX_RACES):
+            if held is None or held.refused is not None or not held.has_tokens_of(refused):
+                return
+            marked = replace(held, version=held.version + 1, refused=reason)
+            standing = await self._write(marked, expected=held.version)
+            if standing is None:
+                self._remember(marked)
+                return
+            held = self._opened(refused.account.id, standing)
+        raise _lost_races()
 
     async def forget(self, account_id: str) -> None:
         """See ``TokenVault.forget``."""
         for _ in range(MAX_RACES):
-            held = self._opened(account_id, await self._store.read(_name(account_id, _TOKENS)))
+            held = await self._healed(account_id, await self._store.read(_name(account_id, _TOKENS)))
             if held is None or held.forgotten:
                 return
             gone = TokenSet(
@@ -111,7 +120,7 @@ class SealedVault:
                 access_token=Secret(""),
                 refresh_token=None,
                 id_token=None,
-                version=held.version + 1,
+                version=self._above(account_id, held, self._clock()),
                 expires_at=None,
                 forgotten=True,
             )
@@ -121,26 +130,28 @@ class SealedVault:
         raise _lost_races()
 
     async def logins(self) -> list[Login]:
-        """See ``TokenVault.logins``. Three round trips, for people."""
+        """See ``TokenVault.logins``. Three round trips, for people and timers; what the store has lost is healed."""
         names = await self._store.names(_PREFIX)
-        ids = [name[len(_PREFIX) + 1 : -len(_TOKENS) - 2] for name in names if name.endswith(f":{_TOKENS}")]
+        found = {name[len(_PREFIX) + 1 : -len(_TOKENS) - 2] for name in names if name.endswith(f":{_TOKENS}")}
+        ids = sorted(found | set(self._newest))
         records = await self._store.read_many([_name(one, _TOKENS) for one in ids])
         abouts = await self._store.read_many([_name(one, _ABOUT) for one in ids])
-        logins = [
-            self._login(self._opened(account_id, record), self._about(account_id, about))
-            for account_id, record, about in zip(ids, records, abouts, strict=True)
-        ]
-        return sorted((one for one in logins if one is not None), key=lambda login: login.label)
+        logins = []
+        for account_id, record, about in zip(ids, records, abouts, strict=True):
+            tokens = await self._healed(account_id, record)
+            if tokens is not None and not tokens.forgotten:
+                logins.append(_login(tokens, await self._about(tokens.account, about)))
+        return sorted(logins, key=lambda login: login.label)
 
     async def default(self) -> str | None:
         """See ``TokenVault.default``."""
-        record = await self._store.read(_DEFAULT)
+        record = await self._newest_record(_DEFAULT, await self._store.read(_DEFAULT))
         return record.value.decode() if record is not None else None
 
     async def make_default(self, account_id: str) -> None:
         """Let this account serve who is bound to none."""
         for _ in range(MAX_RACES):
-            record = await self._store.read(_DEFAULT)
+            record = await self._newest_record(_DEFAULT, await self._store.read(_DEFAULT))
             expected = record.version if record is not None else 0
             if await self._store.write(_DEFAULT, account_id.encode(), expected=expected) is None:
                 return
@@ -159,11 +170,62 @@ class SealedVault:
         if standing is not None:
             self._sealer.open(standing.value, kind="canary", name=_CANARY, version=standing.version)
 
+    async def reseal(self) -> int:
+        """
+        Seal anew, by the first key of the ring, what an older one has sealed. Returns how many records were.
+
+        The version grows by one: a change that comes between wins, and a rotation under way outranks this.
+        """
+        names = [name for name in await self._store.names(_PREFIX) if name.endswith((f":{_TOKENS}", f":{_ABOUT}"))]
+        names.append(_CANARY)
+        count = 0
+        for name, record in zip(names, await self._store.read_many(names), strict=True):
+            if record is None or self._sealer.is_current(record.value):
+                continue
+            kind = "canary" if name == _CANARY else name.rpartition(":")[2]
+            try:
+                plain = self._sealer.open(record.value, kind=kind, name=name, version=record.version)
+            except SealBroken as error:
+                # Left as it is: whoever needs the record says so, and the others are sealed all the same.
+                log.warning("account.not_resealed", extra={"code": error.code, "reason": error.message})
+                continue
+            sealed = self._sealer.seal(plain, kind=kind, name=name, version=record.version + 1)
+            count += await self._store.write(name, sealed, expected=record.version) is None
+        return count
+
     async def probe(self) -> None:
         """See ``TokenVault.probe``."""
         await self._store.probe()
 
     # --- Records -----------------------------------------------------------------------
+
+    def _above(self, account_id: str, held: TokenSet | None, moment: float) -> int:
+        """The version of what a person does at that moment: no rotation that is under way reaches it."""
+        known = self._newest.get(account_id)
+        below = max(held.version if held else 0, known.version if known else 0)
+        return max(below + 2 * ROTATION_STEP, int(moment * 1000))
+
+    async def _healed(self, account_id: str, record: Record | None) -> TokenSet | None:
+        """The newest of what the store shows and what is known, in the store as well."""
+        held = self._opened(account_id, record)
+        known = self._newest.get(account_id)
+        if known is not None and (held is None or held.version < known.version):
+            held = await self._push(held.version if held is not None else 0, known)
+        if held is not None:
+            self._remember(held)
+        return held
+
+    async def _newest_record(self, name: str, record: Record | None) -> Record | None:
+        """The same for a record that is no secret's."""
+        known = self._seen.get(name)
+        if known is None or (record is not None and record.version >= known.version):
+            if record is not None:
+                self._seen[name] = record
+            return record
+        expected = record.version if record is not None else 0
+        # Whoever was faster knows as much or more; the next look tells.
+        await self._store.write(name, known.value, expected=expected, version=known.version)
+        return known
 
     async def _push(self, expected: int, tokens: TokenSet) -> TokenSet:
         """Write ``tokens`` over anything older; gives back what is newest."""
@@ -179,7 +241,7 @@ class SealedVault:
 
     async def _write(self, tokens: TokenSet, *, expected: int) -> Record | None:
         name = _name(tokens.account.id, _TOKENS)
-        sealed = self._sealer.seal(_encoded(tokens), kind=_TOKENS, name=name, version=tokens.version)
+        sealed = self._sealer.seal(encode_tokens(tokens), kind=_TOKENS, name=name, version=tokens.version)
         return await self._store.write(name, sealed, expected=expected, version=tokens.version)
 
     def _opened(self, account_id: str, record: Record | None) -> TokenSet | None:
@@ -187,7 +249,7 @@ class SealedVault:
             return None
         name = _name(account_id, _TOKENS)
         plain = self._sealer.open(record.value, kind=_TOKENS, name=name, version=record.version)
-        return _decoded(plain, record.version)
+        return decode_tokens(plain, record.version)
 
     def _living(self, account_id: str, held: TokenSet | None) -> TokenSet:
         if held is None:
@@ -207,32 +269,44 @@ class SealedVault:
     async def _describe(self, tokens: TokenSet, label: str | None) -> None:
         account = tokens.account
         name = _name(account.id, _ABOUT)
-        about = _About(label or account.email or account.id)
-        record = await self._store.read(name)
+        record = await self._newest_record(name, await self._store.read(name))
         if record is None or label is not None:
             version = record.version if record is not None else 0
+            about = _About(label) if label is not None else _unnamed(account)
             sealed = self._sealer.seal(msgspec.json.encode(about), kind=_ABOUT, name=name, version=version + 1)
             await self._store.write(name, sealed, expected=version)
-        await self._store.write(_DEFAULT, account.id.encode(), expected=0)
+        default = await self.default()
+        if default is None or (default != account.id and not await self._serves(default)):
+            await self.make_default(account.id)
 
-    def _about(self, account_id: str, record: Record | None) -> _About:
+    async def _serves(self, account_id: str) -> bool:
+        try:
+            return (await self.load(account_id)).refused is None
+        except NotLoggedIn:
+            return False
+
+    async def _about(self, account: Account, found: Record | None) -> _About:
+        name = _name(account.id, _ABOUT)
+        record = await self._newest_record(name, found)
         if record is None:
-            return _About(account_id)
-        name = _name(account_id, _ABOUT)
+            return _unnamed(account)
         return _DECODE_ABOUT.decode(self._sealer.open(record.value, kind=_ABOUT, name=name, version=record.version))
 
-    def _login(self, tokens: TokenSet | None, about: _About) -> Login | None:
-        if tokens is None or tokens.forgotten:
-            return None
-        return Login(
-            account=tokens.account,
-            label=about.label,
-            version=tokens.version,
-            expires_at=tokens.expires_at,
-            last_refresh=tokens.last_refresh,
-            refused=tokens.refused,
-            paused=about.paused,
-        )
+
+def _unnamed(account: Account) -> _About:
+    return _About(account.email or account.id)
+
+
+def _login(tokens: TokenSet, about: _About) -> Login:
+    return Login(
+        account=tokens.account,
+        label=about.label,
+        version=tokens.version,
+        expires_at=tokens.expires_at,
+        last_refresh=tokens.last_refresh,
+        refused=tokens.refused,
+        paused=about.paused,
+    )
 
 
 class StoreLease:
@@ -262,58 +336,6 @@ class StoreLease:
             await asyncio.shield(self._store.release(self._name, self._owner))
         except StoreUnavailable:
             return
-
-
-def encode_sealed(tokens: TokenSet, sealer: Sealer, *, kind: str) -> bytes:
-    """Tokens outside of the store, sealed for their account and version: the version stands before the seal."""
-    sealed = sealer.seal(_encoded(tokens), kind=kind, name=tokens.account.id, version=tokens.version)
-    return tokens.version.to_bytes(8, "big") + sealed
-
-
-def decode_sealed(data: bytes, account_id: str, sealer: Sealer, *, kind: str) -> TokenSet:
-    """
-    The tokens of ``encode_sealed``.
-
-    Raises:
-        SealBroken: they do not open.
-    """
-    version = int.from_bytes(data[:8], "big")
-    return _decoded(sealer.open(data[8:], kind=kind, name=account_id, version=version), version)
-
-
-def _encoded(tokens: TokenSet) -> bytes:
-    account = tokens.account
-    return msgspec.json.encode(
-        _Tokens(
-            workspace_id=account.workspace_id,
-            user_id=account.user_id,
-            email=account.email,
-            plan=account.plan,
-            is_fedramp=account.is_fedramp,
-            access_token=tokens.access_token.reveal(),
-            refresh_token=tokens.refresh_token.reveal() if tokens.refresh_token else None,
-            id_token=tokens.id_token.reveal() if tokens.id_token else None,
-            expires_at=tokens.expires_at,
-            last_refresh=tokens.last_refresh,
-            refused=tokens.refused,
-            forgotten=tokens.forgotten,
-        )
-    )
-
-
-def _decoded(plain: bytes, version: int) -> TokenSet:
-    stored = _DECODE_TOKENS.decode(plain)
-    return TokenSet(
-        account=Account(stored.workspace_id, stored.user_id, stored.email, stored.plan, stored.is_fedramp),
-        access_token=Secret(stored.access_token),
-        refresh_token=Secret(stored.refresh_token) if stored.refresh_token else None,
-        id_token=Secret(stored.id_token) if stored.id_token else None,
-        version=version,
-        expires_at=stored.expires_at,
-        last_refresh=stored.last_refresh,
-        refused=stored.refused,
-        forgotten=stored.forgotten,
-    )
 
 
 def _name(account_id: str, kind: str) -> str:
