@@ -133,6 +133,7 @@ async def serving(
                 connection.abort()
             await asyncio.sleep(0)
             await server.after_stop()
+            Sanic.unregister_app(app)
 
 
 @contextmanager
@@ -170,6 +171,18 @@ def client(base_url: str, **more: Any) -> httpx.AsyncClient:
     """A client without proxies and with generous patience; many connections at once."""
     limits = httpx.Limits(max_connections=2000, max_keepalive_connections=100)
     return httpx.AsyncClient(base_url=base_url, timeout=60.0, trust_env=False, limits=limits, **more)
+
+
+async def until_ready(opened: httpx.AsyncClient, *, seconds: float = 20.0) -> None:
+    """
+    Wait for 200 on /readyz.
+
+    Raises:
+        TimeoutError: it never came.
+    """
+    async with asyncio.timeout(seconds):
+        while (await opened.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - what is awaited knows no event
+            await asyncio.sleep(0.05)
 
 
 # --- Processes -----------------------------------------------------------------------------

@@ -23,12 +23,14 @@ from gptmock.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from gptmock.gateway.credentials import CredentialKeeper
+from gptmock.gateway.books import Bookkeeper
+from gptmock.gateway.choice import AccountChooser
 from gptmock.gateway.relay import MAX_TRIES, Gateway, Outcome, Reply
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.reader import Received
 from gptmock.simulator.scenes import render_scene
-from tests.gateway.memory import Clock, MemoryIssuer, MemoryLock, MemoryUpstream, MemoryVault, Script, tokens
+from gptmock.stores.board import StoreBoard, StoreLedger
+from tests.gateway.memory import MemoryUpstream, Script, Site, name_of
 from tests.harness import chat, until
 
 CHAT = DIALECTS[0].dialect
@@ -44,20 +46,30 @@ def turn(*, stream: bool = True, model: str = "gpt-5.5") -> Turn:
     return CHAT.decode(Call(body), Terms(ModelCatalog(), Defaults()))
 
 
-class House:
+class House(Site):
     """A gateway and all that it knows."""
 
-    def __init__(self, *scripts: Script, commit_seconds: float = 60.0) -> None:
-        clock = Clock()
-        self.vault = MemoryVault(tokens(1, expires_at=clock.now + 864_000))
-        self.issuer = MemoryIssuer()
+    def __init__(
+        self, *scripts: Script, commit_seconds: float = 60.0, pool: tuple[str, ...] = (), signed_in: bool = True
+    ) -> None:
+        super().__init__()
         self.upstream = MemoryUpstream(list(scripts))
-        keeper = CredentialKeeper(self.vault, MemoryLock(), self.issuer, clock=clock)
-        self.gateway = Gateway(keeper, self.upstream, ModelCatalog(), commit_seconds=commit_seconds)
+        self.one = self.worker()
+        self.board = StoreBoard(self.one.store)
+        self.ledger = StoreLedger(self.one.store, clock=self.clock)
+        self.books = Bookkeeper(self.board, self.ledger, clock=self.clock)
+        chooser = AccountChooser(self.one.vault, self.board, pool=pool, clock=self.clock)
+        self.gateway = Gateway(
+            chooser, self.one.keeper, self.upstream, self.books, ModelCatalog(), commit_seconds=commit_seconds
+        )
         self.outcome = Outcome()
+        self._signed_in = not signed_in
 
     @asynccontextmanager
     async def reply(self, asked: Turn | None = None, dialect: Dialect = CHAT) -> AsyncIterator[Reply]:
+        if not self._signed_in:
+            self._signed_in = True
+            await self.login(1)
         async with self.gateway.open(asked or turn(), dialect, HEAD, self.outcome) as reply:
             yield reply
 
@@ -240,7 +252,7 @@ async def test_after_the_first_content_nothing_is_repeated(code: str):
 async def test_a_401_is_answered_by_one_renewal_and_one_more_try():
     house = House(Script(error=CredentialRefused("401")), Script([TEXT]))
     assert (await house.streamed()).endswith(b"data: [DONE]\n\n")
-    used = [each.access_token.reveal() for each in house.upstream.credentials]
+    used = [name_of(each.access_token) for each in house.upstream.credentials]
     assert used == ["access-1", "access-2"]
     assert house.issuer.calls == ["refresh-1"]
 
@@ -256,15 +268,14 @@ async def test_a_second_401_is_the_end():
 
 async def test_a_401_whose_renewal_is_refused_needs_a_login():
     house = House(Script(error=CredentialRefused("401")))
-    house.issuer.living = "another"
+    house.issuer.errors = [RefreshRejected("reused")]
     with pytest.raises(RefreshRejected):
         await house.streamed()
     assert house.openings == 1
 
 
 async def test_no_account_no_upstream():
-    house = House(Script([TEXT]))
-    house.vault.held = None
+    house = House(Script([TEXT]), signed_in=False)
     with pytest.raises(GptmockError) as caught:
         await house.streamed()
     assert caught.value.code == "login_required"
