@@ -51,6 +51,8 @@ WAIT_SECONDS = 30.0
 """How long to wait for another worker's refresh before giving up on this attempt."""
 PAUSE_SECONDS = 5.0
 """After the issuer could not be asked: not again before this has passed."""
+STORE_PAUSE_SECONDS = 0.5
+"""After the store did not answer: its breaker has a pause of its own, and healing must not wait for two."""
 POLL_SECONDS = (0.02, 0.25)
 """First and longest pause between two looks while another worker refreshes."""
 
@@ -148,7 +150,8 @@ class Refresher:
         del self._flights[account_id]
         error = None if flight.cancelled() else flight.exception()
         if isinstance(error, RefreshUnavailable):
-            self._failures[account_id] = (self._clock() + PAUSE_SECONDS, error)
+            pause = STORE_PAUSE_SECONDS if isinstance(error.__cause__, StoreError) else PAUSE_SECONDS
+            self._failures[account_id] = (self._clock() + pause, error)
         else:
             self._failures.pop(account_id, None)
         if isinstance(error, GptmockError):

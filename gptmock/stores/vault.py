@@ -86,10 +86,12 @@ class SealedVault:
         """See ``TokenVault.enroll``."""
         moment = self._clock() if made_at is None else min(made_at, self._clock())
         for _ in range(MAX_RACES):
-            held = self._opened(tokens.account.id, await self._store.read(_name(tokens.account.id, _TOKENS)))
-            version = self._above(tokens.account.id, held, moment)
+            # Never opened: a login is also what helps against a record that does not open any more.
+            record = await self._store.read(_name(tokens.account.id, _TOKENS))
+            held_version = record.version if record is not None else 0
+            version = self._above(tokens.account.id, held_version, moment)
             newer = replace(tokens, version=version, refused=None, forgotten=False)
-            if await self._write(newer, expected=held.version if held else 0) is None:
+            if await self._write(newer, expected=held_version) is None:
                 self._remember(newer)
                 await self._describe(newer, label)
                 return newer
@@ -120,7 +122,7 @@ class SealedVault:
                 access_token=Secret(""),
                 refresh_token=None,
                 id_token=None,
-                version=self._above(account_id, held, self._clock()),
+                version=self._above(account_id, held.version, self._clock()),
                 expires_at=None,
                 forgotten=True,
             )
@@ -199,10 +201,10 @@ class SealedVault:
 
     # --- Records -----------------------------------------------------------------------
 
-    def _above(self, account_id: str, held: TokenSet | None, moment: float) -> int:
+    def _above(self, account_id: str, held_version: int, moment: float) -> int:
         """The version of what a person does at that moment: no rotation that is under way reaches it."""
         known = self._newest.get(account_id)
-        below = max(held.version if held else 0, known.version if known else 0)
+        below = max(held_version, known.version if known else 0)
         return max(below + 2 * ROTATION_STEP, int(moment * 1000))
 
     async def _healed(self, account_id: str, record: Record | None) -> TokenSet | None:
@@ -282,7 +284,7 @@ class SealedVault:
     async def _serves(self, account_id: str) -> bool:
         try:
             return (await self.load(account_id)).refused is None
-        except NotLoggedIn:
+        except (NotLoggedIn, SealBroken):
             return False
 
     async def _about(self, account: Account, found: Record | None) -> _About:

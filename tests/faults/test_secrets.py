@@ -8,12 +8,14 @@ import contextlib
 import sqlite3
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
 
+from gptmock.errors import SealBroken
 from tests.faults.state import KEY, LOOK_SECONDS, Place, load, login_again, report, spent_twice, statuses, times
 from tests.harness import (
     PROGRAM,
@@ -92,6 +94,8 @@ async def test_keys_change_under_load_and_nobody_notices(simulator: SimulatorPro
                 await asyncio.sleep(LOOK_SECONDS)
                 simulator.expire()
                 await asyncio.sleep(LOOK_SECONDS)
+                if keys.startswith(NEW_KEY):
+                    await until_resealed(place)
             total += first.statuses + second.statuses
             for server in servers:
                 assert await asyncio.to_thread(server.stop) == 0
@@ -101,6 +105,18 @@ async def test_keys_change_under_load_and_nobody_notices(simulator: SimulatorPro
     place.keys = NEW_KEY
     assert (await place.stored(account.id)).refused is None
     report(requests=total[200])
+
+
+async def until_resealed(place: Place) -> None:
+    """Wait until the new key alone opens everything."""
+    new = replace(place, keys=NEW_KEY)
+    async with asyncio.timeout(60), new.opened() as state:
+        while True:
+            with contextlib.suppress(SealBroken):
+                await state.vault.check_key()
+                await state.vault.logins()
+                return
+            await asyncio.sleep(0.2)
 
 
 # --- Tampering ------------------------------------------------------------------------------

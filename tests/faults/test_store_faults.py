@@ -238,17 +238,12 @@ async def test_redis_is_away_at_the_start(simulator: SimulatorProcess, redis_pla
             wait_until_ready(server, seconds=15)
             report(ready_seconds=round(time.monotonic() - began, 2))
             # The other worker finds out by itself, within its breaker's pause.
-            await until_all_succeed(opened)
+            await until_all_succeed(server.base_url)
 
 
-async def until_all_succeed(opened: httpx.AsyncClient) -> None:
+async def until_all_succeed(base_url: str) -> None:
     async with asyncio.timeout(15):
-        while {
-            answer.status_code
-            for answer in await asyncio.gather(
-                *(opened.post(CHAT_PATH, json=chat("scene:text"), headers={"connection": "close"}) for _ in range(20))
-            )
-        } != {200}:
+        while await statuses(base_url, 20) != {200: 20}:  # noqa: ASYNC110 - what is awaited knows no event
             await asyncio.sleep(0.2)
 
 
