@@ -155,7 +155,7 @@ class SealedVault:
         for _ in range(MAX_RACES):
             record = await self._newest_record(_DEFAULT, await self._store.read(_DEFAULT))
             expected = record.version if record is not None else 0
-            if await self._store.write(_DEFAULT, account_id.encode(), expected=expected) is None:
+            if await self._put(_DEFAULT, account_id.encode(), expected=expected):
                 return
         raise _lost_races()
 
@@ -253,6 +253,12 @@ class SealedVault:
         plain = self._sealer.open(record.value, kind=_TOKENS, name=name, version=record.version)
         return decode_tokens(plain, record.version)
 
+    async def _put(self, name: str, value: bytes, *, expected: int) -> bool:
+        written = await self._store.write(name, value, expected=expected) is None
+        if written:
+            self._seen[name] = Record(expected + 1, value)
+        return written
+
     def _living(self, account_id: str, held: TokenSet | None) -> TokenSet:
         if held is None:
             raise NotLoggedIn(f"No ChatGPT account is signed in. {SIGN_IN_HINT}")
@@ -276,7 +282,7 @@ class SealedVault:
             version = record.version if record is not None else 0
             about = _About(label) if label is not None else _unnamed(account)
             sealed = self._sealer.seal(msgspec.json.encode(about), kind=_ABOUT, name=name, version=version + 1)
-            await self._store.write(name, sealed, expected=version)
+            await self._put(name, sealed, expected=version)
         default = await self.default()
         if default is None or (default != account.id and not await self._serves(default)):
             await self.make_default(account.id)
