@@ -114,7 +114,7 @@ async def serving(
 
     Yields the base URL.
     """
-    with _many_apps(), socket.socket() as listening:
+    with many_apps(), socket.socket() as listening:
         app = create_app(open_its_services, options or ServerOptions())
         configure(app)
         listening.bind(("127.0.0.1", 0))
@@ -137,7 +137,7 @@ async def serving(
 
 
 @contextmanager
-def _many_apps() -> Iterator[None]:
+def many_apps() -> Iterator[None]:
     """Let this process make more than one app; Sanic rewrites its own methods at each start otherwise, once."""
     before = Sanic.test_mode
     Sanic.test_mode = True
@@ -292,9 +292,11 @@ async def until_all_serve(server: ServerProcess, workers: int) -> None:
 
     Asks with bodies that are refused, so that no upstream is called and no token is spent.
     """
-    async with asyncio.timeout(START_SECONDS), client(server.base_url) as opened:
+    async with asyncio.timeout(START_SECONDS):
         while len({line["pid"] for line in server.logs("turn")}) < workers:
-            await asyncio.gather(*(opened.post(CHAT_PATH, content=b"{") for _ in range(50)))
+            # New connections each time: a kept one stays with its worker.
+            async with client(server.base_url) as opened:
+                await asyncio.gather(*(opened.post(CHAT_PATH, content=b"{") for _ in range(20)))
 
 
 def end_tree(process: subprocess.Popen[bytes], mark: str) -> None:

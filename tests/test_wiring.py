@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import base64
+import logging
 import multiprocessing
 import pickle
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -13,12 +15,13 @@ from gptmock import wiring
 from gptmock.accounts import Secret
 from gptmock.dialects.table import DIALECTS
 from gptmock.errors import UnusableKey
+from gptmock.server.context import App
 from gptmock.settings import Settings, load_settings
 from gptmock.simulator.accounts import LoginBook
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.codex import UpstreamDeadlines
-from tests.harness import CHAT_PATH, chat, client, free_port, serving_simulator, write_login
+from tests.harness import CHAT_PATH, chat, client, free_port, many_apps, serving_simulator, write_login
 from tests.upstream.raw import Proxy
 
 BOOK = LoginBook(SimulatorOptions)
@@ -27,6 +30,23 @@ KEY = base64.b64encode(bytes(range(32))).decode()
 
 def settings(home: Path, **more: object) -> Settings:
     return load_settings({"home": str(home), **more}, environ={}, directory=home)
+
+
+@pytest.fixture(autouse=True)
+def own_logs() -> Iterator[None]:
+    """Building the app configures the logs of a whole process; here they belong to pytest."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def built(given: Settings) -> App:
+    with many_apps():
+        app = wiring.build_app(given)
+    Sanic.unregister_app(app)
+    return app
 
 
 def test_the_factory_of_a_worker_travels_to_it(tmp_path: Path):
@@ -42,16 +62,14 @@ def test_a_worker_is_a_process_that_can_build_the_app_by_itself(tmp_path: Path):
 
 
 def test_every_door_of_every_dialect_is_a_route(tmp_path: Path):
-    app = wiring.build_app(settings(tmp_path))
-    Sanic.unregister_app(app)
+    app = built(settings(tmp_path))
     routes = {(method, f"/{route.path}") for route in app.router.routes for method in route.methods}
     assert {(door.method, path) for door in DIALECTS for path in door.paths} <= routes
     assert {("GET", "/health"), ("HEAD", "/health"), ("GET", "/v1/models")} <= routes
 
 
 def test_building_the_app_opens_nothing(tmp_path: Path):
-    app = wiring.build_app(settings(tmp_path / "nothing-here"))
-    Sanic.unregister_app(app)
+    built(settings(tmp_path / "nothing-here"))
     assert not (tmp_path / "nothing-here").exists()
 
 

@@ -4,6 +4,8 @@ a minor version because of this module; each correction has a test with real pro
 
     in the manager
       early SIGTERM   while workers start, it re-sends the stop message to itself for ever (sanic #2997)
+      stop in a call  its signal handler calls the shared state, perhaps in the middle of such a call: the manager
+                      breaks, its workers are never told to stop, and it waits for them
       killpg          a failed start SIGKILLs its own process group, and with it the shell or the test run
       respawn         a worker that dies is never started again, and nothing is logged (sanic #3062)
       early death     while workers start, it re-sends the message that one is to be started again for ever
@@ -69,7 +71,9 @@ async def _correct_manager(app: App) -> None:
     manager = app.manager
     _wait_for_the_living(app, manager)
     _kill_workers_only(manager)
-    threading.Thread(target=_Watch(app, manager).run, name="worker-watch", daemon=True).start()
+    watch = _Watch(app, manager)
+    _hear_stops(manager, watch)
+    threading.Thread(target=watch.run, name="worker-watch", daemon=True).start()
 
 
 def _wait_for_the_living(app: App, manager: WorkerManager) -> None:
@@ -97,8 +101,21 @@ def _kill_workers_only(manager: WorkerManager) -> None:
     manager.kill = kill  # type: ignore[method-assign]
 
 
+def _hear_stops(manager: WorkerManager, watch: _Watch) -> None:
+    """A signal only leaves a note; the watch acts on it in its own thread, whose calls nothing interrupts."""
+
+    def stop(_number: int, _frame: object) -> None:
+        if watch.told_to_stop:
+            with suppress(ServerKilled):
+                manager.kill()  # type: ignore[no-untyped-call]
+        watch.told_to_stop = True
+
+    for number in _STOP_SIGNALS:
+        signal.signal(number, stop)
+
+
 class _Watch:
-    """Looks for workers that have died and has them started again, in the manager's own loop."""
+    """Looks for workers that have died and has them started again, in the manager's own loop; stops them when told."""
 
     def __init__(self, app: App, manager: WorkerManager) -> None:
         self._app = app
@@ -106,10 +123,16 @@ class _Watch:
         self._deaths: deque[float] = deque()
         self._seen: set[int] = set()
         """Pids whose death has been dealt with."""
+        self.told_to_stop = False
 
     def run(self) -> None:
         while not self._manager._shutting_down:  # noqa: SLF001
             time.sleep(WATCH_SECONDS)
+            if self.told_to_stop:
+                # What Sanic's own handler does, in its order.
+                self._manager.monitor_publisher.send(None)
+                self._manager.shutdown()  # type: ignore[no-untyped-call]
+                break
             for process in tuple(self._manager.transient_processes):
                 pid = process.pid
                 if pid is None or pid in self._seen or process.is_alive() or self._manager._shutting_down:  # noqa: SLF001

@@ -31,8 +31,6 @@ MAX_CONNECTIONS = 32
 HEALTH_CHECK_SECONDS = 30
 SCAN_COUNT = 1000
 
-_REPLICA = "is a read-only replica"
-_FAILED_OVER = f"Redis {_REPLICA}."
 _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (exceptions.BusyLoadingError, "is still loading its data"),
     ((exceptions.AuthenticationError, exceptions.AuthorizationError), "refuses the password or user"),
@@ -40,7 +38,7 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str],
     ((exceptions.TimeoutError, TimeoutError), "does not answer in time"),
     (exceptions.MaxConnectionsError, "has no free connection"),
     ((exceptions.ConnectionError, OSError), "cannot be reached"),
-    (exceptions.ReadOnlyError, _REPLICA),
+    (exceptions.ReadOnlyError, "is a read-only replica"),
     (exceptions.OutOfMemoryError, "is out of memory"),
     (exceptions.InvalidResponse, "answers in a language that is not Redis's"),
 )
@@ -55,18 +53,24 @@ _CODES = {
     "NOAUTH": "asks for a password",
     "NOREPLICAS": "has too few replicas to take writes",
     "OOM": "is out of memory",
-    "READONLY": _REPLICA,
+    "READONLY": "is a read-only replica",
     "WRONGPASS": "refuses the password or user",
 }
 """What to say of an error reply, by its first word."""
 
 
-def unavailable(error: Exception) -> StoreUnavailable:
+def unavailable(error: BaseException) -> StoreUnavailable:
     """What an exception of redis-py means; never its text, which may hold keys and values."""
+    cause = error.__cause__
+    if isinstance(error, exceptions.ConnectionError) and isinstance(cause, exceptions.RedisError | TimeoutError):
+        # What fails while a connection is made, or while one is waited for, comes wrapped.
+        return unavailable(cause)
     kind = next((said for types, said in _KINDS if isinstance(error, types)), None)
     if kind is None:
-        # Inside a script older servers wrap the code: "ERR Error running script (...): -OOM ...".
-        first, *others = str(error).split() or [""]
+        # redis-py writes "Command # 1 (...) of pipeline caused error: ('" before a reply, and Redis 6 writes
+        # "ERR Error running script (...): " before that of a command in a script, whose code then has a dash.
+        text = str(error).rpartition(" of pipeline caused error: ")[2].lstrip("(\"'")
+        first, *others = text.split() or [""]
         codes = [first, *(word[1:] for word in others if word.startswith("-"))]
         kind = next((_CODES[code] for code in codes if code in _CODES), "refused a command")
     return StoreUnavailable(f"Redis {kind}.", retry_after_seconds=RETRY_AFTER_SECONDS)
@@ -123,7 +127,8 @@ class RedisStore:
         self._client = client
         self._keys = Keys(prefix)
         self._timeout_seconds = timeout_seconds
-        self._running: set[asyncio.Task[Any]] = set()
+        self._running: set[asyncio.Future[Any]] = set()
+        self._dropping: asyncio.Future[None] | None = None
         self._write = client.register_script(redis_scripts.WRITE)
         self._delete = client.register_script(redis_scripts.DELETE)
         self._renew = client.register_script(redis_scripts.RENEW)
@@ -280,29 +285,38 @@ class RedisStore:
     async def _info(self) -> dict[str, Any]:
         try:
             return await self._client.info()
-        except exceptions.NoPermissionError:
-            return {}
+        except exceptions.ResponseError:
+            return {}  # not allowed, or not known
 
     async def _ask(self, command: Awaitable[T]) -> T:
         """Wait for a command in a task of its own, so that nothing that happens here cuts it in the middle."""
-        task = asyncio.ensure_future(command)
-        self._running.add(task)
-        task.add_done_callback(self._ended)
+        task = self._track(asyncio.ensure_future(command))
         if not (await asyncio.wait({task}, timeout=self._timeout_seconds + SLACK_SECONDS))[0]:
             raise StoreUnavailable("Redis does not answer in time.", retry_after_seconds=RETRY_AFTER_SECONDS)
         try:
             return task.result()
         except (exceptions.RedisError, OSError) as error:
-            said = unavailable(error)
-            if said.message == _FAILED_OVER:
-                # The address may lead to the new master by now.
-                await self._client.connection_pool.disconnect(inuse_connections=False)
-            raise said from error
+            if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | exceptions.ReadOnlyError):
+                await self._drop_idle()
+            raise unavailable(error) from error
+
+    async def _drop_idle(self) -> None:
+        """Idle connections would meet in turn what one has met; after a failover they lead to the wrong server."""
+        if self._dropping is None or self._dropping.done():
+            pool = self._client.connection_pool
+            self._dropping = self._track(asyncio.ensure_future(pool.disconnect(inuse_connections=False)))
+        await asyncio.wait({self._dropping}, timeout=SLACK_SECONDS)
+
+    def _track(self, task: asyncio.Future[T]) -> asyncio.Future[T]:
+        """Keep a reference while it runs, and look at its end for those who have left."""
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Future[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled():
-            task.exception()  # somebody may have left without looking at it
+            task.exception()
 
 
 def open_redis(

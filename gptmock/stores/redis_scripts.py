@@ -35,12 +35,15 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 """
 TAKE_SLOT = f"""{_NOW}
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
-if ARGV[2] ~= '' and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2])
-    and not redis.call('ZSCORE', KEYS[1], ARGV[1]) then
+local living = '(' .. string.format('%.0f', now)
+local own = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if ARGV[2] ~= '' and redis.call('ZCOUNT', KEYS[1], living, '+inf') >= tonumber(ARGV[2])
+    and not (own and tonumber(own) > now) then
   return 0
 end
+-- The write that may be refused for want of memory comes first: after one that is not, Redis lets all pass.
 redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[3]), ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end
 return 1
 """

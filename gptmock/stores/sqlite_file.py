@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import sqlite3
 import tempfile
 import time
@@ -19,6 +20,8 @@ T = TypeVar("T")
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 0.4
 """How long a write waits for those of other processes."""
+BUSY_SLEEP_SECONDS = (0.0002, 0.002)
+"""How long it sleeps before it asks again, at random."""
 PATIENCE_SECONDS = 0.45
 """How long one piece of work may hold up the others, for instance on a disk that hangs."""
 SWEEP_WRITES = 256
@@ -100,6 +103,7 @@ class Hand:
         self._failed = 0.0
         self._failure = ""
         self._writes = 0
+        self._jitter = random.Random()  # noqa: S311 - spreads processes, hides nothing
 
     async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """
@@ -153,13 +157,28 @@ class Hand:
             raise StoreUnavailable(self._failure, retry_after_seconds=1.0)
         self._began = time.monotonic()
         try:
-            return work(self._ready())
+            return self._in_turn(work)
         except (sqlite3.Error, OSError) as error:
             unavailable = _unavailable(error)
             if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _PASSING:
                 self._let_go()
             self._failed, self._failure = time.monotonic(), unavailable.message
             raise unavailable from error
+
+    def _in_turn(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """
+        Work, again and again while another process holds the file.
+
+        SQLite's own waiting sleeps longer each time, up to 0.1 s: of processes that write much, some would starve.
+        """
+        while True:
+            try:
+                return work(self._ready())
+            except sqlite3.OperationalError as error:
+                waited = time.monotonic() - self._began
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or waited > BUSY_SECONDS:
+                    raise
+            time.sleep(self._jitter.uniform(*BUSY_SLEEP_SECONDS))
 
     def _ready(self) -> sqlite3.Connection:
         """The connection to the file that is there now: one that was replaced or removed is left behind."""
@@ -186,7 +205,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _open(path: Path, synchronous: str) -> sqlite3.Connection:
     _make_private(path)
-    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
         _into_wal_mode(connection)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
@@ -221,19 +240,8 @@ def _make_private(path: Path) -> None:
 
 
 def _into_wal_mode(connection: sqlite3.Connection) -> None:
-    """The change of mode does not wait for others, so it is tried again while several processes start at once."""
-    deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)
-            continue
-        if mode != "wal":
-            raise StoreUnavailable("The state file cannot be shared: its file system has no shared memory for it.")
-        return
+    if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+        raise StoreUnavailable("The state file cannot be shared: its file system has no shared memory for it.")
 
 
 def _into_schema(connection: sqlite3.Connection) -> None:

@@ -90,6 +90,16 @@ def test_a_stop_while_serving_is_a_clean_stop(simulator: SimulatorProcess, home:
         assert [line for line in server.logs() if line["level"] == "error"] == []
 
 
+def test_a_stop_just_after_the_first_answer_is_heard(simulator: SimulatorProcess, home: Path):
+    # The manager is still taking note of its workers: a signal in the middle of that once broke it, one time in sixty.
+    for number in range(12):
+        with server_process(home, simulator.base_url, workers=1 + number % 2) as server:
+            began = time.monotonic()
+            assert server.stop(seconds=20) == 0, server.text()
+            assert time.monotonic() - began < 5
+            assert "Experienced exception" not in server.text()
+
+
 @pytest.mark.parametrize("workers", [1, 4])
 @pytest.mark.parametrize("manner", ["SIGTERM", "Ctrl-C"])
 async def test_a_stream_that_runs_is_finished_before_the_stop(

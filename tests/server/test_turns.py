@@ -177,7 +177,7 @@ def short_patience(app: App) -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-@pytest.mark.parametrize("scene", ["silent:3", "slow-head:3"])
+@pytest.mark.parametrize("scene", ["silent:2", "slow-head:2"])
 async def test_a_model_may_think_for_longer_than_sanic_waits(
     simulator: Simulator,
     home: Path,

@@ -18,7 +18,6 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from gptmock.errors import StoreUnavailable
-from gptmock.stores.redis import open_redis
 from gptmock.stores.sqlite import SqliteStore
 from gptmock.stores.store import Store
 
@@ -27,8 +26,10 @@ def open_address(address: str) -> Store:
     """The store at ``sqlite://PATH`` or ``unix://SOCKET#PREFIX``."""
     if address.startswith("sqlite://"):
         return SqliteStore(Path(address.removeprefix("sqlite://")))
+    from gptmock.stores.redis import open_redis  # noqa: PLC0415 - a worker on SQLite starts sooner without
+
     url, _, prefix = address.partition("#")
-    return open_redis(url, prefix=prefix)
+    return open_redis(url, prefix=prefix, timeout_seconds=10)
 
 
 async def increment(store: Store, name: str, times: str) -> None:
