@@ -32,6 +32,7 @@ from gptmock.gateway.choice import AccountChooser
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
 from gptmock.gateway.relay import Gateway
+from gptmock.gateway.windows import WindowWatch
 from gptmock.limits import RateLimitSnapshot
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
@@ -50,6 +51,7 @@ from gptmock.stores.vault import SealedVault, StoreLease
 from gptmock.upstream.codex import ClientIdentity, CodexUpstream, UpstreamDeadlines
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client
+from gptmock.upstream.usage import CodexUsage
 from gptmock.usage import AccountUsage
 
 STATE_FILE = "state.db"
@@ -118,14 +120,23 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         books = Bookkeeper(board, ledger, clock=time.time)
         stack.push_async_callback(books.close)
         readiness = partial(_reasons, chooser, keeper)
+        identity = ClientIdentity(settings.originator, settings.codex_version)
+        usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
+        windows = WindowWatch(board, keeper, usage, chooser.account_ids)
         await stack.enter_async_context(
-            _beside(ledger.run(), keeper.watch(chooser.account_ids), _take_over(state, readiness), _reseal(state))
+            _beside(
+                ledger.run(),
+                keeper.watch(chooser.account_ids),
+                windows.run(),
+                _take_over(state, readiness),
+                _reseal(state),
+            )
         )
         catalog = ModelCatalog()
         upstream = CodexUpstream(
             client,
             settings.upstream_url,
-            identity=ClientIdentity(settings.originator, settings.codex_version),
+            identity=identity,
             deadlines=deadlines,
             clock=time.time,
         )

@@ -1,6 +1,4 @@
-"""
-Usage windows of accounts that nobody has used yet: asked for once, until a turn's headers tell them. Knows contracts.
-"""
+"""Usage windows of accounts that nobody has used yet: asked for once, until a turn tells them. Knows contracts."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ class Usage:
         self.error = error
 
     async def windows(self, credential: Credential) -> RateLimitSnapshot:
+        assert credential.account.workspace_id == "a"
         self.asked += 1
         if self.error is not None:
             raise self.error
