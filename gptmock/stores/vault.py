@@ -278,7 +278,7 @@ class SealedVault:
         account = tokens.account
         name = _name(account.id, _ABOUT)
         record = await self._newest_record(name, await self._store.read(name))
-        if record is None or label is not None:
+        if record is None or label is not None or not self._opens(name, record):
             version = record.version if record is not None else 0
             about = _About(label) if label is not None else _unnamed(account)
             sealed = self._sealer.seal(msgspec.json.encode(about), kind=_ABOUT, name=name, version=version + 1)
@@ -286,6 +286,13 @@ class SealedVault:
         default = await self.default()
         if default is None or (default != account.id and not await self._serves(default)):
             await self.make_default(account.id)
+
+    def _opens(self, name: str, record: Record) -> bool:
+        try:
+            self._sealer.open(record.value, kind=_ABOUT, name=name, version=record.version)
+        except SealBroken:
+            return False
+        return True
 
     async def _serves(self, account_id: str) -> bool:
         try:
