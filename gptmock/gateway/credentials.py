@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from gptmock.accounts import Credential, TokenSet, TokenVault
-from gptmock.errors import GptmockError, RefreshRejected, RefreshUnavailable, StoreError
+from gptmock.errors import GptmockError, RefreshRejected, RefreshUnavailable, SealBroken, StoreError
 from gptmock.gateway.refresh import Refresher
 from gptmock.protocol.failures import credential_refused
 
@@ -57,6 +57,8 @@ class CredentialKeeper:
         self._clock = clock
         self._known: dict[str, _Known] = {}
         self._looks: dict[str, asyncio.Task[TokenSet]] = {}
+        self._broken: set[str] = set()
+        """Accounts whose record does not open; each is complained of once."""
 
     async def lease(self, account_id: str) -> Credential:
         """
@@ -148,12 +150,20 @@ class CredentialKeeper:
             look.add_done_callback(lambda _: self._looks.pop(account_id, None))
         try:
             tokens = await asyncio.shield(look)
+        except SealBroken as error:
+            if account_id not in self._broken:
+                self._broken.add(account_id)
+                log.warning(
+                    "account.record_broken", extra={"account": account_id, "code": error.code, "reason": error.message}
+                )
+            raise
         except StoreError:
             raise
         except GptmockError:
             # Logged out, or never in: nothing known may serve any longer.
             self._known.pop(account_id, None)
             raise
+        self._broken.discard(account_id)
         return self._learn(tokens).tokens
 
     def _learn(self, tokens: TokenSet) -> _Known:

@@ -168,7 +168,9 @@ async def test_tampered_tokens_of_a_running_server_are_no_500(simulator: Simulat
             await place.enroll(login_again(simulator, account))
             await asyncio.sleep(LOOK_SECONDS)
             assert await statuses(server.base_url, 20) == {200: 20}
-        assert any("seal" in str(line).lower() for line in server.logs() if line["level"] in ("warning", "error"))
+        # Detected every time, by whoever looked; told once by each until it is mended.
+        rounds = number + 1
+        assert rounds <= len(server.logs("account.record_broken")) <= 2 * rounds
         assert server.logs("server.error") == []
     report(store=place.kind, answered=dict(answered))
 
@@ -200,6 +202,7 @@ async def test_no_token_rests_in_clear_anywhere(simulator: SimulatorProcess, pla
     with server_process(place.home, simulator.base_url, env=place.env, args=["--verbose"]) as server:
         await until_all_serve(server, 2)
         for _ in range(3):
+            await asyncio.sleep(LOOK_SECONDS)
             simulator.expire()
             assert await statuses(server.base_url, 20) == {200: 20}
         simulator.scenes("401-always", "401-always")
