@@ -110,17 +110,13 @@ class Refresher:
 
         Raises:
             StoreError: the vault cannot be asked whether it has them.
-            NotLoggedIn: the account was logged out; they were dropped.
+            NotLoggedIn: the account was logged out, or the store was emptied; they stay where they are.
         """
         kept = await self._escrow.find(account_id)
         if kept is None:
             return
-        try:
-            # Not what a process remembers: that may be the very tokens that the store has not got yet.
-            held = await self._vault.load(account_id)
-        except NotLoggedIn:
-            await self._escrow.drop(account_id, up_to_version=kept.version)
-            raise
+        # Not what a process remembers: that may be the very tokens that the store has not got yet.
+        held = await self._vault.load(account_id)
         if kept.version > held.version:
             self.start(held)
         else:
