@@ -59,6 +59,8 @@ class CredentialKeeper:
         self._looks: dict[str, asyncio.Task[TokenSet]] = {}
         self._broken: set[str] = set()
         """Accounts whose record does not open; each is complained of once."""
+        # Also what nobody waited for: the store may be away when those who need it come.
+        refresher.renewed = self._learn
 
     async def lease(self, account_id: str) -> Credential:
         """
@@ -92,7 +94,11 @@ class CredentialKeeper:
         Raises:
             As ``lease``; ``CredentialRefused`` when there is nothing else to try.
         """
-        tokens = await self._look(refused.account.id)
+        known = self._known.get(refused.account.id)
+        if known is not None and known.tokens.version > refused.version:
+            tokens = known.tokens
+        else:
+            tokens = await self._look(refused.account.id)
         # By the token, not by the version: a mark or another seal makes a new version of the same tokens.
         if tokens.access_token == refused.access_token:
             if tokens.refused is not None:

@@ -82,6 +82,8 @@ class Refresher:
         self._flights: dict[str, asyncio.Task[TokenSet]] = {}
         self._failures: dict[str, tuple[float, RefreshUnavailable]] = {}
         self._deliveries: set[asyncio.Task[None]] = set()
+        self.renewed: Callable[[TokenSet], object] = lambda _: None
+        """Told of whatever a refresh brings home, whoever started it."""
 
     async def refresh(self, seen: TokenSet) -> TokenSet:
         """
@@ -150,6 +152,8 @@ class Refresher:
             self._failures[account_id] = (self._clock() + pause, error)
         else:
             self._failures.pop(account_id, None)
+        if error is None and not flight.cancelled():
+            self.renewed(flight.result())
         if isinstance(error, GptmockError):
             log.warning(
                 "account.refresh_failed", extra={"account": account_id, "code": error.code, "reason": error.message}

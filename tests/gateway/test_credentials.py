@@ -439,6 +439,27 @@ async def test_what_is_known_serves_while_the_store_is_away():
     assert house.issuer.calls == []
 
 
+async def test_tokens_renewed_for_nobody_serve_when_the_store_has_died_meanwhile():
+    house = await house_with(DUE_SECONDS)
+    house.issuer.spent = house.place.fail
+    assert await house.leased() == "access-1"
+    await until(lambda: bool(house.escrow.kept))
+    await asyncio.sleep(0.01)
+    house.clock.now += DUE_SECONDS
+    assert await house.leased() == "access-2"
+    house.place.recover()
+    await house.keeper.close()
+    assert await house.held_name() == "access-2"
+
+
+async def test_a_401_for_an_old_token_is_answered_by_a_newer_one_without_the_store():
+    house = await house_with(864_000)
+    refused = await house.keeper.lease(ACCOUNT.id)
+    await house.keeper.renew(refused)
+    house.place.fail()
+    assert name_of((await house.keeper.renew(refused)).access_token) == "access-2"
+
+
 async def test_a_store_that_does_not_answer_is_asked_once_in_a_while():
     house = await house_with(864_000)
     await house.leased()
