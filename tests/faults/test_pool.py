@@ -83,7 +83,7 @@ async def test_accounts_trip_one_after_another_and_only_the_last_is_noticed(simu
             assert answer.status_code == 429
             assert answer.json()["error"]["code"] == "usage_limit_reached"
             assert answer.headers["x-should-retry"] == "false"
-            assert abs(min(resets) - time.time() - int(answer.headers["retry-after"])) <= 1.5
+            assert abs(min(resets) - time.time() - int(answer.headers["retry-after"])) <= 7.5
         handed_over = Counter(line["account"] for line in server.logs("turn.handed_over"))
         assert max(handed_over.values()) <= LINES
         turns = [line for line in server.logs("turn") if line["status"] == 200]
