@@ -12,7 +12,6 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Iterable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,6 +19,11 @@ import msgspec
 
 SIGN_IN_HINT = "The operator of this server can sign in by putting the auth.json of a fresh login into GPTMOCK_HOME."
 """What to do about a login that is missing or has ended."""
+ROTATION_STEP = 1000
+"""
+How far a rotation raises the version. A mark or another seal over the same tokens raises it by one: tokens that were
+issued meanwhile, and could not be written yet, outrank any such change.
+"""
 AUTH_CLAIM = "https://api.openai.com/auth"
 PROFILE_CLAIM = "https://api.openai.com/profile"
 
@@ -66,6 +70,11 @@ class Account:
     plan: str | None = None
     is_fedramp: bool = False
 
+    @property
+    def id(self) -> str:
+        """16 hex digits for the pair of workspace and user: the same wherever and whenever it signs in."""
+        return hashlib.sha256(f"{self.workspace_id}\0{self.user_id or ''}".encode()).hexdigest()[:16]
+
 
 @dataclass(frozen=True, slots=True)
 class TokenSet:
@@ -75,12 +84,20 @@ class TokenSet:
     access_token: Secret
     refresh_token: Secret | None
     id_token: Secret | None
-    version: str
-    """Opaque: equal only for the same tokens."""
+    version: int
+    """Grows with every change; the higher one is the newer one, wherever both are seen."""
     expires_at: float | None
     """Unix seconds, from the access token's ``exp``; ``None`` when it tells nothing."""
     last_refresh: float | None = None
     """Unix seconds."""
+    refused: str | None = None
+    """Why the issuer refused the refresh token for good; the access token is used to its end."""
+    forgotten: bool = False
+    """Logged out: what is left is the version, so that nobody brings the tokens back."""
+
+    def has_tokens_of(self, other: TokenSet) -> bool:
+        """Whether nothing was issued between the two, whatever their versions say."""
+        return self.access_token == other.access_token and self.refresh_token == other.refresh_token
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +106,7 @@ class Credential:
 
     account: Account
     access_token: Secret
-    version: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,42 +118,101 @@ class IssuedTokens:
     id_token: Secret | None
 
 
+@dataclass(frozen=True, slots=True)
+class Login:
+    """An account as people see it; no secret in it."""
+
+    account: Account
+    label: str
+    version: int
+    expires_at: float | None
+    last_refresh: float | None
+    refused: str | None = None
+    paused: bool = False
+
+
 class TokenVault(Protocol):
-    """Where tokens rest between requests, and what all workers agree on."""
+    """Where the tokens of all accounts rest, and what all workers agree on. Versioned; newer always wins."""
 
-    async def load(self) -> TokenSet:
+    async def load(self, account_id: str) -> TokenSet:
         """
-        The current tokens, as somebody last saved them; cheap when nothing changed.
+        The newest tokens that the place or this process knows; a place that fell behind is healed.
 
         Raises:
-            NotLoggedIn: there are none.
-            StoreUnavailable: they cannot be read.
+            NotLoggedIn: there are none, or they were logged out.
+            StoreUnavailable: the place cannot be read.
+            SealBroken: a record is there and does not open.
         """
 
-    async def save(self, replaced: TokenSet, issued: IssuedTokens, *, now: float) -> TokenSet:
+    async def replace(self, replaced: TokenSet, tokens: TokenSet) -> TokenSet:
         """
-        Put the issued tokens in the place of ``replaced``, durably, before anybody uses them.
+        Put ``tokens``, of a higher version, in the place of ``replaced`` if nothing newer is there.
 
-        Returns what the vault holds afterwards: the newer tokens if somebody else saved meanwhile.
+        Returns what the vault holds afterwards: somebody's newer tokens if there are any.
 
         Raises:
-            StoreUnavailable: they cannot be written.
+            StoreUnavailable: unknown whether they were written.
         """
 
-    async def reject(self, refused: TokenSet, *, reason: str) -> None:
-        """Remember that this refresh token is dead, unless a newer one is held: ``load`` gives it out no more."""
-
-
-class RefreshLock(Protocol):
-    """At most one refresh of an account at a time, over all workers."""
-
-    def hold(self) -> AbstractAsyncContextManager[None]:
+    async def enroll(self, tokens: TokenSet, *, label: str | None = None, made_at: float | None = None) -> TokenSet:
         """
-        Hold the lock for the length of the context.
+        A login by a person: wins over whatever is held, also over a refresh under way.
+
+        Args:
+            tokens: their version does not matter.
+            label: what people call the account; its mail address unless given.
+            made_at: Unix seconds, when the person signed in; now unless given. Where the place was emptied, what
+                another process knows of a later moment stays.
+        """
+
+    async def refuse(self, refused: TokenSet, *, reason: str) -> None:
+        """Remember that the issuer refused these tokens, if no others are held by now."""
+
+    async def forget(self, account_id: str) -> None:
+        """A logout: the tokens are gone for every worker, and stay gone."""
+
+    async def logins(self) -> list[Login]:
+        """All accounts, by label."""
+
+    async def default(self) -> str | None:
+        """The id of the account that serves who is bound to none."""
+
+    async def probe(self) -> None:
+        """
+        See that the place can be written, before a refresh token is spent.
 
         Raises:
-            LockBusy: somebody else held it for too long.
+            StoreUnavailable: it cannot.
         """
+
+
+class RefreshLease(Protocol):
+    """The right to refresh one account, for a while and alone over all workers; its time is the store's."""
+
+    async def acquire(self) -> bool:
+        """Take it if it is free."""
+
+    async def renew(self) -> bool:
+        """Make it last from now on; false when it is lost."""
+
+    async def left_seconds(self) -> float:
+        """How long it still lasts; 0 when it is lost."""
+
+    async def release(self) -> None:
+        """Give it back; nobody else's is touched."""
+
+
+class Escrow(Protocol):
+    """A sealed, durable place on this machine for tokens on their way to the vault."""
+
+    async def put(self, tokens: TokenSet) -> None:
+        """Keep them; on the disk when it returns."""
+
+    async def find(self, account_id: str) -> TokenSet | None:
+        """The newest tokens kept for the account, by any process of this machine."""
+
+    async def drop(self, account_id: str, *, up_to_version: int) -> None:
+        """The vault has them: they are needed no more."""
 
 
 class TokenIssuer(Protocol):

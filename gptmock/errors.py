@@ -14,6 +14,7 @@ What can go wrong, by whose fault. Knows nothing of any wire: only a dialect say
     │   ├── NotLoggedIn            503  login_required
     │   ├── RefreshRejected        503  login_required: the issuer refused for good
     │   ├── RefreshUnavailable     503  auth_unavailable: the issuer cannot be asked now
+    │   ├── AccountsExhausted      429  usage_limit_reached: every account waits for its reset
     │   └── AccountUnusable        503  the workspace is closed or lacks the entitlement
     ├── UpstreamError          the Codex backend
     │   ├── CredentialRefused      503  its 401; answered by one refresh and one retry
@@ -157,6 +158,13 @@ class RefreshUnavailable(AccountError):
     """The issuer cannot be asked now; the refresh token may still be good."""
 
     code = "auth_unavailable"
+
+
+class AccountsExhausted(AccountError):
+    """Every account that may serve has used up its window; ``retry_after_seconds`` is the earliest reset."""
+
+    code = "usage_limit_reached"
+    status_hint = 429
 
 
 class AccountUnusable(AccountError):

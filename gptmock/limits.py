@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,54 @@ class RateLimitSnapshot:
     plan: str | None = None
     active_limit: str | None = None
     reached_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How an account stands, as all workers see it."""
+
+    account_id: str
+    parked_until: float | None = None
+    """Unix seconds; the upstream's own reset after it said that a window is used up."""
+    used_percent: float | None = None
+    """Of the fullest window, as last heard; ``None`` while nothing is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standings:
+    """What one look at the board tells."""
+
+    accounts: tuple[Standing, ...]
+    """In the order asked."""
+    sticky: str | None = None
+    """The account that served the conversation before."""
+
+
+class LimitBoard(Protocol):
+    """What the upstream said of each account last, shared by all workers. All of it may be lost without harm."""
+
+    async def post(self, account_id: str, snapshot: RateLimitSnapshot) -> None:
+        """Put up what an answer's headers said; an older snapshot never covers a newer one."""
+
+    async def park(self, account_id: str, *, until: float, now: float) -> None:
+        """Keep requests away from the account until its reset; both in Unix seconds."""
+
+    async def unpark(self, account_id: str, *, now: float) -> None:
+        """Let requests through again: somebody logged in anew, or resumed it."""
+
+    async def stick(self, conversation: str, account_id: str, *, now: float) -> None:
+        """Remember who serves a conversation: its prompt cache and its encrypted reasoning are there."""
+
+    async def look(self, account_ids: Sequence[str], *, conversation: str | None) -> Standings:
+        """
+        How the accounts stand, in one round trip.
+
+        Raises:
+            StoreUnavailable: it cannot be told.
+        """
+
+    async def snapshot(self, account_id: str) -> RateLimitSnapshot | None:
+        """All windows as last heard, for people."""
 
 
 _FAMILY = "x-codex-"

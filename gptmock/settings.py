@@ -59,6 +59,12 @@ class Settings(pydantic.BaseModel):
     debug_model: str | None = None
     default_model: str | None = None
     allow_unauthenticated: bool = False
+    redis_url: pydantic.SecretStr | None = None
+    """Unset: the embedded store, a SQLite file in ``home``. May hold a password."""
+    encryption_keys: pydantic.SecretStr | None = None
+    encryption_keys_file: Path | None = None
+    account_pool: str | None = None
+    """Labels, separated by commas."""
     upstream_proxy: str | None = None
     home: Path = Field(default_factory=lambda: Path.home() / ".config" / "gptmock")
     upstream_url: str = "https://chatgpt.com/backend-api"
@@ -119,6 +125,27 @@ class Settings(pydantic.BaseModel):
                 "(GPTMOCK_ALLOW_UNAUTHENTICATED=true) if something else guards the door"
             )
         return value
+
+    @pydantic.field_validator("redis_url")
+    @classmethod
+    def _redis(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("must be a redis://, rediss:// or unix:// URL")
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _sealed(self) -> Settings:
+        if self.redis_url is not None and self.encryption_keys is None and self.encryption_keys_file is None:
+            raise ValueError(
+                "GPTMOCK_ENCRYPTION_KEYS: required with GPTMOCK_REDIS_URL, so that tokens are never stored in clear; "
+                "make one with: openssl rand -base64 32"
+            )
+        return self
+
+    @property
+    def pool_labels(self) -> tuple[str, ...]:
+        """The pool that the operator named; empty for none."""
+        return tuple(label for one in (self.account_pool or "").split(",") if (label := one.strip()))
 
     @property
     def worker_count(self) -> int:

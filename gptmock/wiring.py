@@ -6,33 +6,59 @@ The composition root: settings to a running program. The only room that knows al
 
 from __future__ import annotations
 
+import asyncio
+import random
+import secrets
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from sanic import Sanic
 from sanic.worker.loader import AppLoader
 
-from gptmock.accounts import SIGN_IN_HINT, Secret, TokenSet
+from gptmock.accounts import SIGN_IN_HINT, Login, Secret
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
-from gptmock.errors import GptmockError
+from gptmock.errors import GptmockError, SealBroken, UnusableKey
 from gptmock.gateway.admission import Admission
+from gptmock.gateway.books import Bookkeeper
+from gptmock.gateway.choice import AccountChooser
 from gptmock.gateway.credentials import CredentialKeeper
+from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
 from gptmock.gateway.relay import Gateway
+from gptmock.gateway.windows import WindowWatch
+from gptmock.limits import RateLimitSnapshot
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
 from gptmock.server.supervisor import gave_up
 from gptmock.settings import Settings
-from gptmock.stores.auth_file import AuthFileLock, AuthFileVault
+from gptmock.stores.board import StoreBoard, StoreLedger
+from gptmock.stores.breaker import GuardedStore
+from gptmock.stores.escrow import FileEscrow
+from gptmock.stores.redis import open_redis
+from gptmock.stores.seal import Sealer, SealingKey, key_file, parse_keys
+from gptmock.stores.sqlite import SqliteStore
+from gptmock.stores.store import Store
+from gptmock.stores.takeover import take_over
+from gptmock.stores.vault import SealedVault, StoreLease
 from gptmock.upstream.codex import ClientIdentity, CodexUpstream, UpstreamDeadlines
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client
+from gptmock.upstream.usage import CodexUsage
+from gptmock.usage import AccountUsage
 
+STATE_FILE = "state.db"
+KEY_FILE = "encryption.key"
+TAKE_OVER_SECONDS = 2.0
+RESEAL_SECONDS = 20.0
+"""After a change of keys everything is sealed by the new one within a minute."""
 _DEADLINE_MARGIN_SECONDS = 60.0
 
 
@@ -82,61 +108,194 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
     """All that a worker serves with, opened in its own loop and closed after its last stream."""
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(open_client(proxy=settings.upstream_proxy))
-        vault = open_vault(settings)
-        keeper = CredentialKeeper(
-            vault,
-            AuthFileLock(settings.home),
-            OAuthIssuer(client, settings.issuer, client_id=settings.client_id),
-            clock=time.time,
-        )
+        state = await stack.enter_async_context(open_state(settings))
+        issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id)
+        refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
+        keeper = CredentialKeeper(state.vault, refresher, clock=time.time)
         stack.push_async_callback(keeper.close)
+        board = StoreBoard(state.store)
+        chooser = AccountChooser(state.vault, board, pool=settings.pool_labels, clock=time.time)
+        ledger = StoreLedger(state.store, clock=time.time)
+        stack.push_async_callback(ledger.settle)
+        books = Bookkeeper(board, ledger, clock=time.time)
+        stack.push_async_callback(books.close)
+        readiness = partial(_reasons, chooser, keeper)
+        identity = ClientIdentity(settings.originator, settings.codex_version)
+        usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
+        windows = WindowWatch(board, keeper, usage, chooser.account_ids)
+        await stack.enter_async_context(
+            _beside(
+                ledger.run(),
+                keeper.watch(chooser.account_ids),
+                windows.run(),
+                _take_over(state, readiness),
+                _reseal(state),
+            )
+        )
         catalog = ModelCatalog()
         upstream = CodexUpstream(
             client,
             settings.upstream_url,
-            identity=ClientIdentity(settings.originator, settings.codex_version),
+            identity=identity,
             deadlines=deadlines,
             clock=time.time,
         )
         key = settings.api_key
         yield Services(
-            gateway=Gateway(keeper, upstream, catalog),
+            gateway=Gateway(chooser, keeper, upstream, books, catalog),
             admission=Admission(Secret(key.get_secret_value()) if key is not None else None),
             terms=Terms(catalog, _defaults(settings)),
-            readiness=partial(_reasons, vault),
+            readiness=readiness,
         )
 
 
-def open_vault(settings: Settings) -> AuthFileVault:
-    """Where the login rests."""
-    return AuthFileVault(settings.home)
+@dataclass(frozen=True, slots=True)
+class State:
+    """The shared state as this process reaches it."""
+
+    store: Store
+    vault: SealedVault
+    escrow: FileEscrow
+    home: Path
+
+    def lease_of(self, account_id: str) -> StoreLease:
+        """A lease with an owner of its own."""
+        return StoreLease(self.store, account_id, owner=secrets.token_hex(16), ttl_seconds=LEASE_SECONDS)
+
+
+@asynccontextmanager
+async def open_state(settings: Settings) -> AsyncIterator[State]:
+    """The store that the settings name, guarded and sealed; nothing is asked of it yet."""
+    sealer = Sealer(_keys(settings))
+    store = GuardedStore(_store(settings))
+    try:
+        yield State(store, SealedVault(store, sealer), FileEscrow(settings.home, sealer), settings.home)
+    finally:
+        await store.close()
+
+
+async def prepare(settings: Settings) -> list[str]:
+    """
+    Once before the workers start: see that the encryption key is the right one, and take a login over from
+    ``auth.json``.
+
+    Returns what the operator should know; an unreachable store is one of these, and no reason not to start.
+
+    Raises:
+        UnusableKey: no key, a weak one, or one that does not open what is stored.
+    """
+    async with open_state(settings) as state:
+        try:
+            await state.vault.check_key()
+            await take_over(state.vault, state.store, state.home)
+            logins = await state.vault.logins()
+        except SealBroken as error:
+            raise UnusableKey(f"{error.message} Nothing was changed.") from error
+        except GptmockError as error:
+            return [error.message]
+    if not logins:
+        return [f"No ChatGPT account is signed in. {SIGN_IN_HINT}"]
+    return [f"{login.label}: {login.refused}" for login in logins if login.refused is not None]
 
 
 @dataclass(frozen=True, slots=True)
-class LoginState:
-    """What ``gptmock info`` shows of the login; no secret in it."""
+class AccountOverview:
+    """An account as people see it; no secret in it."""
 
-    tokens: TokenSet | None
-    problem: str | None
-    """Why there is none."""
+    login: Login
+    is_default: bool
+    parked_until: float | None
+    limits: RateLimitSnapshot | None
+    usage: AccountUsage
 
 
-async def login_state(settings: Settings) -> LoginState:
-    """The login as it rests, without asking anybody."""
+async def overview(settings: Settings) -> list[AccountOverview]:
+    """
+    The accounts as they rest and stand, without asking the upstream.
+
+    Raises:
+        StoreError: they cannot be read.
+    """
+    async with open_state(settings) as state:
+        board, ledger = StoreBoard(state.store), StoreLedger(state.store, clock=time.time)
+        logins, default = await state.vault.logins(), await state.vault.default()
+        standings = await board.look([login.account.id for login in logins], conversation=None)
+        return [
+            AccountOverview(
+                login=login,
+                is_default=login.account.id == default,
+                parked_until=standing.parked_until,
+                limits=await board.snapshot(login.account.id),
+                usage=await ledger.read(login.account.id),
+            )
+            for login, standing in zip(logins, standings.accounts, strict=True)
+        ]
+
+
+def storage(settings: Settings) -> str:
+    """Where state rests, in words without secrets."""
+    if settings.redis_url is None:
+        return str(settings.home / STATE_FILE)
+    url = urlsplit(settings.redis_url.get_secret_value())
+    return f"{url.scheme}://{url.hostname or ''}{f':{url.port}' if url.port else ''}{url.path}"
+
+
+def _store(settings: Settings) -> Store:
+    if settings.redis_url is not None:
+        return open_redis(settings.redis_url.get_secret_value())
+    return SqliteStore(settings.home / STATE_FILE)
+
+
+def _keys(settings: Settings) -> tuple[SealingKey, ...]:
+    if settings.encryption_keys is not None:
+        return parse_keys(settings.encryption_keys.get_secret_value())
+    if settings.encryption_keys_file is not None:
+        try:
+            return parse_keys(settings.encryption_keys_file.read_text())
+        except OSError as error:
+            raise UnusableKey(f"GPTMOCK_ENCRYPTION_KEYS_FILE cannot be read: {error.strerror}") from error
+    return key_file(settings.home / KEY_FILE)
+
+
+@asynccontextmanager
+async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run these while the context lasts. Plain tasks: Sanic cancels its own before streams have drained."""
+    tasks = [asyncio.get_running_loop().create_task(one) for one in work]
     try:
-        return LoginState(await open_vault(settings).load(), None)
-    except GptmockError as error:
-        return LoginState(None, error.message)
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
 
-async def _reasons(vault: AuthFileVault) -> list[str]:
+async def _take_over(state: State, readiness: Callable[[], Awaitable[list[str]]]) -> None:
+    """A login put into ``auth.json`` while nobody can serve, or while the store was away, is found too."""
+    while True:
+        await asyncio.sleep(TAKE_OVER_SECONDS)
+        with suppress(GptmockError):
+            if await readiness():
+                await take_over(state.vault, state.store, state.home)
+
+
+async def _reseal(state: State) -> None:
+    """What an older key of the ring has sealed is sealed anew; while all are current this only looks."""
+    while True:
+        await asyncio.sleep(RESEAL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers
+        with suppress(GptmockError):
+            await state.vault.reseal()
+
+
+async def _reasons(chooser: AccountChooser, keeper: CredentialKeeper) -> list[str]:
     try:
-        tokens = await vault.load()
+        account_ids = await chooser.account_ids()
+        if not account_ids:
+            return [f"login_required: no ChatGPT account is signed in. {SIGN_IN_HINT}"]
+        problems = [problem for one in account_ids if (problem := await keeper.problem(one)) is not None]
     except GptmockError as error:
         return [f"{error.code}: {error.message}"]
-    if tokens.refresh_token is None and tokens.expires_at is not None and tokens.expires_at <= time.time():
-        return [f"login_required: the login has ended. {SIGN_IN_HINT}"]
-    return []
+    # One account that can serve is enough.
+    return [f"{error.code}: {error.message}" for error in problems] if len(problems) == len(account_ids) else []
 
 
 def _defaults(settings: Settings) -> Defaults:

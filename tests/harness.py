@@ -32,9 +32,12 @@ from gptmock.server.context import App, ServerOptions, Services
 from gptmock.settings import load_settings
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.codex import UpstreamDeadlines
-from gptmock.wiring import open_services
+from gptmock.wiring import open_services, prepare
 
 CONSOLE_SCRIPT = str(Path(sys.executable).with_name("gptmock"))
+ROOT = Path(__file__).parent.parent
+PROGRAM = (sys.executable, "-m", "gptmock")
+"""The console script of this very checkout: an installed one may belong to another."""
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 CHAT_PATH = "/v1/chat/completions"
@@ -87,7 +90,8 @@ def plain_environment(**variables: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith(strange) and not name.lower().endswith("_proxy")
     }
-    return {**kept, **variables}
+    paths = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths), **variables}
 
 
 # --- In the test's own loop ----------------------------------------------------------------
@@ -129,6 +133,7 @@ async def serving(
                 connection.abort()
             await asyncio.sleep(0)
             await server.after_stop()
+            Sanic.unregister_app(app)
 
 
 @contextmanager
@@ -155,6 +160,8 @@ async def serving_simulator(
     """The whole program, as ``wiring`` makes it, in the running loop, with ``simulator`` behind it. Yields the URL."""
     flags = {"home": str(home), "upstream_url": simulator.upstream_url, "issuer": simulator.issuer_url, **settings}
     loaded = load_settings(flags, environ={}, directory=home)
+    # What the command does before its workers start: a login in the home is taken over.
+    await prepare(loaded)
     opened = partial(open_services, loaded, deadlines or UpstreamDeadlines())
     async with serving(opened, options, configure=configure) as base_url:
         yield base_url
@@ -164,6 +171,18 @@ def client(base_url: str, **more: Any) -> httpx.AsyncClient:
     """A client without proxies and with generous patience; many connections at once."""
     limits = httpx.Limits(max_connections=2000, max_keepalive_connections=100)
     return httpx.AsyncClient(base_url=base_url, timeout=60.0, trust_env=False, limits=limits, **more)
+
+
+async def until_ready(opened: httpx.AsyncClient, *, seconds: float = 20.0) -> None:
+    """
+    Wait for 200 on /readyz.
+
+    Raises:
+        TimeoutError: it never came.
+    """
+    async with asyncio.timeout(seconds):
+        while (await opened.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - what is awaited knows no event
+            await asyncio.sleep(0.05)
 
 
 # --- Processes -----------------------------------------------------------------------------
@@ -215,9 +234,10 @@ def server_process(
     env: Mapping[str, str] | None = None,
     args: Sequence[str] = (),
     wait_ready: bool = True,
+    program: Sequence[str] = PROGRAM,
 ) -> Iterator[ServerProcess]:
     """
-    The console script as a user starts it, in a session of its own, on a free port; all of it is gone afterwards.
+    The program as a user starts it, in a session of its own, on a free port; all of it is gone afterwards.
 
     Args:
         home: ``GPTMOCK_HOME`` and the working directory; holds the login if there is one.
@@ -226,6 +246,7 @@ def server_process(
         env: more variables.
         args: more arguments of ``serve``.
         wait_ready: wait for /readyz, else only for the process.
+        program: what ``serve`` is an argument of.
     """
     port, mark = free_port(), new_mark()
     variables = {
@@ -236,7 +257,7 @@ def server_process(
         "GPTMOCK_LOG_FORMAT": "json",
     }
     environment = plain_environment(**{**variables, **(env or {})})
-    command = [CONSOLE_SCRIPT, "serve", "--port", str(port), "--workers", str(workers), *args]
+    command = [*program, "serve", "--port", str(port), "--workers", str(workers), *args]
     with tempfile.NamedTemporaryFile(prefix="gptmock-test-") as output:
         process = subprocess.Popen(
             command, env=environment, cwd=home, stdout=output, stderr=output, start_new_session=True
@@ -246,6 +267,10 @@ def server_process(
             if wait_ready:
                 wait_until_ready(server)
             yield server
+        except BaseException:
+            # Shown by pytest when the test has failed.
+            print(server.text()[-20_000:])  # noqa: T201
+            raise
         finally:
             end_tree(process, mark)
 
@@ -322,6 +347,11 @@ class SimulatorProcess:
         """What the next refreshes get."""
         self.control.post("/simulator/token-faults", json={"faults": names}).raise_for_status()
 
+    def limit(self, account_id: str, seconds: float) -> None:
+        """This account's usage limit is reached for so long."""
+        order = {"account_id": account_id, "seconds": seconds}
+        self.control.post("/simulator/limits", json=order).raise_for_status()
+
     def expire(self) -> None:
         """From now on every living access token is answered with 401."""
         self.control.post("/simulator/expire").raise_for_status()
@@ -333,10 +363,10 @@ class SimulatorProcess:
 
 @contextmanager
 def simulator_process() -> Iterator[SimulatorProcess]:
-    """The console script's simulator in a process of its own, on a free port."""
+    """The simulator in a process of its own, on a free port."""
     mark = new_mark()
     process = subprocess.Popen(
-        [CONSOLE_SCRIPT, "simulator", "--port", "0"],
+        [*PROGRAM, "simulator", "--port", "0"],
         env=plain_environment(**{MARK: mark}),
         stdout=subprocess.PIPE,
         start_new_session=True,

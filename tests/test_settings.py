@@ -243,3 +243,44 @@ def test_a_key_is_not_shown_and_travels_to_the_workers(tmp_path: Path):
     copied = pickle.loads(pickle.dumps(settings))  # noqa: S301 - our own bytes
     assert copied == settings
     assert copied.api_key.get_secret_value() == "sk-planted"
+
+
+# --- State ---------------------------------------------------------------------------------
+
+KEYS = "bm90IGEga2V5LCBidXQgdGhhdCBpcyBzYWlkIGxhdGVy"
+
+
+@pytest.mark.parametrize("url", ["redis://10.0.0.1", "rediss://:planted@example.test:6380/2", "unix:///run/redis.sock"])
+@pytest.mark.parametrize("name", ["GPTMOCK_ENCRYPTION_KEYS", "GPTMOCK_ENCRYPTION_KEYS_FILE"])
+def test_redis_needs_a_key_from_the_environment_or_a_file(tmp_path: Path, url: str, name: str):
+    (line,) = mistakes(tmp_path, GPTMOCK_REDIS_URL=url)
+    assert line.startswith("GPTMOCK_ENCRYPTION_KEYS: ")
+    assert "openssl rand -base64 32" in line
+    assert "planted" not in line
+    (same,) = mistakes(tmp_path, **{"GPTMOCK_REDIS_URL": url, name: ""})
+    assert same == line
+    settings = load(tmp_path, environ={"GPTMOCK_REDIS_URL": url, name: KEYS})
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == url
+    assert "planted" not in repr(settings)
+    assert KEYS not in repr(settings.encryption_keys)
+
+
+@pytest.mark.parametrize("url", ["http://10.0.0.1", "10.0.0.1:6379", "sqlite:x", "redis"])
+def test_what_is_no_redis_is_named(tmp_path: Path, url: str):
+    (line,) = mistakes(tmp_path, GPTMOCK_REDIS_URL=url, GPTMOCK_ENCRYPTION_KEYS=KEYS)
+    assert line == "GPTMOCK_REDIS_URL: must be a redis://, rediss:// or unix:// URL"
+
+
+def test_keys_and_pool_travel_to_the_workers_and_are_not_shown(tmp_path: Path):
+    environ = {"GPTMOCK_ENCRYPTION_KEYS": KEYS, "GPTMOCK_ACCOUNT_POOL": " ada@example.test, ,bob "}
+    settings = load(tmp_path, environ=environ)
+    copied = pickle.loads(pickle.dumps(settings))  # noqa: S301 - our own bytes
+    assert copied.encryption_keys.get_secret_value() == KEYS
+    assert copied.pool_labels == ("ada@example.test", "bob")
+    assert KEYS not in repr(copied)
+
+
+@pytest.mark.parametrize("pool", ["", " ", ",", " , "])
+def test_a_pool_of_nobody_is_no_pool(tmp_path: Path, pool: str):
+    assert load(tmp_path, environ={"GPTMOCK_ACCOUNT_POOL": pool}).pool_labels == ()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import logging
 import multiprocessing
 import pickle
@@ -13,12 +14,18 @@ from sanic import Sanic
 from gptmock import wiring
 from gptmock.accounts import Secret
 from gptmock.dialects.table import DIALECTS
+from gptmock.errors import UnusableKey
 from gptmock.server.context import App
 from gptmock.settings import Settings, load_settings
+from gptmock.simulator.accounts import LoginBook
+from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.codex import UpstreamDeadlines
-from tests.harness import CHAT_PATH, chat, client, many_apps, serving_simulator, write_login
+from tests.harness import CHAT_PATH, chat, client, free_port, many_apps, serving_simulator, write_login
 from tests.upstream.raw import Proxy
+
+BOOK = LoginBook(SimulatorOptions)
+KEY = base64.b64encode(bytes(range(32))).decode()
 
 
 def settings(home: Path, **more: object) -> Settings:
@@ -67,13 +74,72 @@ def test_building_the_app_opens_nothing(tmp_path: Path):
 
 
 @pytest.mark.parametrize("content", [None, "{", "[]"])
-async def test_a_login_that_cannot_be_read_is_a_problem_in_words(tmp_path: Path, content: str | None):
+async def test_a_login_that_cannot_be_read_is_a_note_in_words(tmp_path: Path, content: str | None):
     if content is not None:
         (tmp_path / "auth.json").write_text(content)
-    state = await wiring.login_state(settings(tmp_path))
-    assert state.tokens is None
-    assert state.problem
-    assert str(tmp_path) not in state.problem
+    (note,) = await wiring.prepare(settings(tmp_path))
+    assert note
+    assert str(tmp_path) not in note
+    assert await wiring.overview(settings(tmp_path)) == []
+
+
+async def test_a_login_is_taken_over_once_and_a_logout_stays_one(tmp_path: Path):
+    write_login(tmp_path, BOOK.issue(email="ada@example.test").auth_json())
+    for _ in range(2):
+        assert await wiring.prepare(settings(tmp_path)) == []
+        (account,) = await wiring.overview(settings(tmp_path))
+        assert (account.login.label, account.is_default) == ("ada@example.test", True)
+    async with wiring.open_state(settings(tmp_path)) as state:
+        await state.vault.forget(account.login.account.id)
+    (note,) = await wiring.prepare(settings(tmp_path))
+    assert note.startswith("No ChatGPT account is signed in.")
+    assert await wiring.overview(settings(tmp_path)) == []
+
+
+async def test_state_sealed_with_another_key_is_left_alone_and_nothing_starts(tmp_path: Path):
+    write_login(tmp_path, BOOK.issue().auth_json())
+    await wiring.prepare(settings(tmp_path))
+    async with wiring.open_state(settings(tmp_path)) as state:
+        names = await state.store.names("")
+        before = await state.store.read_many(names)
+    with pytest.raises(UnusableKey, match="Nothing was changed"):
+        await wiring.prepare(settings(tmp_path, encryption_keys=KEY))
+    async with wiring.open_state(settings(tmp_path)) as state:
+        assert await state.store.names("") == names
+        assert await state.store.read_many(names) == before
+
+
+async def test_a_store_that_is_away_is_a_note_and_no_reason_not_to_start(tmp_path: Path):
+    away = settings(tmp_path, redis_url=f"redis://:planted@127.0.0.1:{free_port()}", encryption_keys=KEY)
+    (note,) = await wiring.prepare(away)
+    assert "Redis" in note
+    assert "planted" not in note + wiring.storage(away)
+    async with wiring.open_services(away, UpstreamDeadlines()) as services:
+        (reason,) = await services.readiness()
+        assert reason.startswith("store_unavailable: ")
+
+
+@pytest.mark.parametrize("keys", ["", "c2hvcnQ=", "not base64", "A" * 43 + "="])
+async def test_a_key_that_must_not_be_used_is_named_by_what_is_wrong(tmp_path: Path, keys: str):
+    file = tmp_path / "keys"
+    file.write_text(keys)
+    with pytest.raises(UnusableKey) as caught:
+        await wiring.prepare(settings(tmp_path, encryption_keys_file=file))
+    assert not keys or keys not in str(caught.value)
+    with pytest.raises(UnusableKey, match="cannot be read"):
+        await wiring.prepare(settings(tmp_path, encryption_keys_file=tmp_path / "none"))
+
+
+async def test_the_key_that_is_made_is_private_and_made_once(tmp_path: Path):
+    home = tmp_path / "home"
+    await wiring.prepare(settings(home))
+    made = (home / wiring.KEY_FILE).read_bytes()
+    await wiring.prepare(settings(home))
+    assert (home / wiring.KEY_FILE).read_bytes() == made
+    assert {path.name: path.stat().st_mode & 0o777 for path in home.iterdir()} == {
+        wiring.KEY_FILE: 0o600,
+        wiring.STATE_FILE: 0o600,
+    }
 
 
 async def test_services_are_opened_and_closed_again_and_again(tmp_path: Path):
@@ -94,5 +160,6 @@ async def test_model_calls_and_refreshes_go_through_the_proxy(tmp_path: Path):
             assert (await opened.post(CHAT_PATH, json=chat("scene:text"))).status_code == 200
     assert proxy.seen[0] == f"POST {simulator.issuer_url}/oauth/token"
     assert simulator.state.model_call_count == 1
-    assert (await wiring.login_state(settings(tmp_path))).tokens is not None
-    assert Secret(login.access_token) != (await wiring.open_vault(settings(tmp_path)).load()).access_token
+    async with wiring.open_state(settings(tmp_path)) as state:
+        held = await state.vault.load((await state.vault.logins())[0].account.id)
+    assert held.access_token != Secret(login.access_token)

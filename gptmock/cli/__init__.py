@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # Until a server's own handlers stand: as PID 1 of a container nothing else would hear a stop.
     signal.signal(signal.SIGTERM, _stopped)
+    # A command says itself what went wrong; a server sends its log where it should go when it starts.
+    logging.getLogger("gptmock").addHandler(logging.NullHandler())
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser(next((word for word in given if not word.startswith("-")), None))
     options = parser.parse_args(given)

@@ -31,6 +31,7 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     _switch(parser, "--fast-mode", "priority tier where the model has it (GPTMOCK_FAST_MODE)")
     add("--debug-model", metavar="MODEL", help="send this model upstream whatever was asked (GPTMOCK_DEBUG_MODEL)")
     add("--default-model", metavar="MODEL", help="for requests without a model (GPTMOCK_DEFAULT_MODEL)")
+    add("--redis-url", metavar="URL", help="shared store instead of the embedded one (GPTMOCK_REDIS_URL)")
     _switch(
         parser,
         "--allow-unauthenticated",
@@ -55,6 +56,7 @@ def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
         "debug_model",
         "default_model",
         "allow_unauthenticated",
+        "redis_url",
     )
     return {name: getattr(options, name) for name in names}
 

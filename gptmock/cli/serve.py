@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 
 from gptmock import wiring
 from gptmock.cli.exits import CommandFailed
 from gptmock.cli.options import add_serve_options, serve_flags
 from gptmock.cli.ports import check_port
-from gptmock.cli.settings import given_settings
+from gptmock.cli.settings import given_settings, prepared
 from gptmock.settings import Settings
 
 _EPILOG = """example:
@@ -33,7 +32,8 @@ def run(options: argparse.Namespace) -> int:
     """Serve until stopped."""
     settings = given_settings(serve_flags(options))
     check_port(settings.host, settings.port)
-    announce(settings)
+    notes = prepared(settings)
+    announce(settings, notes)
     try:
         wiring.serve(settings)
     except wiring.WorkersKeepDying as error:
@@ -41,12 +41,11 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def announce(settings: Settings) -> None:
+def announce(settings: Settings, notes: list[str]) -> None:
     """The start line: where to point a client, and what is missing before it will work."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     workers = settings.worker_count
     print(f"gptmock serves http://{host}:{settings.port}/v1 with {workers} worker{'s' if workers > 1 else ''}")
-    state = asyncio.run(wiring.login_state(settings))
-    if state.tokens is None:
-        print(f"gptmock: {state.problem}", file=sys.stderr)
+    for note in notes:
+        print(f"gptmock: {note}", file=sys.stderr)
     sys.stdout.flush()

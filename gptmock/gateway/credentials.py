@@ -1,83 +1,91 @@
 """
-One living credential for any number of requests, and one refresh at a time. Knows contracts, no file and no HTTP.
+Living credentials for any number of requests, out of memory while they live. Knows contracts, no file and no HTTP.
 
-The procedure, for every reason to refresh: one shared task per process; take the lock; load again, since somebody
-else may have refreshed; still stale? spend the refresh token; save before anybody uses the result; release.
-(oauth2-proxy ``pkg/middleware/stored_session.go``, with types where it searches texts.)
+The store is asked at most once a second for each account; while it does not answer, what is known serves until it
+expires. Refreshing is ``gateway.refresh``; here is only decided when.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 
-from gptmock.accounts import (
-    SIGN_IN_HINT,
-    Credential,
-    IssuedTokens,
-    RefreshLock,
-    TokenIssuer,
-    TokenSet,
-    TokenVault,
-    account_of,
-)
-from gptmock.errors import GptmockError, RefreshRejected, RefreshUnavailable
+from gptmock.accounts import Credential, TokenSet, TokenVault
+from gptmock.errors import GptmockError, RefreshRejected, RefreshUnavailable, SealBroken, StoreError
+from gptmock.gateway.refresh import Refresher
 from gptmock.protocol.failures import credential_refused
 
 log = logging.getLogger("gptmock.account")
 
-EARLY_SECONDS = 300.0
-"""Refresh this long before expiry, as Codex does."""
+KNOWN_SECONDS = 0.8
+"""How old a look at the store may be: a login in one worker is seen by all others within a second."""
 NEEDED_SECONDS = 30.0
 """Below this much life a request waits for the refresh: its token must still live when it arrives."""
-PAUSE_SECONDS = 5.0
-"""After the issuer could not be asked: not again before this has passed."""
+EARLY_SECONDS = 300.0
+EARLY_SHARE = 0.1
+EARLY_JITTER = 0.2
+"""Refresh that long before expiry: five minutes or a tenth of the life, jittered so that workers differ."""
+YOUNG_SECONDS = 60.0
+"""Tokens this young are left alone by everybody but a request that needs others."""
+TIMER_SECONDS = 10.0
+
+
+@dataclass(slots=True)
+class _Known:
+    tokens: TokenSet
+    looked_at: float
+    refresh_at: float | None
 
 
 class CredentialKeeper:
     """
-    Leases credentials of the one account that the vault holds.
+    Leases credentials.
 
     Args:
         vault: where the tokens rest.
-        lock: what makes refreshes exclusive over all workers.
-        issuer: who exchanges them.
+        refresher: who renews them.
         clock: Unix seconds.
     """
 
-    def __init__(
-        self, vault: TokenVault, lock: RefreshLock, issuer: TokenIssuer, *, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, vault: TokenVault, refresher: Refresher, *, clock: Callable[[], float]) -> None:
         self._vault = vault
-        self._lock = lock
-        self._issuer = issuer
+        self._refresher = refresher
         self._clock = clock
-        self._flight: asyncio.Task[TokenSet] | None = None
-        self._failure: tuple[float, RefreshUnavailable] | None = None
-        self._unsaved: tuple[str, IssuedTokens] | None = None
-        """Issued in the place of that version and not yet in the vault, which could not be written."""
+        self._known: dict[str, _Known] = {}
+        self._looks: dict[str, asyncio.Task[TokenSet]] = {}
+        self._broken: set[str] = set()
+        """Accounts whose record does not open; each is complained of once."""
+        # Also what nobody waited for: the store may be away when those who need it come.
+        refresher.renewed = self._learn
 
-    async def lease(self) -> Credential:
+    async def lease(self, account_id: str) -> Credential:
         """
         A credential that lives long enough for one request to be accepted.
 
         Raises:
-            NotLoggedIn: there is no account.
-            RefreshRejected: somebody has to log in again.
+            NotLoggedIn: there is no such login.
+            RefreshRejected: it has ended; somebody has to log in again.
             RefreshUnavailable: the token has died and no new one can be had now.
-            LockBusy, StoreUnavailable: the place of the tokens is in trouble.
+            StoreUnavailable: nothing is known of the account, and the store does not answer.
         """
-        tokens = await self._vault.load()
+        tokens = await self._current(account_id)
         left = self._seconds_left(tokens)
-        if left > EARLY_SECONDS:
+        if left > NEEDED_SECONDS or (left > 0 and tokens.refused is not None):
+            self._refresh_early(tokens)
             return _credential(tokens)
-        if left > NEEDED_SECONDS:
-            # The token lives: this request does not wait, and does not fail if the refresh does.
-            if tokens.refresh_token is not None:
-                self._refresh_in_background(tokens)
-            return _credential(tokens)
-        return _credential(await self._refreshed(tokens))
+        if tokens.refused is not None:
+            raise RefreshRejected(tokens.refused)
+        try:
+            return _credential(self._learn(await self._refresher.refresh(tokens)).tokens)
+        except (RefreshRejected, RefreshUnavailable):
+            if self._seconds_left(tokens) > 0:
+                # Short of life is not dead: the upstream may still take it.
+                return _credential(tokens)
+            raise
 
     async def renew(self, refused: Credential) -> Credential:
         """
@@ -86,80 +94,115 @@ class CredentialKeeper:
         Raises:
             As ``lease``; ``CredentialRefused`` when there is nothing else to try.
         """
-        tokens = await self._vault.load()
-        if tokens.version == refused.version:
-            tokens = await self._refreshed(tokens)
-        if tokens.version == refused.version:
+        known = self._known.get(refused.account.id)
+        if known is not None and known.tokens.version > refused.version:
+            tokens = known.tokens
+        else:
+            tokens = await self._look(refused.account.id)
+        # By the token, not by the version: a mark or another seal makes a new version of the same tokens.
+        if tokens.access_token == refused.access_token:
+            if tokens.refused is not None:
+                raise credential_refused()
+            tokens = self._learn(await self._refresher.refresh(tokens)).tokens
+        if tokens.access_token == refused.access_token:
             raise credential_refused()
         return _credential(tokens)
 
+    async def problem(self, account_id: str) -> GptmockError | None:
+        """Why this account could not serve a turn now; ``None`` when it could, or may find out."""
+        try:
+            tokens = await self._current(account_id)
+        except GptmockError as error:
+            return error
+        if tokens.refused is not None and self._seconds_left(tokens) <= 0:
+            return RefreshRejected(tokens.refused)
+        return None
+
+    async def watch(self, account_ids: Callable[[], Awaitable[Sequence[str]]]) -> None:
+        """Refresh early, also while nobody asks: runs until it is cancelled, beside the server."""
+        while True:
+            await asyncio.sleep(TIMER_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311
+            with suppress(GptmockError):
+                for account_id in await account_ids():
+                    tokens = await self._current(account_id)
+                    await self._refresher.rescue(account_id)
+                    self._refresh_early(tokens)
+
     async def close(self) -> None:
         """Wait for a refresh under way: a token that is spent has to be saved."""
-        if self._flight is not None:
-            await asyncio.wait({self._flight})
+        await self._refresher.close()
+
+    # --- What is known --------------------------------------------------------------------
+
+    async def _current(self, account_id: str) -> TokenSet:
+        known = self._known.get(account_id)
+        if known is not None and self._clock() - known.looked_at < KNOWN_SECONDS:
+            return known.tokens
+        try:
+            return await self._look(account_id)
+        except StoreError:
+            if known is None:
+                raise
+            # The store is in trouble; what lives goes on living.
+            known.looked_at = self._clock()
+            return known.tokens
+
+    async def _look(self, account_id: str) -> TokenSet:
+        """One look for all requests that want one now."""
+        look = self._looks.get(account_id)
+        if look is None:
+            look = asyncio.get_running_loop().create_task(self._vault.load(account_id), name="look")
+            self._looks[account_id] = look
+            look.add_done_callback(lambda _: self._looks.pop(account_id, None))
+        try:
+            tokens = await asyncio.shield(look)
+        except SealBroken as error:
+            if account_id not in self._broken:
+                self._broken.add(account_id)
+                log.warning(
+                    "account.record_broken", extra={"account": account_id, "code": error.code, "reason": error.message}
+                )
+            raise
+        except StoreError:
+            raise
+        except GptmockError:
+            # Logged out, or never in: nothing known may serve any longer.
+            self._known.pop(account_id, None)
+            raise
+        self._broken.discard(account_id)
+        return self._learn(tokens).tokens
+
+    def _learn(self, tokens: TokenSet) -> _Known:
+        before = self._known.get(tokens.account.id)
+        now = self._clock()
+        if before is not None and before.tokens.version >= tokens.version:
+            before.looked_at = now
+            return before
+        known = self._known[tokens.account.id] = _Known(tokens, now, self._refresh_at(tokens))
+        return known
+
+    # --- When ------------------------------------------------------------------------------
 
     def _seconds_left(self, tokens: TokenSet) -> float:
         # A token that does not tell its expiry is used until the upstream says 401.
         return float("inf") if tokens.expires_at is None else tokens.expires_at - self._clock()
 
-    async def _refreshed(self, seen: TokenSet) -> TokenSet:
-        if self._failure is not None:
-            until, failure = self._failure
-            if self._clock() < until:
-                raise RefreshUnavailable(failure.message, retry_after_seconds=failure.retry_after_seconds)
-        # Shielded: a client that leaves must not stop an exchange whose refresh token may be spent already.
-        return await asyncio.shield(self._shared_flight(seen))
+    def _refresh_at(self, tokens: TokenSet) -> float | None:
+        if tokens.expires_at is None:
+            return None
+        issued = tokens.last_refresh if tokens.last_refresh is not None else self._clock()
+        early = max(EARLY_SECONDS, EARLY_SHARE * (tokens.expires_at - issued))
+        jitter = random.uniform(1 - EARLY_JITTER, 1 + EARLY_JITTER)  # noqa: S311 - spreads workers, guards nothing
+        return max(tokens.expires_at - early * jitter, issued + YOUNG_SECONDS)
 
-    def _refresh_in_background(self, seen: TokenSet) -> None:
-        if self._failure is None or self._clock() >= self._failure[0]:
-            self._shared_flight(seen)
-
-    def _shared_flight(self, seen: TokenSet) -> asyncio.Task[TokenSet]:
-        if self._flight is None:
-            self._flight = asyncio.get_running_loop().create_task(self._refresh(seen), name="refresh")
-            self._flight.add_done_callback(self._landed)
-        return self._flight
-
-    def _landed(self, flight: asyncio.Task[TokenSet]) -> None:
-        self._flight = None
-        error = None if flight.cancelled() else flight.exception()
-        if isinstance(error, RefreshUnavailable):
-            self._failure = (self._clock() + PAUSE_SECONDS, error)
-        else:
-            self._failure = None
-        if isinstance(error, GptmockError):
-            log.warning("account.refresh_failed", extra={"code": error.code, "reason": error.message})
-        elif error is not None:
-            # A background refresh has nobody else to tell.
-            log.error("account.refresh_broken", exc_info=error)
-
-    async def _refresh(self, seen: TokenSet) -> TokenSet:
-        async with self._lock.hold():
-            tokens = await self._vault.load()
-            if tokens.version != seen.version and self._seconds_left(tokens) > NEEDED_SECONDS:
-                return tokens
-            issued = await self._issued_for(tokens)
-            # Kept until it is saved: the old refresh token is spent, and a full disk must not cost the login.
-            self._unsaved = (tokens.version, issued)
-            saved = await self._vault.save(tokens, issued, now=self._clock())
-            self._unsaved = None
-        log.info("account.renewed", extra={"expires_at": saved.expires_at})
-        return saved
-
-    async def _issued_for(self, tokens: TokenSet) -> IssuedTokens:
-        if self._unsaved is not None and self._unsaved[0] == tokens.version:
-            return self._unsaved[1]
-        if tokens.refresh_token is None:
-            raise RefreshRejected(f"The access token has expired and there is no refresh token. {SIGN_IN_HINT}")
-        try:
-            issued = await self._issuer.refresh(tokens.refresh_token)
-        except RefreshRejected as error:
-            await self._vault.reject(tokens, reason=error.message)
-            raise
-        account = account_of(issued)
-        if account is not None and account.workspace_id != tokens.account.workspace_id:
-            raise RefreshUnavailable("The issuer answered with tokens of another account; they were not taken.")
-        return issued
+    def _refresh_early(self, tokens: TokenSet) -> None:
+        known = self._known.get(tokens.account.id)
+        if known is None or known.refresh_at is None or self._clock() < known.refresh_at:
+            return
+        if tokens.refused is None and tokens.refresh_token is not None:
+            # The token lives: nobody waits, and nobody fails if the refresh does. The next look tells how it went.
+            known.refresh_at = self._clock() + KNOWN_SECONDS
+            self._refresher.start(tokens)
 
 
 def _credential(tokens: TokenSet) -> Credential:

@@ -18,7 +18,16 @@ from typing import Protocol
 from gptmock.accounts import Credential
 from gptmock.catalog import ModelCatalog, explain_unknown
 from gptmock.dialects.dialect import Dialect, ReplyHead, Turn
-from gptmock.errors import CredentialRefused, GptmockError, InternalError, UnknownModel, UpstreamError
+from gptmock.errors import (
+    AccountError,
+    CredentialRefused,
+    GptmockError,
+    InternalError,
+    UnknownModel,
+    UpstreamError,
+    UpstreamRefused,
+)
+from gptmock.gateway.books import Bookkeeper, is_quota
 from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.events import (
     ErrorEvent,
@@ -53,11 +62,18 @@ _TERMINAL = ResponseCompleted | ResponseIncomplete | ResponseFailed | ErrorEvent
 class Keeper(Protocol):
     """Who leases credentials (``gateway.credentials.CredentialKeeper``)."""
 
-    async def lease(self) -> Credential:
+    async def lease(self, account_id: str) -> Credential:
         """A living credential."""
 
     async def renew(self, refused: Credential) -> Credential:
         """Another one in the place of a refused one."""
+
+
+class Chooser(Protocol):
+    """Who knows which account serves (``gateway.choice.AccountChooser``)."""
+
+    async def candidates(self, conversation: str) -> list[str]:
+        """Account ids, the first to be tried first."""
 
 
 @dataclass(slots=True)
@@ -65,9 +81,19 @@ class Outcome:
     """How a turn went, for the log; filled in while it goes."""
 
     tries: int = 0
+    account_id: str | None = None
+    """Who served, or was tried last."""
+    accepted: bool = False
+    committed: bool = False
+    """The client has its status: nothing is tried again."""
     response: ResponseObject | None = None
     error: GptmockError | None = None
     limits: RateLimitSnapshot | None = None
+
+    @property
+    def spent(self) -> bool:
+        """Whether the turn must not be sent once more."""
+        return self.committed or self.tries >= MAX_TRIES
 
 
 def is_preamble(event: ResponseEvent) -> bool:
@@ -83,15 +109,10 @@ class _Opened:
 
     batches: AsyncIterator[list[Received]]
     held: list[Received] = field(default_factory=list)
-    pending: asyncio.Task[list[Received]] | None = None
-    """The read that was under way when the 200 was committed."""
 
     async def rest(self) -> AsyncIterator[list[Received]]:
         """Everything, from the first event on."""
         yield self.held
-        if self.pending is not None:
-            yield await self.pending
-            self.pending = None
         async for batch in self.batches:
             yield batch
 
@@ -99,17 +120,21 @@ class _Opened:
 class Reply:
     """An answer under way. Use one of ``frames`` and ``document``, once, inside the gateway's context."""
 
-    def __init__(self, turn: Turn, dialect: Dialect, head: ReplyHead, opened: _Opened, outcome: Outcome) -> None:
+    def __init__(
+        self, turn: Turn, dialect: Dialect, head: ReplyHead, accepting: asyncio.Task[_Opened], outcome: Outcome
+    ) -> None:
         self._turn = turn
         self._dialect = dialect
         self._head = head
-        self._opened = opened
+        self._accepting = accepting
         self.outcome = outcome
 
     @property
     def model(self) -> str | None:
-        """What the upstream says it answers with; it may differ from what was asked for."""
-        for received in self._opened.held:
+        """What the upstream says it answers with, if it has said so; it may differ from what was asked for."""
+        if not self._accepting.done():
+            return None
+        for received in self._accepting.result().held:
             if isinstance(received.event, ResponseCreated):
                 return received.event.response.model
         return None
@@ -148,7 +173,8 @@ class Reply:
 
     async def _events(self) -> AsyncIterator[list[Received]]:
         """All events up to the terminal one; the only read loop there is."""
-        async for batch in self._opened.rest():
+        opened = await self._accepting
+        async for batch in opened.rest():
             ended = self._watch(batch)
             yield batch
             if ended:
@@ -171,17 +197,28 @@ class Gateway:
     Opens turns.
 
     Args:
+        chooser: says whose turn it is.
         keeper: leases credentials.
         upstream: the backend.
+        books: what is written down of every turn.
         catalog: names the models that exist, when one does not.
         commit_seconds: how long a streaming client waits for its status at most.
     """
 
-    def __init__(
-        self, keeper: Keeper, upstream: Upstream, catalog: ModelCatalog, *, commit_seconds: float = COMMIT_SECONDS
+    def __init__(  # noqa: PLR0913 - the gateway is where the contracts meet
+        self,
+        chooser: Chooser,
+        keeper: Keeper,
+        upstream: Upstream,
+        books: Bookkeeper,
+        catalog: ModelCatalog,
+        *,
+        commit_seconds: float = COMMIT_SECONDS,
     ) -> None:
+        self._chooser = chooser
         self._keeper = keeper
         self._upstream = upstream
+        self._books = books
         self._catalog = catalog
         self._commit_seconds = commit_seconds
 
@@ -194,11 +231,49 @@ class Gateway:
             GptmockError: before anything was sent to the client, so it can be an HTTP status.
         """
         async with AsyncExitStack() as stack:
-            opened = await self._accepted(turn, stack, outcome)
-            yield Reply(turn, dialect, head, opened, outcome)
+            accepting = asyncio.get_running_loop().create_task(self._accepted(turn, stack, outcome), name="accept")
+            try:
+                await asyncio.wait({accepting}, timeout=self._commit_seconds if turn.stream else None)
+                # From here on a stream has its 200; what goes wrong later is said in it, and nothing is repeated.
+                outcome.committed = True
+                if accepting.done():
+                    accepting.result()
+                yield Reply(turn, dialect, head, accepting, outcome)
+            finally:
+                accepting.cancel()
+                # Gathered, so that a failure which nobody waits for any more is nobody's any more.
+                await asyncio.gather(accepting, return_exceptions=True)
+                if outcome.accepted and outcome.account_id is not None:
+                    failed = outcome.response is None
+                    self._books.ended(outcome.account_id, turn.resolved.slug, outcome.response, failed=failed)
 
     async def _accepted(self, turn: Turn, stack: AsyncExitStack, outcome: Outcome) -> _Opened:
-        credential = await self._keeper.lease()
+        """By the first account that can: one that is exhausted or signed out hands over to the next."""
+        conversation = turn.request.prompt_cache_key
+        candidates = await self._chooser.candidates(conversation)
+        for place, account_id in enumerate(candidates, start=1):
+            outcome.account_id = account_id
+            try:
+                opened = await self._by_account(account_id, turn, stack, outcome)
+            except (AccountError, CredentialRefused) as error:
+                if place == len(candidates) or outcome.spent:
+                    raise
+                log.warning("turn.handed_over", extra={"account": account_id, "code": error.code})
+            except UpstreamRefused as error:
+                if error.status_hint == 429:
+                    await self._books.limited(account_id, turn.resolved.slug, error)
+                if not is_quota(error) or place == len(candidates) or outcome.spent:
+                    raise
+                log.warning("turn.handed_over", extra={"account": account_id, "code": error.code})
+            else:
+                outcome.accepted = True
+                self._books.began(account_id)
+                self._books.served(conversation, account_id, outcome.limits, shared=len(candidates) > 1)
+                return opened
+        raise InternalError("No account was tried.")
+
+    async def _by_account(self, account_id: str, turn: Turn, stack: AsyncExitStack, outcome: Outcome) -> _Opened:
+        credential = await self._keeper.lease(account_id)
         renewed = False
         while True:
             outcome.tries += 1
@@ -209,7 +284,7 @@ class Gateway:
                     stack.push_async_exit(attempt.pop_all())
                     return opened
             except CredentialRefused:
-                if renewed or outcome.tries >= MAX_TRIES:
+                if renewed or outcome.spent:
                     raise
                 renewed = True
                 credential = await self._keeper.renew(credential)
@@ -218,7 +293,7 @@ class Gateway:
                     explain_unknown(error.message, turn.resolved, self._catalog), param="model"
                 ) from error
             except UpstreamError as error:
-                if not error.retryable or outcome.tries >= MAX_TRIES:
+                if not error.retryable or outcome.spent:
                     raise
                 log.info("turn.retried", extra={"code": error.code, "try": outcome.tries})
                 await _pause(outcome.tries)
@@ -227,47 +302,23 @@ class Gateway:
         stream = await stack.enter_async_context(self._upstream.open(turn.request, credential))
         outcome.limits = stream.limits
         opened = _Opened(stream.batches())
-        stack.push_async_callback(_stop_reading, opened)
-        await self._first_event(opened, self._commit_seconds if turn.stream else None)
+        await _first_event(opened)
         return opened
 
-    async def _first_event(self, opened: _Opened, within_seconds: float | None) -> None:
-        """Read until something is said. A failure said first is raised, as if it had been the status."""
-        loop = asyncio.get_running_loop()
-        deadline = None if within_seconds is None else loop.time() + within_seconds
-        while True:
-            read = loop.create_task(_next(opened.batches))
-            opened.pending = read
-            left = None if deadline is None else max(0.0, deadline - loop.time())
-            done, _ = await asyncio.wait({read}, timeout=left)
-            if not done:
+
+async def _first_event(opened: _Opened) -> None:
+    """Read until something is said. A failure said first is raised, as if it had been the status."""
+    while (batch := await anext(opened.batches, None)) is not None:
+        opened.held += batch
+        for received in batch:
+            event = received.event
+            if isinstance(event, ResponseFailed | ErrorEvent):
+                raise failure_of(event)
+            if not is_preamble(event):
                 return
-            opened.pending = None
-            batch = read.result()
-            opened.held += batch
-            for received in batch:
-                event = received.event
-                if isinstance(event, ResponseFailed | ErrorEvent):
-                    raise failure_of(event)
-                if not is_preamble(event):
-                    return
+    raise truncated()
 
 
 async def _pause(tries: int) -> None:
     # Jitter keeps the waiting requests of all workers from coming back as one.
     await asyncio.sleep(RETRY_SECONDS * 2 ** (tries - 1) * random.uniform(0.5, 1.0))  # noqa: S311
-
-
-async def _next(batches: AsyncIterator[list[Received]]) -> list[Received]:
-    try:
-        return await anext(batches)
-    except StopAsyncIteration:
-        # A task cannot carry StopAsyncIteration; before the first event its meaning is plain.
-        raise truncated() from None
-
-
-async def _stop_reading(opened: _Opened) -> None:
-    if opened.pending is not None:
-        opened.pending.cancel()
-        # Gathered, so that a failure which nobody waits for any more is nobody's any more.
-        await asyncio.gather(opened.pending, return_exceptions=True)

@@ -168,7 +168,7 @@ def _with_code(  # noqa: PLR0913 - the one place where all the words of a refusa
     retry_after = _retry_after(status, message, body, now=now)
     shown = message[:MAX_MESSAGE_CHARACTERS]
     if code == "usage_limit_reached" and retry_after is not None:
-        shown = f"{shown.rstrip('.')}. It resets in {_duration(retry_after)}."
+        shown = f"{shown.rstrip('.')}. It resets in {spoken_duration(retry_after)}."
     return kind(
         shown,
         code=code,
@@ -192,7 +192,8 @@ def _retry_after(status: int, message: str, body: ErrorBody, *, now: float | Non
     return OVERLOAD_RETRY_SECONDS if status == 503 else None
 
 
-def _duration(seconds: float) -> str:
+def spoken_duration(seconds: float) -> str:
+    """``3 h 51 min``, rounded to minutes."""
     minutes = max(1, round(seconds / 60))
     days, hours, minutes = minutes // 1440, minutes % 1440 // 60, minutes % 60
     return " ".join(f"{count} {unit}" for count, unit in ((days, "d"), (hours, "h"), (minutes, "min")) if count)

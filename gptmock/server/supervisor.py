@@ -8,6 +8,7 @@ a minor version because of this module; each correction has a test with real pro
                       breaks, its workers are never told to stop, and it waits for them
       killpg          a failed start SIGKILLs its own process group, and with it the shell or the test run
       respawn         a worker that dies is never started again, and nothing is logged (sanic #3062)
+      early death     while workers start, it re-sends the message that one is to be started again for ever
       drain           it gives all workers 10 seconds each and then leaves, whatever they were told
       lost stop       a worker that is just coming up ignores signals for a moment: it is asked again until it goes
     in each worker
@@ -51,7 +52,7 @@ def supervise(app: App) -> None:
     if multiprocessing.parent_process() is not None:
         _leave_the_terminal()
         _expect_the_loop()
-    app.ctx.gave_up = False
+    app.ctx.gave_up = app.ctx.is_up = app.ctx.has_lost_workers = False
     app.register_listener(_correct_manager, "main_process_ready")
     app.register_listener(_wait_for_workers, "main_process_stop")
     app.register_listener(_follow_manager, "after_server_start")
@@ -68,22 +69,23 @@ def gave_up(app: App) -> bool:
 
 async def _correct_manager(app: App) -> None:
     manager = app.manager
-    _stop_while_starting(manager)
+    _wait_for_the_living(app, manager)
     _kill_workers_only(manager)
     watch = _Watch(app, manager)
     _hear_stops(manager, watch)
     threading.Thread(target=watch.run, name="worker-watch", daemon=True).start()
 
 
-def _stop_while_starting(manager: WorkerManager) -> None:
-    """A manager that has been told to stop does not wait for workers to come up."""
+def _wait_for_the_living(app: App, manager: WorkerManager) -> None:
+    """A manager that has been told to stop does not wait for workers to come up, nor for one that was killed."""
     # No public hook; see the module's first lines.
     all_acknowledged: Callable[[], bool] = manager._all_workers_ack  # noqa: SLF001
 
-    def acknowledged_or_stopping() -> bool:
-        return manager._shutting_down or all_acknowledged()  # noqa: SLF001
+    def waited_enough() -> bool:
+        app.ctx.is_up = manager._shutting_down or app.ctx.has_lost_workers or all_acknowledged()  # noqa: SLF001
+        return bool(app.ctx.is_up)
 
-    manager._all_workers_ack = acknowledged_or_stopping  # type: ignore[method-assign] # noqa: SLF001
+    manager._all_workers_ack = waited_enough  # type: ignore[method-assign] # noqa: SLF001
 
 
 def _kill_workers_only(manager: WorkerManager) -> None:
@@ -136,6 +138,9 @@ class _Watch:
                 if pid is None or pid in self._seen or process.is_alive() or self._manager._shutting_down:  # noqa: SLF001
                     continue
                 self._seen.add(pid)
+                if not self._app.ctx.is_up and (process.exitcode or 0) >= 0:
+                    # It could not start, and has told the manager so itself: that is the end.
+                    continue
                 if not self._dead(process.name, pid):
                     break
         self._ask_again()
@@ -159,6 +164,7 @@ class _Watch:
             os.kill(os.getpid(), signal.SIGTERM)
             return False
         log.error("server.worker_died", extra={"worker": name, "died_pid": pid})
+        self._app.ctx.has_lost_workers = True
         # The message that ``app.m.restart(name)`` sends: the manager acts on it in its own loop, without a race.
         self._manager.monitor_publisher.send(f"{name}:")
         return True

@@ -89,6 +89,8 @@ class _Visit:
     async def _document(self, turn: Turn, reply: Reply) -> HTTPResponse:
         body = await reply.document()
         self._first_seconds, self._sent_bytes = self._head.elapsed(), len(body)
+        if self._options.verbose:
+            self._show_answer([body])
         return HTTPResponse(body, headers=self._reply_headers(turn, reply), content_type="application/json")
 
     async def _stream(self, turn: Turn, reply: Reply) -> None:
@@ -98,9 +100,13 @@ class _Visit:
         )
         assert response is not None  # noqa: S101 - respond() gives one unless the stream was used before
 
+        shown: list[bytes] = []
+
         async def send(block: bytes) -> None:
             if self._first_seconds is None:
                 self._first_seconds = self._head.elapsed()
+            if self._options.verbose:
+                shown.append(block)
             await response.send(block)
 
         self._sent_bytes = await pump(
@@ -110,6 +116,8 @@ class _Visit:
             every_seconds=self._options.heartbeat_seconds,
         )
         await response.eof()
+        if shown:
+            self._show_answer(shown)
 
     def _reply_headers(self, turn: Turn, reply: Reply) -> dict[str, str]:
         headers = {}
@@ -129,6 +137,10 @@ class _Visit:
             },
         )
 
+    def _show_answer(self, blocks: list[bytes]) -> None:
+        answer = b"".join(blocks).decode("utf-8", "replace")
+        log.info("turn.answer", extra={"request_id": request_id(self._request), "outbound": answer})
+
     def _log(self, status: int, ended: str) -> None:
         turn, outcome = self._turn, self._outcome
         usage = outcome.response.usage if outcome.response is not None else None
@@ -137,6 +149,7 @@ class _Visit:
             extra={
                 "request_id": request_id(self._request),
                 "dialect": self._door.name,
+                "account": outcome.account_id,
                 "model": turn.resolved.slug if turn is not None else None,
                 "stream": turn.stream if turn is not None else None,
                 "status": status,

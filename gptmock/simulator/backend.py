@@ -1,5 +1,6 @@
 """The Codex backend: the model call and the lists around it. Who may call what is judged here."""
 
+import math
 import secrets
 import time
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from gptmock.simulator.refusals import (
     token_error,
     unauthorized,
 )
+from gptmock.simulator.scene_refusals import usage_limit_for
 from gptmock.simulator.scenes import (
     ChosenScene,
     RefusalScene,
@@ -78,6 +80,8 @@ class Backend:
         if isinstance(model, Refusal):
             return self._refused(model)
         call = self._call(request[INTAKE].fields, model, caller)
+        if limited_seconds := self._state.limited_seconds(caller.identity.account_id):
+            return self._refused(usage_limit_for(call, math.ceil(limited_seconds)))
         try:
             chosen = self._scene(call, caller)
         except UnknownSceneError as error:

@@ -1,6 +1,7 @@
 """The control API below ``/simulator/``: how a test in another process asks, queues and changes. Shows no token."""
 
 import dataclasses
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,6 +53,13 @@ class DeviceOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     plan: str = "plus"
 
 
+class LimitOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The body of ``POST /simulator/limits``: whose usage limit is reached, and for how long; 0 lifts it."""
+
+    account_id: str
+    seconds: float
+
+
 class Control:
     """Handlers of the control API."""
 
@@ -69,6 +77,7 @@ class Control:
             web.post("/simulator/token-faults", self.queue_token_faults),
             web.post("/simulator/options", self.change_options),
             web.post("/simulator/logins", self.issue_login),
+            web.post("/simulator/limits", self.limit),
             web.post("/simulator/expire", self.expire),
             web.post("/simulator/device/{decision:approve|deny}", self.decide_device),
             web.post("/simulator/reset", self.reset),
@@ -140,6 +149,15 @@ class Control:
         except msgspec.ValidationError as error:
             return _wrong(str(error))
         return answer(self._state.logins.issue(**msgspec.structs.asdict(order)).auth_json())
+
+    async def limit(self, request: web.Request) -> web.Response:
+        """Let an account's model calls be answered with 429 ``usage_limit_reached`` for a while."""
+        try:
+            order = msgspec.convert(request[INTAKE].fields, LimitOrder)
+        except msgspec.ValidationError as error:
+            return _wrong(str(error))
+        self._state.limits[order.account_id] = time.time() + order.seconds
+        return answer({"limited": sorted(self._state.limits)})
 
     async def expire(self, _request: web.Request) -> web.Response:
         """Let all living access tokens expire."""

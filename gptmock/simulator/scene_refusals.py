@@ -43,13 +43,18 @@ def gate(call: Call) -> Refusal:
 
 def usage_limit(call: Call) -> Refusal:
     """The account's limit is reached; both reset fields and the rate-limit headers say until when."""
-    times = {"resets_at": call.created_at + RESET_SECONDS, "eligible_promo": None, "resets_in_seconds": RESET_SECONDS}
-    return _limited(call, times)
+    return usage_limit_for(call, RESET_SECONDS)
+
+
+def usage_limit_for(call: Call, seconds: int) -> Refusal:
+    """The account's limit is reached for so long."""
+    times = {"resets_at": call.created_at + seconds, "eligible_promo": None, "resets_in_seconds": seconds}
+    return _limited(call, times, seconds)
 
 
 def usage_limit_without_reset(call: Call) -> Refusal:
     """The account's limit is reached, and the body does not say until when."""
-    return _limited(call, {})
+    return _limited(call, {}, 900)
 
 
 def burst(call: Call) -> Refusal:
@@ -64,9 +69,9 @@ def not_included(_call: Call) -> Refusal:
     return document(429, {"error": {"type": "usage_not_included", "message": message, "plan_type": "free"}})
 
 
-def _limited(call: Call, times: Json) -> Refusal:
+def _limited(call: Call, times: Json, reset_seconds: int) -> Refusal:
     error = {"type": "usage_limit_reached", "message": "The usage limit has been reached", "plan_type": "plus", **times}
-    headers = limit_headers(now=call.created_at, used_percent=100.0, reset_seconds=RESET_SECONDS if times else 900)
+    headers = limit_headers(now=call.created_at, used_percent=100.0, reset_seconds=reset_seconds)
     headers["x-codex-rate-limit-reached-type"] = "rate_limit_reached"
     return document(429, {"error": error}, headers=headers)
 

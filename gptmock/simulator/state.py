@@ -91,6 +91,8 @@ class SimulatorState:
     """Names that the next model calls take, before anything else is asked."""
     token_faults: deque[str] = field(default_factory=deque)
     """Names of faults that the next calls of the token endpoint answer with; see ``issuer.TOKEN_FAULTS``."""
+    limits: dict[str, float] = field(default_factory=dict)
+    """Workspace ids whose usage limit is reached, and the Unix second when it resets."""
     model_call_count: int = 0
     tokens_ok: int = 0
     tokens_refused: int = 0
@@ -116,6 +118,10 @@ class SimulatorState:
         self.token_exchanges.append(done)
         self.tokens_ok += outcome == "ok"
         self.tokens_refused += outcome != "ok"
+
+    def limited_seconds(self, account_id: str) -> float:
+        """How long this account's usage limit is still reached; 0.0 when it is not."""
+        return max(0.0, self.limits.get(account_id, 0.0) - time.time())
 
     def client_left(self, scene: str, after_seconds: float) -> None:
         """Note that a client vanished in the middle of a stream."""
@@ -155,6 +161,7 @@ class SimulatorState:
             kept.clear()
         self.scenes.clear()
         self.token_faults.clear()
+        self.limits.clear()
         self.model_call_count = self.tokens_ok = self.tokens_refused = self.closed_by_client = 0
         if forget_logins:
             self.logins.forget()

@@ -14,7 +14,9 @@ import binascii
 import hashlib
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -71,10 +73,11 @@ class Sealer:
     """A ring of keys: the first writes, all read."""
 
     def __init__(self, keys: Iterable[SealingKey]) -> None:
-        self._ring = {key.id: key for key in reversed(tuple(keys))}
-        if not self._ring:
+        ring = tuple(keys)
+        if not ring:
             raise UnusableKey("there is no encryption key")
-        self._first = tuple(self._ring.values())[-1]
+        self._first = ring[0]
+        self._ring = {key.id: key for key in ring}
 
     def seal(self, plain: bytes, *, kind: str, name: str, version: int) -> bytes:
         """Seal a record for the place it will rest in."""
@@ -122,6 +125,36 @@ def parse_keys(text: str) -> tuple[SealingKey, ...]:
             raise UnusableKey(f"encryption key {number} is not base64") from error
         keys.append(SealingKey.from_bytes(key))
     return tuple(keys)
+
+
+def key_file(path: Path) -> tuple[SealingKey, ...]:
+    """
+    The ring in a file; made once, with a random key and mode 0600, if there is none.
+
+    Raises:
+        UnusableKey: the file cannot be read or made, or holds no usable key.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            _make_key(path)
+        return parse_keys(path.read_text())
+    except OSError as error:
+        raise UnusableKey(f"{path.name} cannot be read or made: {error.strerror or type(error).__name__}") from error
+
+
+def _make_key(path: Path) -> None:
+    # Linked into place when it is whole: of several processes that start at once, one makes it and all read it.
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(base64.b64encode(os.urandom(KEY_BYTES)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        path.hardlink_to(draft)
+    finally:
+        draft.unlink()
 
 
 def _associated(kind: str, name: str, version: int) -> bytes:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import base64
 import json
+import os
 import re
 import shlex
 import signal
@@ -164,10 +166,11 @@ def test_info_without_a_login_says_what_is_missing(tmp_path: Path):
     shown = run(tmp_path, "info")
     assert shown.returncode == 0
     assert "No ChatGPT account" in shown.stdout
-    assert str(tmp_path / "auth.json") in shown.stdout
+    assert str(tmp_path / "state.db") in shown.stdout
     document = json.loads(run(tmp_path, "info", "--json").stdout)
-    assert document["account"] is None
-    assert "No ChatGPT account" in document["problem"]
+    assert document["accounts"] == []
+    (note,) = document["notes"]
+    assert "No ChatGPT account" in note
 
 
 @pytest.mark.parametrize(("expires_in", "words"), [(3 * 86400 + 7200, "valid until"), (-60, "expired")])
@@ -178,14 +181,24 @@ def test_info_shows_the_account_and_no_token(tmp_path: Path, expires_in: int, wo
     assert (shown.returncode, shown.stderr, machine.returncode, machine.stderr) == (0, "", 0, "")
     assert all(word in shown.stdout for word in ("ada@example.test", "pro", login.account_id, words))
     document = json.loads(machine.stdout)
-    assert document["account"] == {
+    assert document["notes"] == []
+    (account,) = document["accounts"]
+    assert account.pop("access_token_expires_at").endswith("Z")
+    assert account.pop("last_refresh").endswith("Z")
+    assert account == {
+        "label": "ada@example.test",
         "email": "ada@example.test",
         "plan": "pro",
         "account_id": login.account_id,
         "user_id": login.user_id,
+        "default": True,
+        "paused": False,
+        "refused": None,
+        "parked_until": None,
+        "today": {},
+        "in_flight": 0,
+        "windows": [],
     }
-    assert document["can_refresh"] is True
-    assert document["access_token_expires_at"].endswith("Z")
     for token in (login.access_token, login.refresh_token, login.id_token):
         assert token not in shown.stdout + machine.stdout
 
@@ -198,6 +211,40 @@ def test_info_of_a_file_that_is_no_login_is_no_traceback(tmp_path: Path, content
         assert shown.returncode == 0
         assert "Traceback" not in shown.stderr
         assert "sk-planted" not in shown.stdout
+    (note,) = json.loads(shown.stdout)["notes"]
+    assert "auth.json" in note
+
+
+@pytest.mark.parametrize("command", ["info", "serve"])
+@pytest.mark.parametrize("key", ["c2hvcnQ=", "planted and not base64"])
+def test_a_key_that_must_not_be_used_is_wrong_usage_and_is_not_shown(tmp_path: Path, command: str, key: str):
+    shown = run(tmp_path, command, GPTMOCK_ENCRYPTION_KEYS=key, GPTMOCK_PORT=str(free_port()))
+    (line,) = shown.stderr.splitlines()
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert line.startswith("gptmock: GPTMOCK_ENCRYPTION_KEYS: ")
+    assert key not in line
+
+
+def test_another_key_than_the_one_of_the_store_is_wrong_usage(tmp_path: Path):
+    write_login(tmp_path, BOOK.issue().auth_json())
+    assert run(tmp_path, "info").returncode == 0
+    key = base64.b64encode(os.urandom(32)).decode()
+    for command in ("info", "serve"):
+        shown = run(tmp_path, command, GPTMOCK_ENCRYPTION_KEYS=key, GPTMOCK_PORT=str(free_port()))
+        (line,) = shown.stderr.splitlines()
+        assert (shown.returncode, shown.stdout) == (2, "")
+        assert "Nothing was changed" in line
+    assert len(json.loads(run(tmp_path, "info", "--json").stdout)["accounts"]) == 1
+
+
+def test_info_of_a_store_that_is_away_is_one_clear_line(tmp_path: Path):
+    key = base64.b64encode(os.urandom(32)).decode()
+    url = f"redis://:planted@127.0.0.1:{free_port()}"
+    shown = run(tmp_path, "info", GPTMOCK_REDIS_URL=url, GPTMOCK_ENCRYPTION_KEYS=key)
+    (line,) = shown.stderr.splitlines()
+    assert shown.returncode == 1
+    assert "Redis" in line
+    assert "planted" not in line
 
 
 def test_info_reads_the_same_settings_as_the_server(tmp_path: Path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from functools import cache
@@ -10,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from gptmock.settings import load_settings
+from gptmock.stores.board import StoreBoard
+from gptmock.wiring import open_state
 from tests.clients.checks import Client, Server
 from tests.clients.environments import NotInstalled, client_python
 from tests.harness import SimulatorProcess, server_process, simulator_process, write_login
@@ -24,8 +29,26 @@ def simulator() -> Iterator[SimulatorProcess]:
 
 
 @pytest.fixture(scope="session")
-def server(simulator: SimulatorProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    home = tmp_path_factory.mktemp("home")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(autouse=True)
+def nobody_stays_parked(home: Path) -> Iterator[None]:
+    """A usage limit outlives its check by hours, as it should; the next check begins without it."""
+    yield
+    asyncio.run(_unpark(home))
+
+
+async def _unpark(home: Path) -> None:
+    async with open_state(load_settings({"home": str(home)}, environ={})) as state:
+        board = StoreBoard(state.store)
+        for login in await state.vault.logins():
+            await board.unpark(login.account.id, now=time.time())
+
+
+@pytest.fixture(scope="session")
+def server(simulator: SimulatorProcess, home: Path) -> Iterator[Server]:
     write_login(home, simulator.new_login())
     with server_process(home, simulator.base_url, workers=2, env={"GPTMOCK_API_KEY": API_KEY}) as running:
         yield Server(running.base_url, API_KEY, simulator.base_url)

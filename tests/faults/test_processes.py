@@ -16,6 +16,7 @@ import pytest
 
 from gptmock.cli.exits import CommandFailed
 from gptmock.cli.ports import check_port
+from tests.faults.state import report
 from tests.harness import (
     CHAT_PATH,
     MARK,
@@ -33,6 +34,8 @@ from tests.harness import (
 )
 
 pytestmark = pytest.mark.faults
+RESPAWN_SECONDS = 20.0
+"""The promise is five; machines that run tests have others to serve."""
 
 FAILING_START = """
 import sys
@@ -97,19 +100,46 @@ def test_a_stop_just_after_the_first_answer_is_heard(simulator: SimulatorProcess
             assert "Experienced exception" not in server.text()
 
 
-async def test_a_stream_that_runs_is_finished_before_the_stop(simulator: SimulatorProcess, home: Path):
-    with server_process(home, simulator.base_url, workers=2) as server:
-        await until_all_serve(server, 2)
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("manner", ["SIGTERM", "Ctrl-C"])
+async def test_a_stream_that_runs_is_finished_before_the_stop(
+    simulator: SimulatorProcess, home: Path, workers: int, manner: str
+):
+    with server_process(home, simulator.base_url, workers=workers) as server:
+        await until_all_serve(server, workers)
         async with client(server.base_url) as opened:
             running = [
                 asyncio.ensure_future(opened.post(CHAT_PATH, json=chat("scene:stall:3", stream=True)))
                 for _ in range(10)
             ]
             await until(lambda: simulator.stats()["open_streams"] == 10)
-            server.process.send_signal(signal.SIGTERM)
+            if manner == "SIGTERM":
+                server.process.send_signal(signal.SIGTERM)
+            else:
+                # What a terminal does: everybody in its foreground group hears it.
+                os.killpg(server.process.pid, signal.SIGINT)
             answers = await asyncio.gather(*running)
         assert all(answer.content.endswith(b"data: [DONE]\n\n") for answer in answers)
         assert await asyncio.to_thread(server.process.wait, 20) == 0
+        assert [line for line in server.logs() if line["level"] == "error"] == []
+
+
+async def test_who_asks_twice_does_not_wait_for_streams(simulator: SimulatorProcess, home: Path):
+    with server_process(home, simulator.base_url, workers=2) as server:
+        async with client(server.base_url) as opened:
+            running = asyncio.ensure_future(opened.post(CHAT_PATH, json=chat("scene:stall:30", stream=True)))
+            await until(lambda: simulator.stats()["open_streams"] == 1)
+            server.process.send_signal(signal.SIGTERM)
+            with pytest.raises(TimeoutError):
+                await until(lambda: server.process.poll() is not None, seconds=1)
+            server.process.send_signal(signal.SIGTERM)
+            began = time.monotonic()
+            await until(lambda: server.process.poll() is not None, seconds=10)
+            report(exit_seconds=round(time.monotonic() - began, 2), code=server.process.returncode)
+            with pytest.raises(httpx.RemoteProtocolError):
+                await running
+        assert time.monotonic() - began <= 5
+        await until(lambda: not server.tree(), seconds=5)
 
 
 def test_a_port_in_use_is_one_clear_line_and_exit_code_1(simulator: SimulatorProcess, home: Path):
@@ -149,11 +179,44 @@ async def test_a_worker_that_dies_is_replaced_and_the_others_serve_on(simulator:
         before = server.workers()
         victim = min(before)
         os.kill(victim, signal.SIGKILL)
-        await until(lambda: len(server.workers() - {victim}) == 2, seconds=20)
+        began = time.monotonic()
+        await until(lambda: len(server.workers() - {victim}) == 2, seconds=RESPAWN_SECONDS)
+        report(respawn_seconds=round(time.monotonic() - began, 2))
         async with client(server.base_url) as opened:
             asked = (opened.post(CHAT_PATH, json=chat("scene:text")) for _ in range(20))
             assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
         assert [line["died_pid"] for line in server.logs("server.worker_died")] == [victim]
+
+
+async def test_all_workers_may_die_at_once(simulator: SimulatorProcess, home: Path):
+    with server_process(home, simulator.base_url, workers=2) as server:
+        await until_all_serve(server, 2)
+        before = server.workers()
+        for pid in before:
+            os.kill(pid, signal.SIGKILL)
+        began = time.monotonic()
+        async with client(server.base_url) as opened:
+            # The kernel takes the connection, so it only waits.
+            assert (await opened.post(CHAT_PATH, json=chat("scene:text"))).status_code == 200
+            took = time.monotonic() - began
+            assert took <= RESPAWN_SECONDS
+        await until(lambda: len(server.workers() - before) == 2, seconds=RESPAWN_SECONDS)
+        report(answering_seconds=round(took, 2), respawn_seconds=round(time.monotonic() - began, 2))
+
+
+def test_workers_that_keep_dying_end_the_server_with_a_clear_line(simulator: SimulatorProcess, home: Path):
+    with server_process(home, simulator.base_url, workers=2) as server:
+        deadline, killed = time.monotonic() + 60, set[int]()
+        while server.process.poll() is None and time.monotonic() < deadline:
+            for pid in server.workers() - killed:
+                killed.add(pid)
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+        assert server.process.wait(20) == 1
+        last = server.text().splitlines()[-1]
+        assert last == "gptmock: the workers kept dying, so the server has stopped; the log above says how"
+        assert len(server.logs("server.gave_up")) == 1
+        wait_until(lambda: not server.tree(), seconds=5)
 
 
 async def test_a_stream_whose_worker_dies_breaks_off_and_never_looks_complete(simulator: SimulatorProcess, home: Path):

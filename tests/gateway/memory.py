@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import base64
+import secrets
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from gptmock.accounts import Account, Credential, IssuedTokens, Secret, TokenSet, account_of
-from gptmock.errors import GptmockError, LockBusy, NotLoggedIn, RefreshRejected
+import msgspec
+
+from gptmock.accounts import Account, Credential, IssuedTokens, Secret, TokenSet
+from gptmock.errors import GptmockError, RefreshRejected
+from gptmock.gateway.credentials import CredentialKeeper
+from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
 from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.reader import EventReader, Received
 from gptmock.protocol.request import ResponsesRequest
+from gptmock.simulator.jwt import encode_jwt
+from gptmock.stores.memory import MemoryPlace, MemoryStore
+from gptmock.stores.seal import Sealer, SealingKey
+from gptmock.stores.store import Store
+from gptmock.stores.vault import SealedVault, StoreLease
 
 ACCOUNT = Account(workspace_id="w-1", user_id="u-1", email="ada@example.test", plan="pro")
+KEY = SealingKey.from_bytes(bytes(range(32)))
+LIFE_SECONDS = 864_000.0
 
 
 class Clock:
@@ -26,87 +39,77 @@ class Clock:
         return self.now
 
 
-def tokens(number: int, *, expires_at: float | None) -> TokenSet:
+def access(name: str, expires_at: float | None) -> Secret:
+    """An access token that tells its expiry, if it has one; ``name_of`` finds its name again."""
+    return Secret(name if expires_at is None else encode_jwt({"jti": name, "exp": expires_at}))
+
+
+def name_of(token: Secret) -> str:
+    """What ``access`` named it."""
+    if "." not in token.reveal():
+        return token.reveal()
+    claims = msgspec.json.decode(_unpadded(token.reveal().split(".")[1]))
+    return str(claims["jti"])
+
+
+def _unpadded(segment: str) -> bytes:
+    return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+
+
+def tokens(number: int, *, expires_at: float | None, version: int = 0, account: Account = ACCOUNT) -> TokenSet:
     return TokenSet(
-        account=ACCOUNT,
-        access_token=Secret(f"access-{number}"),
+        account=account,
+        access_token=access(f"access-{number}", expires_at),
         refresh_token=Secret(f"refresh-{number}"),
         id_token=None,
-        version=f"v{number}",
+        version=version,
         expires_at=expires_at,
+        last_refresh=None if expires_at is None else expires_at - 3000,
     )
 
 
-class MemoryVault:
-    """Holds one token set; ``life_seconds`` is that of the tokens saved next."""
-
-    def __init__(self, held: TokenSet | None, *, life_seconds: float = 864_000) -> None:
-        self.held = held
-        self.life_seconds = life_seconds
-        self.saves = 0
-        self.rejected: list[str] = []
-        self.save_errors: list[GptmockError] = []
-
-    async def load(self) -> TokenSet:
-        if self.held is None:
-            raise NotLoggedIn("nobody")
-        return self.held
-
-    async def save(self, replaced: TokenSet, issued: IssuedTokens, *, now: float) -> TokenSet:
-        await asyncio.sleep(0)
-        if self.save_errors:
-            raise self.save_errors.pop(0)
-        held = await self.load()
-        if held.version != replaced.version:
-            return held
-        self.saves += 1
-        access = issued.access_token or held.access_token
-        refresh = issued.refresh_token or held.refresh_token
-        self.held = replace(
-            held,
-            access_token=access,
-            refresh_token=refresh,
-            version=f"{access.reveal()}/{refresh.reveal() if refresh else ''}",
-            expires_at=held.expires_at if issued.access_token is None else now + self.life_seconds,
-        )
-        return self.held
-
-    async def reject(self, refused: TokenSet, *, reason: str) -> None:
-        self.rejected.append(reason)
-        if self.held is not None and self.held.version == refused.version:
-            self.held = replace(self.held, refresh_token=None)
-
-
-class MemoryLock:
-    """One holder at a time; ``busy`` refuses at once."""
+class MemoryEscrow:
+    """What a machine keeps when its processes die; ``error`` plays a full disk."""
 
     def __init__(self) -> None:
-        self._lock = asyncio.Lock()
-        self.holds = 0
-        self.busy = False
+        self.kept: dict[tuple[str, int], TokenSet] = {}
+        self.puts = 0
+        self.error: GptmockError | None = None
 
-    @asynccontextmanager
-    async def hold(self) -> AsyncIterator[None]:
-        if self.busy:
-            raise LockBusy("busy", retry_after_seconds=5.0)
-        async with self._lock:
-            self.holds += 1
-            yield
+    async def put(self, tokens: TokenSet) -> None:
+        await asyncio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        self.puts += 1
+        self.kept[tokens.account.id, tokens.version] = tokens
+
+    async def find(self, account_id: str) -> TokenSet | None:
+        await asyncio.sleep(0)
+        found = [tokens for (kept_id, _), tokens in self.kept.items() if kept_id == account_id]
+        return max(found, key=lambda one: one.version, default=None)
+
+    async def drop(self, account_id: str, *, up_to_version: int) -> None:
+        await asyncio.sleep(0)
+        for kept_id, version in list(self.kept):
+            if kept_id == account_id and version <= up_to_version:
+                del self.kept[kept_id, version]
 
 
 class MemoryIssuer:
     """
     Rotates strictly: a refresh token is good once. ``errors`` are raised first, one for each call; ``gate`` holds
-    every call until it is set.
+    every call until it is set; ``spent`` is called between the rotation and the answer.
     """
 
-    def __init__(self, living: str = "refresh-1") -> None:
-        self.living = living
+    def __init__(self, clock: Clock, living: str = "refresh-1") -> None:
+        self.clock = clock
+        self.living = {living}
         self.calls: list[str] = []
         self.errors: list[Exception] = []
         self.gate = asyncio.Event()
         self.gate.set()
         self.answers: list[IssuedTokens] = []
+        self.spent: Callable[[], None] = lambda: None
 
     async def refresh(self, refresh_token: Secret) -> IssuedTokens:
         self.calls.append(refresh_token.reveal())
@@ -114,16 +117,60 @@ class MemoryIssuer:
         await self.gate.wait()
         if self.errors:
             raise self.errors.pop(0)
-        if refresh_token.reveal() != self.living:
+        if refresh_token.reveal() not in self.living:
             raise RefreshRejected("reused")
         if self.answers:
             answer = self.answers.pop(0)
         else:
-            answer = IssuedTokens(Secret(f"access-{number}"), Secret(f"refresh-{number}"), None)
+            expires_at = self.clock.now + LIFE_SECONDS
+            answer = IssuedTokens(access(f"access-{number}", expires_at), Secret(f"refresh-{number}"), None)
         if answer.refresh_token is not None:
-            self.living = answer.refresh_token.reveal()
-        assert account_of(answer) is None or answer.access_token is not None
+            self.living = self.living - {refresh_token.reveal()} | {answer.refresh_token.reveal()}
+        self.spent()
         return answer
+
+
+class Worker:
+    """What one worker process knows of logins: a vault with a memory of its own, and who renews."""
+
+    def __init__(self, site: Site) -> None:
+        self.store: Store = MemoryStore(site.place)
+        self.vault = SealedVault(self.store, Sealer([KEY]), clock=site.clock)
+        self.refresher = Refresher(self.vault, self.lease_of, site.issuer, site.escrow, clock=site.clock)
+        self.keeper = CredentialKeeper(self.vault, self.refresher, clock=site.clock)
+
+    def lease_of(self, account_id: str) -> StoreLease:
+        return StoreLease(self.store, account_id, owner=secrets.token_hex(8), ttl_seconds=LEASE_SECONDS)
+
+    async def leased(self) -> str:
+        """The name of the access token that a request would carry."""
+        return name_of((await self.keeper.lease(ACCOUNT.id)).access_token)
+
+
+class Site:
+    """One machine with a store and an issuer; nobody is logged in yet."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.place = MemoryPlace()
+        self.escrow = MemoryEscrow()
+        self.issuer = MemoryIssuer(self.clock)
+
+    def worker(self) -> Worker:
+        return Worker(self)
+
+    async def login(self, number: int, *, left_seconds: float | None = LIFE_SECONDS) -> TokenSet:
+        """A person signs in, by a process that knows nothing else."""
+        self.issuer.living |= {f"refresh-{number}"}
+        expires_at = None if left_seconds is None else self.clock.now + left_seconds
+        return await self.worker().vault.enroll(tokens(number, expires_at=expires_at))
+
+    async def held(self) -> TokenSet:
+        """What the store holds, as a process sees it that knows nothing else."""
+        return await self.worker().vault.load(ACCOUNT.id)
+
+    def lease_is_taken(self) -> bool:
+        return bool(self.place.leases)
 
 
 # --- The other side ---------------------------------------------------------------------

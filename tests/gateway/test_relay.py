@@ -6,14 +6,17 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from gptmock.accounts import Account
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Call, Defaults, Dialect, ErrorReply, ReplyHead, Terms, Translator, Turn
 from gptmock.dialects.table import DIALECTS
 from gptmock.errors import (
+    AccountsExhausted,
     CredentialRefused,
     GptmockError,
     RefreshRejected,
@@ -23,12 +26,14 @@ from gptmock.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from gptmock.gateway.credentials import CredentialKeeper
+from gptmock.gateway.books import Bookkeeper
+from gptmock.gateway.choice import AccountChooser
 from gptmock.gateway.relay import MAX_TRIES, Gateway, Outcome, Reply
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.reader import Received
 from gptmock.simulator.scenes import render_scene
-from tests.gateway.memory import Clock, MemoryIssuer, MemoryLock, MemoryUpstream, MemoryVault, Script, tokens
+from gptmock.stores.board import StoreBoard, StoreLedger
+from tests.gateway.memory import ACCOUNT, MemoryUpstream, Script, Site, name_of, tokens
 from tests.harness import chat, until
 
 CHAT = DIALECTS[0].dialect
@@ -44,20 +49,30 @@ def turn(*, stream: bool = True, model: str = "gpt-5.5") -> Turn:
     return CHAT.decode(Call(body), Terms(ModelCatalog(), Defaults()))
 
 
-class House:
+class House(Site):
     """A gateway and all that it knows."""
 
-    def __init__(self, *scripts: Script, commit_seconds: float = 60.0) -> None:
-        clock = Clock()
-        self.vault = MemoryVault(tokens(1, expires_at=clock.now + 864_000))
-        self.issuer = MemoryIssuer()
+    def __init__(
+        self, *scripts: Script, commit_seconds: float = 60.0, pool: tuple[str, ...] = (), signed_in: bool = True
+    ) -> None:
+        super().__init__()
         self.upstream = MemoryUpstream(list(scripts))
-        keeper = CredentialKeeper(self.vault, MemoryLock(), self.issuer, clock=clock)
-        self.gateway = Gateway(keeper, self.upstream, ModelCatalog(), commit_seconds=commit_seconds)
+        self.one = self.worker()
+        self.board = StoreBoard(self.one.store)
+        self.ledger = StoreLedger(self.one.store, clock=self.clock)
+        self.books = Bookkeeper(self.board, self.ledger, clock=self.clock)
+        chooser = AccountChooser(self.one.vault, self.board, pool=pool, clock=self.clock)
+        self.gateway = Gateway(
+            chooser, self.one.keeper, self.upstream, self.books, ModelCatalog(), commit_seconds=commit_seconds
+        )
         self.outcome = Outcome()
+        self.signs_in = signed_in
 
     @asynccontextmanager
     async def reply(self, asked: Turn | None = None, dialect: Dialect = CHAT) -> AsyncIterator[Reply]:
+        if self.signs_in:
+            self.signs_in = False
+            await self.login(1)
         async with self.gateway.open(asked or turn(), dialect, HEAD, self.outcome) as reply:
             yield reply
 
@@ -240,7 +255,7 @@ async def test_after_the_first_content_nothing_is_repeated(code: str):
 async def test_a_401_is_answered_by_one_renewal_and_one_more_try():
     house = House(Script(error=CredentialRefused("401")), Script([TEXT]))
     assert (await house.streamed()).endswith(b"data: [DONE]\n\n")
-    used = [each.access_token.reveal() for each in house.upstream.credentials]
+    used = [name_of(each.access_token) for each in house.upstream.credentials]
     assert used == ["access-1", "access-2"]
     assert house.issuer.calls == ["refresh-1"]
 
@@ -256,19 +271,92 @@ async def test_a_second_401_is_the_end():
 
 async def test_a_401_whose_renewal_is_refused_needs_a_login():
     house = House(Script(error=CredentialRefused("401")))
-    house.issuer.living = "another"
+    house.issuer.errors = [RefreshRejected("reused")]
     with pytest.raises(RefreshRejected):
         await house.streamed()
     assert house.openings == 1
 
 
 async def test_no_account_no_upstream():
-    house = House(Script([TEXT]))
-    house.vault.held = None
+    house = House(Script([TEXT]), signed_in=False)
     with pytest.raises(GptmockError) as caught:
         await house.streamed()
     assert caught.value.code == "login_required"
     assert house.openings == 0
+
+
+# --- Several accounts ------------------------------------------------------------------
+
+BOB = Account("w-2", "u-2", "bob@example.test", "plus")
+LIMIT = UpstreamRefused("limit", code="usage_limit_reached", status=429, retry_after_seconds=600)
+
+
+async def pooled(*scripts: Script) -> House:
+    house = House(*scripts, pool=("ada@example.test", "bob@example.test"))
+    await house.worker().vault.enroll(replace(tokens(5, expires_at=None), account=BOB))
+    return house
+
+
+async def test_an_account_that_is_exhausted_hands_over_and_is_parked_for_all():
+    house = await pooled(Script(error=LIMIT), Script([TEXT]))
+    assert (await house.streamed()).endswith(b"data: [DONE]\n\n")
+    assert [each.account.id for each in house.upstream.credentials] == [ACCOUNT.id, BOB.id]
+    assert (house.outcome.tries, house.outcome.account_id) == (2, BOB.id)
+    await house.books.close()
+    standings = await house.board.look([ACCOUNT.id, BOB.id], conversation=turn().request.prompt_cache_key)
+    assert standings.accounts[0].parked_until == house.clock.now + 600
+    assert standings.accounts[1].parked_until is None
+    assert (await house.streamed()).endswith(b"data: [DONE]\n\n")
+    assert house.upstream.credentials[-1].account.id == BOB.id
+    assert house.upstream.open_now == 0
+
+
+async def test_when_the_last_is_exhausted_the_client_is_told_and_then_nobody_is_asked():
+    house = await pooled(Script(error=LIMIT))
+    with pytest.raises(UpstreamRefused) as refused:
+        await house.streamed()
+    assert (refused.value.code, refused.value.status_hint) == ("usage_limit_reached", 429)
+    assert house.openings == 2
+    with pytest.raises(AccountsExhausted) as exhausted:
+        await house.streamed()
+    assert exhausted.value.retry_after_seconds == pytest.approx(600)
+    assert house.openings == 2
+
+
+async def test_a_login_that_has_ended_hands_over():
+    house = await pooled(Script([TEXT]))
+    house.signs_in = False
+    await house.login(1, left_seconds=-1)
+    house.issuer.living = set()
+    assert (await house.streamed()).endswith(b"data: [DONE]\n\n")
+    assert [each.account.id for each in house.upstream.credentials] == [BOB.id]
+
+
+async def test_two_401s_hand_over():
+    refused = Script(error=CredentialRefused("401"))
+    house = await pooled(refused, refused, Script([TEXT]))
+    assert (await house.streamed()).endswith(b"data: [DONE]\n\n")
+    assert [each.account.id for each in house.upstream.credentials] == [ACCOUNT.id, ACCOUNT.id, BOB.id]
+
+
+async def test_a_burst_is_not_carried_to_the_next_account():
+    house = await pooled(Script(error=UpstreamRefused("burst", code="rate_limit_exceeded", status=429)))
+    with pytest.raises(UpstreamRefused):
+        await house.streamed()
+    assert [each.account.id for each in house.upstream.credentials] == [ACCOUNT.id]
+
+
+async def test_a_turn_is_counted_once_whatever_became_of_it():
+    house = House(Script([TEXT]), Script([TEXT[: FIRST_DELTA + 600], 30.0]))
+    await house.streamed()
+    house.outcome = Outcome()
+    async with house.reply() as reply:
+        async for _ in reply.frames():
+            break
+    await house.ledger.settle()
+    usage = await house.ledger.read(ACCOUNT.id)
+    assert (usage.today["requests"], usage.today["failed"], usage.in_flight) == (2, 1, 0)
+    assert usage.today["output_tokens"] > 0
 
 
 # --- Models ----------------------------------------------------------------------------

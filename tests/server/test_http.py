@@ -17,7 +17,7 @@ from gptmock.dialects.dialect import Defaults, Terms
 from gptmock.gateway.admission import Admission
 from gptmock.server.context import ServerOptions, Services
 from gptmock.simulator.server import Simulator
-from tests.harness import CHAT_PATH, chat, serving, serving_simulator, write_login
+from tests.harness import CHAT_PATH, chat, serving, serving_simulator, until_ready, write_login
 from tests.harness import client as open_client
 
 BODY = json.dumps(chat("scene:text")).encode()
@@ -182,6 +182,7 @@ async def test_readiness_is_a_matter_of_the_login(simulator: Simulator, tmp_path
         assert (answer.status_code, envelope(answer.content)["code"]) == (503, "login_required")
         assert simulator.state.model_call_count == 0
         write_login(tmp_path, simulator.state.logins.issue().auth_json())
+        await until_ready(client)
         assert (await client.get("/readyz")).json() == {"status": "ready", "reasons": []}
         assert (await client.post(CHAT_PATH, json=chat("scene:text"))).status_code == 200
 

@@ -12,10 +12,12 @@ import httpx
 import pytest
 
 from gptmock.server.context import App, ServerOptions
+from gptmock.settings import load_settings
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.scenes import render_scene
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.codex import UpstreamDeadlines
+from gptmock.wiring import open_state
 from tests.harness import CHAT_PATH, chat, serving_simulator, until, write_login
 from tests.harness import client as open_client
 from tests.upstream.raw import HEAD, RawServer, chunk, read_request
@@ -360,11 +362,19 @@ async def test_verbose_shows_the_words_but_no_credential(
     assert simulator.state.model_calls()[-1].headers["authorization"].removeprefix("Bearer ") not in every
 
 
-async def test_an_account_that_is_signed_in_anew_serves_at_once(
+async def test_another_account_that_is_signed_in_after_a_logout_serves(
     client: httpx.AsyncClient, simulator: Simulator, home: Path
 ):
     assert (await client.post(CHAT_PATH, json=chat("scene:text"))).status_code == 200
     newer = simulator.state.logins.issue(email="new@example.test")
     write_login(home, newer.auth_json())
     assert (await client.post(CHAT_PATH, json=chat("scene:text"))).status_code == 200
-    assert simulator.state.model_calls()[-1].headers["chatgpt-account-id"] == newer.account_id
+    assert simulator.state.model_calls()[-1].headers["chatgpt-account-id"] != newer.account_id, "nobody logged out"
+    async with open_state(load_settings({"home": str(home)}, environ={}, directory=home)) as state:
+        (login,) = await state.vault.logins()
+        await state.vault.forget(login.account.id)
+    async with asyncio.timeout(20):
+        while simulator.state.model_calls()[-1].headers["chatgpt-account-id"] != newer.account_id:
+            answer = await client.post(CHAT_PATH, json=chat("scene:text"))
+            assert answer.status_code == 200 or error_of(answer)["code"] == "login_required"
+            await asyncio.sleep(0.05)

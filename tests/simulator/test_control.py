@@ -149,3 +149,18 @@ def test_memory_is_bounded(monkeypatch):
     log.append(dataclasses.replace(record, size_bytes=90))
     assert len(log) == 2
     assert log[-1].size_bytes == 90
+
+
+async def test_one_account_is_limited_and_the_others_are_not(simulator, client, login):
+    other = simulator.state.logins.issue()
+    limits = {"account_id": login.account_id, "seconds": 600}
+    assert (await client.post("/simulator/limits", json=limits)).json() == {"limited": [login.account_id]}
+    refused = await client.post(RESPONSES, json=body())
+    assert refused.status_code == 429
+    error = refused.json()["error"]
+    assert (error["type"], error["resets_in_seconds"]) == ("usage_limit_reached", 600)
+    assert refused.headers["x-codex-primary-reset-after-seconds"] == "600"
+    assert (await client.post(RESPONSES, json=body(), headers=headers_of(other))).status_code == 200
+    await client.post("/simulator/limits", json={**limits, "seconds": 0})
+    assert (await client.post(RESPONSES, json=body())).status_code == 200
+    assert (await client.post("/simulator/limits", json={"account": "x"})).status_code == 400

@@ -93,6 +93,13 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield made
 
 
+@pytest.fixture(params=["memory", "sqlite"])
+async def near_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    """For what rests on the contract alone."""
+    async for made in _until_closed(make_place(request.param, tmp_path)):
+        yield made
+
+
 @pytest.fixture(params=["sqlite", "valkey", "redis"])
 async def shared_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """Every place that other processes can reach."""

@@ -37,7 +37,7 @@ from tests.upstream.raw import HEAD, LAST_CHUNK, Handler, RawServer, answering, 
 
 TEXT = render_scene("text")
 NOW = 1_790_000_000.0
-CREDENTIAL = Credential(account=Account(workspace_id="w-1"), access_token=Secret("planted"), version="v1")
+CREDENTIAL = Credential(account=Account(workspace_id="w-1"), access_token=Secret("planted"), version=1)
 
 
 def asking(text: str = "Hello", *, cache_key: str = "cache-key-1") -> ResponsesRequest:
@@ -60,7 +60,7 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 @pytest.fixture
 def credential(simulator: Simulator) -> Credential:
     login = simulator.state.logins.issue()
-    return Credential(Account(workspace_id=login.account_id), Secret(login.access_token), "v1")
+    return Credential(Account(workspace_id=login.account_id), Secret(login.access_token), 1)
 
 
 def codex(
@@ -337,7 +337,7 @@ async def test_a_deadline_fires_in_time_and_closes_the_stream(
 ):
     async with Simulator(SimulatorOptions(pace_seconds=0.02)) as simulator:
         login = simulator.state.logins.issue()
-        credential = Credential(Account(workspace_id=login.account_id), Secret(login.access_token), "v1")
+        credential = Credential(Account(workspace_id=login.account_id), Secret(login.access_token), 1)
         began = time.monotonic()
         error = await failure(
             codex(client, simulator.upstream_url, deadlines=deadlines), asking(f"scene:{scene}"), credential
@@ -352,7 +352,7 @@ async def test_a_deadline_fires_in_time_and_closes_the_stream(
 async def test_a_stream_that_keeps_speaking_is_not_idle(client: httpx.AsyncClient):
     async with Simulator(SimulatorOptions(pace_seconds=0.02)) as simulator:
         login = simulator.state.logins.issue()
-        credential = Credential(Account(workspace_id=login.account_id), Secret(login.access_token), "v1")
+        credential = Credential(Account(workspace_id=login.account_id), Secret(login.access_token), 1)
         upstream = codex(client, simulator.upstream_url, deadlines=UpstreamDeadlines(idle=1.0))
         began = time.monotonic()
         received = await events(upstream, asking("scene:long"), credential)

@@ -890,7 +890,7 @@ def check_request_ids(bench: Bench) -> None:
     assert answer.parse()._request_id == answer.headers["x-request-id"]  # documented, in spite of its name
     for call in (
         lambda: ask(bench, user("hi"), n=2),
-        lambda: ask(bench, scene("429-usage")),
+        lambda: ask(bench, scene("400-detail")),
         lambda: streamed(bench, scene("403-html")),
         lambda: opened(bench).embeddings.create(model=MODEL, input="x"),
     ):
@@ -930,7 +930,7 @@ def check_concurrent_streams(bench: Bench) -> None:
 
 
 async def check_async_client(bench: Bench) -> None:
-    """1, 2, 8, 27, 31 and 112 with the async client."""
+    """1, 2, 8, 26, 31 and 112 with the async client."""
     async with AsyncOpenAI(base_url=bench.base_url, api_key=bench.api_key, max_retries=0, timeout=30) as client:
         create = client.chat.completions.create
         completion = await create(model=MODEL, messages=scene("text"))
@@ -940,9 +940,8 @@ async def check_async_client(bench: Bench) -> None:
         async with client.chat.completions.stream(model=MODEL, messages=scene("tools2"), tools=STRICT_TOOLS) as helper:
             final = await helper.get_final_completion()
         assert len(final.choices[0].message.tool_calls or []) == 2
-        error = await async_failure(create(model=MODEL, messages=scene("429-usage")))
-        assert type(error) is openai.RateLimitError
-        assert error.code == "usage_limit_reached"
+        error = await async_failure(create(model=MODEL, messages=scene("400-detail")))
+        assert type(error) is openai.BadRequestError
         broken_stream = await create(model=MODEL, messages=scene("abort-mid"), stream=True)
         error = await async_failure(_read(broken_stream))
         assert (error.code or "").startswith("upstream")

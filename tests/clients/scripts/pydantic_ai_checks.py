@@ -224,21 +224,22 @@ async def failure(agent: Agent[None, Any], text: str) -> Any:
 async def check_errors(bench: Bench) -> None:
     """27, 28, 32, 82."""
     expected = {
-        "429-usage": (429, "usage_limit_reached"),
         "401-always": (503, None),
         "eof-mid": (502, None),
         "failed-mid": (502, "server_error"),
         "400-detail": (400, None),
+        # The last, since it parks the account.
+        "429-usage": (429, "usage_limit_reached"),
     }
+    error = await failure(Agent(model_of(bench, UNKNOWN_MODEL), retries=0), "hi")
+    assert error.status_code == 404
+    assert error.body["code"] == "model_not_found"
     for name, (status, code) in expected.items():
         error = await failure(agent_of(bench), f"scene:{name}")
         assert isinstance(error, ModelHTTPError), repr(error)
         assert error.status_code == status, name
         assert isinstance(error.body, dict)
         assert code in {None, error.body["code"]}, name
-    error = await failure(Agent(model_of(bench, UNKNOWN_MODEL), retries=0), "hi")
-    assert error.status_code == 404
-    assert error.body["code"] == "model_not_found"
 
 
 async def check_broken_streams(bench: Bench) -> None:

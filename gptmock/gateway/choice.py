@@ -1,0 +1,113 @@
+"""
+Which account serves a turn. The default account, unless the operator has named a pool; a pool is never assumed.
+
+In a pool: who served the conversation before, then the others by headroom; parked ones not at all. Knows contracts.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from gptmock.accounts import SIGN_IN_HINT, TokenVault
+from gptmock.errors import AccountsExhausted, NotLoggedIn, StoreError
+from gptmock.limits import LimitBoard, Standing, Standings
+from gptmock.protocol.failures import spoken_duration
+
+log = logging.getLogger("gptmock.account")
+
+KNOWN_SECONDS = 0.8
+"""How old the list of accounts may be."""
+UNKNOWN_USED_PERCENT = 50.0
+"""An account of which nothing has been heard stands between the idle and the busy ones."""
+
+
+class AccountChooser:
+    """
+    Puts accounts in the order in which they are tried.
+
+    Args:
+        vault: tells the default account and the labels.
+        board: tells how they stand.
+        pool: labels that share load; empty for no pool.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self, vault: TokenVault, board: LimitBoard, *, pool: tuple[str, ...], clock: Callable[[], float]
+    ) -> None:
+        self._vault = vault
+        self._board = board
+        self._pool = pool
+        self._clock = clock
+        self._ids: tuple[str, ...] = ()
+        self._looked_at = float("-inf")
+
+    async def candidates(self, conversation: str) -> list[str]:
+        """
+        Account ids, the first to be tried first; never empty.
+
+        Args:
+            conversation: what the turns of a conversation have in common.
+
+        Raises:
+            NotLoggedIn: there is no account, or none of the pool.
+            AccountsExhausted: all of them are parked.
+        """
+        account_ids = await self.account_ids()
+        if not account_ids:
+            raise NotLoggedIn(self._nobody())
+        try:
+            standings = await self._board.look(account_ids, conversation=conversation if self._pool else None)
+        except StoreError:
+            # Nothing is known of limits while the store is away; the upstream will say.
+            return list(account_ids)
+        return self._ordered(standings)
+
+    async def account_ids(self) -> tuple[str, ...]:
+        """The accounts that may serve, in the operator's order."""
+        now = self._clock()
+        if now - self._looked_at >= KNOWN_SECONDS:
+            try:
+                self._ids = await self._look()
+            except StoreError:
+                if not self._ids:
+                    raise
+            self._looked_at = now if self._ids else float("-inf")
+        return self._ids
+
+    async def _look(self) -> tuple[str, ...]:
+        if not self._pool:
+            default = await self._vault.default()
+            return (default,) if default is not None else ()
+        by_label = {login.label: login for login in await self._vault.logins() if not login.paused}
+        missing = [label for label in self._pool if label not in by_label]
+        if missing:
+            log.warning("account.pool_incomplete", extra={"labels": ", ".join(missing)})
+        return tuple(by_label[label].account.id for label in self._pool if label in by_label)
+
+    def _ordered(self, standings: Standings) -> list[str]:
+        now = self._clock()
+        free = [one for one in standings.accounts if one.parked_until is None or one.parked_until <= now]
+        if not free:
+            raise exhausted(min(one.parked_until or now for one in standings.accounts) - now)
+        return [one.account_id for one in sorted(free, key=lambda one: _rank(one, standings.sticky))]
+
+    def _nobody(self) -> str:
+        if self._pool:
+            return f"No account of the pool ({', '.join(self._pool)}) is signed in. {SIGN_IN_HINT}"
+        return f"No ChatGPT account is signed in. {SIGN_IN_HINT}"
+
+
+def exhausted(seconds: float) -> AccountsExhausted:
+    """The 429 when every account waits; ``seconds`` until the first of them is back."""
+    return AccountsExhausted(
+        f"The usage limit of this server's account has been reached. It resets in {spoken_duration(seconds)}.",
+        retry_after_seconds=max(1.0, seconds),
+        should_retry=False,
+    )
+
+
+def _rank(standing: Standing, sticky: str | None) -> tuple[bool, float]:
+    used = standing.used_percent
+    return standing.account_id != sticky, UNKNOWN_USED_PERCENT if used is None else used

@@ -1,0 +1,197 @@
+"""The limit board and the usage ledger over any store. Know names and shapes, not when they are asked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from gptmock.errors import StoreUnavailable
+from gptmock.limits import RateLimitSnapshot, RateLimitWindow, Standing, Standings
+from gptmock.stores.store import Addition, Store
+from gptmock.usage import AccountUsage, TurnUsage
+
+log = logging.getLogger("gptmock.usage")
+
+BOARD_SECONDS = 8 * 24 * 3600.0
+"""No window lasts longer than a week."""
+STICKY_SECONDS = 3600.0
+FLUSH_SECONDS = 1.0
+"""How long a finished turn may stay uncounted; the promise is five seconds."""
+WORKER_SECONDS = 10.0
+"""How long the turns of a worker that says nothing more are taken for living."""
+USAGE_SECONDS = 400 * 24 * 3600.0
+
+
+class _Windows(msgspec.Struct, frozen=True):
+    taken_at: float
+    windows: list[tuple[float, int, float | None]]
+    plan: str | None = None
+    active_limit: str | None = None
+    reached_type: str | None = None
+
+
+class StoreBoard:
+    """``LimitBoard`` over a store: the last observation of each kind."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def post(self, account_id: str, snapshot: RateLimitSnapshot) -> None:
+        """See ``LimitBoard.post``."""
+        wire = _Windows(
+            taken_at=snapshot.taken_at,
+            windows=[(one.used_percent, one.window_minutes, one.resets_at) for one in snapshot.windows],
+            plan=snapshot.plan,
+            active_limit=snapshot.active_limit,
+            reached_type=snapshot.reached_type,
+        )
+        await self._store.observe(
+            _limits(account_id), msgspec.json.encode(wire), stamp=snapshot.taken_at, ttl_seconds=BOARD_SECONDS
+        )
+
+    async def park(self, account_id: str, *, until: float, now: float) -> None:
+        """See ``LimitBoard.park``."""
+        await self._store.observe(
+            _parked(account_id), msgspec.json.encode(until), stamp=now, ttl_seconds=max(0.001, until - now)
+        )
+
+    async def unpark(self, account_id: str, *, now: float) -> None:
+        """See ``LimitBoard.unpark``."""
+        await self._store.observe(_parked(account_id), b"0", stamp=now, ttl_seconds=1.0)
+
+    async def stick(self, conversation: str, account_id: str, *, now: float) -> None:
+        """See ``LimitBoard.stick``."""
+        await self._store.observe(_sticky(conversation), account_id.encode(), stamp=now, ttl_seconds=STICKY_SECONDS)
+
+    async def look(self, account_ids: Sequence[str], *, conversation: str | None) -> Standings:
+        """See ``LimitBoard.look``."""
+        names = [name for one in account_ids for name in (_parked(one), _limits(one))]
+        if conversation is not None:
+            names.append(_sticky(conversation))
+        found = await self._store.observed(names)
+        accounts = tuple(
+            Standing(one, _until(found[2 * place]), _fullest(found[2 * place + 1]))
+            for place, one in enumerate(account_ids)
+        )
+        sticky = found[-1] if conversation is not None else None
+        return Standings(accounts, sticky.decode() if sticky is not None else None)
+
+    async def snapshot(self, account_id: str) -> RateLimitSnapshot | None:
+        """See ``LimitBoard.snapshot``."""
+        (found,) = await self._store.observed([_limits(account_id)])
+        if found is None:
+            return None
+        wire = msgspec.json.decode(found, type=_Windows)
+        return RateLimitSnapshot(
+            taken_at=wire.taken_at,
+            windows=tuple(RateLimitWindow(*window) for window in wire.windows),
+            plan=wire.plan,
+            active_limit=wire.active_limit,
+            reached_type=wire.reached_type,
+        )
+
+
+class StoreLedger:
+    """
+    ``UsageLedger`` over a store: counted in memory, added about once a second in one round trip.
+
+    Args:
+        store: where the counters are.
+        clock: Unix seconds; only tells the day.
+    """
+
+    def __init__(self, store: Store, *, clock: Callable[[], float]) -> None:
+        self._store = store
+        self._clock = clock
+        self._worker = f"worker:{secrets.token_hex(8)}"
+        self._version = 0
+        self._unsettled: dict[str, Counter[str]] = {}
+        self._in_flight: Counter[str] = Counter()
+        self._told: Counter[str] = Counter()
+        self._turn = asyncio.Lock()
+
+    def began(self, account_id: str) -> None:
+        """See ``UsageLedger.began``."""
+        self._in_flight[account_id] += 1
+
+    def ended(self, usage: TurnUsage) -> None:
+        """See ``UsageLedger.ended``."""
+        self._in_flight[usage.account_id] -= 1
+        for name in (_day(usage.account_id, self._clock()), _total(usage.account_id)):
+            self._unsettled.setdefault(name, Counter()).update(usage.amounts())
+
+    async def read(self, account_id: str) -> AccountUsage:
+        """See ``UsageLedger.read``."""
+        today = await self._store.totals(_day(account_id, self._clock()))
+        records = await self._store.read_many(await self._store.names("worker:"))
+        flights = [msgspec.json.decode(one.value, type=dict[str, int]) for one in records if one is not None]
+        return AccountUsage(today, sum(flight.get(account_id, 0) for flight in flights))
+
+    async def run(self) -> None:
+        """Settle until cancelled, beside the server."""
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            # Shielded: nobody could tell whether an addition that was cut off has been made. The last one waits for it.
+            await asyncio.shield(self.settle())
+
+    async def settle(self) -> None:
+        """Add what has come together; what cannot be added now is added later."""
+        async with self._turn:
+            await self._settle()
+
+    async def _settle(self) -> None:
+        unsettled, self._unsettled = self._unsettled, {}
+        try:
+            if unsettled:
+                await self._store.add([Addition(name, amounts, USAGE_SECONDS) for name, amounts in unsettled.items()])
+            unsettled = {}
+            await self._tell()
+        except StoreUnavailable:
+            for name, amounts in unsettled.items():
+                self._unsettled.setdefault(name, Counter()).update(amounts)
+
+    async def _tell(self) -> None:
+        flights = Counter({one: count for one, count in self._in_flight.items() if count})
+        if not flights and not self._told:
+            return
+        standing = await self._store.write(
+            self._worker, msgspec.json.encode(flights), expected=self._version, ttl_seconds=WORKER_SECONDS
+        )
+        self._version = self._version + 1 if standing is None else standing.version
+        self._told = flights
+
+
+def _limits(account_id: str) -> str:
+    return f"acct:{{{account_id}}}:limits"
+
+
+def _parked(account_id: str) -> str:
+    return f"acct:{{{account_id}}}:parked"
+
+
+def _sticky(conversation: str) -> str:
+    return f"conversation:{conversation}"
+
+
+def _total(account_id: str) -> str:
+    return f"acct:{{{account_id}}}:usage"
+
+
+def _day(account_id: str, now: float) -> str:
+    return f"acct:{{{account_id}}}:usage:{datetime.fromtimestamp(now, UTC).date().isoformat()}"
+
+
+def _until(value: bytes | None) -> float | None:
+    return msgspec.json.decode(value, type=float) or None if value is not None else None
+
+
+def _fullest(value: bytes | None) -> float | None:
+    if value is None:
+        return None
+    return max((used for used, _, _ in msgspec.json.decode(value, type=_Windows).windows), default=None)

@@ -1,0 +1,362 @@
+"""
+Tokens at rest: sealed records over any store. Knows seals and versions, not when tokens are renewed nor why.
+
+    acct:{id}:tokens      the tokens and nothing else, sealed; their version is the record's
+    acct:{id}:about       label, paused; sealed, since an e-mail address is nobody's business
+    accounts:default      the id of the account that serves who is bound to none
+
+Versions put all changes of an account in order, wherever two of them meet:
+
+    login, logout         milliseconds of the clock, and above what is held
+    rotation              ROTATION_STEP above the tokens that it replaces
+    mark, another seal    1 above; the tokens are the same
+
+Each process keeps the newest version it has seen of every record. When the store shows an older one, or none where
+there was one, it was emptied or restored: the newest is pushed forward. A logout leaves a version without tokens, so
+that it is told apart from an accident.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import msgspec
+
+from gptmock.accounts import ROTATION_STEP, SIGN_IN_HINT, Account, Login, Secret, TokenSet
+from gptmock.errors import NotLoggedIn, SealBroken, StoreUnavailable
+from gptmock.stores.seal import Sealer
+from gptmock.stores.store import Record, Store
+from gptmock.stores.token_bytes import decode_tokens, encode_tokens
+
+log = logging.getLogger("gptmock.account")
+
+_TOKENS, _ABOUT = "tokens", "about"
+_DEFAULT = "accounts:default"
+_CANARY = "seal:canary"
+_PREFIX = "acct:"
+MAX_RACES = 50
+"""Compare-and-set that loses so often has no competitor but a fault."""
+
+
+class _About(msgspec.Struct, frozen=True):
+    label: str
+    paused: bool = False
+
+
+_DECODE_ABOUT = msgspec.json.Decoder(_About)
+
+
+class SealedVault:
+    """
+    ``TokenVault`` over a store and a seal.
+
+    Args:
+        store: where the records rest.
+        sealer: seals and opens them.
+        clock: Unix seconds; dates logins and logouts.
+    """
+
+    def __init__(self, store: Store, sealer: Sealer, *, clock: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._clock = clock
+        self._newest: dict[str, TokenSet] = {}
+        """What this process knows; the store is believed only where it is not older."""
+        self._seen: dict[str, Record] = {}
+        """The same of labels and the default, as they rest."""
+
+    async def load(self, account_id: str) -> TokenSet:
+        """See ``TokenVault.load``. One round trip, unless there is something to heal."""
+        record = await self._store.read(_name(account_id, _TOKENS))
+        return self._living(account_id, await self._healed(account_id, record))
+
+    async def replace(self, replaced: TokenSet, tokens: TokenSet) -> TokenSet:
+        """See ``TokenVault.replace``."""
+        # Known before it is written: a store that does not answer now is healed from here when it does.
+        known = self._newest.get(tokens.account.id)
+        if known is None or known.version < tokens.version:
+            self._newest[tokens.account.id] = tokens
+        return self._living(replaced.account.id, await self._push(replaced.version, tokens))
+
+    async def enroll(self, tokens: TokenSet, *, label: str | None = None, made_at: float | None = None) -> TokenSet:
+        """See ``TokenVault.enroll``."""
+        moment = self._clock() if made_at is None else min(made_at, self._clock())
+        for _ in range(MAX_RACES):
+            # Never opened: a login is also what helps against a record that does not open any more.
+            record = await self._store.read(_name(tokens.account.id, _TOKENS))
+            held_version = record.version if record is not None else 0
+            version = self._above(tokens.account.id, held_version, moment)
+            newer = replace(tokens, version=version, refused=None, forgotten=False)
+            if await self._write(newer, expected=held_version) is None:
+                self._remember(newer)
+                await self._describe(newer, label)
+                return newer
+        raise _lost_races()
+
+    async def refuse(self, refused: TokenSet, *, reason: str) -> None:
+        """See ``TokenVault.refuse``."""
+        held: TokenSet | None = refused
+        for _ in range(MAX_RACES):
+            if held is None or held.refused is not None or not held.has_tokens_of(refused):
+                return
+            marked = replace(held, version=held.version + 1, refused=reason)
+            standing = await self._write(marked, expected=held.version)
+            if standing is None:
+                self._remember(marked)
+                return
+            held = self._opened(refused.account.id, standing)
+        raise _lost_races()
+
+    async def forget(self, account_id: str) -> None:
+        """See ``TokenVault.forget``."""
+        for _ in range(MAX_RACES):
+            held = await self._healed(account_id, await self._store.read(_name(account_id, _TOKENS)))
+            if held is None or held.forgotten:
+                return
+            gone = TokenSet(
+                account=Account(held.account.workspace_id, held.account.user_id),
+                access_token=Secret(""),
+                refresh_token=None,
+                id_token=None,
+                version=self._above(account_id, held.version, self._clock()),
+                expires_at=None,
+                forgotten=True,
+            )
+            if await self._write(gone, expected=held.version) is None:
+                self._remember(gone)
+                return
+        raise _lost_races()
+
+    async def logins(self) -> list[Login]:
+        """See ``TokenVault.logins``. Three round trips, for people and timers; what the store has lost is healed."""
+        names = await self._store.names(_PREFIX)
+        found = {name[len(_PREFIX) + 1 : -len(_TOKENS) - 2] for name in names if name.endswith(f":{_TOKENS}")}
+        ids = sorted(found | set(self._newest))
+        records = await self._store.read_many([_name(one, _TOKENS) for one in ids])
+        abouts = await self._store.read_many([_name(one, _ABOUT) for one in ids])
+        logins = []
+        for account_id, record, about in zip(ids, records, abouts, strict=True):
+            tokens = await self._healed(account_id, record)
+            if tokens is not None and not tokens.forgotten:
+                logins.append(_login(tokens, await self._about(tokens.account, about)))
+        return sorted(logins, key=lambda login: login.label)
+
+    async def default(self) -> str | None:
+        """See ``TokenVault.default``."""
+        record = await self._newest_record(_DEFAULT, await self._store.read(_DEFAULT))
+        return record.value.decode() if record is not None else None
+
+    async def make_default(self, account_id: str) -> None:
+        """Let this account serve who is bound to none."""
+        for _ in range(MAX_RACES):
+            record = await self._newest_record(_DEFAULT, await self._store.read(_DEFAULT))
+            expected = record.version if record is not None else 0
+            if await self._put(_DEFAULT, account_id.encode(), expected=expected):
+                return
+        raise _lost_races()
+
+    async def check_key(self) -> None:
+        """
+        See that this ring opens what the store holds; the first to ask leaves a record to tell by.
+
+        Raises:
+            SealBroken: it does not.
+        """
+        plain = b"sealed by gptmock"
+        sealed = self._sealer.seal(plain, kind="canary", name=_CANARY, version=1)
+        standing = await self._store.write(_CANARY, sealed, expected=0)
+        if standing is not None:
+            self._sealer.open(standing.value, kind="canary", name=_CANARY, version=standing.version)
+
+    async def reseal(self) -> int:
+        """
+        Seal anew, by the first key of the ring, what an older one has sealed. Returns how many records were.
+
+        The version grows by one: a change that comes between wins, and a rotation under way outranks this.
+        """
+        names = [name for name in await self._store.names(_PREFIX) if name.endswith((f":{_TOKENS}", f":{_ABOUT}"))]
+        names.append(_CANARY)
+        count = 0
+        for name, record in zip(names, await self._store.read_many(names), strict=True):
+            if record is None or self._sealer.is_current(record.value):
+                continue
+            kind = "canary" if name == _CANARY else name.rpartition(":")[2]
+            try:
+                plain = self._sealer.open(record.value, kind=kind, name=name, version=record.version)
+            except SealBroken as error:
+                # Left as it is: whoever needs the record says so, and the others are sealed all the same.
+                log.warning("account.not_resealed", extra={"code": error.code, "reason": error.message})
+                continue
+            sealed = self._sealer.seal(plain, kind=kind, name=name, version=record.version + 1)
+            count += await self._store.write(name, sealed, expected=record.version) is None
+        return count
+
+    async def probe(self) -> None:
+        """See ``TokenVault.probe``."""
+        await self._store.probe()
+
+    # --- Records -----------------------------------------------------------------------
+
+    def _above(self, account_id: str, held_version: int, moment: float) -> int:
+        """The version of what a person does at that moment: no rotation that is under way reaches it."""
+        known = self._newest.get(account_id)
+        below = max(held_version, known.version if known else 0)
+        return max(below + 2 * ROTATION_STEP, int(moment * 1000))
+
+    async def _healed(self, account_id: str, record: Record | None) -> TokenSet | None:
+        """The newest of what the store shows and what is known, in the store as well."""
+        held = self._opened(account_id, record)
+        known = self._newest.get(account_id)
+        if known is not None and (held is None or held.version < known.version):
+            held = await self._push(held.version if held is not None else 0, known)
+        if held is not None:
+            self._remember(held)
+        return held
+
+    async def _newest_record(self, name: str, record: Record | None) -> Record | None:
+        """The same for a record that is no secret's."""
+        known = self._seen.get(name)
+        if known is None or (record is not None and record.version >= known.version):
+            if record is not None:
+                self._seen[name] = record
+            return record
+        expected = record.version if record is not None else 0
+        # Whoever was faster knows as much or more; the next look tells.
+        await self._store.write(name, known.value, expected=expected, version=known.version)
+        return known
+
+    async def _push(self, expected: int, tokens: TokenSet) -> TokenSet:
+        """Write ``tokens`` over anything older; gives back what is newest."""
+        for _ in range(MAX_RACES):
+            standing = await self._write(tokens, expected=expected)
+            if standing is None:
+                return tokens
+            held = self._opened(tokens.account.id, standing)
+            if held is not None and held.version >= tokens.version:
+                return held
+            expected = standing.version
+        raise _lost_races()
+
+    async def _write(self, tokens: TokenSet, *, expected: int) -> Record | None:
+        name = _name(tokens.account.id, _TOKENS)
+        sealed = self._sealer.seal(encode_tokens(tokens), kind=_TOKENS, name=name, version=tokens.version)
+        return await self._store.write(name, sealed, expected=expected, version=tokens.version)
+
+    def _opened(self, account_id: str, record: Record | None) -> TokenSet | None:
+        if record is None or record.version == 0:
+            return None
+        name = _name(account_id, _TOKENS)
+        plain = self._sealer.open(record.value, kind=_TOKENS, name=name, version=record.version)
+        return decode_tokens(plain, record.version)
+
+    async def _put(self, name: str, value: bytes, *, expected: int) -> bool:
+        written = await self._store.write(name, value, expected=expected) is None
+        if written:
+            self._seen[name] = Record(expected + 1, value)
+        return written
+
+    def _living(self, account_id: str, held: TokenSet | None) -> TokenSet:
+        if held is None:
+            raise NotLoggedIn(f"No ChatGPT account is signed in. {SIGN_IN_HINT}")
+        self._remember(held)
+        newest = self._newest[account_id]
+        if newest.forgotten:
+            raise NotLoggedIn(f"This ChatGPT account was logged out. {SIGN_IN_HINT}")
+        return newest
+
+    def _remember(self, tokens: TokenSet) -> None:
+        """What the store holds; of two with one version the store's is the one that all others see."""
+        known = self._newest.get(tokens.account.id)
+        if known is None or known.version <= tokens.version:
+            self._newest[tokens.account.id] = tokens
+
+    async def _describe(self, tokens: TokenSet, label: str | None) -> None:
+        account = tokens.account
+        name = _name(account.id, _ABOUT)
+        record = await self._newest_record(name, await self._store.read(name))
+        if record is None or label is not None or not self._opens(name, record):
+            version = record.version if record is not None else 0
+            about = _About(label) if label is not None else _unnamed(account)
+            sealed = self._sealer.seal(msgspec.json.encode(about), kind=_ABOUT, name=name, version=version + 1)
+            await self._put(name, sealed, expected=version)
+        default = await self.default()
+        if default is None or (default != account.id and not await self._serves(default)):
+            await self.make_default(account.id)
+
+    def _opens(self, name: str, record: Record) -> bool:
+        try:
+            self._sealer.open(record.value, kind=_ABOUT, name=name, version=record.version)
+        except SealBroken:
+            return False
+        return True
+
+    async def _serves(self, account_id: str) -> bool:
+        try:
+            return (await self.load(account_id)).refused is None
+        except (NotLoggedIn, SealBroken):
+            return False
+
+    async def _about(self, account: Account, found: Record | None) -> _About:
+        name = _name(account.id, _ABOUT)
+        record = await self._newest_record(name, found)
+        if record is None:
+            return _unnamed(account)
+        return _DECODE_ABOUT.decode(self._sealer.open(record.value, kind=_ABOUT, name=name, version=record.version))
+
+
+def _unnamed(account: Account) -> _About:
+    return _About(account.email or account.id)
+
+
+def _login(tokens: TokenSet, about: _About) -> Login:
+    return Login(
+        account=tokens.account,
+        label=about.label,
+        version=tokens.version,
+        expires_at=tokens.expires_at,
+        last_refresh=tokens.last_refresh,
+        refused=tokens.refused,
+        paused=about.paused,
+    )
+
+
+class StoreLease:
+    """``RefreshLease`` over a store: a random owner for each attempt."""
+
+    def __init__(self, store: Store, account_id: str, *, owner: str, ttl_seconds: float) -> None:
+        self._store = store
+        self._name = _name(account_id, "refresh")
+        self._owner = owner
+        self._ttl = ttl_seconds
+
+    async def acquire(self) -> bool:
+        """See ``RefreshLease.acquire``."""
+        return await self._store.acquire(self._name, self._owner, ttl_seconds=self._ttl)
+
+    async def renew(self) -> bool:
+        """See ``RefreshLease.renew``."""
+        return await self._store.renew(self._name, self._owner, ttl_seconds=self._ttl)
+
+    async def left_seconds(self) -> float:
+        """See ``RefreshLease.left_seconds``."""
+        return await self._store.lease_left(self._name, self._owner)
+
+    async def release(self) -> None:
+        """See ``RefreshLease.release``; a lease that cannot be given back ends by itself."""
+        try:
+            await asyncio.shield(self._store.release(self._name, self._owner))
+        except StoreUnavailable:
+            return
+
+
+def _name(account_id: str, kind: str) -> str:
+    # One tag for all that belongs to an account, so that a cluster keeps it in one place.
+    return f"{_PREFIX}{{{account_id}}}:{kind}"
+
+
+def _lost_races() -> StoreUnavailable:
+    return StoreUnavailable("The store did not let a change through.", retry_after_seconds=1.0)

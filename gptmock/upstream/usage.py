@@ -1,0 +1,107 @@
+"""The account's usage windows, asked for by name (``/wham/usage``) instead of read from an answer's headers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import httpx
+import msgspec
+
+from gptmock.accounts import Credential
+from gptmock.errors import UpstreamTimeout, UpstreamUnavailable
+from gptmock.limits import RateLimitSnapshot, RateLimitWindow
+from gptmock.protocol.failures import refusal_of
+from gptmock.upstream.codex import ClientIdentity
+
+ANSWER_SECONDS = 8.0
+
+
+class _Window(msgspec.Struct, frozen=True):
+    used_percent: float
+    limit_window_seconds: float = 0
+    reset_at: float | None = None
+    reset_after_seconds: float | None = None
+
+
+class _RateLimit(msgspec.Struct, frozen=True):
+    primary_window: _Window | None = None
+    secondary_window: _Window | None = None
+
+
+class _Usage(msgspec.Struct, frozen=True):
+    plan_type: str | None = None
+    rate_limit: _RateLimit | None = None
+    rate_limit_reached_type: str | None = None
+
+
+class CodexUsage:
+    """
+    Asks for usage windows.
+
+    Args:
+        client: its transport makes the connections.
+        base_url: as ``https://chatgpt.com/backend-api``.
+        identity: the headers that name us.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self, client: httpx.AsyncClient, base_url: str, *, identity: ClientIdentity, clock: Callable[[], float]
+    ) -> None:
+        self._client = client
+        self._url = f"{base_url.rstrip('/')}/wham/usage"
+        self._identity = identity
+        self._clock = clock
+
+    async def windows(self, credential: Credential) -> RateLimitSnapshot:
+        """
+        How full the windows are now.
+
+        Raises:
+            CredentialRefused: a 401.
+            UpstreamError: any other refusal, no connection, no answer in time.
+
+        Source: upstream protocol 7.2.
+        """
+        headers = {
+            "accept": "application/json",
+            "authorization": f"Bearer {credential.access_token.reveal()}",
+            "chatgpt-account-id": credential.account.workspace_id,
+            "originator": self._identity.originator,
+            "user-agent": self._identity.user_agent,
+        }
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                response = await self._client.get(self._url, headers=headers)
+        except TimeoutError as error:
+            raise UpstreamTimeout("The upstream did not tell the usage in time.") from error
+        except httpx.HTTPError as error:
+            raise UpstreamUnavailable(f"The upstream could not be reached ({type(error).__name__}).") from error
+        if response.status_code != 200:
+            raise refusal_of(response.status_code, response.content, now=self._clock())
+        return self._snapshot(response.content)
+
+    def _snapshot(self, body: bytes) -> RateLimitSnapshot:
+        try:
+            usage = msgspec.json.decode(body, type=_Usage)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UpstreamUnavailable("The upstream's answer on usage cannot be read.") from error
+        now = self._clock()
+        limit = usage.rate_limit or _RateLimit()
+        windows = (limit.primary_window, limit.secondary_window)
+        return RateLimitSnapshot(
+            taken_at=now,
+            windows=tuple(_window(one, now=now) for one in windows if one is not None and one.limit_window_seconds),
+            plan=usage.plan_type,
+            reached_type=usage.rate_limit_reached_type,
+        )
+
+
+def _window(window: _Window, *, now: float) -> RateLimitWindow:
+    after = None if window.reset_after_seconds is None else now + window.reset_after_seconds
+    return RateLimitWindow(
+        used_percent=window.used_percent,
+        window_minutes=round(window.limit_window_seconds / 60),
+        resets_at=window.reset_at if window.reset_at is not None else after,
+    )

@@ -1,0 +1,58 @@
+"""What was used, by which account: settled once per turn. Knows no store and no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class TurnUsage:
+    """What one turn came to."""
+
+    account_id: str
+    model: str
+    failed: bool = False
+    rate_limited: bool = False
+    """The upstream answered 429."""
+    input_tokens: int = 0
+    """Cached ones included, as the upstream counts."""
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    """Reasoning included."""
+    reasoning_tokens: int = 0
+
+    def amounts(self) -> dict[str, int]:
+        """The counters that this turn adds to; none that is zero."""
+        counted = {
+            "requests": 1,
+            "failed": int(self.failed),
+            "rate_limited": int(self.rate_limited),
+            "input_tokens": self.input_tokens,
+            "cached_tokens": self.cached_tokens,
+            "output_tokens": self.output_tokens,
+            "reasoning_tokens": self.reasoning_tokens,
+        }
+        return {name: amount for name, amount in counted.items() if amount}
+
+
+@dataclass(frozen=True, slots=True)
+class AccountUsage:
+    """The counters of an account, for people."""
+
+    today: dict[str, int]
+    in_flight: int
+    """Turns under way now, over all workers."""
+
+
+class UsageLedger(Protocol):
+    """Where turns are counted. Counting never makes a client wait and never fails a request."""
+
+    def began(self, account_id: str) -> None:
+        """A turn is under way."""
+
+    def ended(self, usage: TurnUsage) -> None:
+        """It is over; seen everywhere a few seconds later."""
+
+    async def read(self, account_id: str) -> AccountUsage:
+        """The counters as they stand."""

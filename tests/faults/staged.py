@@ -1,0 +1,103 @@
+"""
+``python -m tests.faults.staged serve ...``: the program, stopping where a test wants it to. The product knows nothing
+of it: the contracts that a refresh goes through are wrapped here, in the manager and again in every worker.
+
+    {folder}/armed-{stage}           made by the test: the next refresh that comes to this stage
+    {folder}/reached-{stage}-{pid}   the same file, renamed by the process that is there and waits until it is gone
+
+Variables: ``TEST_STAGES`` the folder; ``TEST_LEASE_SECONDS`` a shorter lease with its deadlines, so that waiting for
+its end does not take the test's time; ``TEST_DEATHS`` how many deaths of workers the manager bears.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from gptmock import wiring
+from gptmock.accounts import IssuedTokens, Secret, TokenSet
+from gptmock.cli import main
+from gptmock.gateway import refresh
+from gptmock.server import supervisor
+from gptmock.stores.escrow import FileEscrow
+from gptmock.stores.vault import SealedVault, StoreLease
+from gptmock.upstream.issuer import OAuthIssuer
+
+PASSED_BY = frozenset({"in-flight"})
+"""Told, and not stopped at: it is the issuer that waits."""
+
+
+async def reach(stage: str) -> None:
+    """Wait here, if the test wants it."""
+    folder = Path(os.environ["TEST_STAGES"])
+    reached = folder / f"reached-{stage}-{os.getpid()}"
+    try:
+        (folder / f"armed-{stage}").rename(reached)
+    except FileNotFoundError:
+        return
+    while stage not in PASSED_BY and reached.exists():  # noqa: ASYNC110 - a file tells nobody that it is gone
+        await asyncio.sleep(0.01)
+
+
+class StagedLease(StoreLease):
+    """Before and after the lease is had."""
+
+    async def acquire(self) -> bool:
+        """See ``RefreshLease.acquire``."""
+        await reach("before-lease")
+        if not await super().acquire():
+            return False
+        await reach("leased")
+        return True
+
+
+class StagedIssuer(OAuthIssuer):
+    """Before the token is sent, while it is under way, and with the answer in hand."""
+
+    async def refresh(self, refresh_token: Secret) -> IssuedTokens:
+        """See ``TokenIssuer.refresh``."""
+        await reach("before-send")
+        await reach("in-flight")
+        issued = await super().refresh(refresh_token)
+        await reach("answered")
+        return issued
+
+
+class StagedEscrow(FileEscrow):
+    """With the answer on the disk."""
+
+    async def put(self, tokens: TokenSet) -> None:
+        """See ``Escrow.put``."""
+        await super().put(tokens)
+        await reach("escrowed")
+
+
+class StagedVault(SealedVault):
+    """With the answer in the store."""
+
+    async def replace(self, replaced: TokenSet, tokens: TokenSet) -> TokenSet:
+        """See ``TokenVault.replace``."""
+        saved = await super().replace(replaced, tokens)
+        await reach("written")
+        return saved
+
+
+# On import, since a worker is a new process that imports this module and then builds its app.
+for name, staged in (
+    ("StoreLease", StagedLease),
+    ("OAuthIssuer", StagedIssuer),
+    ("FileEscrow", StagedEscrow),
+    ("SealedVault", StagedVault),
+):
+    setattr(wiring, name, staged)
+if "TEST_LEASE_SECONDS" in os.environ:
+    lease_seconds = float(os.environ["TEST_LEASE_SECONDS"])
+    setattr(wiring, "LEASE_SECONDS", lease_seconds)  # noqa: B010 - a constant of another module
+    setattr(refresh, "LEASE_SECONDS", lease_seconds)  # noqa: B010
+    setattr(refresh, "EXCHANGE_SECONDS", lease_seconds * 8 / 15)  # noqa: B010
+setattr(supervisor, "MAX_DEATHS", int(os.environ.get("TEST_DEATHS", "5")))  # noqa: B010
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from gptmock.accounts import Account
+from gptmock.errors import AccountsExhausted, NotLoggedIn, StoreUnavailable
+from gptmock.gateway.choice import KNOWN_SECONDS, UNKNOWN_USED_PERCENT, AccountChooser
+from gptmock.limits import RateLimitSnapshot, RateLimitWindow
+from gptmock.stores.board import StoreBoard
+from tests.gateway.memory import Site, tokens
+
+NAMES = ("ada", "bob", "cyd")
+ACCOUNTS = {name: Account(f"w-{name}", f"u-{name}") for name in NAMES}
+A_SECOND = KNOWN_SECONDS + 0.2
+
+
+class House(Site):
+    """Some accounts, and a worker that chooses."""
+
+    def __init__(self, *pool: str) -> None:
+        super().__init__()
+        self.one = self.worker()
+        self.board = StoreBoard(self.one.store)
+        self.chooser = AccountChooser(self.one.vault, self.board, pool=pool, clock=self.clock)
+
+    async def sign_in(self, *names: str) -> None:
+        for number, name in enumerate(names):
+            login = replace(tokens(number, expires_at=None), account=ACCOUNTS[name])
+            await self.worker().vault.enroll(login, label=name)
+
+    async def used(self, name: str, percent: float) -> None:
+        windows = (RateLimitWindow(percent, 300, None),)
+        await self.board.post(ACCOUNTS[name].id, RateLimitSnapshot(self.clock.now, windows))
+
+    async def park(self, name: str, seconds: float) -> None:
+        await self.board.park(ACCOUNTS[name].id, until=self.clock.now + seconds, now=self.clock.now)
+
+    async def order(self, conversation: str = "c") -> list[str]:
+        ids = await self.chooser.candidates(conversation)
+        return [name for one in ids for name in NAMES if ACCOUNTS[name].id == one]
+
+
+async def test_without_a_pool_the_default_serves_alone():
+    house = House()
+    await house.sign_in("ada", "bob")
+    await house.used("ada", 99.0)
+    await house.board.stick("c", ACCOUNTS["bob"].id, now=house.clock.now)
+    assert await house.order() == ["ada"]
+    await house.worker().vault.make_default(ACCOUNTS["bob"].id)
+    house.clock.now += A_SECOND
+    assert await house.order() == ["bob"]
+
+
+async def test_nobody_is_said_as_it_is_and_looked_for_again_at_once():
+    house = House()
+    with pytest.raises(NotLoggedIn, match="GPTMOCK_HOME"):
+        await house.order()
+    await house.sign_in("ada")
+    assert await house.order() == ["ada"]
+
+
+async def test_a_pool_of_nobody_names_whom_it_misses():
+    house = House("bob", "cyd")
+    await house.sign_in("ada")
+    with pytest.raises(NotLoggedIn, match="bob, cyd"):
+        await house.order()
+
+
+async def test_a_pool_serves_with_those_that_are_signed_in(caplog: pytest.LogCaptureFixture):
+    house = House("bob", "ada", "cyd")
+    await house.sign_in("ada", "bob")
+    assert await house.order() == ["bob", "ada"], "the operator's order, while nothing is known"
+    (record,) = caplog.records
+    assert (record.getMessage(), vars(record)["labels"]) == ("account.pool_incomplete", "cyd")
+    await house.worker().vault.forget(ACCOUNTS["bob"].id)
+    house.clock.now += A_SECOND
+    assert await house.order() == ["ada"]
+
+
+async def test_a_pool_serves_by_headroom():
+    house = House(*NAMES)
+    await house.sign_in(*NAMES)
+    await house.used("ada", 80.0)
+    await house.used("cyd", 10.0)
+    assert await house.order() == ["cyd", "bob", "ada"]
+    await house.used("bob", UNKNOWN_USED_PERCENT + 31)
+    assert await house.order() == ["cyd", "ada", "bob"]
+
+
+async def test_who_served_a_conversation_before_comes_first():
+    house = House(*NAMES)
+    await house.sign_in(*NAMES)
+    await house.used("ada", 99.0)
+    await house.board.stick("c", ACCOUNTS["ada"].id, now=house.clock.now)
+    assert await house.order() == ["ada", "bob", "cyd"]
+    assert await house.order("another") == ["bob", "cyd", "ada"]
+
+
+async def test_a_parked_account_is_not_tried_not_even_where_it_served_before():
+    house = House("ada", "bob")
+    await house.sign_in("ada", "bob")
+    await house.board.stick("c", ACCOUNTS["ada"].id, now=house.clock.now)
+    await house.park("ada", 600)
+    assert await house.order() == ["bob"]
+    house.clock.now += 601
+    assert await house.order() == ["ada", "bob"], "by the clock, should the store be late"
+
+
+@pytest.mark.parametrize("pool", [(), NAMES])
+async def test_when_all_are_parked_the_first_to_be_back_is_named(pool: tuple[str, ...]):
+    house = House(*pool)
+    await house.sign_in(*NAMES)
+    for name, seconds in (("ada", 3600), ("bob", 7200), ("cyd", 5400)):
+        await house.park(name, seconds)
+    house.clock.now += 600
+    with pytest.raises(AccountsExhausted) as caught:
+        await house.order()
+    error = caught.value
+    assert (error.code, error.status_hint, error.should_retry) == ("usage_limit_reached", 429, False)
+    assert error.retry_after_seconds == pytest.approx(3000)
+    assert "50 min" in error.message
+
+
+@pytest.mark.parametrize("pool", [(), ("bob", "ada")])
+async def test_while_the_store_is_away_those_known_serve_and_limits_are_unknown(pool: tuple[str, ...]):
+    house = House(*pool)
+    await house.sign_in("ada", "bob")
+    expected = await house.order()
+    await house.park(expected[0], 600)
+    house.place.fail()
+    for _ in range(3):
+        assert await house.order() == expected
+        house.clock.now += A_SECOND
+
+
+async def test_nothing_known_and_no_store_is_the_stores_fault():
+    house = House()
+    house.place.fail()
+    with pytest.raises(StoreUnavailable):
+        await house.order()
+
+
+@pytest.mark.parametrize("pool", [(), ("ada",)])
+async def test_an_emptied_store_does_not_sign_out_who_is_known(pool: tuple[str, ...]):
+    house = House(*pool)
+    await house.sign_in("ada")
+    assert await house.order() == ["ada"]
+    house.place.forget()
+    house.clock.now += A_SECOND
+    assert await house.order() == ["ada"]
+
+
+async def test_the_accounts_are_looked_up_once_in_a_while():
+    house = House()
+    await house.sign_in("ada")
+    await house.order()
+    before = house.place.calls
+    for _ in range(10):
+        await house.order()
+    assert house.place.calls == before + 10, "the board each time, the vault not"
