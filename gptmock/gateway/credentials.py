@@ -82,9 +82,10 @@ class CredentialKeeper:
         try:
             return _credential(self._learn(await self._refresher.refresh(tokens)).tokens)
         except (RefreshRejected, RefreshUnavailable):
-            if self._seconds_left(tokens) > 0:
-                # Short of life is not dead: the upstream may still take it.
-                return _credential(tokens)
+            # Short of life is not dead, and newer tokens may have come meanwhile: the upstream may take them.
+            known = self._known.get(account_id)
+            if known is not None and self._seconds_left(known.tokens) > 0:
+                return _credential(known.tokens)
             raise
 
     async def renew(self, refused: Credential) -> Credential:

@@ -97,8 +97,13 @@ class Refresher:
         failure = self._failures.get(seen.account.id)
         if failure is not None and self._clock() < failure[0]:
             raise RefreshUnavailable(failure[1].message, retry_after_seconds=failure[1].retry_after_seconds)
-        # Shielded: a client that leaves must not stop an exchange whose refresh token may be spent already.
-        return await asyncio.shield(self._flight(seen))
+        while True:
+            joined = seen.account.id in self._flights
+            # Shielded: a client that leaves must not stop an exchange whose refresh token may be spent already.
+            tokens = await asyncio.shield(self._flight(seen))
+            # A flight that somebody started for older tokens may bring home the very ones that were seen here.
+            if not joined or (tokens.version > seen.version and not tokens.has_tokens_of(seen)):
+                return tokens
 
     def start(self, seen: TokenSet) -> None:
         """Refresh in the background, unless that was just tried in vain; who needs the result asks for it later."""

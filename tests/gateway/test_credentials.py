@@ -490,6 +490,21 @@ async def test_a_token_short_of_life_serves_when_no_other_can_be_had(error: Exce
         await house.leased()
 
 
+@pytest.mark.parametrize("error", [RefreshUnavailable("down"), RefreshRejected("the login has ended")])
+async def test_a_request_that_waited_in_vain_is_served_by_a_login_that_came_meanwhile(error: Exception):
+    house = await house_with(-1)
+    house.issuer.gate.clear()
+    house.issuer.errors = [error]
+    waiting = asyncio.ensure_future(house.leased())
+    await until(lambda: bool(house.issuer.calls))
+    await house.login(5, left_seconds=864_000)
+    house.clock.now += A_SECOND
+    # Another request looks at the store, and so learns of the login.
+    assert await house.leased() == "access-5"
+    house.issuer.gate.set()
+    assert await waiting == "access-5"
+
+
 async def test_a_logout_anywhere_is_seen_here_within_a_second():
     house = await house_with(864_000)
     await house.leased()

@@ -91,6 +91,26 @@ async def test_a_process_asks_once_for_all_who_want_it(house: House):
     assert house.issuer.calls == ["refresh-1"]
 
 
+async def test_a_flight_for_older_tokens_is_not_the_answer_to_those_it_brings_home(house: House):
+    """The first answer comes while the upstream already refuses what it brought: a second exchange is due."""
+    house.issuer.gate.clear()
+    first = asyncio.ensure_future(house.refresher.refresh(house.seen))
+    await until(lambda: bool(house.issuer.calls))
+    # Another process learnt of them first, used them and was told 401; it asks here while the flight still lands.
+    newer = replace(
+        house.seen,
+        version=house.seen.version + ROTATION_STEP,
+        access_token=access("access-2", house.clock.now + LIFE_SECONDS),
+        refresh_token=Secret("refresh-2"),
+    )
+    second = asyncio.ensure_future(house.refresher.refresh(newer))
+    await asyncio.sleep(0)
+    house.issuer.gate.set()
+    assert name_of((await first).access_token) == "access-2"
+    assert name_of((await second).access_token) == "access-3"
+    assert house.issuer.calls == ["refresh-1", "refresh-2"]
+
+
 async def test_workers_ask_once_for_all_of_them(house: House):
     workers = [house.worker() for _ in range(8)]
     names = await asyncio.gather(*(house.refreshed(worker) for worker in workers for _ in range(10)))
