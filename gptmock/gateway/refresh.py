@@ -98,7 +98,7 @@ class Refresher:
         if failure is not None and self._clock() < failure[0]:
             raise RefreshUnavailable(failure[1].message, retry_after_seconds=failure[1].retry_after_seconds)
         while True:
-            joined = seen.account.id in self._flights
+            joined = self._under_way(seen.account.id) is not None
             # Shielded: a client that leaves must not stop an exchange whose refresh token may be spent already.
             tokens = await asyncio.shield(self._flight(seen))
             # A flight that somebody started for older tokens may bring home the very ones that were seen here.
@@ -142,15 +142,21 @@ class Refresher:
 
     def _flight(self, seen: TokenSet) -> asyncio.Task[TokenSet]:
         account_id = seen.account.id
-        flight = self._flights.get(account_id)
+        flight = self._under_way(account_id)
         if flight is None:
             flight = asyncio.get_running_loop().create_task(self._refresh(seen), name=f"refresh {account_id}")
             self._flights[account_id] = flight
             flight.add_done_callback(lambda done: self._landed(account_id, done))
         return flight
 
+    def _under_way(self, account_id: str) -> asyncio.Task[TokenSet] | None:
+        flight = self._flights.get(account_id)
+        return flight if flight is not None and not flight.done() else None
+
     def _landed(self, account_id: str, flight: asyncio.Task[TokenSet]) -> None:
-        del self._flights[account_id]
+        # Whoever asked between its end and this call has started another.
+        if self._flights.get(account_id) is flight:
+            del self._flights[account_id]
         error = None if flight.cancelled() else flight.exception()
         if isinstance(error, RefreshUnavailable):
             pause = STORE_PAUSE_SECONDS if isinstance(error.__cause__, StoreError) else PAUSE_SECONDS

@@ -111,6 +111,16 @@ async def test_a_flight_for_older_tokens_is_not_the_answer_to_those_it_brings_ho
     assert house.issuer.calls == ["refresh-1", "refresh-2"]
 
 
+async def test_a_flight_that_has_ended_and_not_landed_yet_is_nobodys_answer(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
+    landed, loop = house.refresher._landed, asyncio.get_running_loop()
+    monkeypatch.setattr(house.refresher, "_landed", lambda *flight: loop.call_soon(landed, *flight))
+    newer = await house.refresher.refresh(house.seen)
+    # A second ago it was the newest; the upstream refused it meanwhile, and the loop has not turned since.
+    assert name_of((await house.refresher.refresh(newer)).access_token) == "access-3"
+
+
 async def test_workers_ask_once_for_all_of_them(house: House):
     workers = [house.worker() for _ in range(8)]
     names = await asyncio.gather(*(house.refreshed(worker) for worker in workers for _ in range(10)))
