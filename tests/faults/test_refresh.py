@@ -129,7 +129,8 @@ async def test_a_login_that_has_ended_is_tried_once_in_all(simulator: SimulatorP
             assert simulator.stats()["model_calls"] == 0
             write_login(tmp_path, simulator.new_login())
             await asyncio.to_thread(wait_until_ready, server)
-            assert (await opened.post(CHAT_PATH, json=chat("scene:text"))).status_code == 200
+            await asyncio.sleep(LOOK_SECONDS)
+            assert await statuses(server.base_url, 20) == {200: 20}
         for planted in login["tokens"].values():
             assert planted not in server.text()
 

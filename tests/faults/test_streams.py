@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import random
 import time
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 from gptmock.simulator.scenes import render_scene
+from tests.faults.state import LOOK_SECONDS, Place, exchanges, login_again, statuses
 from tests.harness import (
     CHAT_PATH,
     SimulatorProcess,
@@ -22,7 +24,6 @@ from tests.harness import (
     server_process,
     until,
     until_all_serve,
-    write_login,
 )
 from tests.upstream.raw import HEAD, LAST_CHUNK, RawServer, chunk, read_request, reset
 
@@ -159,13 +160,18 @@ async def test_two_workers_share_the_work(simulator: SimulatorProcess, home: Pat
         assert len(server.workers()) == 2
 
 
-async def test_a_login_made_while_serving_is_used_by_all_workers(simulator: SimulatorProcess, home: Path):
-    with server_process(home, simulator.base_url, workers=2) as server:
-        async with client(server.base_url) as opened:
-            await asyncio.gather(*(opened.post(CHAT_PATH, json=chat("scene:text")) for _ in range(50)))
-            newer = simulator.new_login(email="new@example.test")
-            write_login(home, newer)
-            simulator.reset()
-            await asyncio.gather(*(opened.post(CHAT_PATH, json=chat("scene:text")) for _ in range(50)))
+async def test_a_login_made_while_serving_is_used_by_all_workers(simulator: SimulatorProcess, place: Place):
+    account = await place.enroll(simulator.new_login())
+    with server_process(place.home, simulator.base_url, workers=2, env=place.env) as server:
+        await until_all_serve(server, 2)
+        assert await statuses(server.base_url, 50) == {200: 50}
+        newer = login_again(simulator, account)
+        await place.enroll(newer)
+        await asyncio.sleep(LOOK_SECONDS)
+        simulator.reset()
+        assert await statuses(server.base_url, 50) == {200: 50}
         seen = simulator.requests("/backend-api/codex/responses")
-        assert {request["headers"]["chatgpt-account-id"] for request in seen} == {newer["tokens"]["account_id"]}
+        # The simulator remembers what came in without its secrets.
+        used = hashlib.sha256(newer["tokens"]["access_token"].encode()).hexdigest()[:16]
+        assert {request["headers"]["authorization"] for request in seen} == {f"Bearer sha256:{used}"}
+    assert exchanges(simulator) == {"ok": 0, "refused": 0}
