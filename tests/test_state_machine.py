@@ -443,7 +443,9 @@ class Logins(RuleBasedStateMachine):
                 held = self.loop.run_until_complete(self._stranger().load(ACCOUNT.id))
             except NotLoggedIn:
                 return
-            assert not self.issuer.by_refresh(held.refresh_token).living, f"a login that lives does not serve: {answers}"
+            assert not self.issuer.by_refresh(held.refresh_token).living, (
+                f"a login that lives does not serve: {answers}"
+            )
 
     def _newest_known(self) -> int:
         """The newest version in the store, in any living worker's memory, and in the escrow if anybody looks there."""
