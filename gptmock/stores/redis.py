@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 TIMEOUT_SECONDS = 0.4
 SLACK_SECONDS = 0.05
+STALLED = 5
+"""How many times the timeout a call lasts at most in a process that is itself held up."""
 RETRY_AFTER_SECONDS = 1.0
 MAX_CONNECTIONS = 32
 HEALTH_CHECK_SECONDS = 30
@@ -278,7 +280,7 @@ class RedisStore:
     async def close(self) -> None:
         """See ``Store.close``. Lets commands that run end first; each has its deadline."""
         if self._running:
-            await asyncio.wait(self._running, timeout=2 * self._timeout_seconds)
+            await asyncio.wait(self._running, timeout=(STALLED + 1) * self._timeout_seconds)
         await self._client.aclose()
         await self._client.connection_pool.disconnect()
 
@@ -289,10 +291,20 @@ class RedisStore:
             return {}  # not allowed, or not known
 
     async def _ask(self, command: Awaitable[T]) -> T:
-        """Wait for a command in a task of its own, so that nothing that happens here cuts it in the middle."""
+        """
+        Wait for a command in a task of its own, so that nothing that happens here cuts it in the middle.
+
+        Time that this process did not run is not Redis's: a busy loop finds its timers due and the reply unread in
+        the same moment, and would blame who has answered long ago.
+        """
         task = self._track(asyncio.ensure_future(command))
-        if not (await asyncio.wait({task}, timeout=self._timeout_seconds + SLACK_SECONDS))[0]:
-            raise StoreUnavailable("Redis does not answer in time.", retry_after_seconds=RETRY_AFTER_SECONDS)
+        loop, waited = asyncio.get_running_loop(), 0.0
+        last = loop.time() + STALLED * self._timeout_seconds
+        while not (await asyncio.wait({task}, timeout=SLACK_SECONDS))[0]:
+            waited += SLACK_SECONDS
+            if waited > self._timeout_seconds or loop.time() > last:
+                await self._drop_idle()
+                raise StoreUnavailable("Redis does not answer in time.", retry_after_seconds=RETRY_AFTER_SECONDS)
         try:
             return task.result()
         except (exceptions.RedisError, OSError) as error:
@@ -339,9 +351,10 @@ def open_redis(
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=max_connections,
-            timeout=timeout_seconds,
-            socket_timeout=timeout_seconds,
-            socket_connect_timeout=timeout_seconds,
+            # Whoever waits has a deadline of its own, which knows more; these end what nobody waits for any more.
+            timeout=STALLED * timeout_seconds,
+            socket_timeout=STALLED * timeout_seconds,
+            socket_connect_timeout=STALLED * timeout_seconds,
             retry=Retry(NoBackoff(), 0),
             health_check_interval=HEALTH_CHECK_SECONDS,
             client_name=client_name,
