@@ -1,5 +1,6 @@
 """
-Model names: which exist, what they can do, and what a name with suffixes means. Knows no network.
+Model names: which exist, what they can do, and what a name with suffixes means; and the contract of whoever remembers
+an account's own catalogue. Knows no network.
 
 The rows are the fallback until an account's own catalogue is known, and the memory of names that the upstream
 has retired. Source: the catalogue that Codex CLI 0.169.0 bundles (November 2026), and upstream protocol 8.2, 8.3.
@@ -9,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 Effort: TypeAlias = str
 EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
@@ -40,6 +41,11 @@ class ModelSpec:
     retired: str | None = None
     """When the upstream stopped serving it to ChatGPT accounts, as far as known; ``None`` while it lives."""
     successor: str | None = None
+    display_name: str | None = None
+    minimal_version: tuple[int, ...] = ()
+    """Of Codex; an older client is refused this model."""
+    entry: bytes | None = field(default=None, repr=False)
+    """The JSON of the upstream's own entry, for clients that read it; ``None`` for a row of ours."""
 
 
 def _retired(slug: str, efforts: tuple[Effort, ...], *, when: str, successor: str = "gpt-5.5") -> ModelSpec:
@@ -116,17 +122,25 @@ _MAX_SUFFIXES = 8
 
 
 class ModelCatalog:
-    """The models that an account can use, by name."""
+    """
+    The models that an account can use, by name.
 
-    def __init__(self, models: Iterable[ModelSpec] = MODELS) -> None:
-        self._models = {model.slug: model for model in models}
-        self.listed = tuple(
-            sorted(
-                (model for model in self._models.values() if model.listed),
-                key=lambda model: (model.retired is not None, model.priority),
-            )
-        )
-        """What ``/v1/models`` shows, living models first."""
+    Args:
+        models: those that it shows; at least one.
+        remembered: names that are resolved too, where ``models`` has no other row for them.
+        etag: the upstream's entity tag of ``models``; ``None`` when they are ours, or of several accounts.
+    """
+
+    def __init__(
+        self, models: Iterable[ModelSpec] = MODELS, *, remembered: Iterable[ModelSpec] = (), etag: str | None = None
+    ) -> None:
+        self.models = tuple(sorted(models, key=lambda model: (model.retired is not None, model.priority)))
+        """All of them, the hidden ones too; living models first."""
+        self.listed = tuple(model for model in self.models if model.listed)
+        """What ``/v1/models`` shows."""
+        self.etag = etag
+        self._shown = frozenset(model.slug for model in self.models)
+        self._by_name = {model.slug.lower(): model for model in (*remembered, *self.models)}
 
     @property
     def living(self) -> tuple[ModelSpec, ...]:
@@ -136,11 +150,28 @@ class ModelCatalog:
     @property
     def default(self) -> ModelSpec:
         """The model for requests that name none."""
-        return self.living[0]
+        return self.living[0] if self.living else self.models[0]
+
+    def __contains__(self, spec: object) -> bool:
+        """Whether the account can use this model, as far as the catalogue tells; a remembered name is not in it."""
+        return isinstance(spec, ModelSpec) and spec.slug in self._shown
 
     def get(self, slug: str) -> ModelSpec | None:
-        """The row of exactly this slug."""
-        return self._models.get(slug)
+        """The row of this slug, remembered ones too."""
+        return self._by_name.get(slug.lower())
+
+    def successor(self, spec: ModelSpec) -> ModelSpec | None:
+        """The model to use in the place of this one: the first along the line of successors that the account has."""
+        seen = {spec.slug}
+        following: ModelSpec | None = spec
+        while following is not None and following.successor is not None:
+            following = self.get(following.successor)
+            if following is None or following.slug in seen:
+                return None
+            if following in self and following.retired is None:
+                return following
+            seen.add(following.slug)
+        return None
 
     def resolve(self, name: str) -> ResolvedModel:
         """
@@ -171,7 +202,7 @@ class ModelCatalog:
 
     def _known(self, name: str) -> ModelSpec | None:
         slug = _DIGIT_AFTER_GPT.sub("gpt-", name.lower())
-        return self._models.get(ALIASES.get(slug, slug))
+        return self._by_name.get(ALIASES.get(slug, slug))
 
 
 def _splits_anywhere(match: re.Match[str]) -> bool:
@@ -197,14 +228,78 @@ def clamp_effort(effort: Effort, spec: ModelSpec | None) -> Effort:
 def explain_unknown(upstream_says: str, model: ResolvedModel, catalog: ModelCatalog) -> str:
     """The upstream's refusal of a model, with the successor if one is known, and the names that exist."""
     sentences = [upstream_says.rstrip()]
-    if model.spec is not None and model.spec.retired is not None:
-        sentences.append(
-            f"{model.slug} was retired for ChatGPT accounts ({model.spec.retired}); use {model.spec.successor}."
-        )
-    elif model.spec is not None:
-        sentences.append(
-            "The catalogue lists it, so this account or this client identity may lack it; "
-            "the operator can set GPTMOCK_ORIGINATOR or GPTMOCK_CODEX_VERSION."
-        )
-    sentences.append(f"Models that exist: {', '.join(spec.slug for spec in catalog.living)}.")
+    spec = model.spec
+    if spec is not None:
+        successor = catalog.successor(spec)
+        instead = f"; use {successor.slug}" if successor is not None else ""
+        if spec.retired is not None:
+            sentences.append(f"{spec.slug} was retired for ChatGPT accounts ({spec.retired}){instead}.")
+        elif spec not in catalog:
+            sentences.append(f"This account's catalogue does not have {spec.slug}{instead}.")
+        else:
+            sentences.append(
+                "The catalogue lists it, so this account or this client identity may lack it; "
+                f"the operator can set GPTMOCK_ORIGINATOR or GPTMOCK_CODEX_VERSION{instead}."
+            )
+    sentences.append(f"Models that exist: {', '.join(one.slug for one in catalog.living)}.")
     return " ".join(sentences)
+
+
+# --- An account's own catalogue ---------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogSnapshot:
+    """What the upstream last said of the models that one account has."""
+
+    document: bytes = field(repr=False)
+    """The body as it came."""
+    etag: str | None
+    checked_at: float
+    """Unix seconds, when the upstream last said that this is the catalogue."""
+    heard: tuple[str, ...] = ()
+    """Other entity tags that answers named since, though asking brought this very document."""
+
+    def is_named(self, etag: str) -> bool:
+        """Whether an answer that names this tag speaks of this document (RFC 9110, 8.8.3.2: weak comparison)."""
+        return strong_part(etag) in {strong_part(one) for one in (self.etag, *self.heard) if one is not None}
+
+
+def strong_part(etag: str) -> str:
+    """The tag without its mark of weakness."""
+    return etag.strip().removeprefix("W/")
+
+
+class CatalogCache(Protocol):
+    """Where the catalogues of all accounts are remembered, by all workers. All of it may be lost without harm."""
+
+    async def load(self, account_id: str, *, known: CatalogSnapshot | None = None) -> CatalogSnapshot | None:
+        """
+        The last snapshot of an account; ``None`` when there is none.
+
+        Args:
+            account_id: whose.
+            known: what the caller has; its document is not moved again if it is still the one.
+
+        Raises:
+            StoreUnavailable: it cannot be told.
+        """
+
+    async def save(self, account_id: str, snapshot: CatalogSnapshot) -> None:
+        """
+        Remember a snapshot; called by the one who has the claim.
+
+        Raises:
+            StoreUnavailable: unknown whether it was remembered.
+        """
+
+    async def claim(self, account_id: str) -> bool:
+        """
+        The right to ask the upstream, alone over all workers; it ends by itself after a while.
+
+        Raises:
+            StoreUnavailable: nobody can tell who has it.
+        """
+
+    async def release(self, account_id: str) -> None:
+        """Give the claim back; where it cannot be given back it ends by itself."""

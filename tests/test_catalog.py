@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptmock.catalog import EFFORTS, MODELS, ModelCatalog, ModelSpec, clamp_effort, explain_unknown
+from gptmock.catalog import (
+    EFFORTS,
+    MODELS,
+    CatalogSnapshot,
+    ModelCatalog,
+    ModelSpec,
+    clamp_effort,
+    explain_unknown,
+)
 
 CATALOG = ModelCatalog()
 
@@ -181,3 +189,109 @@ def test_a_listed_model_that_is_refused_points_to_the_client_identity():
 def test_an_unknown_model_gets_the_names_that_exist():
     text = explain_unknown("Not found. ", CATALOG.resolve("gpt-9"), CATALOG)
     assert text.startswith("Not found. Models that exist: ")
+
+
+def test_a_catalogue_of_hidden_models_has_a_default_too():
+    catalog = ModelCatalog(
+        [ModelSpec(slug="b", efforts=(), listed=False), ModelSpec(slug="c", efforts=(), listed=False)]
+    )
+    assert catalog.living == ()
+    assert catalog.default.slug == "b"
+
+
+# --- A live catalogue -----------------------------------------------------------------------------
+
+
+LIVE = ModelCatalog(
+    [
+        ModelSpec(slug="gpt-7", efforts=("low", "high"), priority=1),
+        ModelSpec(slug="gpt-6.1-sol", efforts=("low",), priority=2, successor="gpt-7"),
+        ModelSpec(slug="GPT-7-Mini", efforts=(), priority=3, listed=False),
+    ],
+    remembered=MODELS,
+    etag='W/"1"',
+)
+
+
+def test_what_the_account_has_wins_over_what_is_remembered():
+    known = LIVE.get("gpt-6.1-sol")
+    assert known is not None
+    assert (known.efforts, known in LIVE) == (("low",), True)
+    assert [one.slug for one in LIVE.listed] == ["gpt-7", "gpt-6.1-sol"]
+    assert [one.slug for one in LIVE.models] == ["gpt-7", "gpt-6.1-sol", "GPT-7-Mini"]
+
+
+@pytest.mark.parametrize(
+    ("name", "slug", "effort", "fast"),
+    [
+        ("gpt-7-fast-high", "gpt-7", "high", True),
+        ("gpt7:latest", "gpt-7", None, False),
+        ("gpt-7-mini-low", "GPT-7-Mini", "low", False),
+        # Not in the account's catalogue, but nothing of what could be written stops working.
+        ("gpt-5.2_high", "gpt-5.2", "high", False),
+        ("codex-mini", "codex-mini-latest", None, False),
+        ("gpt-6-astra-max", "gpt-6-astra", "max", False),
+    ],
+)
+def test_names_of_both_are_resolved(name, slug, effort, fast):
+    resolved = LIVE.resolve(name)
+    assert (resolved.slug, resolved.effort, resolved.fast) == (slug, effort, fast)
+    assert resolved.spec is LIVE.get(slug)
+
+
+def test_remembered_names_are_not_the_accounts():
+    for name in ("gpt-5.2", "gpt-6-astra"):
+        spec = LIVE.get(name)
+        assert spec is not None
+        assert spec not in LIVE
+        assert spec not in LIVE.listed
+
+
+def test_a_successor_is_one_that_the_account_has():
+    # gpt-5.4 is followed by gpt-5.6-terra, of which this account has neither.
+    catalog = ModelCatalog(
+        [ModelSpec(slug="gpt-7", efforts=())],
+        remembered=[*MODELS, ModelSpec(slug="gpt-5.6-terra", efforts=(), successor="gpt-7")],
+    )
+    followed = {slug: catalog.successor(spec) for slug in ("gpt-5.4", "gpt-5.2") if (spec := catalog.get(slug))}
+    assert followed == {"gpt-5.4": catalog.get("gpt-7"), "gpt-5.2": None}
+
+
+def test_successors_that_run_in_circles_lead_nowhere():
+    catalog = ModelCatalog(
+        [ModelSpec(slug="c", efforts=())],
+        remembered=[ModelSpec(slug="a", efforts=(), successor="b"), ModelSpec(slug="b", efforts=(), successor="a")],
+    )
+    assert catalog.successor(catalog.get("a") or MODELS[0]) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "unsaid"),
+    [
+        ("gpt-5.2-high", "gpt-5.2 was retired for ChatGPT accounts (2026-06-04).", "gpt-5.5"),
+        ("gpt-6-astra", "This account's catalogue does not have gpt-6-astra.", "GPTMOCK_ORIGINATOR"),
+        ("gpt-6.1-sol", "GPTMOCK_ORIGINATOR or GPTMOCK_CODEX_VERSION; use gpt-7.", "retired"),
+        ("gpt-9", "No. Models that exist: gpt-7, gpt-6.1-sol.", "GPTMOCK"),
+    ],
+)
+def test_a_refusal_is_explained_by_what_the_account_has(name, said, unsaid):
+    text = explain_unknown("No.", LIVE.resolve(name), LIVE)
+    assert said in text
+    assert unsaid not in text
+    assert text.endswith("Models that exist: gpt-7, gpt-6.1-sol.")
+
+
+@pytest.mark.parametrize(
+    ("etag", "heard", "told", "same"),
+    [
+        ('W/"1"', (), 'W/"1"', True),
+        ('W/"1"', (), '"1"', True),
+        ('"1"', (), 'W/"1" ', True),
+        ('W/"1"', (), 'W/"2"', False),
+        ('W/"1"', ('"2"',), 'W/"2"', True),
+        (None, (), '"1"', False),
+        ('W/"w"', (), '"W"', False),
+    ],
+)
+def test_entity_tags_are_compared_weakly(etag, heard, told, same):
+    assert CatalogSnapshot(b"{}", etag, 0.0, heard).is_named(told) is same
