@@ -1,0 +1,129 @@
+"""
+The upstream's catalogue document, and what its entries mean. Pure; knows no account and no client.
+
+Every member but ``slug`` is optional, and an entry is kept as it came: clients that speak the upstream's language read
+more of it than we do. Source: upstream protocol 8.1; openai/codex ``protocol/src/openai_models.rs``.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+from gptmock.catalog import EFFORTS, ModelSpec
+from gptmock.errors import UpstreamBroken
+from gptmock.protocol.items import mended
+
+_PRIORITY_TIERS = frozenset({"priority", "fast"})
+"""The id of the tier in ``service_tiers``, and Codex's name of it in ``additional_speed_tiers``."""
+_VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)", re.ASCII)
+
+
+class _Level(msgspec.Struct, frozen=True):
+    effort: str
+
+
+class _Tier(msgspec.Struct, frozen=True):
+    id: str
+
+
+class _Upgrade(msgspec.Struct, frozen=True):
+    model: str | None = None
+
+
+class _Entry(msgspec.Struct, frozen=True):
+    slug: str
+    display_name: str | None = None
+    default_reasoning_level: str | None = None
+    supported_reasoning_levels: list[_Level] | None = None
+    visibility: str | None = None
+    supported_in_api: bool | None = None
+    priority: float | None = None
+    context_window: int | None = None
+    support_verbosity: bool | None = None
+    service_tiers: list[_Tier] | None = None
+    additional_speed_tiers: list[str] | None = None
+    input_modalities: list[str] | None = None
+    upgrade: _Upgrade | None = None
+    minimal_client_version: str | None = None
+
+
+class _Name(msgspec.Struct, frozen=True):
+    """An entry of which only the name can be read."""
+
+    slug: str
+
+
+class _Document(msgspec.Struct, frozen=True):
+    models: list[msgspec.Raw]
+
+
+def decode_models(document: bytes) -> tuple[ModelSpec, ...]:
+    """
+    The models of a catalogue document, in its order; an entry without a name is left out.
+
+    Raises:
+        UpstreamBroken: it is no such document, or names no model.
+    """
+    try:
+        entries = msgspec.json.decode(mended(document), type=_Document).models
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise _unreadable() from error
+    specs = {spec.slug: spec for raw in entries if (spec := _spec(bytes(raw))) is not None}
+    if not specs:
+        raise _unreadable()
+    return tuple(specs.values())
+
+
+def parse_version(text: str | None) -> tuple[int, ...]:
+    """``0.155.0`` as numbers, whatever follows them; empty when it is no version."""
+    found = _VERSION.match(text or "")
+    return tuple(int(number) for number in found.groups()) if found else ()
+
+
+def _spec(raw: bytes) -> ModelSpec | None:
+    entry = _decoded(raw)
+    if entry is None or not entry.slug.strip():
+        return None
+    known: dict[str, Any] = {}
+    if entry.context_window:
+        known["context_window"] = entry.context_window
+    if entry.priority is not None:
+        known["priority"] = int(entry.priority)
+    if entry.input_modalities is not None:
+        known["input_modalities"] = tuple(entry.input_modalities)
+    if entry.default_reasoning_level in EFFORTS:
+        known["default_effort"] = entry.default_reasoning_level
+    levels = entry.supported_reasoning_levels or []
+    tiers = {tier.id for tier in entry.service_tiers or []} | set(entry.additional_speed_tiers or [])
+    return ModelSpec(
+        slug=entry.slug,
+        # A level that we do not know could not be compared with others; the enumeration of the wire rarely grows.
+        efforts=tuple(level.effort for level in levels if level.effort in EFFORTS),
+        listed=entry.visibility in (None, "list") and entry.supported_in_api is not False,
+        supports_verbosity=entry.support_verbosity is not False,
+        has_priority_tier=not tiers.isdisjoint(_PRIORITY_TIERS),
+        successor=entry.upgrade.model if entry.upgrade is not None else None,
+        display_name=entry.display_name,
+        minimal_version=parse_version(entry.minimal_client_version),
+        entry=raw,
+        **known,
+    )
+
+
+def _decoded(raw: bytes) -> _Entry | None:
+    """The entry; what is left of it when a member has a shape of its own is its name."""
+    try:
+        return msgspec.json.decode(raw, type=_Entry)
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:
+        return _Entry(msgspec.json.decode(raw, type=_Name).slug)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _unreadable() -> UpstreamBroken:
+    return UpstreamBroken("The upstream's list of models cannot be read.", code="upstream_bad_catalogue")
