@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sanic import HTTPResponse, Request
 
-from gptmock.dialects.listings import models_document
+from gptmock.dialects.listings import model_document, models_document
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.requests import headers_of
 
@@ -15,10 +15,24 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
     """``/v1/models``, with and without ``/v1``; a client key is needed where turns need one."""
 
     async def models(request: Request) -> HTTPResponse:
-        services: Services = request.app.ctx.services
-        services.admission.tenant(headers_of(request))
-        body = models_document(services.terms.catalog, expose_efforts=options.expose_efforts)
+        catalog = _admitted(request).terms.catalog
+        client_version = request.args.get("client_version")
+        body = models_document(catalog, expose_efforts=options.expose_efforts, client_version=client_version)
+        # Codex compares it with the tag that each reply names.
+        headers = {"etag": catalog.etag} if client_version is not None and catalog.etag is not None else {}
+        return HTTPResponse(body, headers=headers, content_type="application/json")
+
+    async def model(request: Request, name: str) -> HTTPResponse:
+        body = model_document(_admitted(request).terms.catalog, name)
         return HTTPResponse(body, content_type="application/json")
 
     for number, path in enumerate(MODELS_PATHS):
         app.add_route(models, path, methods=["GET", "HEAD"], name=f"models_{number}")
+        # The rest of the path: a name may hold slashes.
+        app.add_route(model, f"{path}/<name:path>", methods=["GET", "HEAD"], name=f"model_{number}", unquote=True)
+
+
+def _admitted(request: Request) -> Services:
+    services: Services = request.app.ctx.services
+    services.admission.tenant(headers_of(request))
+    return services

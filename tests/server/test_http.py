@@ -113,7 +113,7 @@ async def test_bytes_in_headers_that_are_no_utf8_are_no_fault_of_ours(base_url: 
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "DELETE", "OPTIONS"])
-@pytest.mark.parametrize("path", ["/nowhere", "/v1/nowhere", "/v1/v1/chat/completions", "/v1/models/x/y"])
+@pytest.mark.parametrize("path", ["/nowhere", "/v1/nowhere", "/v1/v1/chat/completions", "/v1/nowhere/x/y"])
 async def test_an_unknown_route_is_a_404_in_our_shape(client: httpx.AsyncClient, method: str, path: str):
     response = await client.request(method, path)
     assert response.status_code == 404
@@ -131,6 +131,7 @@ async def test_an_unknown_route_is_a_404_in_our_shape(client: httpx.AsyncClient,
         ("DELETE", "/chat/completions", {"POST"}),
         ("POST", "/v1/models", {"GET", "HEAD"}),
         ("OPTIONS", "/v1/models", {"GET", "HEAD"}),
+        ("DELETE", "/v1/models/gpt-5.5", {"GET", "HEAD"}),
         ("PUT", "/health", {"GET", "HEAD"}),
         ("TRACE", "/readyz", {"GET", "HEAD"}),
     ],
@@ -145,7 +146,7 @@ async def test_a_wrong_method_is_a_405_that_names_the_right_ones(
     assert response.headers["x-request-id"]
 
 
-@pytest.mark.parametrize("path", ["/health", "/readyz", "/v1/models", "/models"])
+@pytest.mark.parametrize("path", ["/health", "/readyz", "/v1/models", "/models", "/v1/models/gpt-5.5"])
 async def test_head_is_get_without_the_body(client: httpx.AsyncClient, path: str):
     got, headed = await client.get(path), await client.head(path)
     assert (got.status_code, headed.status_code) == (200, 200)
