@@ -1,5 +1,6 @@
 """The Codex backend: the model call and the lists around it. Who may call what is judged here."""
 
+import asyncio
 import math
 import secrets
 import time
@@ -126,8 +127,12 @@ class Backend:
         version = parse_version(request.query.get("client_version"))
         if version is None:
             return self._refused(detail("client_version is required"))
+        await asyncio.sleep(self._state.options.models_delay_seconds)
         content = self._listing(version, caller)
-        return web.Response(body=content, content_type="application/json", headers={"etag": weak_etag(content)})
+        headers = {"etag": weak_etag(content)}
+        if self._state.options.not_modified and request.headers.get("if-none-match") == headers["etag"]:
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=content, content_type="application/json", headers=headers)
 
     async def usage(self, request: web.Request) -> web.Response:
         """What is left of the account's limits."""
@@ -185,6 +190,8 @@ class Backend:
 
     def _known_model(self, body: Json, caller: Caller) -> Model | Refusal:
         slug = body.get("model")
+        if slug in self._state.options.withdrawn_models:
+            return model_not_supported(slug)
         return self._state.catalogue.find(slug, caller.identity.plan) or model_not_supported(slug)
 
     def _gate(self, headers: Mapping[str, str], model: Model) -> Refusal | None:
@@ -233,7 +240,8 @@ class Backend:
 
     def _etag(self, version: tuple[int, ...], caller: Caller) -> str:
         """The entity tag of this client's list; computed once, since it goes out with every reply."""
-        key = (version, caller.identity.plan, self._state.options.minimal_version)
+        options = self._state.options
+        key = (version, caller.identity.plan, options.minimal_version, options.withdrawn_models)
         if key not in self._etags:
             if len(self._etags) >= ETAGS_LIMIT:
                 self._etags.clear()
@@ -241,8 +249,9 @@ class Backend:
         return self._etags[key]
 
     def _listing(self, version: tuple[int, ...], caller: Caller) -> bytes:
-        floor = self._state.options.minimal_version
-        return self._state.catalogue.listing(version, caller.identity.plan, floor)
+        options = self._state.options
+        catalogue = self._state.catalogue.without(options.withdrawn_models)
+        return catalogue.listing(version, caller.identity.plan, options.minimal_version)
 
     def _refused(self, refusal: Refusal) -> web.Response:
         response = respond(refusal)

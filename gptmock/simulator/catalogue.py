@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -80,6 +80,12 @@ class Catalogue:
         """The model of that name if the plan includes it; unknown and retired names have none."""
         model = self.models.get(slug) if isinstance(slug, str) else None
         return model if model is not None and self._open(model, plan) else None
+
+    def without(self, slugs: Collection[str]) -> "Catalogue":
+        """The same catalogue after some models were withdrawn."""
+        if not slugs:
+            return self
+        return Catalogue({slug: model for slug, model in self.models.items() if slug not in slugs})
 
     def listing(self, version: tuple[int, ...], plan: str, default_floor: str) -> bytes:
         """The document of ``GET /models`` for a client of that version."""

@@ -31,6 +31,12 @@ class SimulatorOptions:
     """Models gated by client identity answer 404 unless ``originator`` begins with ``codex``."""
     filled_output: bool = False
     """``response.completed`` carries the output, as before April 2026; now it is always empty."""
+    withdrawn_models: tuple[str, ...] = ()
+    """Models that the catalogue has no more: neither listed nor served."""
+    models_delay_seconds: float = 0.0
+    """How long the list of models waits before it answers."""
+    not_modified: bool = False
+    """The list of models honours ``If-None-Match``; the real one has not been seen to."""
     used_percent: float = 12.0
     """What the rate-limit headers and the usage document report for the first window."""
 
