@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
 from gptmock.errors import GptmockError, SealBroken, UnusableKey
 from gptmock.gateway.admission import Admission
 from gptmock.gateway.books import Bookkeeper
+from gptmock.gateway.catalogue import CatalogWatch
 from gptmock.gateway.choice import AccountChooser
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
@@ -41,6 +42,7 @@ from gptmock.server.supervisor import gave_up
 from gptmock.settings import Settings
 from gptmock.stores.board import StoreBoard, StoreLedger
 from gptmock.stores.breaker import GuardedStore
+from gptmock.stores.catalogue import StoreCatalogCache
 from gptmock.stores.escrow import FileEscrow
 from gptmock.stores.redis import open_redis
 from gptmock.stores.seal import Sealer, SealingKey, key_file, parse_keys
@@ -48,6 +50,7 @@ from gptmock.stores.sqlite import SqliteStore
 from gptmock.stores.store import Store
 from gptmock.stores.takeover import take_over
 from gptmock.stores.vault import SealedVault, StoreLease
+from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import ClientIdentity, CodexUpstream, UpstreamDeadlines
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client
@@ -132,21 +135,25 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
                 _reseal(state),
             )
         )
-        catalog = ModelCatalog()
-        upstream = CodexUpstream(
-            client,
-            settings.upstream_url,
-            identity=identity,
-            deadlines=deadlines,
-            clock=time.time,
-        )
+        models = CodexCatalog(client, settings.upstream_url, identity=identity, clock=time.time)
+        cache = StoreCatalogCache(state.store, version=settings.codex_version)
+        catalogs = CatalogWatch(cache, keeper, models, chooser.account_ids, clock=time.time)
+        upstream = CodexUpstream(client, settings.upstream_url, identity=identity, deadlines=deadlines, clock=time.time)
         key = settings.api_key
-        yield Services(
-            gateway=Gateway(chooser, keeper, upstream, books, catalog),
+        services = Services(
+            gateway=Gateway(chooser, keeper, upstream, books, catalogs),
             admission=Admission(Secret(key.get_secret_value()) if key is not None else None),
-            terms=Terms(catalog, _defaults(settings)),
+            terms=Terms(catalogs.current, _defaults(settings)),
             readiness=readiness,
         )
+        catalogs.changed = partial(_change_terms, services)
+        await stack.enter_async_context(_beside(catalogs.run()))
+        yield services
+
+
+def _change_terms(services: Services, catalog: ModelCatalog) -> None:
+    # A call under way keeps the terms that it was decoded by.
+    services.terms = replace(services.terms, catalog=catalog)
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,20 @@ class Chooser(Protocol):
         """Account ids, the first to be tried first."""
 
 
+class Catalogs(Protocol):
+    """What is known of the accounts' models (``gateway.catalogue.CatalogWatch``)."""
+
+    @property
+    def current(self) -> ModelCatalog:
+        """The models of all accounts that may serve."""
+
+    def offers(self, account_id: str, slug: str) -> bool:
+        """Whether an account has a model, as far as is known."""
+
+    def heard(self, account_id: str, etag: str | None) -> None:
+        """An answer named the entity tag of the account's catalogue."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """How a turn went, for the log; filled in while it goes."""
@@ -201,7 +215,7 @@ class Gateway:
         keeper: leases credentials.
         upstream: the backend.
         books: what is written down of every turn.
-        catalog: names the models that exist, when one does not.
+        catalogs: name the models that exist, when one does not, and the accounts that have one.
         commit_seconds: how long a streaming client waits for its status at most.
     """
 
@@ -211,7 +225,7 @@ class Gateway:
         keeper: Keeper,
         upstream: Upstream,
         books: Bookkeeper,
-        catalog: ModelCatalog,
+        catalogs: Catalogs,
         *,
         commit_seconds: float = COMMIT_SECONDS,
     ) -> None:
@@ -219,7 +233,7 @@ class Gateway:
         self._keeper = keeper
         self._upstream = upstream
         self._books = books
-        self._catalog = catalog
+        self._catalogs = catalogs
         self._commit_seconds = commit_seconds
 
     @asynccontextmanager
@@ -251,6 +265,8 @@ class Gateway:
         """By the first account that can: one that is exhausted or signed out hands over to the next."""
         conversation = turn.request.prompt_cache_key
         candidates = await self._chooser.candidates(conversation)
+        # Plans differ: an account that lacks the model comes last, whatever its headroom.
+        candidates.sort(key=lambda one: not self._catalogs.offers(one, turn.resolved.slug))
         for place, account_id in enumerate(candidates, start=1):
             outcome.account_id = account_id
             try:
@@ -290,7 +306,7 @@ class Gateway:
                 credential = await self._keeper.renew(credential)
             except UnknownModel as error:
                 raise UnknownModel(
-                    explain_unknown(error.message, turn.resolved, self._catalog), param="model"
+                    explain_unknown(error.message, turn.resolved, self._catalogs.current), param="model"
                 ) from error
             except UpstreamError as error:
                 if not error.retryable or outcome.spent:
@@ -301,6 +317,7 @@ class Gateway:
     async def _try(self, turn: Turn, credential: Credential, stack: AsyncExitStack, outcome: Outcome) -> _Opened:
         stream = await stack.enter_async_context(self._upstream.open(turn.request, credential))
         outcome.limits = stream.limits
+        self._catalogs.heard(credential.account.id, stream.models_etag)
         opened = _Opened(stream.batches())
         await _first_event(opened)
         return opened

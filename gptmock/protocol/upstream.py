@@ -19,6 +19,10 @@ class EventStream(Protocol):
     def limits(self) -> RateLimitSnapshot | None:
         """What the answer's headers said of the account's windows."""
 
+    @property
+    def models_etag(self) -> str | None:
+        """The entity tag that the account's catalogue has now, as far as the answer's headers say."""
+
     def batches(self) -> AsyncIterator[list[Received]]:
         """
         The events, one list for each read from the network; ends when the body does.

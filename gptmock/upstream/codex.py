@@ -158,6 +158,7 @@ class CodexEventStream:
         self._ended = False
         """The turn has ended: all that can follow is the end of the body."""
         self.limits = limits
+        self.models_etag: str | None = response.headers.get("x-models-etag")
 
     async def batches(self) -> AsyncIterator[list[Received]]:
         """See ``EventStream.batches``."""

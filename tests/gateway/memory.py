@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from gptmock.accounts import Account, Credential, IssuedTokens, Secret, TokenSet
+from gptmock.catalog import ModelCatalog
 from gptmock.errors import GptmockError, RefreshRejected
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
@@ -185,6 +186,23 @@ class Script:
 
     blocks: Sequence[bytes | Exception | float] = ()
     error: Exception | None = None
+    models_etag: str | None = None
+
+
+class FixedCatalogs:
+    """Catalogues that nobody follows; what was heard is noted. ``lacking`` are accounts without any model."""
+
+    def __init__(self) -> None:
+        self.current = ModelCatalog()
+        self.tags: list[tuple[str, str | None]] = []
+        self.lacking: set[str] = set()
+
+    def offers(self, account_id: str, slug: str) -> bool:
+        assert slug
+        return account_id not in self.lacking
+
+    def heard(self, account_id: str, etag: str | None) -> None:
+        self.tags.append((account_id, etag))
 
 
 @dataclass
@@ -217,6 +235,7 @@ class MemoryStream:
 
     def __init__(self, script: Script) -> None:
         self._script = script
+        self.models_etag = script.models_etag
 
     async def batches(self) -> AsyncIterator[list[Received]]:
         reader = EventReader()

@@ -33,7 +33,7 @@ from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.reader import Received
 from gptmock.simulator.scenes import render_scene
 from gptmock.stores.board import StoreBoard, StoreLedger
-from tests.gateway.memory import ACCOUNT, MemoryUpstream, Script, Site, name_of, tokens
+from tests.gateway.memory import ACCOUNT, FixedCatalogs, MemoryUpstream, Script, Site, name_of, tokens
 from tests.harness import chat, until
 
 CHAT = DIALECTS[0].dialect
@@ -62,8 +62,9 @@ class House(Site):
         self.ledger = StoreLedger(self.one.store, clock=self.clock)
         self.books = Bookkeeper(self.board, self.ledger, clock=self.clock)
         chooser = AccountChooser(self.one.vault, self.board, pool=pool, clock=self.clock)
+        self.catalogs = FixedCatalogs()
         self.gateway = Gateway(
-            chooser, self.one.keeper, self.upstream, self.books, ModelCatalog(), commit_seconds=commit_seconds
+            chooser, self.one.keeper, self.upstream, self.books, self.catalogs, commit_seconds=commit_seconds
         )
         self.outcome = Outcome()
         self.signs_in = signed_in
