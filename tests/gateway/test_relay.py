@@ -312,6 +312,22 @@ async def test_an_account_that_is_exhausted_hands_over_and_is_parked_for_all():
     assert house.upstream.open_now == 0
 
 
+async def test_an_account_that_lacks_the_model_comes_last():
+    house = await pooled(Script([TEXT]))
+    house.catalogs.lacking = {ACCOUNT.id}
+    assert (await house.streamed()).endswith(b"data: [DONE]\n\n")
+    assert [each.account.id for each in house.upstream.credentials] == [BOB.id]
+    house.catalogs.lacking = {ACCOUNT.id, BOB.id}
+    assert (await house.streamed()).endswith(b"data: [DONE]\n\n")
+
+
+async def test_the_entity_tag_of_every_answer_is_passed_on():
+    house = House(Script([TEXT], models_etag='W/"1"'), Script([TEXT]))
+    for _ in range(2):
+        await house.streamed()
+    assert house.catalogs.tags == [(ACCOUNT.id, 'W/"1"'), (ACCOUNT.id, None)]
+
+
 async def test_when_the_last_is_exhausted_the_client_is_told_and_then_nobody_is_asked():
     house = await pooled(Script(error=LIMIT))
     with pytest.raises(UpstreamRefused) as refused:

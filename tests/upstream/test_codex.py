@@ -160,6 +160,14 @@ async def test_the_windows_of_the_account_are_read_from_the_headers(
         assert stream.limits.windows[0].used_percent == simulator.state.options.used_percent
 
 
+async def test_the_tag_of_the_accounts_catalogue_is_read_from_the_headers(
+    simulator: Simulator, client: httpx.AsyncClient, credential: Credential
+):
+    async with codex(client, simulator.upstream_url).open(asking("scene:text"), credential) as stream:
+        assert stream.models_etag is not None
+        assert stream.models_etag.startswith('W/"')
+
+
 async def test_garbage_is_counted_and_nothing_else_happens(
     simulator: Simulator, client: httpx.AsyncClient, credential: Credential, caplog: pytest.LogCaptureFixture
 ):
