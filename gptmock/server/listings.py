@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import unquote
+
 from sanic import HTTPResponse, Request
 
 from gptmock.dialects.listings import model_document, models_document
@@ -23,13 +25,13 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
         return HTTPResponse(body, headers=headers, content_type="application/json")
 
     async def model(request: Request, name: str) -> HTTPResponse:
-        body = model_document(_admitted(request).terms.catalog, name)
+        body = model_document(_admitted(request).terms.catalog, unquote(name))
         return HTTPResponse(body, content_type="application/json")
 
     for number, path in enumerate(MODELS_PATHS):
         app.add_route(models, path, methods=["GET", "HEAD"], name=f"models_{number}")
         # The rest of the path: a name may hold slashes.
-        app.add_route(model, f"{path}/<name:path>", methods=["GET", "HEAD"], name=f"model_{number}", unquote=True)
+        app.add_route(model, f"{path}/<name:path>", methods=["GET", "HEAD"], name=f"model_{number}")
 
 
 def _admitted(request: Request) -> Services:
