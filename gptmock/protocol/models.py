@@ -18,6 +18,8 @@ from gptmock.protocol.items import mended
 
 _PRIORITY_TIERS = frozenset({"priority", "fast"})
 """The id of the tier in ``service_tiers``, and Codex's name of it in ``additional_speed_tiers``."""
+MAX_CONTEXT_WINDOW = 2**31 - 1
+"""Tokens; clients read it into 32 bits. A larger one is a mistake."""
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)", re.ASCII)
 
 
@@ -88,7 +90,7 @@ def _spec(raw: bytes) -> ModelSpec | None:
     if entry is None or not entry.slug.strip():
         return None
     known: dict[str, Any] = {}
-    if entry.context_window:
+    if 0 < (entry.context_window or 0) <= MAX_CONTEXT_WINDOW:
         known["context_window"] = entry.context_window
     if entry.priority is not None:
         known["priority"] = int(entry.priority)

@@ -13,7 +13,7 @@ from gptmock.catalog import CatalogSnapshot
 from gptmock.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnavailable
 from gptmock.protocol.failures import refusal_of
 from gptmock.protocol.models import decode_models
-from gptmock.upstream.codex import ClientIdentity
+from gptmock.upstream.codex import ClientIdentity, entity_tag
 
 ANSWER_SECONDS = 10.0
 MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
@@ -66,7 +66,7 @@ class CodexCatalog:
         if response.status_code != 200:
             raise refusal_of(response.status_code, body, now=self._clock())
         decode_models(body)
-        return CatalogSnapshot(body, response.headers.get("etag"), self._clock())
+        return CatalogSnapshot(body, entity_tag(response.headers, "etag"), self._clock())
 
     def _headers(self, credential: Credential, known: CatalogSnapshot | None) -> dict[str, str]:
         headers = {

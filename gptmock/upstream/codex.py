@@ -28,6 +28,7 @@ log = logging.getLogger("gptmock.upstream")
 
 MAX_ERROR_BYTES = 4096
 """Of an error page no more is read: it may be a megabyte of HTML."""
+MAX_TAG_CHARACTERS = 256
 LINGER_SECONDS = 0.25
 """After the terminal event the body ends at once; waiting for that keeps the connection for the next turn."""
 
@@ -158,7 +159,7 @@ class CodexEventStream:
         self._ended = False
         """The turn has ended: all that can follow is the end of the body."""
         self.limits = limits
-        self.models_etag: str | None = response.headers.get("x-models-etag")
+        self.models_etag = entity_tag(response.headers, "x-models-etag")
 
     async def batches(self) -> AsyncIterator[list[Received]]:
         """See ``EventStream.batches``."""
@@ -198,6 +199,12 @@ class CodexEventStream:
                 f"The upstream {what} within {seconds:.0f} seconds." if seconds else "The turn took too long in all.",
                 should_retry=False,
             ) from None
+
+
+def entity_tag(headers: httpx.Headers, name: str) -> str | None:
+    """The entity tag in a header, if it is one that can be kept and passed on."""
+    tag = headers.get(name, "").strip()
+    return tag if tag.isascii() and tag.isprintable() and 0 < len(tag) <= MAX_TAG_CHARACTERS else None
 
 
 async def _blocks(response: httpx.Response) -> AsyncGenerator[bytes, None]:

@@ -97,6 +97,17 @@ def test_the_members_that_are_acted_on():
     assert (spec.successor, spec.minimal_version, spec.display_name) == ("n", (0, 155, 1), "M")
 
 
+@pytest.mark.parametrize("window", [0, -5, 2**31, 10**30, None])
+def test_a_window_that_cannot_be_is_not_believed(window):
+    assert decoded(context_window=window).context_window == ModelSpec(slug="m", efforts=()).context_window
+
+
+@pytest.mark.parametrize("number", [b"1e308", b"-1e999", b"9" * 40, b"-0.5"])
+def test_any_priority_can_be_sorted_by(number):
+    raw = b'{"models":[{"slug":"m","priority":' + number + b'},{"slug":"n","priority":2}]}'
+    assert {spec.slug for spec in ModelCatalog(decode_models(raw)).models} == {"m", "n"}
+
+
 def test_an_entry_is_kept_to_the_letter():
     raw = b'{"slug" : "m",\n "base_instructions":"\\u00e9", "x": 1.50}'
     (spec,) = decode_models(b'{"models":[' + raw + b"]}")
@@ -127,7 +138,11 @@ def test_what_is_no_catalogue_is_said_to_be_broken(body):
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=8) | st.sampled_from(EFFORTS),
+    st.none()
+    | st.booleans()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=8)
+    | st.sampled_from(EFFORTS),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["effort", "id", "model"]), inner),
     max_leaves=6,
 )

@@ -89,6 +89,16 @@ async def test_a_list_that_cannot_be_read_is_none(body):
         await told(httpx.MockTransport(lambda _: httpx.Response(200, content=body)), KNOWN)
 
 
+@pytest.mark.parametrize(
+    ("header", "etag"),
+    [(b'W/"1"', 'W/"1"'), (b'  "1" ', '"1"'), (None, None), (b"", None), (b'"\xe9"', None), (b"x" * 300, None)],
+)
+async def test_a_tag_that_cannot_be_passed_on_is_none(header: bytes | None, etag: str | None):
+    headers = [] if header is None else [(b"etag", header)]
+    answer = httpx.Response(200, content=KNOWN.document, headers=headers)
+    assert (await told(httpx.MockTransport(lambda _: answer))).etag == etag
+
+
 async def test_a_list_without_an_end_is_not_read_to_its_end():
     sent = 0
 
