@@ -746,6 +746,18 @@ def check_models(bench: Bench) -> None:
     assert all(model.object == "model" and type(model.created) is int and model.owned_by for model in models)
 
 
+def check_one_model(bench: Bench) -> None:
+    """82: by its name in any spelling, and by none."""
+    client = opened(bench, max_retries=0)
+    for name in (MODEL, f"{MODEL.upper()}:latest"):
+        model = client.models.retrieve(name)
+        assert (model.id, model.object, type(model.created)) == (MODEL, "model", int)
+    for name in ("gpt-9", "vendor/gpt-9"):
+        for asked in (lambda: client.models.retrieve(name), lambda: ask(bench, user("hi"), model=name)):  # noqa: B023
+            error = failure(openai.NotFoundError, asked)
+            assert (error.code, error.param) == ("model_not_found", "model")
+
+
 # --- Troubles of the upstream ---------------------------------------------------------
 
 
