@@ -242,3 +242,7 @@ class LockBusy(StoreError):
 
 class UnusableKey(Exception):
     """An encryption key that must not be used; said at start, before anything is touched. Names no key."""
+
+
+class WrongPlace(Exception):
+    """A place for state that is none, or not one for this; says why, and repeats no address: it may hold a password."""

@@ -29,14 +29,14 @@ import msgspec
 from gptmock.accounts import ROTATION_STEP, SIGN_IN_HINT, Account, Login, Secret, TokenSet
 from gptmock.errors import NotLoggedIn, SealBroken, StoreUnavailable
 from gptmock.stores.seal import Sealer
+from gptmock.stores.sealed import CANARY, reseal
 from gptmock.stores.store import Record, Store
 from gptmock.stores.token_bytes import decode_tokens, encode_tokens
 
 log = logging.getLogger("gptmock.account")
 
 _TOKENS, _ABOUT = "tokens", "about"
-_DEFAULT = "accounts:default"
-_CANARY = "seal:canary"
+DEFAULT = "accounts:default"
 _PREFIX = "acct:"
 MAX_RACES = 50
 """Compare-and-set that loses so often has no competitor but a fault."""
@@ -147,15 +147,15 @@ class SealedVault:
 
     async def default(self) -> str | None:
         """See ``TokenVault.default``."""
-        record = await self._newest_record(_DEFAULT, await self._store.read(_DEFAULT))
+        record = await self._newest_record(DEFAULT, await self._store.read(DEFAULT))
         return record.value.decode() if record is not None else None
 
     async def make_default(self, account_id: str) -> None:
         """Let this account serve who is bound to none."""
         for _ in range(MAX_RACES):
-            record = await self._newest_record(_DEFAULT, await self._store.read(_DEFAULT))
+            record = await self._newest_record(DEFAULT, await self._store.read(DEFAULT))
             expected = record.version if record is not None else 0
-            if await self._put(_DEFAULT, account_id.encode(), expected=expected):
+            if await self._put(DEFAULT, account_id.encode(), expected=expected):
                 return
         raise _lost_races()
 
@@ -167,33 +167,14 @@ class SealedVault:
             SealBroken: it does not.
         """
         plain = b"sealed by gptmock"
-        sealed = self._sealer.seal(plain, kind="canary", name=_CANARY, version=1)
-        standing = await self._store.write(_CANARY, sealed, expected=0)
+        sealed = self._sealer.seal(plain, kind="canary", name=CANARY, version=1)
+        standing = await self._store.write(CANARY, sealed, expected=0)
         if standing is not None:
-            self._sealer.open(standing.value, kind="canary", name=_CANARY, version=standing.version)
+            self._sealer.open(standing.value, kind="canary", name=CANARY, version=standing.version)
 
     async def reseal(self) -> int:
-        """
-        Seal anew, by the first key of the ring, what an older one has sealed. Returns how many records were.
-
-        The version grows by one: a change that comes between wins, and a rotation under way outranks this.
-        """
-        names = [name for name in await self._store.names(_PREFIX) if name.endswith((f":{_TOKENS}", f":{_ABOUT}"))]
-        names.append(_CANARY)
-        count = 0
-        for name, record in zip(names, await self._store.read_many(names), strict=True):
-            if record is None or self._sealer.is_current(record.value):
-                continue
-            kind = "canary" if name == _CANARY else name.rpartition(":")[2]
-            try:
-                plain = self._sealer.open(record.value, kind=kind, name=name, version=record.version)
-            except SealBroken as error:
-                # Left as it is: whoever needs the record says so, and the others are sealed all the same.
-                log.warning("account.not_resealed", extra={"code": error.code, "reason": error.message})
-                continue
-            sealed = self._sealer.seal(plain, kind=kind, name=name, version=record.version + 1)
-            count += await self._store.write(name, sealed, expected=record.version) is None
-        return count
+        """See ``stores.sealed.reseal``: the accounts, and whatever else is sealed."""
+        return await reseal(self._store, self._sealer)
 
     async def probe(self) -> None:
         """See ``TokenVault.probe``."""
