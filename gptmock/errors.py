@@ -9,6 +9,8 @@ What can go wrong, by whose fault. Knows nothing of any wire: only a dialect say
     │   ├── UnknownRoute           404  unknown_url
     │   ├── MethodNotAllowed       405
     │   ├── BodyTooLarge           413
+    │   ├── UnknownClientKey       404  no client key of that name or id
+    │   ├── NameTaken              409  a client key of that name lives
     │   └── TooManyRequests        429
     ├── AccountError           the operator signs in again, or waits
     │   ├── NotLoggedIn            503  login_required
@@ -126,6 +128,20 @@ class BodyTooLarge(ClientError):
 
     code = "request_too_large"
     status_hint = 413
+
+
+class UnknownClientKey(ClientError):
+    """There is no client key of that name or id."""
+
+    code = "key_not_found"
+    status_hint = 404
+
+
+class NameTaken(ClientError):
+    """A client key of that name lives."""
+
+    code = "name_taken"
+    status_hint = 409
 
 
 class TooManyRequests(ClientError):

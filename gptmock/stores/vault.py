@@ -28,6 +28,7 @@ import msgspec
 
 from gptmock.accounts import ROTATION_STEP, SIGN_IN_HINT, Account, Login, Secret, TokenSet
 from gptmock.errors import NotLoggedIn, SealBroken, StoreUnavailable
+from gptmock.stores.newest import NewestRecords
 from gptmock.stores.seal import Sealer
 from gptmock.stores.sealed import CANARY, reseal
 from gptmock.stores.store import Record, Store
@@ -66,7 +67,7 @@ class SealedVault:
         self._clock = clock
         self._newest: dict[str, TokenSet] = {}
         """What this process knows; the store is believed only where it is not older."""
-        self._seen: dict[str, Record] = {}
+        self._records = NewestRecords(store)
         """The same of labels and the default, as they rest."""
 
     async def load(self, account_id: str) -> TokenSet:
@@ -147,15 +148,15 @@ class SealedVault:
 
     async def default(self) -> str | None:
         """See ``TokenVault.default``."""
-        record = await self._newest_record(DEFAULT, await self._store.read(DEFAULT))
+        record = await self._records.settle(DEFAULT, await self._store.read(DEFAULT))
         return record.value.decode() if record is not None else None
 
     async def make_default(self, account_id: str) -> None:
         """Let this account serve who is bound to none."""
         for _ in range(MAX_RACES):
-            record = await self._newest_record(DEFAULT, await self._store.read(DEFAULT))
+            record = await self._records.settle(DEFAULT, await self._store.read(DEFAULT))
             expected = record.version if record is not None else 0
-            if await self._put(DEFAULT, account_id.encode(), expected=expected):
+            if await self._records.put(DEFAULT, account_id.encode(), expected=expected):
                 return
         raise _lost_races()
 
@@ -198,18 +199,6 @@ class SealedVault:
             self._remember(held)
         return held
 
-    async def _newest_record(self, name: str, record: Record | None) -> Record | None:
-        """The same for a record that is no secret's."""
-        known = self._seen.get(name)
-        if known is None or (record is not None and record.version >= known.version):
-            if record is not None:
-                self._seen[name] = record
-            return record
-        expected = record.version if record is not None else 0
-        # Whoever was faster knows as much or more; the next look tells.
-        await self._store.write(name, known.value, expected=expected, version=known.version)
-        return known
-
     async def _push(self, expected: int, tokens: TokenSet) -> TokenSet:
         """Write ``tokens`` over anything older; gives back what is newest."""
         for _ in range(MAX_RACES):
@@ -234,12 +223,6 @@ class SealedVault:
         plain = self._sealer.open(record.value, kind=_TOKENS, name=name, version=record.version)
         return decode_tokens(plain, record.version)
 
-    async def _put(self, name: str, value: bytes, *, expected: int) -> bool:
-        written = await self._store.write(name, value, expected=expected) is None
-        if written:
-            self._seen[name] = Record(expected + 1, value)
-        return written
-
     def _living(self, account_id: str, held: TokenSet | None) -> TokenSet:
         if held is None:
             raise NotLoggedIn(f"No ChatGPT account is signed in. {SIGN_IN_HINT}")
@@ -258,12 +241,12 @@ class SealedVault:
     async def _describe(self, tokens: TokenSet, label: str | None) -> None:
         account = tokens.account
         name = _name(account.id, _ABOUT)
-        record = await self._newest_record(name, await self._store.read(name))
+        record = await self._records.settle(name, await self._store.read(name))
         if record is None or label is not None or not self._opens(name, record):
             version = record.version if record is not None else 0
             about = _About(label) if label is not None else _unnamed(account)
             sealed = self._sealer.seal(msgspec.json.encode(about), kind=_ABOUT, name=name, version=version + 1)
-            await self._put(name, sealed, expected=version)
+            await self._records.put(name, sealed, expected=version)
         default = await self.default()
         if default is None or (default != account.id and not await self._serves(default)):
             await self.make_default(account.id)
@@ -283,7 +266,7 @@ class SealedVault:
 
     async def _about(self, account: Account, found: Record | None) -> _About:
         name = _name(account.id, _ABOUT)
-        record = await self._newest_record(name, found)
+        record = await self._records.settle(name, found)
         if record is None:
             return _unnamed(account)
         return _DECODE_ABOUT.decode(self._sealer.open(record.value, kind=_ABOUT, name=name, version=record.version))
