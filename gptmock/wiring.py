@@ -40,6 +40,7 @@ from gptmock.server.supervisor import gave_up
 from gptmock.settings import Settings
 from gptmock.stores.board import StoreBoard, StoreLedger
 from gptmock.stores.breaker import GuardedStore
+from gptmock.stores.client_keys import StoreClientKeys
 from gptmock.stores.escrow import FileEscrow
 from gptmock.stores.migrate import Migration, Progress, carry
 from gptmock.stores.places import KEY_FILE, STATE_FILE, Place
@@ -140,7 +141,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         key = settings.api_key
         yield Services(
             gateway=Gateway(chooser, keeper, upstream, books, catalog),
-            admission=Admission(Secret(key.get_secret_value()) if key is not None else None),
+            admission=Admission(Secret(key.get_secret_value()) if key is not None else None, state.keys),
             terms=Terms(catalog, _defaults(settings)),
             readiness=readiness,
         )
@@ -152,6 +153,7 @@ class State:
 
     store: Store
     vault: SealedVault
+    keys: StoreClientKeys
     escrow: FileEscrow
     home: Path
 
@@ -166,7 +168,13 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     sealer = Sealer(_keys(settings))
     store = GuardedStore(_place(settings).open())
     try:
-        yield State(store, SealedVault(store, sealer), FileEscrow(settings.home, sealer), settings.home)
+        yield State(
+            store=store,
+            vault=SealedVault(store, sealer),
+            keys=StoreClientKeys(store, sealer, clock=time.time),
+            escrow=FileEscrow(settings.home, sealer),
+            home=settings.home,
+        )
     finally:
         await store.close()
 

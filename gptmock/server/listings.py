@@ -16,7 +16,7 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
 
     async def models(request: Request) -> HTTPResponse:
         services: Services = request.app.ctx.services
-        services.admission.tenant(headers_of(request))
+        await services.admission.admit(headers_of(request))
         body = models_document(services.terms.catalog, expose_efforts=options.expose_efforts)
         return HTTPResponse(body, content_type="application/json")
 
