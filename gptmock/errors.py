@@ -16,6 +16,7 @@ What can go wrong, by whose fault. Knows nothing of any wire: only a dialect say
     │   ├── NotLoggedIn            503  login_required
     │   ├── RefreshRejected        503  login_required: the issuer refused for good
     │   ├── RefreshUnavailable     503  auth_unavailable: the issuer cannot be asked now
+    │   │   └── RefreshUnanswered      it was asked, and its answer never came
     │   ├── AccountsExhausted      429  usage_limit_reached: every account waits for its reset
     │   └── AccountUnusable        503  the workspace is closed or lacks the entitlement
     ├── UpstreamError          the Codex backend
@@ -174,6 +175,10 @@ class RefreshUnavailable(AccountError):
     """The issuer cannot be asked now; the refresh token may still be good."""
 
     code = "auth_unavailable"
+
+
+class RefreshUnanswered(RefreshUnavailable):
+    """The exchange was sent and its answer never came: the refresh token may be spent."""
 
 
 class AccountsExhausted(AccountError):

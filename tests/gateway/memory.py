@@ -14,6 +14,7 @@ import msgspec
 from gptmock.accounts import Account, Credential, IssuedTokens, Secret, TokenSet
 from gptmock.errors import GptmockError, RefreshRejected
 from gptmock.gateway.credentials import CredentialKeeper
+from gptmock.gateway.pauses import STEPS_SECONDS
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
 from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.reader import EventReader, Received
@@ -27,6 +28,7 @@ from gptmock.stores.vault import SealedVault, StoreLease
 ACCOUNT = Account(workspace_id="w-1", user_id="u-1", email="ada@example.test", plan="pro")
 KEY = SealingKey.from_bytes(bytes(range(32)))
 LIFE_SECONDS = 864_000.0
+FIRST_PAUSE = STEPS_SECONDS[0]
 
 
 class Clock:
@@ -152,7 +154,7 @@ class Site:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.place = MemoryPlace()
+        self.place = MemoryPlace(self.clock)
         self.escrow = MemoryEscrow()
         self.issuer = MemoryIssuer(self.clock)
 
