@@ -131,6 +131,19 @@ class Login:
     paused: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What the last refreshes of an account have met, told by each worker to the next; no secret in it."""
+
+    failures: int = 0
+    """In a row."""
+    message: str = ""
+    unanswered: str | None = None
+    """Fingerprint of a refresh token that was sent, and whose answer never came: it may be spent."""
+    left_seconds: float = 0.0
+    """How long the issuer is to be left alone."""
+
+
 class TokenVault(Protocol):
     """Where the tokens of all accounts rest, and what all workers agree on. Versioned; newer always wins."""
 
@@ -200,6 +213,12 @@ class RefreshLease(Protocol):
 
     async def release(self) -> None:
         """Give it back; nobody else's is touched."""
+
+    async def trouble(self) -> Trouble:
+        """What earlier holders have reported."""
+
+    async def report(self, trouble: Trouble) -> None:
+        """Tell the next holders; its ``left_seconds`` are counted from now, by the store's time."""
 
 
 class Escrow(Protocol):

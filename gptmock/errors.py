@@ -9,11 +9,14 @@ What can go wrong, by whose fault. Knows nothing of any wire: only a dialect say
     │   ├── UnknownRoute           404  unknown_url
     │   ├── MethodNotAllowed       405
     │   ├── BodyTooLarge           413
+    │   ├── UnknownClientKey       404  no client key of that name or id
+    │   ├── NameTaken              409  a client key of that name lives
     │   └── TooManyRequests        429
     ├── AccountError           the operator signs in again, or waits
     │   ├── NotLoggedIn            503  login_required
     │   ├── RefreshRejected        503  login_required: the issuer refused for good
     │   ├── RefreshUnavailable     503  auth_unavailable: the issuer cannot be asked now
+    │   │   └── RefreshUnanswered      it was asked, and its answer never came
     │   ├── AccountsExhausted      429  usage_limit_reached: every account waits for its reset
     │   └── AccountUnusable        503  the workspace is closed or lacks the entitlement
     ├── UpstreamError          the Codex backend
@@ -128,6 +131,20 @@ class BodyTooLarge(ClientError):
     status_hint = 413
 
 
+class UnknownClientKey(ClientError):
+    """There is no client key of that name or id."""
+
+    code = "key_not_found"
+    status_hint = 404
+
+
+class NameTaken(ClientError):
+    """A client key of that name lives."""
+
+    code = "name_taken"
+    status_hint = 409
+
+
 class TooManyRequests(ClientError):
     """A limit of the client's own key."""
 
@@ -158,6 +175,10 @@ class RefreshUnavailable(AccountError):
     """The issuer cannot be asked now; the refresh token may still be good."""
 
     code = "auth_unavailable"
+
+
+class RefreshUnanswered(RefreshUnavailable):
+    """The exchange was sent and its answer never came: the refresh token may be spent."""
 
 
 class AccountsExhausted(AccountError):
@@ -242,3 +263,7 @@ class LockBusy(StoreError):
 
 class UnusableKey(Exception):
     """An encryption key that must not be used; said at start, before anything is touched. Names no key."""
+
+
+class WrongPlace(Exception):
+    """A place for state that is none, or not one for this; says why, and repeats no address: it may hold a password."""

@@ -16,8 +16,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, TypeAlias
 
 from sanic import Sanic
 from sanic.worker.loader import AppLoader
@@ -43,10 +42,11 @@ from gptmock.settings import Settings
 from gptmock.stores.board import StoreBoard, StoreLedger
 from gptmock.stores.breaker import GuardedStore
 from gptmock.stores.catalogue import StoreCatalogCache
+from gptmock.stores.client_keys import StoreClientKeys
 from gptmock.stores.escrow import FileEscrow
-from gptmock.stores.redis import open_redis
+from gptmock.stores.migrate import Migration, Progress, carry
+from gptmock.stores.places import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.seal import Sealer, SealingKey, key_file, parse_keys
-from gptmock.stores.sqlite import SqliteStore
 from gptmock.stores.store import Store
 from gptmock.stores.takeover import take_over
 from gptmock.stores.vault import SealedVault, StoreLease
@@ -57,8 +57,6 @@ from gptmock.upstream.transport import open_client
 from gptmock.upstream.usage import CodexUsage
 from gptmock.usage import AccountUsage
 
-STATE_FILE = "state.db"
-KEY_FILE = "encryption.key"
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
 """After a change of keys everything is sealed by the new one within a minute."""
@@ -142,7 +140,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         key = settings.api_key
         services = Services(
             gateway=Gateway(chooser, keeper, upstream, books, catalogs),
-            admission=Admission(Secret(key.get_secret_value()) if key is not None else None),
+            admission=Admission(Secret(key.get_secret_value()) if key is not None else None, state.keys),
             terms=Terms(catalogs.current, _defaults(settings)),
             readiness=readiness,
         )
@@ -162,6 +160,7 @@ class State:
 
     store: Store
     vault: SealedVault
+    keys: StoreClientKeys
     escrow: FileEscrow
     home: Path
 
@@ -174,9 +173,15 @@ class State:
 async def open_state(settings: Settings) -> AsyncIterator[State]:
     """The store that the settings name, guarded and sealed; nothing is asked of it yet."""
     sealer = Sealer(_keys(settings))
-    store = GuardedStore(_store(settings))
+    store = GuardedStore(_place(settings).open())
     try:
-        yield State(store, SealedVault(store, sealer), FileEscrow(settings.home, sealer), settings.home)
+        yield State(
+            store=store,
+            vault=SealedVault(store, sealer),
+            keys=StoreClientKeys(store, sealer, clock=time.time),
+            escrow=FileEscrow(settings.home, sealer),
+            home=settings.home,
+        )
     finally:
         await store.close()
 
@@ -239,21 +244,41 @@ async def overview(settings: Settings) -> list[AccountOverview]:
         ]
 
 
+Migrated: TypeAlias = Migration
+"""What ``migrate`` tells; commands do not know the stores."""
+
+
+async def migrate(settings: Settings, source: str, target: str, *, dry_run: bool, progress: Progress) -> Migration:
+    """
+    Carry accounts, keys and usage from one store to another; see ``stores.migrate`` and ``Place.named``.
+
+    Raises:
+        WrongPlace: no such place, nothing there, or both are the same.
+        UnusableKey: no key, a weak one, or one that does not open what is stored; nothing was changed.
+        StoreError: a place fails, or somebody else carries; another run carries the rest.
+    """
+    url = settings.redis_url.get_secret_value() if settings.redis_url is not None else None
+    old, new = (Place.named(word, home=settings.home, redis_url=url) for word in (source, target))
+    return await carry(old, new, _given_keys(settings), dry_run=dry_run, progress=progress)
+
+
 def storage(settings: Settings) -> str:
     """Where state rests, in words without secrets."""
-    if settings.redis_url is None:
-        return str(settings.home / STATE_FILE)
-    url = urlsplit(settings.redis_url.get_secret_value())
-    return f"{url.scheme}://{url.hostname or ''}{f':{url.port}' if url.port else ''}{url.path}"
+    return _place(settings).shown
 
 
-def _store(settings: Settings) -> Store:
+def _place(settings: Settings) -> Place:
     if settings.redis_url is not None:
-        return open_redis(settings.redis_url.get_secret_value())
-    return SqliteStore(settings.home / STATE_FILE)
+        return Place(redis_url=settings.redis_url.get_secret_value())
+    return Place(file=settings.home / STATE_FILE)
 
 
 def _keys(settings: Settings) -> tuple[SealingKey, ...]:
+    given = _given_keys(settings)
+    return given if given is not None else key_file(settings.home / KEY_FILE)
+
+
+def _given_keys(settings: Settings) -> tuple[SealingKey, ...] | None:
     if settings.encryption_keys is not None:
         return parse_keys(settings.encryption_keys.get_secret_value())
     if settings.encryption_keys_file is not None:
@@ -261,7 +286,7 @@ def _keys(settings: Settings) -> tuple[SealingKey, ...]:
             return parse_keys(settings.encryption_keys_file.read_text())
         except OSError as error:
             raise UnusableKey(f"GPTMOCK_ENCRYPTION_KEYS_FILE cannot be read: {error.strerror}") from error
-    return key_file(settings.home / KEY_FILE)
+    return None
 
 
 @asynccontextmanager

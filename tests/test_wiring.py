@@ -20,6 +20,7 @@ from gptmock.settings import Settings, load_settings
 from gptmock.simulator.accounts import LoginBook
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.server import Simulator
+from gptmock.stores.places import KEY_FILE, STATE_FILE
 from gptmock.upstream.codex import UpstreamDeadlines
 from tests.harness import CHAT_PATH, chat, client, free_port, many_apps, serving_simulator, write_login
 from tests.upstream.raw import Proxy
@@ -133,12 +134,12 @@ async def test_a_key_that_must_not_be_used_is_named_by_what_is_wrong(tmp_path: P
 async def test_the_key_that_is_made_is_private_and_made_once(tmp_path: Path):
     home = tmp_path / "home"
     await wiring.prepare(settings(home))
-    made = (home / wiring.KEY_FILE).read_bytes()
+    made = (home / KEY_FILE).read_bytes()
     await wiring.prepare(settings(home))
-    assert (home / wiring.KEY_FILE).read_bytes() == made
+    assert (home / KEY_FILE).read_bytes() == made
     assert {path.name: path.stat().st_mode & 0o777 for path in home.iterdir()} == {
-        wiring.KEY_FILE: 0o600,
-        wiring.STATE_FILE: 0o600,
+        KEY_FILE: 0o600,
+        STATE_FILE: 0o600,
     }
 
 

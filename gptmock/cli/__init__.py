@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from gptmock import __version__
 from gptmock.cli.exits import CommandFailed, WrongUsage
@@ -16,9 +18,11 @@ _COMMANDS: Mapping[str, str] = {
     "serve": "run the server",
     "demo": "try the server against the built-in simulator: no account, no network",
     "info": "show the account and its tokens' lifetimes",
+    "store": "carry state between the embedded store and Redis",
     "simulator": "run the built-in stand-in for the Codex backend",
 }
 """Name to help; the module of that name is imported only when the command is run: half a second for ``--version``."""
+_PASSWORD = re.compile(r"://\S*@")
 _EPILOG = """example:
   gptmock demo          try everything without an account
   gptmock serve         serve at http://127.0.0.1:8000/v1
@@ -36,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A command says itself what went wrong; a server sends its log where it should go when it starts.
     logging.getLogger("gptmock").addHandler(logging.NullHandler())
     given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = _parser(next((word for word in given if not word.startswith("-")), None))
+    parser = _commands(next((word for word in given if not word.startswith("-")), None))
     options = parser.parse_args(given)
     if options.run is None:
         parser.print_help()
@@ -58,8 +62,15 @@ def _stopped(*_: object) -> None:
     raise SystemExit(0)
 
 
-def _parser(chosen: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+class _Parser(argparse.ArgumentParser):
+    """Repeats what was wrong, but no password of an address in it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(_PASSWORD.sub("://***@", message))
+
+
+def _commands(chosen: str | None) -> argparse.ArgumentParser:
+    parser = _Parser(
         prog="gptmock",
         description="OpenAI-compatible API server for your own ChatGPT account.",
         epilog=_EPILOG,

@@ -43,22 +43,24 @@ class AccountChooser:
         self._ids: tuple[str, ...] = ()
         self._looked_at = float("-inf")
 
-    async def candidates(self, conversation: str) -> list[str]:
+    async def candidates(self, conversation: str, *, account_id: str | None = None) -> list[str]:
         """
         Account ids, the first to be tried first; never empty.
 
         Args:
             conversation: what the turns of a conversation have in common.
+            account_id: the one account that may serve, since the client's key is bound to it.
 
         Raises:
             NotLoggedIn: there is no account, or none of the pool.
             AccountsExhausted: all of them are parked.
         """
-        account_ids = await self.account_ids()
+        account_ids = (account_id,) if account_id is not None else await self.account_ids()
         if not account_ids:
             raise NotLoggedIn(self._nobody())
+        shared = len(account_ids) > 1
         try:
-            standings = await self._board.look(account_ids, conversation=conversation if self._pool else None)
+            standings = await self._board.look(account_ids, conversation=conversation if shared else None)
         except StoreError:
             # Nothing is known of limits while the store is away; the upstream will say.
             return list(account_ids)

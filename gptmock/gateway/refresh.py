@@ -5,6 +5,7 @@ workers, and no rotated token lost on its way. Knows contracts, no file and no H
     in this process   one shared task for each account
     over all workers  a lease with a random owner, renewed, given back by compare-and-delete
     under the lease   load again; newer? take it. Escrowed by somebody who died? put it in place.
+                      has another worker found the issuer in trouble? leave it alone (``gateway.pauses``)
                       see that the store can be written; see that the lease outlasts the exchange
     the exchange      sent once, with a deadline below the lease; then escrow, then compare-and-set, then drop
 
@@ -18,7 +19,7 @@ import logging
 import random
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from gptmock.accounts import (
     ROTATION_STEP,
@@ -29,6 +30,7 @@ from gptmock.accounts import (
     TokenIssuer,
     TokenSet,
     TokenVault,
+    Trouble,
     account_of,
     expiry_of,
 )
@@ -41,6 +43,8 @@ from gptmock.errors import (
     StoreError,
     StoreUnavailable,
 )
+from gptmock.gateway import pauses
+from gptmock.gateway.pauses import Pause
 
 log = logging.getLogger("gptmock.account")
 
@@ -49,12 +53,22 @@ EXCHANGE_SECONDS = 8.0
 """The issuer's deadline. Below the lease, so that nobody else starts while an answer may still come."""
 WAIT_SECONDS = 30.0
 """How long to wait for another worker's refresh before giving up on this attempt."""
-PAUSE_SECONDS = 5.0
-"""After the issuer could not be asked: not again before this has passed."""
 STORE_PAUSE_SECONDS = 0.5
 """After the store did not answer: its breaker has a pause of its own, and healing must not wait for two."""
 POLL_SECONDS = (0.02, 0.25)
 """First and longest pause between two looks while another worker refreshes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """What these tokens have met in this process: it need not ask the store about it each time."""
+
+    seen: TokenSet
+    pause: Pause
+    until: float
+    """Unix seconds, as ``background_until``."""
+    background_until: float
+
 
 LeaseOf = Callable[[str], RefreshLease]
 
@@ -80,7 +94,7 @@ class Refresher:
         self._escrow = escrow
         self._clock = clock
         self._flights: dict[str, asyncio.Task[TokenSet]] = {}
-        self._failures: dict[str, tuple[float, RefreshUnavailable]] = {}
+        self._failures: dict[str, _Failure] = {}
         self._deliveries: set[asyncio.Task[None]] = set()
         self.renewed: Callable[[TokenSet], object] = lambda _: None
         """Told of whatever a refresh brings home, whoever started it."""
@@ -94,22 +108,28 @@ class Refresher:
             RefreshUnavailable: no new tokens can be had now: the issuer, the lease or the store is in trouble.
             NotLoggedIn: the account was logged out meanwhile.
         """
-        failure = self._failures.get(seen.account.id)
-        if failure is not None and self._clock() < failure[0]:
-            raise RefreshUnavailable(failure[1].message, retry_after_seconds=failure[1].retry_after_seconds)
+        failure = self._failure(seen)
+        if failure is not None and (left := failure.until - self._clock()) > 0:
+            raise failure.pause.error(left)
         while True:
             joined = self._under_way(seen.account.id) is not None
             # Shielded: a client that leaves must not stop an exchange whose refresh token may be spent already.
-            tokens = await asyncio.shield(self._flight(seen))
+            try:
+                tokens = await asyncio.shield(self._flight(seen, needed=True))
+            except RefreshUnavailable:
+                failure = self._failure(seen)
+                if joined and failure is not None and failure.pause.seconds == 0:
+                    continue  # a flight that nobody needed was put off; this one is needed
+                raise
             # A flight that somebody started for older tokens may bring home the very ones that were seen here.
             if not joined or (tokens.version > seen.version and not tokens.has_tokens_of(seen)):
                 return tokens
 
     def start(self, seen: TokenSet) -> None:
         """Refresh in the background, unless that was just tried in vain; who needs the result asks for it later."""
-        failure = self._failures.get(seen.account.id)
-        if failure is None or self._clock() >= failure[0]:
-            self._flight(seen)
+        failure = self._failure(seen)
+        if failure is None or self._clock() >= failure.background_until:
+            self._flight(seen, needed=False)
 
     async def rescue(self, account_id: str) -> None:
         """
@@ -140,29 +160,42 @@ class Refresher:
             late.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
 
-    def _flight(self, seen: TokenSet) -> asyncio.Task[TokenSet]:
+    def _failure(self, seen: TokenSet) -> _Failure | None:
+        """The last failure, if it was these tokens': others, of a new login, have not failed yet."""
+        failure = self._failures.get(seen.account.id)
+        return failure if failure is not None and failure.seen.has_tokens_of(seen) else None
+
+    def _pause(self, tokens: TokenSet, pause: Pause) -> RefreshUnavailable:
+        """Keep to it in this process; gives back what to raise."""
+        now = self._clock()
+        self._failures[tokens.account.id] = _Failure(tokens, pause, now + pause.seconds, now + pause.background_seconds)
+        return pause.error(pause.seconds)
+
+    def _flight(self, seen: TokenSet, *, needed: bool) -> asyncio.Task[TokenSet]:
         account_id = seen.account.id
         flight = self._under_way(account_id)
         if flight is None:
-            flight = asyncio.get_running_loop().create_task(self._refresh(seen), name=f"refresh {account_id}")
+            flight = asyncio.get_running_loop().create_task(
+                self._refresh(seen, needed=needed), name=f"refresh {account_id}"
+            )
             self._flights[account_id] = flight
-            flight.add_done_callback(lambda done: self._landed(account_id, done))
+            flight.add_done_callback(lambda done: self._landed(seen, done))
         return flight
 
     def _under_way(self, account_id: str) -> asyncio.Task[TokenSet] | None:
         flight = self._flights.get(account_id)
         return flight if flight is not None and not flight.done() else None
 
-    def _landed(self, account_id: str, flight: asyncio.Task[TokenSet]) -> None:
+    def _landed(self, seen: TokenSet, flight: asyncio.Task[TokenSet]) -> None:
+        account_id = seen.account.id
         # Whoever asked between its end and this call has started another.
         if self._flights.get(account_id) is flight:
             del self._flights[account_id]
         error = None if flight.cancelled() else flight.exception()
-        if isinstance(error, RefreshUnavailable):
-            pause = STORE_PAUSE_SECONDS if isinstance(error.__cause__, StoreError) else PAUSE_SECONDS
-            self._failures[account_id] = (self._clock() + pause, error)
-        else:
+        if not isinstance(error, RefreshUnavailable):
             self._failures.pop(account_id, None)
+        elif isinstance(error.__cause__, StoreError):
+            self._pause(seen, Pause(error.message, STORE_PAUSE_SECONDS, STORE_PAUSE_SECONDS))
         if error is None and not flight.cancelled():
             self.renewed(flight.result())
         if isinstance(error, GptmockError):
@@ -175,7 +208,7 @@ class Refresher:
 
     # --- Over all workers -----------------------------------------------------------------
 
-    async def _refresh(self, seen: TokenSet) -> TokenSet:
+    async def _refresh(self, seen: TokenSet, *, needed: bool) -> TokenSet:
         try:
             lease = self._lease_of(seen.account.id)
             newer = await self._acquire(lease, seen)
@@ -183,7 +216,7 @@ class Refresher:
                 return newer
             keeping = asyncio.get_running_loop().create_task(_keep(lease), name="lease")
             try:
-                return await self._under_lease(lease, seen)
+                return await self._under_lease(lease, seen, needed=needed)
             finally:
                 keeping.cancel()
                 with suppress(asyncio.CancelledError):
@@ -192,7 +225,7 @@ class Refresher:
         except StoreError as error:
             # No lease, no spending: while the store is away the login is left alone.
             raise RefreshUnavailable(
-                f"The login cannot be renewed now. {error.message}", retry_after_seconds=PAUSE_SECONDS
+                f"The login cannot be renewed now. {error.message}", retry_after_seconds=pauses.STEPS_SECONDS[0]
             ) from error
 
     async def _acquire(self, lease: RefreshLease, seen: TokenSet) -> TokenSet | None:
@@ -217,7 +250,7 @@ class Refresher:
             raise RefreshRejected(held.refused)
         return held
 
-    async def _under_lease(self, lease: RefreshLease, seen: TokenSet) -> TokenSet:
+    async def _under_lease(self, lease: RefreshLease, seen: TokenSet, *, needed: bool) -> TokenSet:
         account_id = seen.account.id
         if (newer := await self._newer(seen)) is not None:
             return newer
@@ -230,17 +263,24 @@ class Refresher:
                 return held
         if held.refused is not None or held.refresh_token is None:
             raise RefreshRejected(held.refused or f"The login has no refresh token. {SIGN_IN_HINT}")
+        trouble = await lease.trouble()
+        if (pause := pauses.pause_of(trouble, held, needed=needed, now=self._clock())) is not None:
+            raise self._pause(held, pause)
         await self._vault.probe()
         await _see_that_it_lasts(lease)
-        return await self._exchange(held)
+        try:
+            tokens = await self._exchange(held)
+        except RefreshRejected as error:
+            return await self._refused(held, error)
+        except RefreshUnavailable as error:
+            return await self._failed(lease, trouble, held, error)
+        return await self._saved(lease, trouble, held, tokens)
 
     async def _exchange(self, held: TokenSet) -> TokenSet:
         assert held.refresh_token is not None  # noqa: S101 - the caller has looked
-        try:
-            issued = await self._issuer.refresh(held.refresh_token)
-        except RefreshRejected as error:
-            return await self._refused(held, error)
-        tokens = _merged(held, issued, now=self._clock())
+        return _merged(held, await self._issuer.refresh(held.refresh_token), now=self._clock())
+
+    async def _saved(self, lease: RefreshLease, trouble: Trouble, held: TokenSet, tokens: TokenSet) -> TokenSet:
         try:
             await self._escrow.put(tokens)
         except StoreUnavailable as error:
@@ -248,7 +288,22 @@ class Refresher:
             log.warning("account.not_escrowed", extra={"account": held.account.id, "reason": error.message})
         saved = await self._deliver(held, tokens)
         log.info("account.renewed", extra={"account": held.account.id, "version": saved.version})
+        if trouble.failures:
+            with suppress(StoreUnavailable):
+                await lease.report(Trouble())
         return saved
+
+    async def _failed(
+        self, lease: RefreshLease, trouble: Trouble, held: TokenSet, error: RefreshUnavailable
+    ) -> TokenSet:
+        """The other workers are told; they need not find out one by one."""
+        try:
+            met = pauses.after(trouble, held, error)
+        except RefreshRejected as lost:
+            return await self._refused(held, lost)
+        with suppress(StoreUnavailable):
+            await lease.report(met)
+        raise self._pause(held, Pause(met.message, met.left_seconds, met.left_seconds)) from error
 
     async def _refused(self, held: TokenSet, error: RefreshRejected) -> TokenSet:
         """A spent token is often somebody's success: look for it before the login is given up."""

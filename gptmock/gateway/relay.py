@@ -72,8 +72,8 @@ class Keeper(Protocol):
 class Chooser(Protocol):
     """Who knows which account serves (``gateway.choice.AccountChooser``)."""
 
-    async def candidates(self, conversation: str) -> list[str]:
-        """Account ids, the first to be tried first."""
+    async def candidates(self, conversation: str, *, account_id: str | None = None) -> list[str]:
+        """Account ids, the first to be tried first; none but ``account_id``, if it is given."""
 
 
 class Catalogs(Protocol):
@@ -237,15 +237,25 @@ class Gateway:
         self._commit_seconds = commit_seconds
 
     @asynccontextmanager
-    async def open(self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome) -> AsyncIterator[Reply]:
+    async def open(
+        self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
+    ) -> AsyncIterator[Reply]:
         """
         Have the turn accepted; leaving the context closes the upstream. ``outcome`` is filled in on the way.
+
+        Args:
+            turn: what is asked for.
+            dialect: how the client speaks.
+            head: the reply's fixed parts.
+            outcome: filled in.
+            account_id: the one account that may serve; ``None`` for whichever is chosen.
 
         Raises:
             GptmockError: before anything was sent to the client, so it can be an HTTP status.
         """
         async with AsyncExitStack() as stack:
-            accepting = asyncio.get_running_loop().create_task(self._accepted(turn, stack, outcome), name="accept")
+            accepted = self._accepted(turn, stack, outcome, account_id)
+            accepting = asyncio.get_running_loop().create_task(accepted, name="accept")
             try:
                 await asyncio.wait({accepting}, timeout=self._commit_seconds if turn.stream else None)
                 # From here on a stream has its 200; what goes wrong later is said in it, and nothing is repeated.
@@ -261,10 +271,10 @@ class Gateway:
                     failed = outcome.response is None
                     self._books.ended(outcome.account_id, turn.resolved.slug, outcome.response, failed=failed)
 
-    async def _accepted(self, turn: Turn, stack: AsyncExitStack, outcome: Outcome) -> _Opened:
+    async def _accepted(self, turn: Turn, stack: AsyncExitStack, outcome: Outcome, bound: str | None) -> _Opened:
         """By the first account that can: one that is exhausted or signed out hands over to the next."""
         conversation = turn.request.prompt_cache_key
-        candidates = await self._chooser.candidates(conversation)
+        candidates = await self._chooser.candidates(conversation, account_id=bound)
         # Plans differ: an account that lacks the model comes last, whatever its headroom.
         candidates.sort(key=lambda one: not self._catalogs.offers(one, turn.resolved.slug))
         for place, account_id in enumerate(candidates, start=1):

@@ -15,6 +15,7 @@ from typing import Protocol, TypeAlias
 from sanic import Sanic
 from sanic.config import Config
 
+from gptmock.clients import Client
 from gptmock.dialects.dialect import Dialect, ReplyHead, Terms, Turn
 from gptmock.gateway.relay import Outcome, Reply
 
@@ -28,7 +29,7 @@ class OpensTurns(Protocol):
     """``gateway.relay.Gateway``."""
 
     def open(
-        self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome
+        self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
     ) -> AbstractAsyncContextManager[Reply]:
         """Have a turn accepted."""
 
@@ -36,8 +37,8 @@ class OpensTurns(Protocol):
 class Admits(Protocol):
     """``gateway.admission.Admission``."""
 
-    def tenant(self, headers: dict[str, str]) -> str:
-        """Whose request it is."""
+    async def admit(self, headers: dict[str, str]) -> Client:
+        """Who asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from sanic import HTTPResponse, Request
 
+from gptmock.clients import Client
 from gptmock.dialects.dialect import Call, Dialect, ReplyHead, Turn
 from gptmock.dialects.table import Door
 from gptmock.errors import GptmockError
@@ -46,6 +47,7 @@ class _Visit:
         self._options = options
         self._services: Services = request.app.ctx.services
         self._head: ReplyHead = new_head()
+        self._client: Client | None = None
         self._turn: Turn | None = None
         self._outcome = Outcome()
         self._first_seconds: float | None = None
@@ -78,12 +80,14 @@ class _Visit:
         # Sanic's RESPONSE_TIMEOUT counts from the last byte sent: a model may think for longer than that.
         raise_idle_timeout(request, self._options.deadline_seconds)
         headers = headers_of(request)
-        tenant = self._services.admission.tenant(headers)
-        turn = self._dialect.decode(Call(request.body, headers, tenant), self._services.terms)
+        client = self._client = await self._services.admission.admit(headers)
+        turn = self._dialect.decode(Call(request.body, headers, client.tenant), self._services.terms)
         self._turn = turn
         if self._options.verbose:
             self._show(turn)
-        async with self._services.gateway.open(turn, self._dialect, self._head, self._outcome) as reply:
+        async with self._services.gateway.open(
+            turn, self._dialect, self._head, self._outcome, account_id=client.account_id
+        ) as reply:
             return await (self._stream(turn, reply) if turn.stream else self._document(turn, reply))
 
     async def _document(self, turn: Turn, reply: Reply) -> HTTPResponse:
@@ -143,12 +147,14 @@ class _Visit:
 
     def _log(self, status: int, ended: str) -> None:
         turn, outcome = self._turn, self._outcome
+        key = self._client.key if self._client is not None else None
         usage = outcome.response.usage if outcome.response is not None else None
         log.info(
             "turn",
             extra={
                 "request_id": request_id(self._request),
                 "dialect": self._door.name,
+                "key": key.id if key is not None else None,
                 "account": outcome.account_id,
                 "model": turn.resolved.slug if turn is not None else None,
                 "stream": turn.stream if turn is not None else None,

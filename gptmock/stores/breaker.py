@@ -118,6 +118,10 @@ class GuardedStore:
         """See ``Store.totals``."""
         return await self._call(self._store.totals, name)
 
+    async def counted(self, prefix: str) -> list[str]:
+        """See ``Store.counted``."""
+        return await self._call(self._store.counted, prefix)
+
     async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
         """See ``Store.take_slot``."""
         return await self._call(self._store.take_slot, name, owner, limit=limit, ttl_seconds=ttl_seconds)

@@ -90,14 +90,14 @@ class Keys:
         """Of what is written to see whether writing works."""
         return f"{self.prefix}:probe"
 
-    def records_like(self, prefix: str) -> str:
-        """A ``SCAN`` pattern that matches all records whose names begin so, and perhaps others."""
+    def like(self, kind: str, prefix: str) -> str:
+        """A ``SCAN`` pattern that matches all keys of a kind whose names begin so, and perhaps others."""
         literal = "".join(f"\\{letter}" if letter in "\\*?[]^-" else letter for letter in prefix)
-        return f"{self.prefix}:record:*{literal}*"
+        return f"{self.prefix}:{kind}:*{literal}*"
 
-    def record_name(self, key: str) -> str:
-        """The name of a record from its key."""
-        body = key.removeprefix(f"{self.prefix}:record:")
+    def name(self, kind: str, key: str) -> str:
+        """The name of what has that key."""
+        body = key.removeprefix(f"{self.prefix}:{kind}:")
         return body[1:-1] if body.startswith("{") and body.endswith("}") else body
 
     def _key(self, kind: str, name: str) -> str:

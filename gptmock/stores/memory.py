@@ -182,6 +182,11 @@ class MemoryStore:
         checked(name)
         return self._totals(name, await self.place.enter())
 
+    async def counted(self, prefix: str) -> list[str]:
+        """See ``Store.counted``."""
+        now = await self.place.enter()
+        return sorted(name for name in self.place.counters if name.startswith(prefix) and self._totals(name, now))
+
     async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
         """See ``Store.take_slot``."""
         checked(name)

@@ -174,15 +174,7 @@ class RedisStore:
 
     async def names(self, prefix: str) -> list[str]:
         """See ``Store.names``. One round trip for every ``SCAN_COUNT`` keys of the whole database."""
-        found: set[str] = set()
-        cursor = 0
-        while True:
-            cursor, keys = await self._ask(
-                self._client.scan(cursor, match=self._keys.records_like(prefix), count=SCAN_COUNT)
-            )
-            found.update(self._keys.record_name(_text(key)) for key in keys)
-            if not int(cursor):
-                return sorted(name for name in found if name.startswith(prefix))
+        return await self._named("record", prefix)
 
     async def acquire(self, name: str, owner: str, *, ttl_seconds: float) -> bool:
         """See ``Store.acquire``."""
@@ -219,6 +211,10 @@ class RedisStore:
         """See ``Store.totals``."""
         totals = await self._ask(self._client.hgetall(self._keys.counter(name)))
         return {_text(counter): int(total) for counter, total in totals.items()}
+
+    async def counted(self, prefix: str) -> list[str]:
+        """See ``Store.counted``. As expensive as ``names``."""
+        return await self._named("counter", prefix)
 
     async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
         """See ``Store.take_slot``."""
@@ -283,6 +279,17 @@ class RedisStore:
             await asyncio.wait(self._running, timeout=(STALLED + 1) * self._timeout_seconds)
         await self._client.aclose()
         await self._client.connection_pool.disconnect()
+
+    async def _named(self, kind: str, prefix: str) -> list[str]:
+        found: set[str] = set()
+        cursor = 0
+        while True:
+            cursor, keys = await self._ask(
+                self._client.scan(cursor, match=self._keys.like(kind, prefix), count=SCAN_COUNT)
+            )
+            found.update(self._keys.name(kind, _text(key)) for key in keys)
+            if not int(cursor):
+                return sorted(name for name in found if name.startswith(prefix))
 
     async def _info(self) -> dict[str, Any]:
         try:

@@ -139,6 +139,11 @@ class SqliteStore:
         asked = (checked(name),)
         return await self._quick.do(lambda db: dict(db.execute(query, asked).fetchall()))
 
+    async def counted(self, prefix: str) -> list[str]:
+        """See ``Store.counted``."""
+        query = "SELECT DISTINCT name FROM living_counters WHERE SUBSTR(name, 1, ?) = ?"
+        return await self._quick.do(lambda db: sorted(name for (name,) in db.execute(query, (len(prefix), prefix))))
+
     async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
         """See ``Store.take_slot``."""
         slot = {"name": checked(name), "owner": owner, "ttl": milliseconds(ttl_seconds), "limit": limit}

@@ -102,6 +102,9 @@ class Store(Protocol):
     async def totals(self, name: str) -> dict[str, int]:
         """The counters under a name; empty when there are none."""
 
+    async def counted(self, prefix: str) -> list[str]:
+        """The names that have counters and begin so, sorted. For migrations and people, as ``names``."""
+
     # --- Slots: how many at once, without leaking those of the dead ------------------------
 
     async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:

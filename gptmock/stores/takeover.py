@@ -14,6 +14,9 @@ from gptmock.stores.store import Store
 
 log = logging.getLogger("gptmock.account")
 
+TAKEN_PREFIX = "taken:"
+TAKEN = b"taken"
+"""What the record says in the end; until then it is a claim that expires."""
 CLAIM_SECONDS = 10.0
 """How long a worker that died while it took a login over keeps the others from it."""
 
@@ -33,12 +36,12 @@ async def take_over(vault: TokenVault, store: Store, home: Path) -> Account | No
     tokens = read_login(home / FILE_NAME)
     if tokens is None or tokens.refresh_token is None:
         return None
-    taken = f"taken:{tokens.refresh_token.fingerprint()}"
+    taken = f"{TAKEN_PREFIX}{tokens.refresh_token.fingerprint()}"
     # One of all workers: another that were late would put spent tokens over those that the first has renewed.
     if await store.write(taken, b"claimed", expected=0, ttl_seconds=CLAIM_SECONDS) is not None:
         return None
     # Dated by the file: where the store was emptied, a worker may know of later rotations, and is right.
     await vault.enroll(tokens, made_at=tokens.last_refresh if tokens.last_refresh is not None else 0.0)
-    await store.write(taken, b"taken", expected=1)
+    await store.write(taken, TAKEN, expected=1)
     log.info("account.taken_over", extra={"account": tokens.account.id})
     return tokens.account

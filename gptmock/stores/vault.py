@@ -26,17 +26,18 @@ from dataclasses import replace
 
 import msgspec
 
-from gptmock.accounts import ROTATION_STEP, SIGN_IN_HINT, Account, Login, Secret, TokenSet
+from gptmock.accounts import ROTATION_STEP, SIGN_IN_HINT, Account, Login, Secret, TokenSet, Trouble
 from gptmock.errors import NotLoggedIn, SealBroken, StoreUnavailable
+from gptmock.stores.newest import NewestRecords
 from gptmock.stores.seal import Sealer
+from gptmock.stores.sealed import CANARY, reseal
 from gptmock.stores.store import Record, Store
 from gptmock.stores.token_bytes import decode_tokens, encode_tokens
 
 log = logging.getLogger("gptmock.account")
 
 _TOKENS, _ABOUT = "tokens", "about"
-_DEFAULT = "accounts:default"
-_CANARY = "seal:canary"
+DEFAULT = "accounts:default"
 _PREFIX = "acct:"
 MAX_RACES = 50
 """Compare-and-set that loses so often has no competitor but a fault."""
@@ -47,6 +48,10 @@ class _About(msgspec.Struct, frozen=True):
     paused: bool = False
 
 
+TROUBLE_SECONDS = 30 * 24 * 3600.0
+"""Longer than any access token lives: until then a lost answer matters."""
+_NOBODY = "nobody"
+_DECODE_TROUBLE = msgspec.json.Decoder(Trouble)
 _DECODE_ABOUT = msgspec.json.Decoder(_About)
 
 
@@ -66,7 +71,7 @@ class SealedVault:
         self._clock = clock
         self._newest: dict[str, TokenSet] = {}
         """What this process knows; the store is believed only where it is not older."""
-        self._seen: dict[str, Record] = {}
+        self._records = NewestRecords(store)
         """The same of labels and the default, as they rest."""
 
     async def load(self, account_id: str) -> TokenSet:
@@ -147,15 +152,15 @@ class SealedVault:
 
     async def default(self) -> str | None:
         """See ``TokenVault.default``."""
-        record = await self._newest_record(_DEFAULT, await self._store.read(_DEFAULT))
+        record = await self._records.settle(DEFAULT, await self._store.read(DEFAULT))
         return record.value.decode() if record is not None else None
 
     async def make_default(self, account_id: str) -> None:
         """Let this account serve who is bound to none."""
         for _ in range(MAX_RACES):
-            record = await self._newest_record(_DEFAULT, await self._store.read(_DEFAULT))
+            record = await self._records.settle(DEFAULT, await self._store.read(DEFAULT))
             expected = record.version if record is not None else 0
-            if await self._put(_DEFAULT, account_id.encode(), expected=expected):
+            if await self._records.put(DEFAULT, account_id.encode(), expected=expected):
                 return
         raise _lost_races()
 
@@ -167,33 +172,14 @@ class SealedVault:
             SealBroken: it does not.
         """
         plain = b"sealed by gptmock"
-        sealed = self._sealer.seal(plain, kind="canary", name=_CANARY, version=1)
-        standing = await self._store.write(_CANARY, sealed, expected=0)
+        sealed = self._sealer.seal(plain, kind="canary", name=CANARY, version=1)
+        standing = await self._store.write(CANARY, sealed, expected=0)
         if standing is not None:
-            self._sealer.open(standing.value, kind="canary", name=_CANARY, version=standing.version)
+            self._sealer.open(standing.value, kind="canary", name=CANARY, version=standing.version)
 
     async def reseal(self) -> int:
-        """
-        Seal anew, by the first key of the ring, what an older one has sealed. Returns how many records were.
-
-        The version grows by one: a change that comes between wins, and a rotation under way outranks this.
-        """
-        names = [name for name in await self._store.names(_PREFIX) if name.endswith((f":{_TOKENS}", f":{_ABOUT}"))]
-        names.append(_CANARY)
-        count = 0
-        for name, record in zip(names, await self._store.read_many(names), strict=True):
-            if record is None or self._sealer.is_current(record.value):
-                continue
-            kind = "canary" if name == _CANARY else name.rpartition(":")[2]
-            try:
-                plain = self._sealer.open(record.value, kind=kind, name=name, version=record.version)
-            except SealBroken as error:
-                # Left as it is: whoever needs the record says so, and the others are sealed all the same.
-                log.warning("account.not_resealed", extra={"code": error.code, "reason": error.message})
-                continue
-            sealed = self._sealer.seal(plain, kind=kind, name=name, version=record.version + 1)
-            count += await self._store.write(name, sealed, expected=record.version) is None
-        return count
+        """See ``stores.sealed.reseal``: the accounts, and whatever else is sealed."""
+        return await reseal(self._store, self._sealer)
 
     async def probe(self) -> None:
         """See ``TokenVault.probe``."""
@@ -216,18 +202,6 @@ class SealedVault:
         if held is not None:
             self._remember(held)
         return held
-
-    async def _newest_record(self, name: str, record: Record | None) -> Record | None:
-        """The same for a record that is no secret's."""
-        known = self._seen.get(name)
-        if known is None or (record is not None and record.version >= known.version):
-            if record is not None:
-                self._seen[name] = record
-            return record
-        expected = record.version if record is not None else 0
-        # Whoever was faster knows as much or more; the next look tells.
-        await self._store.write(name, known.value, expected=expected, version=known.version)
-        return known
 
     async def _push(self, expected: int, tokens: TokenSet) -> TokenSet:
         """Write ``tokens`` over anything older; gives back what is newest."""
@@ -253,12 +227,6 @@ class SealedVault:
         plain = self._sealer.open(record.value, kind=_TOKENS, name=name, version=record.version)
         return decode_tokens(plain, record.version)
 
-    async def _put(self, name: str, value: bytes, *, expected: int) -> bool:
-        written = await self._store.write(name, value, expected=expected) is None
-        if written:
-            self._seen[name] = Record(expected + 1, value)
-        return written
-
     def _living(self, account_id: str, held: TokenSet | None) -> TokenSet:
         if held is None:
             raise NotLoggedIn(f"No ChatGPT account is signed in. {SIGN_IN_HINT}")
@@ -277,12 +245,12 @@ class SealedVault:
     async def _describe(self, tokens: TokenSet, label: str | None) -> None:
         account = tokens.account
         name = _name(account.id, _ABOUT)
-        record = await self._newest_record(name, await self._store.read(name))
+        record = await self._records.settle(name, await self._store.read(name))
         if record is None or label is not None or not self._opens(name, record):
             version = record.version if record is not None else 0
             about = _About(label) if label is not None else _unnamed(account)
             sealed = self._sealer.seal(msgspec.json.encode(about), kind=_ABOUT, name=name, version=version + 1)
-            await self._put(name, sealed, expected=version)
+            await self._records.put(name, sealed, expected=version)
         default = await self.default()
         if default is None or (default != account.id and not await self._serves(default)):
             await self.make_default(account.id)
@@ -302,7 +270,7 @@ class SealedVault:
 
     async def _about(self, account: Account, found: Record | None) -> _About:
         name = _name(account.id, _ABOUT)
-        record = await self._newest_record(name, found)
+        record = await self._records.settle(name, found)
         if record is None:
             return _unnamed(account)
         return _DECODE_ABOUT.decode(self._sealer.open(record.value, kind=_ABOUT, name=name, version=record.version))
@@ -325,10 +293,16 @@ def _login(tokens: TokenSet, about: _About) -> Login:
 
 
 class StoreLease:
-    """``RefreshLease`` over a store: a random owner for each attempt."""
+    """
+    ``RefreshLease`` over a store: a random owner for each attempt.
+
+    How long the issuer is left alone is a lease too, of nobody: only leases tell what is left by the store's time.
+    """
 
     def __init__(self, store: Store, account_id: str, *, owner: str, ttl_seconds: float) -> None:
         self._store = store
+        self._trouble_name = _name(account_id, "trouble")
+        self._pause_name = _name(account_id, "pause")
         self._name = _name(account_id, "refresh")
         self._owner = owner
         self._ttl = ttl_seconds
@@ -351,6 +325,24 @@ class StoreLease:
             await asyncio.shield(self._store.release(self._name, self._owner))
         except StoreUnavailable:
             return
+
+    async def trouble(self) -> Trouble:
+        """See ``RefreshLease.trouble``."""
+        (found,) = await self._store.observed([self._trouble_name])
+        if found is None:
+            return Trouble()
+        left_seconds = await self._store.lease_left(self._pause_name, _NOBODY)
+        return replace(_DECODE_TROUBLE.decode(found), left_seconds=left_seconds)
+
+    async def report(self, trouble: Trouble) -> None:
+        """See ``RefreshLease.report``."""
+        # One stamp for all: whoever holds the lease speaks last.
+        value = msgspec.json.encode(trouble)
+        await self._store.observe(self._trouble_name, value, stamp=0.0, ttl_seconds=TROUBLE_SECONDS)
+        if trouble.left_seconds > 0:
+            await self._store.acquire(self._pause_name, _NOBODY, ttl_seconds=trouble.left_seconds)
+        else:
+            await self._store.release(self._pause_name, _NOBODY)
 
 
 def _name(account_id: str, kind: str) -> str:

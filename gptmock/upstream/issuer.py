@@ -8,10 +8,12 @@ import httpx
 import msgspec
 
 from gptmock.accounts import SIGN_IN_HINT, IssuedTokens, Secret
-from gptmock.errors import RefreshRejected, RefreshUnavailable
+from gptmock.errors import RefreshRejected, RefreshUnanswered, RefreshUnavailable
 
 EXCHANGE_SECONDS = 8.0
 _RETRY_SECONDS = 10.0
+_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+"""After these nothing has reached the issuer; after any other trouble of the connection the token may be spent."""
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -60,9 +62,13 @@ class OAuthIssuer:
         try:
             async with asyncio.timeout(self._exchange_seconds):
                 response = await self._client.post(self._token_url, json=body, headers={"accept": "application/json"})
-        except (TimeoutError, httpx.HTTPError) as error:
+        except _UNSENT as error:
             raise RefreshUnavailable(
                 f"The OAuth issuer could not be asked ({type(error).__name__}).", retry_after_seconds=_RETRY_SECONDS
+            ) from error
+        except (TimeoutError, httpx.HTTPError) as error:
+            raise RefreshUnanswered(
+                f"The OAuth issuer did not answer ({type(error).__name__}).", retry_after_seconds=_RETRY_SECONDS
             ) from error
         if response.status_code != 200:
             raise refusal(response.status_code, response.content)

@@ -33,7 +33,7 @@ from tests.harness import (
     write_login,
 )
 
-COMMANDS = ("serve", "demo", "info", "simulator")
+COMMANDS = ("serve", "demo", "info", "store", "simulator")
 BOOK = LoginBook(SimulatorOptions)
 
 

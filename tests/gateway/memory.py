@@ -15,6 +15,7 @@ from gptmock.accounts import Account, Credential, IssuedTokens, Secret, TokenSet
 from gptmock.catalog import ModelCatalog
 from gptmock.errors import GptmockError, RefreshRejected
 from gptmock.gateway.credentials import CredentialKeeper
+from gptmock.gateway.pauses import STEPS_SECONDS
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
 from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.reader import EventReader, Received
@@ -28,6 +29,7 @@ from gptmock.stores.vault import SealedVault, StoreLease
 ACCOUNT = Account(workspace_id="w-1", user_id="u-1", email="ada@example.test", plan="pro")
 KEY = SealingKey.from_bytes(bytes(range(32)))
 LIFE_SECONDS = 864_000.0
+FIRST_PAUSE = STEPS_SECONDS[0]
 
 
 class Clock:
@@ -153,7 +155,7 @@ class Site:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.place = MemoryPlace()
+        self.place = MemoryPlace(self.clock)
         self.escrow = MemoryEscrow()
         self.issuer = MemoryIssuer(self.clock)
 

@@ -1,17 +1,44 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gptmock.accounts import Secret
-from gptmock.errors import Unauthorized
+from gptmock.clients import ClientKey, KeyTerms, key_text
+from gptmock.errors import StoreUnavailable, Unauthorized
 from gptmock.gateway.admission import Admission
+from gptmock.stores.client_keys import StoreClientKeys
+from gptmock.stores.memory import MemoryPlace, MemoryStore
+from gptmock.stores.seal import Sealer
+from tests.gateway.memory import KEY as SEALING_KEY
+from tests.gateway.memory import Clock
 
 KEY = "sk-planted-0123456789abcd"
 
 
+class House:
+    """An admission, and the keys that it knows."""
+
+    def __init__(self, api_key: str | None) -> None:
+        self.clock = Clock()
+        self.place = MemoryPlace(self.clock)
+        self.keys = StoreClientKeys(MemoryStore(self.place), Sealer([SEALING_KEY]), clock=self.clock)
+        self.admission = Admission(None if api_key is None else Secret(api_key), self.keys)
+
+    async def issued(self, **terms: Any) -> tuple[ClientKey, dict[str, str]]:
+        """A key that was given out, and the headers that show it."""
+        made = await self.keys.create("ada", KeyTerms(**terms))
+        return made.key, {"authorization": f"Bearer {made.text.reveal()}"}
+
+
+def admitting(api_key: str | None) -> Admission:
+    return House(api_key).admission
+
+
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer sk-made-up"}, {"x-api-key": "ollama"}])
-def test_without_a_key_everybody_comes_in_with_whatever_key(headers: dict[str, str]):
-    assert Admission(None).tenant(headers) == ""
+async def test_without_a_key_everybody_comes_in_with_whatever_key(headers: dict[str, str]):
+    assert (await admitting(None).admit(headers)).tenant == ""
 
 
 @pytest.mark.parametrize(
@@ -26,16 +53,16 @@ def test_without_a_key_everybody_comes_in_with_whatever_key(headers: dict[str, s
         {"authorization": "Bearer ", "api-key": KEY},
     ],
 )
-def test_the_key_is_taken_from_any_of_its_headers(headers: dict[str, str]):
-    tenant = Admission(Secret(KEY)).tenant(headers)
+async def test_the_key_is_taken_from_any_of_its_headers(headers: dict[str, str]):
+    tenant = (await admitting(KEY).admit(headers)).tenant
     assert tenant
     assert KEY not in tenant
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": ""}, {"authorization": "Bearer"}, {"x-api-key": "  "}])
-def test_no_key_is_told_where_one_goes(headers: dict[str, str]):
+async def test_no_key_is_told_where_one_goes(headers: dict[str, str]):
     with pytest.raises(Unauthorized, match="Authorization: Bearer") as caught:
-        Admission(Secret(KEY)).tenant(headers)
+        await admitting(KEY).admit(headers)
     assert (caught.value.code, caught.value.status_hint) == ("invalid_api_key", 401)
 
 
@@ -49,13 +76,76 @@ def test_no_key_is_told_where_one_goes(headers: dict[str, str]):
         ("\udcff" * 20, "***"),
     ],
 )
-def test_a_wrong_key_is_refused_and_shown_by_its_end_only(given: str, shown: str):
+async def test_a_wrong_key_is_refused_and_shown_by_its_end_only(given: str, shown: str):
     with pytest.raises(Unauthorized) as caught:
-        Admission(Secret(KEY)).tenant({"authorization": f"Bearer {given}"})
+        await admitting(KEY).admit({"authorization": f"Bearer {given}"})
     assert shown in caught.value.message
     assert given not in caught.value.message
 
 
-def test_an_explicit_bearer_wins_over_other_headers():
+async def test_an_explicit_bearer_wins_over_other_headers():
     with pytest.raises(Unauthorized):
-        Admission(Secret(KEY)).tenant({"authorization": "Bearer wrong", "x-api-key": KEY})
+        await admitting(KEY).admit({"authorization": "Bearer wrong", "x-api-key": KEY})
+
+
+# --- Keys that were given out ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("api_key", [KEY, None])
+async def test_a_key_that_was_given_out_comes_in_as_itself(api_key: str | None):
+    house = House(api_key)
+    key, headers = await house.issued(account_id="0123456789abcdef")
+    client = await house.admission.admit(headers)
+    assert client.key == key
+    assert (client.tenant, client.account_id) == (key.id, "0123456789abcdef")
+    other = await house.admission.admit({"authorization": f"Bearer {KEY}"})
+    assert other.tenant != client.tenant
+    assert (other.key, other.account_id) == (None, None)
+
+
+@pytest.mark.parametrize("api_key", [KEY, None])
+@pytest.mark.parametrize("why", ["revoked", "expired", "rotated", "invented", "of another's id"])
+async def test_one_that_does_not_let_in_is_refused_alike_whatever_the_reason(api_key: str | None, why: str):
+    house = House(api_key)
+    key, headers = await house.issued(expires_at=house.clock.now + 60)
+    await house.admission.admit(headers)
+    if why == "revoked":
+        await house.keys.revoke("ada")
+    elif why == "expired":
+        house.clock.now += 60
+    elif why == "rotated":
+        await house.keys.rotate("ada")
+    else:
+        key_id = "A" * 8 if why == "invented" else key.id
+        headers = {"authorization": f"Bearer {key_text(key_id, 'x' * 43).reveal()}"}
+    with pytest.raises(Unauthorized, match=r"^Incorrect API key provided: \*\*\*.{4}\.$"):
+        await house.admission.admit(headers)
+
+
+async def test_the_static_key_needs_no_store_and_others_are_not_refused_for_its_absence():
+    house = House(KEY)
+    key, headers = await house.issued()
+    await house.admission.admit(headers)
+    house.place.fail()
+    house.clock.now += 600
+    assert (await house.admission.admit({"x-api-key": KEY})).tenant
+    assert (await house.admission.admit(headers)).key == key
+    with pytest.raises(StoreUnavailable):
+        await house.admission.admit({"authorization": f"Bearer {key_text('A' * 8, 'x' * 43).reveal()}"})
+
+
+async def test_what_cannot_be_a_key_of_ours_costs_no_look_at_the_store():
+    house = House(KEY)
+    _, headers = await house.issued()
+    text = headers["authorization"].removeprefix("Bearer ")
+    before = house.place.calls
+    for given in (
+        text[:-1],
+        text + "0",
+        text.replace("gm_", "sk_"),
+        f"{text[:20]}{'0' if text[20] != '0' else '1'}{text[21:]}",
+    ):
+        with pytest.raises(Unauthorized):
+            await house.admission.admit({"authorization": f"Bearer {given}"})
+    await house.admission.admit({"authorization": f"Bearer {KEY}"})
+    assert house.place.calls == before

@@ -37,8 +37,9 @@ class House(Site):
     async def park(self, name: str, seconds: float) -> None:
         await self.board.park(ACCOUNTS[name].id, until=self.clock.now + seconds, now=self.clock.now)
 
-    async def order(self, conversation: str = "c") -> list[str]:
-        ids = await self.chooser.candidates(conversation)
+    async def order(self, conversation: str = "c", *, bound: str | None = None) -> list[str]:
+        account_id = ACCOUNTS[bound].id if bound is not None else None
+        ids = await self.chooser.candidates(conversation, account_id=account_id)
         return [name for one in ids for name in NAMES if ACCOUNTS[name].id == one]
 
 
@@ -160,3 +161,26 @@ async def test_the_accounts_are_looked_up_once_in_a_while():
     for _ in range(10):
         await house.order()
     assert house.place.calls == before + 10, "the board each time, the vault not"
+
+
+@pytest.mark.parametrize("pool", [(), ("ada", "bob")])
+async def test_who_is_bound_to_an_account_is_served_by_no_other(pool: tuple[str, ...]):
+    house = House(*pool)
+    await house.sign_in(*NAMES)
+    await house.board.stick("c", ACCOUNTS["ada"].id, now=house.clock.now)
+    assert await house.order(bound="cyd") == ["cyd"]
+    await house.park("cyd", 600)
+    with pytest.raises(AccountsExhausted) as caught:
+        await house.order(bound="cyd")
+    assert caught.value.retry_after_seconds == pytest.approx(600)
+    assert (await house.order())[0] == "ada"
+    house.place.fail()
+    assert await house.order(bound="cyd") == ["cyd"]
+
+
+async def test_who_is_bound_costs_one_look_at_the_board():
+    house = House()
+    await house.sign_in(*NAMES)
+    before = house.place.calls
+    await house.order(bound="bob")
+    assert house.place.calls == before + 1

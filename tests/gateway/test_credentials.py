@@ -15,9 +15,9 @@ from gptmock.errors import (
     StoreUnavailable,
 )
 from gptmock.gateway.credentials import EARLY_JITTER, EARLY_SECONDS, KNOWN_SECONDS, NEEDED_SECONDS, CredentialKeeper
-from gptmock.gateway.refresh import PAUSE_SECONDS
 from gptmock.simulator.jwt import encode_jwt
-from tests.gateway.memory import ACCOUNT, Site, Worker, name_of
+from gptmock.stores.vault import StoreLease
+from tests.gateway.memory import ACCOUNT, FIRST_PAUSE, Site, Worker, name_of
 from tests.harness import until
 
 A_SECOND = KNOWN_SECONDS + 0.2
@@ -213,9 +213,9 @@ async def test_after_a_transient_failure_the_issuer_is_left_alone_for_a_while():
     for _ in range(10):
         with pytest.raises(RefreshUnavailable) as caught:
             await house.keeper.lease(ACCOUNT.id)
-        assert caught.value.retry_after_seconds == 10
+        assert caught.value.retry_after_seconds == FIRST_PAUSE
     assert len(house.issuer.calls) == 1
-    house.clock.now += PAUSE_SECONDS
+    house.clock.now += FIRST_PAUSE
     assert (await house.leased()).startswith("access-")
     assert len(house.issuer.calls) == 2
 
@@ -227,7 +227,7 @@ async def test_no_request_fails_while_its_token_lives_and_the_issuer_is_down():
         assert await house.leased() == "access-1"
         await house.keeper.close()
     assert len(house.issuer.calls) == 1
-    house.clock.now += PAUSE_SECONDS
+    house.clock.now += FIRST_PAUSE
     await house.leased()
     await house.keeper.close()
     assert len(house.issuer.calls) == 2
@@ -235,7 +235,7 @@ async def test_no_request_fails_while_its_token_lives_and_the_issuer_is_down():
 
 async def test_a_lease_of_another_worker_is_waited_for_by_those_who_need_it_and_no_others():
     house = await house_with(DUE_SECONDS)
-    other = house.worker().lease_of(ACCOUNT.id)
+    other = StoreLease(house.worker().store, ACCOUNT.id, owner="other", ttl_seconds=2 * EARLY_SECONDS)
     assert await other.acquire()
     assert await house.leased() == "access-1"
     house.clock.now += EARLY_SECONDS - NEEDED_SECONDS
@@ -435,7 +435,7 @@ async def test_what_is_known_serves_while_the_store_is_away():
     with pytest.raises(RefreshUnavailable) as caught:
         await house.leased()
     assert caught.value.code == "auth_unavailable"
-    assert caught.value.retry_after_seconds == PAUSE_SECONDS
+    assert caught.value.retry_after_seconds == FIRST_PAUSE
     assert house.issuer.calls == []
 
 

@@ -3,15 +3,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
-from gptmock.accounts import AUTH_CLAIM, PROFILE_CLAIM, ROTATION_STEP, IssuedTokens, Secret, TokenSet
-from gptmock.errors import NotLoggedIn, RefreshRejected, RefreshUnavailable, StoreUnavailable
+from gptmock.accounts import AUTH_CLAIM, PROFILE_CLAIM, ROTATION_STEP, IssuedTokens, Secret, TokenSet, Trouble
+from gptmock.errors import NotLoggedIn, RefreshRejected, RefreshUnanswered, RefreshUnavailable, StoreUnavailable
 from gptmock.gateway import refresh as procedure
-from gptmock.gateway.refresh import EXCHANGE_SECONDS, PAUSE_SECONDS, STORE_PAUSE_SECONDS, Refresher
+from gptmock.gateway.pauses import LAST_SECONDS
+from gptmock.gateway.refresh import EXCHANGE_SECONDS, STORE_PAUSE_SECONDS, Refresher
 from gptmock.simulator.jwt import encode_jwt
-from tests.gateway.memory import ACCOUNT, LIFE_SECONDS, Site, Worker, access, name_of
+from tests.gateway.memory import ACCOUNT, FIRST_PAUSE, LIFE_SECONDS, Site, Worker, access, name_of
 from tests.harness import until
 
 
@@ -61,6 +63,12 @@ class Lease:
 
     async def release(self) -> None:
         self.released += 1
+
+    async def trouble(self) -> Trouble:
+        return Trouble()
+
+    async def report(self, trouble: Trouble) -> None:
+        pass
 
 
 def under(house: House, lease: Lease) -> Refresher:
@@ -469,7 +477,7 @@ async def test_a_store_that_dies_with_a_refusal_is_asked_to_remember_it_later(ho
         await refreshing
     house.place.recover()
     house.place.leases.clear()  # it has ended by itself
-    house.clock.now += PAUSE_SECONDS
+    house.clock.now += FIRST_PAUSE
     with pytest.raises(RefreshRejected):
         await house.refreshed()
     assert (await house.held()).refused == "reused"
@@ -480,14 +488,120 @@ async def test_an_issuer_that_cannot_be_asked_is_left_alone_for_a_while(house: H
     for _ in range(5):
         with pytest.raises(RefreshUnavailable, match="down") as caught:
             await house.refreshed()
-        assert caught.value.retry_after_seconds == 10
+        assert caught.value.retry_after_seconds == FIRST_PAUSE
     house.refresher.start(house.seen)
     await house.refresher.close()
     assert len(house.issuer.calls) == 1
     assert (await house.held()).refused is None
-    assert not house.lease_is_taken()
-    house.clock.now += PAUSE_SECONDS
+    house.clock.now += FIRST_PAUSE
     assert await house.refreshed() == "access-3"
+
+
+# --- An issuer in trouble, told by each worker to the others -------------------------------
+
+
+DOWN = RefreshUnavailable("down", retry_after_seconds=10)
+LOST = RefreshUnanswered("lost", retry_after_seconds=10)
+
+
+async def test_workers_leave_an_issuer_in_trouble_alone_together(house: House):
+    """F10: ten minutes of it, four workers, each of them asked ten times a second."""
+    house.issuer.errors = [DOWN] * 100
+    workers, asked_at, told = [house.worker() for _ in range(4)], list[float](), set[float]()
+    began = house.clock.now
+    while house.clock.now < began + 600:
+        before = len(house.issuer.calls)
+        ended = await asyncio.gather(*(house.refreshed(one) for one in workers), return_exceptions=True)
+        assert all(isinstance(one, RefreshUnavailable) and one.code == "auth_unavailable" for one in ended)
+        told |= {one.retry_after_seconds or 0.0 for one in ended if isinstance(one, RefreshUnavailable)}
+        asked_at += [house.clock.now - began] * (len(house.issuer.calls) - before)
+        house.clock.now += 0.5
+    pauses = [later - earlier for earlier, later in pairwise(asked_at)]
+    assert pauses[:6] == pytest.approx([5, 10, 20, 40, 60, 60], abs=1.5)
+    assert len(asked_at) <= 14
+    assert all(5 <= seconds <= 60 for seconds in told)
+    house.issuer.errors = []
+    house.clock.now += 60
+    assert len(set(await asyncio.gather(*(house.refreshed(one) for one in workers)))) == 1
+
+
+async def test_after_a_success_the_first_pause_is_short_again(house: House):
+    for _ in range(2):
+        house.issuer.errors = [DOWN] * 3
+        for pause in (5, 10, 20):
+            with pytest.raises(RefreshUnavailable):
+                await house.refreshed()
+            house.clock.now += pause
+        house.seen = await house.refresher.refresh(house.seen)
+    assert len(house.issuer.calls) == 8
+
+
+async def test_a_store_that_cannot_be_told_does_not_hide_the_trouble(house: House):
+    house.issuer.gate.clear()
+    house.issuer.errors = [DOWN]
+    refreshing = asyncio.ensure_future(house.refreshed())
+    await until(lambda: bool(house.issuer.calls))
+    house.place.fail()
+    house.issuer.gate.set()
+    with pytest.raises(RefreshUnavailable, match="down"):
+        await refreshing
+
+
+async def test_a_new_login_is_not_held_up_by_what_the_old_one_met(house: House):
+    house.issuer.errors = [LOST]
+    with pytest.raises(RefreshUnavailable):
+        await house.refreshed()
+    house.clock.now += FIRST_PAUSE
+    house.seen = await house.login(7, left_seconds=0)
+    assert await house.refreshed() == "access-3"
+    assert house.issuer.calls == ["refresh-1", "refresh-7"]
+
+
+@pytest.mark.parametrize("fate", ["spent", "not spent", "lost again"])
+async def test_a_lost_answer_is_tried_once_more_near_the_end_and_never_again(house: House, fate: str):
+    """F12: no request fails before the tokens end, and the refresh token is sent twice at most."""
+    house.seen = await house.login(1, left_seconds=3000)
+    house.issuer.errors = [LOST, LOST] if fate == "lost again" else [LOST]
+    workers = [house.worker() for _ in range(4)]
+    if fate != "not spent":
+        house.issuer.living = set()
+    ends = house.clock.now + 3000
+    while house.clock.now < ends - 10:
+        for one in workers:
+            one.refresher.start(house.seen)
+            await one.refresher.close()
+        if ends - house.clock.now > LAST_SECONDS:
+            assert len(house.issuer.calls) == 1
+        house.clock.now += 20
+    assert house.issuer.calls == ["refresh-1"] * 2
+    held = await house.held()
+    assert name_of(held.access_token) == ("access-3" if fate == "not spent" else "access-1")
+    assert (held.refused is None) == (fate == "not spent")
+    if fate == "lost again":
+        assert "two refreshes of this login were lost" in (held.refused or "")
+
+
+async def test_a_lost_answer_does_not_keep_those_waiting_whose_token_is_refused(house: House):
+    """The upstream takes the old token no more, though it has not expired: the one more try is due now."""
+    house.seen = await house.login(1, left_seconds=LIFE_SECONDS)
+    house.issuer.errors = [LOST]
+    house.refresher.start(house.seen)
+    await house.refresher.close()
+    house.clock.now += FIRST_PAUSE
+    house.refresher.start(house.seen)
+    assert await house.refreshed() == "access-3", "also while one that is not needed is under way"
+    assert house.issuer.calls == ["refresh-1", "refresh-1"]
+
+
+async def test_what_was_lost_and_lies_in_an_escrow_is_brought_home_instead(house: House):
+    house.issuer.errors = [LOST]
+    with pytest.raises(RefreshUnavailable):
+        await house.refreshed()
+    house.issuer.living = {"refresh-rescued"}
+    await house.escrow.put(left_behind(house))
+    house.clock.now += FIRST_PAUSE
+    assert await house.refreshed() == "rescued"
+    assert house.issuer.calls == ["refresh-1"]
 
 
 # --- What is issued --------------------------------------------------------------------

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,11 +18,16 @@ from gptmock.dialects.dialect import Defaults, Terms
 from gptmock.gateway.admission import Admission
 from gptmock.server.context import ServerOptions, Services
 from gptmock.simulator.server import Simulator
+from gptmock.stores.client_keys import StoreClientKeys
+from gptmock.stores.memory import MemoryStore
+from gptmock.stores.seal import Sealer
+from tests.gateway.memory import KEY as SEALING_KEY
 from tests.harness import CHAT_PATH, chat, serving, serving_simulator, until_ready, write_login
 from tests.harness import client as open_client
 
 BODY = json.dumps(chat("scene:text")).encode()
 KEY = "sk-planted-0123456789abcd"
+KEYS = StoreClientKeys(MemoryStore(), Sealer([SEALING_KEY]), clock=time.time)
 
 
 async def exchanged(base_url: str, data: bytes) -> tuple[int, dict[str, str], bytes]:
@@ -268,7 +274,7 @@ class BrokenGateway:
     """A planted fault."""
 
     @asynccontextmanager
-    async def open(self, *_: object) -> AsyncIterator[Any]:
+    async def open(self, *_: object, **__: object) -> AsyncIterator[Any]:
         yield 1 / int("a planted prompt")
 
 
@@ -277,7 +283,7 @@ async def broken_services() -> AsyncIterator[Services]:
     async def ready() -> list[str]:
         raise ZeroDivisionError("a planted reason")
 
-    yield Services(BrokenGateway(), Admission(None), Terms(ModelCatalog(), Defaults()), ready)
+    yield Services(BrokenGateway(), Admission(None, KEYS), Terms(ModelCatalog(), Defaults()), ready)
 
 
 def serving_services(options: ServerOptions) -> Any:

@@ -351,6 +351,28 @@ class Counters:
         assert await store.totals("kept") == {"n": 2}
         assert await store.totals("longer") == {"n": 2}
 
+    async def test_names_are_found_by_how_they_begin(self, place: Place):
+        store = place.open()
+        names = ["acct:{7}:usage", "acct:{7}:usage:2026-11-24", "key:1", "a*b", "axb"]
+        await store.add([Addition(name, {"n": 1, "m": 2}, LONG) for name in names])
+        assert await store.counted("") == sorted(names)
+        assert await place.open().counted("acct:{7}:usage") == names[:2]
+        assert await store.counted("a*") == ["a*b"]
+        assert await store.counted("usage") == []
+
+    async def test_names_are_those_of_living_counters_alone(self, place: Place):
+        store = place.open()
+        await store.write("record", b"", expected=0)
+        await store.acquire("lease", "me", ttl_seconds=LONG)
+        await store.take_slot("slots", "me", limit=1, ttl_seconds=LONG)
+        await store.observe("observed", b"", stamp=1.0, ttl_seconds=LONG)
+        await store.add([Addition("gone", {"n": 1}, SHORT), Addition("nothing", {}), Addition("kept", {"n": 0}, LONG)])
+
+        async def gone() -> bool:
+            return await store.counted("") == ["kept"]
+
+        await until(gone)
+
 
 class Slots:
     async def test_no_more_than_the_limit(self, place: Place):

@@ -35,10 +35,11 @@ tagged = st.tuples(names, names, names | st.just("")).map(lambda parts: f"{parts
 
 
 @given(st.lists(names | tagged, unique=True, max_size=8))
-def test_different_things_have_different_keys_and_records_their_names_back(given_names: list[str]):
+def test_different_things_have_different_keys_and_give_their_names_back(given_names: list[str]):
     keys = [kind(name) for kind in KINDS for name in given_names]
     assert len(set(keys)) == len(keys)
-    assert [KEYS.record_name(KEYS.record(name)) for name in given_names] == given_names
+    assert [KEYS.name("record", KEYS.record(name)) for name in given_names] == given_names
+    assert [KEYS.name("counter", KEYS.counter(name)) for name in given_names] == given_names
 
 
 @given(names | tagged)

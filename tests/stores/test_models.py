@@ -119,7 +119,8 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def all_that_can_be_read_is_alike(self) -> None:
         async def everything(store: Store) -> list[object]:
-            seen: list[object] = [await store.read_many(NAMES), await store.names("a"), await store.observed(NAMES)]
+            seen: list[object] = [await store.read_many(NAMES), await store.names("a"), await store.counted("a")]
+            seen += await store.observed(NAMES)
             for name in NAMES:
                 seen += [await store.totals(name), await store.slots_taken(name)]
                 seen += [await store.lease_left(name, owner) > 0 for owner in ("me", "you", "they")]

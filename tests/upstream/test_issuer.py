@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from gptmock.accounts import IssuedTokens, Secret, TokenSet
-from gptmock.errors import RefreshRejected, RefreshUnavailable
+from gptmock.errors import RefreshRejected, RefreshUnanswered, RefreshUnavailable
 from gptmock.simulator.options import CODEX_CLIENT_ID
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.issuer import OAuthIssuer, refusal
@@ -128,7 +128,7 @@ async def test_a_spent_token_is_refused_for_good(client: httpx.AsyncClient):
         ("429", RefreshUnavailable),
         ("500", RefreshUnavailable),
         ("502-html", RefreshUnavailable),
-        ("lost", RefreshUnavailable),
+        ("lost", RefreshUnanswered),
     ],
 )
 async def test_each_fault_of_the_issuer_is_asked_about_once(
@@ -137,8 +137,9 @@ async def test_each_fault_of_the_issuer_is_asked_about_once(
     async with Simulator() as simulator:
         token = Secret(simulator.state.logins.issue().refresh_token)
         simulator.state.token_faults.append(fault)
-        with pytest.raises(expected):
+        with pytest.raises(expected) as caught:
             await asking(client, simulator.issuer_url).refresh(token)
+        assert caught.type is expected, "only after a lost answer may the token be spent"
         assert len(simulator.state.token_exchanges) == 1
 
 
@@ -171,8 +172,9 @@ async def test_a_success_without_tokens_is_no_success(client: httpx.AsyncClient,
 
 
 async def test_nobody_listening_is_a_matter_of_time(client: httpx.AsyncClient):
-    with pytest.raises(RefreshUnavailable, match="ConnectError"):
+    with pytest.raises(RefreshUnavailable, match="ConnectError") as caught:
         await asking(client, f"http://127.0.0.1:{free_port()}").refresh(PLANTED)
+    assert caught.type is RefreshUnavailable, "nothing was sent"
 
 
 async def test_an_issuer_that_does_not_answer_is_left_after_its_time(client: httpx.AsyncClient):
@@ -186,7 +188,7 @@ async def test_an_issuer_that_does_not_answer_is_left_after_its_time(client: htt
 
     async with RawServer(silent) as server:
         issuer = OAuthIssuer(client, server.url, client_id="c", exchange_seconds=2.0)
-        with pytest.raises(RefreshUnavailable, match="TimeoutError"):
+        with pytest.raises(RefreshUnanswered, match="TimeoutError"):
             await issuer.refresh(PLANTED)
         assert calls == 1
 
@@ -202,7 +204,7 @@ async def test_an_endless_answer_is_left_after_its_time(client: httpx.AsyncClien
 
     async with RawServer(endless) as server:
         issuer = OAuthIssuer(client, server.url, client_id="c", exchange_seconds=0.3)
-        with pytest.raises(RefreshUnavailable):
+        with pytest.raises(RefreshUnanswered):
             await issuer.refresh(PLANTED)
 
 

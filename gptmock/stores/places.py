@@ -1,0 +1,95 @@
+"""Where state can rest, by the words that people use for it, and how such a place is opened. Knows no record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from gptmock.errors import WrongPlace
+from gptmock.stores.redis import TIMEOUT_SECONDS, open_redis
+from gptmock.stores.sqlite import SqliteStore
+from gptmock.stores.store import Store
+
+STATE_FILE = "state.db"
+KEY_FILE = "encryption.key"
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A state file of the embedded store, or one Redis endpoint; exactly one of the two is given."""
+
+    file: Path | None = None
+    redis_url: str | None = field(default=None, repr=False)
+    """May hold a password."""
+
+    @classmethod
+    def named(cls, word: str, *, home: Path, redis_url: str | None) -> Place:
+        """
+        The place that a word of the command line means.
+
+        Args:
+            word: ``embedded`` for the state file in ``home``, ``redis`` for ``redis_url``, an address of Redis, or a
+                path: a state file, or the directory that it lies in.
+            home: of this program.
+            redis_url: the Redis of the settings, if they name one.
+
+        Raises:
+            WrongPlace: the word names no place; the message does not repeat an address.
+        """
+        if word == "embedded":
+            return cls(file=home / STATE_FILE)
+        if word == "redis":
+            if redis_url is None:
+                raise WrongPlace("'redis' means the Redis of GPTMOCK_REDIS_URL, which is not set")
+            return cls(redis_url=redis_url)
+        if "://" in word:
+            _check_address(word)
+            return cls(redis_url=word)
+        if not word:
+            raise WrongPlace("a place is 'embedded', 'redis', an address of Redis, or a path")
+        path = Path(word).expanduser().absolute()
+        return cls(file=path / STATE_FILE if path.is_dir() else path)
+
+    @property
+    def shown(self) -> str:
+        """The place in words without secrets."""
+        if self.redis_url is None:
+            return str(self.file)
+        url = urlsplit(self.redis_url)
+        return f"{url.scheme}://{url.hostname or ''}{f':{url.port}' if url.port else ''}{url.path}"
+
+    @property
+    def key_file(self) -> Path | None:
+        """Where the key of a state file lies, unless it was given otherwise; Redis has none."""
+        return None if self.file is None else self.file.with_name(KEY_FILE)
+
+    def open(self, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Store:
+        """
+        The store there; it connects when it is first used.
+
+        Args:
+            timeout_seconds: how long a call to Redis may take.
+
+        Raises:
+            WrongPlace: an address that Redis's client does not understand.
+        """
+        if self.redis_url is not None:
+            try:
+                return open_redis(self.redis_url, timeout_seconds=timeout_seconds)
+            except ValueError as error:
+                raise WrongPlace(str(error)) from error
+        assert self.file is not None  # noqa: S101 - one of the two
+        return SqliteStore(self.file)
+
+
+def _check_address(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in REDIS_SCHEMES and (parts.port is None or parts.port > 0)
+    except ValueError:
+        known = False
+    if not known:
+        # Never with what the parser says: it may quote a part of the password.
+        raise WrongPlace("the address of Redis begins with redis://, rediss:// or unix://, and its port is a number")

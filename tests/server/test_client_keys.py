@@ -1,0 +1,86 @@
+"""Client keys on the whole program: who comes in, as whom, and whose account serves."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from gptmock.accounts import Account
+from gptmock.clients import IssuedKey, KeyTerms
+from gptmock.settings import load_settings
+from gptmock.simulator.server import Simulator
+from gptmock.stores.auth_file import read_login
+from gptmock.wiring import State, open_state
+from tests.harness import CHAT_PATH, chat, client, serving_simulator, write_login
+
+STATIC = "sk-planted-0123456789abcd"
+SEEN_SECONDS = 1.0
+"""A change is seen by every worker within this time."""
+
+
+@pytest.fixture
+async def state(home: Path) -> AsyncIterator[State]:
+    """Another process on the store of the server, as a command is."""
+    async with open_state(load_settings({"home": str(home)}, environ={}, directory=home)) as opened:
+        yield opened
+
+
+def bearer(issued: IssuedKey | str) -> dict[str, str]:
+    text = issued if isinstance(issued, str) else issued.text.reveal()
+    return {"authorization": f"Bearer {text}"}
+
+
+async def second_account(state: State, simulator: Simulator, directory: Path) -> Account:
+    path = write_login(directory / "second", simulator.state.logins.issue(email="bob@example.test").auth_json())
+    login = read_login(path)
+    assert login is not None
+    return (await state.vault.enroll(login, label="bob")).account
+
+
+async def test_a_key_bound_to_an_account_uses_it(
+    simulator: Simulator, home: Path, state: State, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO, logger="gptmock.turn")
+    async with serving_simulator(simulator, home, api_key=STATIC) as url, client(url) as opened:
+        bob = await second_account(state, simulator, home)
+        bound = await state.keys.create("bound", KeyTerms(account_id=bob.id))
+        free = await state.keys.create("free", KeyTerms())
+        for headers in (bearer(bound), bearer(free), bearer(STATIC)):
+            assert (await opened.post(CHAT_PATH, json=chat("scene:text"), headers=headers)).status_code == 200
+    asked = [call.headers["chatgpt-account-id"] for call in simulator.state.model_calls()]
+    assert [one == bob.workspace_id for one in asked] == [True, False, False]
+    cache_keys = {call.headers["session-id"] for call in simulator.state.model_calls()}
+    assert len(cache_keys) == 3, "what belongs to different keys never mixes"
+    turns = [vars(record) for record in caplog.records if record.getMessage() == "turn"]
+    assert [turn["key"] for turn in turns] == [bound.key.id, free.key.id, None]
+    assert bound.text.reveal() not in str(turns)
+
+
+async def test_a_key_bound_to_an_account_that_left_is_served_by_nobody(simulator: Simulator, home: Path, state: State):
+    async with serving_simulator(simulator, home) as url, client(url) as opened:
+        bob = await second_account(state, simulator, home)
+        bound = await state.keys.create("bound", KeyTerms(account_id=bob.id))
+        await state.vault.forget(bob.id)
+        refused = await opened.post(CHAT_PATH, json=chat("scene:text"), headers=bearer(bound))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "login_required")
+        assert (await opened.post(CHAT_PATH, json=chat("scene:text"))).status_code == 200
+    assert simulator.state.model_call_count == 1
+
+
+async def test_a_revoked_key_is_refused_within_a_second(simulator: Simulator, home: Path, state: State):
+    async with serving_simulator(simulator, home) as url, client(url) as opened:
+        issued = await state.keys.create("ada", KeyTerms())
+        assert (await opened.get("/v1/models", headers=bearer(issued))).status_code == 200
+        await state.keys.revoke("ada")
+        revoked = time.monotonic()
+        while (response := await opened.get("/v1/models", headers=bearer(issued))).status_code == 200:
+            assert time.monotonic() - revoked < SEEN_SECONDS + 1.0
+            await asyncio.sleep(0.05)
+        assert (response.status_code, response.json()["error"]["code"]) == (401, "invalid_api_key")
+        assert issued.text.reveal() not in response.text
+        assert (await opened.get("/v1/models", headers=bearer("anything"))).status_code == 200
