@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from gptmock.dialects.bodies import Body, missing, validate
@@ -16,6 +17,7 @@ from gptmock.protocol.request import CustomTool, FunctionTool, JsonObject, Tool,
 _HOSTED = frozenset({"image_generation", "namespace", "tool_search"})
 """Besides web search. ``file_search``, ``code_interpreter``, ``mcp`` and ``computer*`` these accounts do not have."""
 _WEB_SEARCH = "web_search"
+MAX_RESPONSES_TOOLS_BYTES = 32 * 1024
 _EMPTY_PARAMETERS: JsonObject = {"type": "object", "properties": {}}
 
 
@@ -122,6 +124,42 @@ def web_search_from_options(options: dict[str, Any]) -> JsonObject:
         nested = location.get("approximate")
         tool["user_location"] = {"type": "approximate", **(nested if isinstance(nested, dict) else location)}
     return tool
+
+
+def requested_searches(tools: list[dict[str, Any]] | None, choice: str | None) -> list[JsonObject]:
+    """
+    Hosted web search as the ancestors' clients ask for it.
+
+    Args:
+        tools: ``responses_tools``.
+        choice: ``responses_tool_choice``; ``none`` switches the search off.
+
+    Raises:
+        BadRequest: another choice, another tool, or more than 32 KiB.
+    """
+    if choice not in (None, "auto", "none"):
+        raise BadRequest(
+            "Invalid value for 'responses_tool_choice': expected 'auto' or 'none'.", param="responses_tool_choice"
+        )
+    if tools and len(msgspec.json.encode(tools)) > MAX_RESPONSES_TOOLS_BYTES:
+        raise BadRequest(
+            "'responses_tools' is larger than 32 KiB.", code="responses_tools_too_large", param="responses_tools"
+        )
+    for index, tool in enumerate(tools or ()):
+        if not str(tool.get("type", "")).startswith(_WEB_SEARCH):
+            raise BadRequest(
+                "Only web_search can be given in 'responses_tools'.",
+                code="unsupported_tool",
+                param=f"responses_tools[{index}].type",
+            )
+    return [] if choice == "none" else [web_search_tool(tool) for tool in tools or ()]
+
+
+def with_default_search(toolbox: Toolbox, choice: ToolChoice | None) -> Toolbox:
+    """The tools and the operator's web search; a client that demands one of its own, or none, has said its will."""
+    if toolbox.has_web_search or choice not in (None, "auto"):
+        return toolbox
+    return Toolbox((*toolbox.tools, {"type": _WEB_SEARCH}))
 
 
 def _custom_tool(definition: CustomDefinition, *, within: str) -> CustomTool:
