@@ -31,9 +31,16 @@ class _Envelope(msgspec.Struct, frozen=True):
 
 def error_body(error: GptmockError) -> bytes:
     """``{"error": {message, type, param, code}}``, all four keys present."""
-    return json_bytes(
-        _Envelope(_Error(message=error.message, type=_type_of(error), param=error.param, code=error.code))
-    )
+    return json_bytes(_Envelope(_members(error)))
+
+
+def error_members(error: GptmockError) -> dict[str, str | None]:
+    """What stands within the envelope, for frames that have more to say."""
+    return msgspec.structs.asdict(_members(error))
+
+
+def _members(error: GptmockError) -> _Error:
+    return _Error(message=error.message, type=_type_of(error), param=error.param, code=error.code)
 
 
 def error_frame(error: GptmockError) -> bytes:

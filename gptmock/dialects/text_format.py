@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from gptmock.protocol.request import InputItem, InputText, Message, OutputText
 
 
@@ -13,10 +15,11 @@ def with_json_mentioned(items: list[InputItem]) -> list[InputItem]:
 
 
 def _mentions_json(items: list[InputItem]) -> bool:
-    return any(
-        "json" in part.text.lower()
-        for item in items
-        if isinstance(item, Message)
-        for part in item.content
-        if isinstance(part, InputText | OutputText)
-    )
+    return any("json" in text.lower() for item in items for text in _texts(item))
+
+
+def _texts(item: InputItem) -> Iterator[str]:
+    if isinstance(item, Message):
+        yield from (part.text for part in item.content if isinstance(part, InputText | OutputText))
+    elif isinstance(item, dict) and isinstance(parts := item.get("content"), list):
+        yield from (part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from gptmock.catalog import EFFORTS, Effort, ResolvedModel
+from gptmock.catalog import Effort, ResolvedModel
 from gptmock.dialects.bodies import decode_body, missing, validate
 from gptmock.dialects.chat.messages import Conversation, decode_messages
 from gptmock.dialects.chat.parameters import RULES
 from gptmock.dialects.chat.responses_input import decode_input
 from gptmock.dialects.chat.types import ChatBody, ResponseFormat
 from gptmock.dialects.dialect import Call, Terms, Turn
-from gptmock.dialects.model_options import PRIORITY_TIER, default_tier, reasoning_options
+from gptmock.dialects.model_options import (
+    known_effort,
+    known_summary,
+    model_name,
+    reasoning_options,
+    service_tier,
+    verbosity_option,
+)
 from gptmock.dialects.names import upstream_name
 from gptmock.dialects.parameters import judge, refused
 from gptmock.dialects.presentation import shown_style
@@ -27,6 +33,7 @@ from gptmock.dialects.tools import (
     decode_choice,
     decode_tools,
     function_tool,
+    renamed_tools,
     requested_searches,
     web_search_from_options,
     with_default_search,
@@ -42,18 +49,6 @@ from gptmock.protocol.request import (
 )
 
 MAX_STOPS = 4
-_SUMMARIES = ("auto", "concise", "detailed", "none")
-_VERBOSITIES = ("low", "medium", "high")
-_TIERS: Mapping[str, str | None] = {
-    "priority": PRIORITY_TIER,
-    "fast": PRIORITY_TIER,
-    "auto": None,
-    "default": None,
-    "flex": None,
-    "scale": None,
-}
-"""Asked for, to sent. ``auto`` and ``default`` are what an absent field means; ``flex`` and ``scale`` are not had."""
-_NOT_HAD = frozenset({"flex", "scale"})
 
 
 @dataclass(slots=True)
@@ -79,7 +74,7 @@ def decode(call: Call, terms: Terms) -> Turn:
         BadRequest: with the field at fault in ``param``.
     """
     body = decode_body(call.body, ChatBody)
-    name = _model_name(body, terms)
+    name = model_name(body.model, terms)
     state = _Decoding(body, terms, terms.catalog.resolve(terms.defaults.debug_model or name))
     state.ignored += judge(body, RULES, strict=terms.defaults.strict_parameters)
     conversation = _conversation(body)
@@ -97,7 +92,7 @@ def decode(call: Call, terms: Terms) -> Turn:
         parallel_tool_calls=_parallel(body, toolbox),
         reasoning=_reasoning(state),
         text=text,
-        service_tier=_service_tier(state),
+        service_tier=service_tier(body.service_tier, state.resolved, terms.defaults, state.ignore),
         prompt_cache_key=conversation_key(
             call,
             body.prompt_cache_key,
@@ -121,15 +116,6 @@ def decode(call: Call, terms: Terms) -> Turn:
 
 
 # --- Model and messages ---------------------------------------------------------------
-
-
-def _model_name(body: ChatBody, terms: Terms) -> str:
-    name = (body.model or "").strip()
-    if name:
-        return name
-    if terms.defaults.model is not None:
-        return terms.defaults.model
-    return terms.catalog.default.slug
 
 
 def _conversation(body: ChatBody) -> Conversation:
@@ -201,11 +187,7 @@ def _parallel(body: ChatBody, toolbox: Toolbox) -> bool | UnsetType:
 
 
 def _renamed(body: ChatBody) -> dict[str, str]:
-    names: list[Any] = [one.get("name") for one in body.functions or ()]
-    for tool in body.tools or ():
-        nested = tool.get("function") or tool.get("custom")
-        names.append(nested.get("name") if isinstance(nested, dict) else tool.get("name"))
-    return {sent: name for name in names if isinstance(name, str) and (sent := upstream_name(name)) != name}
+    return renamed_tools([*(body.functions or ()), *(body.tools or ())])
 
 
 # --- Reasoning, text, tier ------------------------------------------------------------
@@ -215,8 +197,7 @@ def _reasoning(state: _Decoding) -> ReasoningOptions:
     defaults = state.terms.defaults
     effort = _effort(state.body) or state.resolved.effort or defaults.reasoning_effort
     summary = (state.body.reasoning and state.body.reasoning.summary) or defaults.reasoning_summary
-    if summary not in _SUMMARIES:
-        raise _not_one_of("reasoning.summary", _SUMMARIES)
+    known_summary("reasoning.summary", summary)
     return reasoning_options(effort, summary, state.resolved.spec, shown=defaults.reasoning_style != "hidden")
 
 
@@ -229,9 +210,7 @@ def _effort(body: ChatBody) -> Effort | None:
         ("reasoningEffort", body.reasoningEffort),
     ):
         if effort is not None:
-            if effort not in EFFORTS:
-                raise _not_one_of(param, EFFORTS)
-            return effort
+            return known_effort(param, effort)
     if reasoning is not None and reasoning.enabled is False:
         return "none"
     return "none" if _thinking_off(body) else None
@@ -248,13 +227,7 @@ def _text_options(state: _Decoding, items: list[InputItem]) -> tuple[TextOptions
     text_format = None if wanted is None else _format(wanted)
     if text_format is not None and text_format["type"] == "json_object":
         items = with_json_mentioned(items)
-    verbosity = state.body.verbosity
-    if verbosity is not None and verbosity not in _VERBOSITIES:
-        raise _not_one_of("verbosity", _VERBOSITIES)
-    spec = state.resolved.spec
-    if verbosity is not None and spec is not None and not spec.supports_verbosity:
-        state.ignore("verbosity", f"{spec.slug} does not have it")
-        verbosity = None
+    verbosity = verbosity_option("verbosity", state.body.verbosity, state.resolved.spec, state.ignore)
     if text_format is None and verbosity is None:
         return UNSET, items
     return TextOptions(format=text_format, verbosity=verbosity), items
@@ -276,29 +249,8 @@ def _format(wanted: ResponseFormat) -> JsonObject | None:
     return shape
 
 
-def _service_tier(state: _Decoding) -> str | UnsetType:
-    asked = state.body.service_tier
-    if asked is not None and asked not in _TIERS:
-        raise _not_one_of("service_tier", tuple(_TIERS))
-    if asked is None:
-        return default_tier(state.resolved, state.terms.defaults)
-    wanted, spec = _TIERS[asked], state.resolved.spec
-    if asked in _NOT_HAD:
-        state.ignore("service_tier", f"the upstream has no tier '{asked}'")
-    if wanted is None:
-        return UNSET
-    if spec is not None and not spec.has_priority_tier:
-        state.ignore("service_tier", f"{spec.slug} has no priority tier")
-        return UNSET
-    return wanted
-
-
 def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
     stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
     if len(stops) > MAX_STOPS:
         raise BadRequest(f"'stop' can hold at most {MAX_STOPS} sequences.", param="stop")
     return tuple(one for one in stops if one)
-
-
-def _not_one_of(param: str, allowed: tuple[str, ...]) -> BadRequest:
-    return BadRequest(f"Invalid value for '{param}': expected one of {', '.join(allowed)}.", param=param)
