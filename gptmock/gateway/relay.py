@@ -165,7 +165,7 @@ class Reply:
         Raises:
             GptmockError: the turn failed; half an answer is never given.
         """
-        fold = ResponseFold()
+        fold = ResponseFold(keep_events=self._turn.keeps_events)
         async for batch in self._events():
             for received in batch:
                 fold.feed(received)
