@@ -68,6 +68,8 @@ def retry_headers(error: GptmockError) -> dict[str, str]:
         headers["x-should-retry"] = "true" if should_retry else "false"
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = ", ".join(error.allowed)
+    if error.status_hint == 426:
+        headers["upgrade"] = "HTTP/1.1"
     if error.status_hint == 401:
         headers["www-authenticate"] = "Bearer"
     return headers

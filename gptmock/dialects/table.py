@@ -24,3 +24,6 @@ DIALECTS: tuple[Door, ...] = (
     Door("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions()),
     Door("responses", "POST", ("/v1/responses", "/responses"), Responses()),
 )
+
+COMPACTION = Door("compaction", "POST", ("/v1/responses/compact", "/responses/compact"), Responses())
+"""Speaks the Responses dialect and answers no turn, so it stands apart."""

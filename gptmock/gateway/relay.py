@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeAlias, TypeVar
 
 from gptmock.accounts import Credential
 from gptmock.catalog import ModelCatalog, explain_unknown
@@ -45,7 +46,8 @@ from gptmock.protocol.failures import failure_of, truncated
 from gptmock.protocol.fold import ResponseFold
 from gptmock.protocol.items import ResponseObject
 from gptmock.protocol.reader import Received
-from gptmock.protocol.upstream import Upstream
+from gptmock.protocol.request import ResponsesRequest
+from gptmock.protocol.upstream import Compacted, Upstream
 
 log = logging.getLogger("gptmock.turn")
 
@@ -56,7 +58,14 @@ COMMIT_SECONDS = 5.0
 RETRY_SECONDS = 0.3
 """The pause before the second try; doubled before the third, jittered by half."""
 
+FOREIGN_REASONING = "invalid_encrypted_content"
+"""The upstream's code for thinking that it cannot decrypt."""
+
 _TERMINAL = ResponseCompleted | ResponseIncomplete | ResponseFailed | ErrorEvent
+
+_Got = TypeVar("_Got")
+_Attempt: TypeAlias = Callable[[ResponsesRequest, Credential, AsyncExitStack], Awaitable[_Got]]
+"""One try: what it opens goes on the stack."""
 
 
 class Keeper(Protocol):
@@ -89,6 +98,12 @@ class Outcome:
     response: ResponseObject | None = None
     error: GptmockError | None = None
     limits: RateLimitSnapshot | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of the upstream's answer, those that a Codex client reads."""
+    pooled: bool = False
+    """Other accounts could have served."""
+    reasoning_dropped: bool = False
+    """The thinking of earlier turns was not this account's, and was left out."""
 
     @property
     def spent(self) -> bool:
@@ -222,6 +237,26 @@ class Gateway:
         self._catalog = catalog
         self._commit_seconds = commit_seconds
 
+    async def compact(self, turn: Turn, outcome: Outcome) -> Compacted:
+        """
+        Have the conversation of a turn compacted: no stream, but accounts and tries as for any turn.
+
+        Raises:
+            GptmockError: the conversation stays as it is.
+        """
+
+        async def attempt(request: ResponsesRequest, credential: Credential, _: AsyncExitStack) -> Compacted:
+            compacted = await self._upstream.compact(request, credential, headers=turn.headers)
+            outcome.limits, outcome.headers = compacted.limits, compacted.headers
+            return compacted
+
+        async with AsyncExitStack() as stack:
+            compacted = await self._accepted(turn, attempt, stack, outcome)
+            outcome.response = ResponseObject(usage=compacted.usage)
+            assert outcome.account_id is not None  # noqa: S101 - who served
+            self._books.ended(outcome.account_id, turn.resolved.slug, outcome.response, failed=False)
+            return compacted
+
     @asynccontextmanager
     async def open(self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome) -> AsyncIterator[Reply]:
         """
@@ -231,7 +266,10 @@ class Gateway:
             GptmockError: before anything was sent to the client, so it can be an HTTP status.
         """
         async with AsyncExitStack() as stack:
-            accepting = asyncio.get_running_loop().create_task(self._accepted(turn, stack, outcome), name="accept")
+            attempt = partial(self._try, turn.headers, outcome)
+            accepting = asyncio.get_running_loop().create_task(
+                self._accepted(turn, attempt, stack, outcome), name="accept"
+            )
             try:
                 await asyncio.wait({accepting}, timeout=self._commit_seconds if turn.stream else None)
                 # From here on a stream has its 200; what goes wrong later is said in it, and nothing is repeated.
@@ -247,14 +285,15 @@ class Gateway:
                     failed = outcome.response is None
                     self._books.ended(outcome.account_id, turn.resolved.slug, outcome.response, failed=failed)
 
-    async def _accepted(self, turn: Turn, stack: AsyncExitStack, outcome: Outcome) -> _Opened:
+    async def _accepted(self, turn: Turn, attempt: _Attempt[_Got], stack: AsyncExitStack, outcome: Outcome) -> _Got:
         """By the first account that can: one that is exhausted or signed out hands over to the next."""
         conversation = turn.request.prompt_cache_key
         candidates = await self._chooser.candidates(conversation)
+        outcome.pooled = len(candidates) > 1
         for place, account_id in enumerate(candidates, start=1):
             outcome.account_id = account_id
             try:
-                opened = await self._by_account(account_id, turn, stack, outcome)
+                got = await self._by_account(account_id, turn, attempt, stack, outcome)
             except (AccountError, CredentialRefused) as error:
                 if place == len(candidates) or outcome.spent:
                     raise
@@ -268,21 +307,23 @@ class Gateway:
             else:
                 outcome.accepted = True
                 self._books.began(account_id)
-                self._books.served(conversation, account_id, outcome.limits, shared=len(candidates) > 1)
-                return opened
+                self._books.served(conversation, account_id, outcome.limits, shared=outcome.pooled)
+                return got
         raise InternalError("No account was tried.")
 
-    async def _by_account(self, account_id: str, turn: Turn, stack: AsyncExitStack, outcome: Outcome) -> _Opened:
+    async def _by_account(
+        self, account_id: str, turn: Turn, attempt: _Attempt[_Got], stack: AsyncExitStack, outcome: Outcome
+    ) -> _Got:
         credential = await self._keeper.lease(account_id)
-        renewed = False
+        request, renewed = turn.request, False
         while True:
             outcome.tries += 1
-            attempt = AsyncExitStack()
+            trial = AsyncExitStack()
             try:
-                async with attempt:
-                    opened = await self._try(turn, credential, attempt, outcome)
-                    stack.push_async_exit(attempt.pop_all())
-                    return opened
+                async with trial:
+                    got = await attempt(request, credential, trial)
+                    stack.push_async_exit(trial.pop_all())
+                    return got
             except CredentialRefused:
                 if renewed or outcome.spent:
                     raise
@@ -293,14 +334,25 @@ class Gateway:
                     explain_unknown(error.message, turn.resolved, self._catalog), param="model"
                 ) from error
             except UpstreamError as error:
-                if not error.retryable or outcome.spent:
+                if error.code == FOREIGN_REASONING and (lighter := request.without_reasoning()) and not outcome.spent:
+                    # Another account made it, or it is too old. Without it there is nothing to strip a second time.
+                    request, outcome.reasoning_dropped = lighter, True
+                elif error.retryable and not outcome.spent:
+                    await _pause(outcome.tries)
+                else:
                     raise
                 log.info("turn.retried", extra={"code": error.code, "try": outcome.tries})
-                await _pause(outcome.tries)
 
-    async def _try(self, turn: Turn, credential: Credential, stack: AsyncExitStack, outcome: Outcome) -> _Opened:
-        stream = await stack.enter_async_context(self._upstream.open(turn.request, credential))
-        outcome.limits = stream.limits
+    async def _try(
+        self,
+        headers: Mapping[str, str],
+        outcome: Outcome,
+        request: ResponsesRequest,
+        credential: Credential,
+        stack: AsyncExitStack,
+    ) -> _Opened:
+        stream = await stack.enter_async_context(self._upstream.open(request, credential, headers=headers))
+        outcome.limits, outcome.headers = stream.limits, stream.headers
         opened = _Opened(stream.batches())
         await _first_event(opened)
         return opened

@@ -17,6 +17,7 @@ from sanic.config import Config
 
 from gptmock.dialects.dialect import Dialect, ReplyHead, Terms, Turn
 from gptmock.gateway.relay import Outcome, Reply
+from gptmock.protocol.upstream import Compacted
 
 App: TypeAlias = "Sanic[Config, SimpleNamespace]"
 
@@ -31,6 +32,9 @@ class OpensTurns(Protocol):
         self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome
     ) -> AbstractAsyncContextManager[Reply]:
         """Have a turn accepted."""
+
+    async def compact(self, turn: Turn, outcome: Outcome) -> Compacted:
+        """Have a conversation compacted."""
 
 
 class Admits(Protocol):
