@@ -195,7 +195,7 @@ async def test_a_refusal_that_nothing_can_be_stripped_from_is_told(client: httpx
 
 
 async def test_a_codex_call_goes_upstream_as_it_came(simulator: Simulator, home: Path):
-    defaults = {"default_web_search": True, "fast_mode": True, "reasoning_effort": "high"}
+    defaults: Any = {"default_web_search": True, "fast_mode": True, "reasoning_effort": "high"}
     async with serving_simulator(simulator, home, **defaults) as url, open_client(url) as client:
         body = codex_body("scene:text")
         response = await client.post(PATH, json=body, headers=CODEX)
