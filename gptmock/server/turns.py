@@ -136,7 +136,8 @@ class Visit:
             headers["x-gptmock-ignored"] = ",".join(turn.ignored)
         if self._outcome.reasoning_dropped:
             headers["x-gptmock-state"] = "reasoning-dropped"
-        if model is not None:
+        if model is not None and not turn.codex:
+            # Codex takes this header for a word of the backend itself, and warns of another model.
             headers["openai-model"] = model
         return headers
 
