@@ -8,7 +8,7 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
-pytest.register_assert_rewrite("tests.playbook")
+pytest.register_assert_rewrite("tests.playbook", "tests.responses_client")
 
 # The machines that run this are of any speed; how long an example takes is no finding.
 settings.register_profile("gptmock", deadline=None)

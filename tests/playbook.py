@@ -20,6 +20,7 @@ from gptmock.errors import GptmockError
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseEvent, ResponseFailed, ResponseIncomplete
 from gptmock.protocol.fold import ResponseFold
 from gptmock.protocol.reader import EventReader, Received
+from tests.responses_client import fold_responses, responses_body, responses_document, responses_text
 
 HEAD = ReplyHead(id="0" * 29, created=1_790_000_000)
 STYLES: tuple[ReasoningStyle, ...] = ("think-tags", "o3", "legacy", "reasoning-content", "hidden")
@@ -95,7 +96,7 @@ def collect(
 ) -> bytes | GptmockError:
     """The reply of ``stream: false`` to these upstream bytes, or why there is none."""
     turn = decode(door, client_of(door).body() if body is None else body, style=style)
-    reader, fold = EventReader(), ResponseFold()
+    reader, fold = EventReader(), ResponseFold(keep_events=turn.keeps_events)
     try:
         batch = reader.feed(upstream)
         if not any(ends(received.event) for received in batch):
@@ -369,4 +370,9 @@ def chat_text(reply: Mapping[str, Any]) -> str:
     return reply["choices"][0]["message"]["content"] or ""
 
 
-CLIENTS: Mapping[str, Client] = {"chat": Client(chat_body, fold_chat, chat_document, chat_text)}
+CLIENTS: Mapping[str, Client] = {
+    "chat": Client(chat_body, fold_chat, chat_document, chat_text),
+    "responses": Client(
+        responses_body, lambda frames: Read(*fold_responses(frames)), responses_document, responses_text
+    ),
+}

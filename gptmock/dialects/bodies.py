@@ -101,3 +101,8 @@ def path(location: Sequence[int | str], *, within: str = "") -> str:
 def missing(param: str) -> BadRequest:
     """The 400 for a field that has to be there."""
     return BadRequest(f"Missing required parameter: '{param}'.", code="missing_required_parameter", param=param)
+
+
+def not_one_of(param: str, allowed: Sequence[str]) -> BadRequest:
+    """The 400 for a word that is none of those known."""
+    return BadRequest(f"Invalid value for '{param}': expected one of {', '.join(allowed)}.", param=param)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from gptmock.catalog import Effort, ModelCatalog, ResolvedModel
 from gptmock.errors import GptmockError
@@ -71,6 +71,16 @@ class Turn:
     """The request used ``functions``; the reply answers in that shape."""
     ignored: tuple[str, ...] = ()
     """Parameters that were accepted and have no effect."""
+    echo: Mapping[str, Any] = field(default_factory=dict)
+    """Members of a Response object that repeat the client's own request, whatever became of it upstream."""
+    keeps_events: bool = False
+    """A collected reply repeats the upstream's own words: the fold keeps all events."""
+    obfuscation: bool = True
+    """Deltas keep the padding that hides their length."""
+    codex: bool = False
+    """A Codex client asks: what is not known here passes both ways, vendor events and headers included."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Names in lower case; sent upstream in the place of our own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,16 @@ class _Envelope(msgspec.Struct, frozen=True):
 
 def error_body(error: GptmockError) -> bytes:
     """``{"error": {message, type, param, code}}``, all four keys present."""
-    return json_bytes(
-        _Envelope(_Error(message=error.message, type=_type_of(error), param=error.param, code=error.code))
-    )
+    return json_bytes(_Envelope(_members(error)))
+
+
+def error_members(error: GptmockError) -> dict[str, str | None]:
+    """What stands within the envelope, for frames that have more to say."""
+    return msgspec.structs.asdict(_members(error))
+
+
+def _members(error: GptmockError) -> _Error:
+    return _Error(message=error.message, type=_type_of(error), param=error.param, code=error.code)
 
 
 def error_frame(error: GptmockError) -> bytes:
@@ -61,6 +68,8 @@ def retry_headers(error: GptmockError) -> dict[str, str]:
         headers["x-should-retry"] = "true" if should_retry else "false"
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = ", ".join(error.allowed)
+    if error.status_hint == 426:
+        headers["upgrade"] = "HTTP/1.1"
     if error.status_hint == 401:
         headers["www-authenticate"] = "Bearer"
     return headers

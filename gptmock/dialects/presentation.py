@@ -18,6 +18,7 @@ Must not know any client's field names.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, assert_never
@@ -38,6 +39,7 @@ from gptmock.protocol.pieces import (
 )
 
 _BETWEEN = "\n\n"
+_THINK_BLOCK = re.compile(r"\s*<think>.*?</think>\n*", re.DOTALL)
 FinishReason: TypeAlias = Literal["stop", "length", "content_filter", "tool_calls"]
 
 
@@ -220,3 +222,11 @@ def _shifted(annotation: Annotation, offset: int) -> Citation:
 def shown_style(style: ReasoningStyle, *, json_format: bool) -> ReasoningStyle:
     """Think tags would break a JSON answer: there the thinking goes beside it."""
     return "reasoning-content" if json_format and style == "think-tags" else style
+
+
+def without_thinking(text: str) -> str:
+    """An answer of the history without its leading think blocks: what we showed of the reasoning, nobody said."""
+    end = 0
+    while (block := _THINK_BLOCK.match(text, end)) is not None:
+        end = block.end()
+    return text[end:]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from gptmock.dialects.chat import ChatCompletions
 from gptmock.dialects.dialect import Dialect
+from gptmock.dialects.responses import Responses
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,4 +20,10 @@ class Door:
     dialect: Dialect
 
 
-DIALECTS: tuple[Door, ...] = (Door("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions()),)
+DIALECTS: tuple[Door, ...] = (
+    Door("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions()),
+    Door("responses", "POST", ("/v1/responses", "/responses"), Responses()),
+)
+
+COMPACTION = Door("compaction", "POST", ("/v1/responses/compact", "/responses/compact"), Responses())
+"""Speaks the Responses dialect and answers no turn, so it stands apart."""

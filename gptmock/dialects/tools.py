@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
 from gptmock.dialects.bodies import Body, missing, validate
@@ -15,7 +16,18 @@ from gptmock.protocol.request import CustomTool, FunctionTool, JsonObject, Tool,
 
 _HOSTED = frozenset({"image_generation", "namespace", "tool_search"})
 """Besides web search. ``file_search``, ``code_interpreter``, ``mcp`` and ``computer*`` these accounts do not have."""
+_NOT_HAD = (
+    "file_search",
+    "code_interpreter",
+    "computer",
+    "mcp",
+    "shell",
+    "apply_patch",
+    "programmatic_tool_calling",
+)
+"""Beginnings of the types that the public API has and these accounts do not."""
 _WEB_SEARCH = "web_search"
+MAX_RESPONSES_TOOLS_BYTES = 32 * 1024
 _EMPTY_PARAMETERS: JsonObject = {"type": "object", "properties": {}}
 
 
@@ -44,17 +56,23 @@ class Toolbox:
 
     @property
     def kinds(self) -> dict[str, str]:
-        """Upstream name to kind, for the tools that have a name."""
-        return {
-            tool.name: "function" if isinstance(tool, FunctionTool) else "custom"
-            for tool in self.tools
-            if isinstance(tool, FunctionTool | CustomTool)
-        }
+        """Upstream name to kind, for the tools that have a name, those within namespaces included."""
+        return dict(_kinds(self.tools))
 
     @property
     def has_web_search(self) -> bool:
         """Whether hosted web search is among them."""
         return any(isinstance(tool, dict) and tool.get("type") == _WEB_SEARCH for tool in self.tools)
+
+
+def _kinds(tools: Iterable[Tool]) -> Iterator[tuple[str, str]]:
+    for tool in tools:
+        if isinstance(tool, FunctionTool | CustomTool):
+            yield tool.name, "function" if isinstance(tool, FunctionTool) else "custom"
+        elif isinstance(within := tool.get("tools"), list):
+            yield from _kinds(one for one in within if isinstance(one, dict))
+        elif isinstance(name := tool.get("name"), str):
+            yield name, str(tool.get("type"))
 
 
 def decode_tools(tools: Iterable[dict[str, Any]], *, within: str) -> tuple[Tool, ...]:
@@ -99,7 +117,50 @@ def _tool(tool: dict[str, Any], within: str) -> Tool:
         return web_search_tool(tool)
     if kind in _HOSTED:
         return tool
-    raise BadRequest(
+    raise _unavailable(kind, within)
+
+
+def decode_flat_tools(tools: Iterable[dict[str, Any]], *, within: str) -> tuple[Tool, ...]:
+    """
+    The tools of a Responses request: they pass as they are, also those that we do not know. Chat's nested shape is
+    flattened, names become legal.
+
+    Raises:
+        BadRequest: ``unsupported_tool`` for what these accounts do not have, or a definition without what it needs.
+    """
+    return tuple(_flat_tool(tool, f"{within}[{index}]") for index, tool in enumerate(tools))
+
+
+def _flat_tool(tool: dict[str, Any], within: str) -> Tool:
+    kind = tool.get("type")
+    if kind is None or isinstance(tool.get(str(kind)), dict):
+        return _tool(tool, within)
+    if not isinstance(kind, str):
+        raise missing(f"{within}.type")
+    if kind.startswith(_NOT_HAD):
+        raise _unavailable(kind, within)
+    if kind.startswith(_WEB_SEARCH):
+        return web_search_tool(tool)
+    if kind not in ("function", "custom"):
+        return tool
+    name = tool.get("name")
+    if not isinstance(name, str) or not name:
+        raise missing(f"{within}.name")
+    flat = {**tool, "name": upstream_name(name)}
+    if kind == "function" and flat.get("parameters") is None:
+        flat["parameters"] = _EMPTY_PARAMETERS
+    return flat
+
+
+def renamed_tools(tools: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """Name sent upstream to the client's own, for those tools whose names are not legal there."""
+    nested = (tool.get("function") or tool.get("custom") or tool for tool in tools)
+    names = [one.get("name") for one in nested if isinstance(one, dict)]
+    return {sent: name for name in names if isinstance(name, str) and (sent := upstream_name(name)) != name}
+
+
+def _unavailable(kind: str, within: str) -> BadRequest:
+    return BadRequest(
         f"The tool type '{kind[:40]}' is not available to ChatGPT accounts; usable are function, custom, web_search "
         "and image_generation.",
         code="unsupported_tool",
@@ -122,6 +183,42 @@ def web_search_from_options(options: dict[str, Any]) -> JsonObject:
         nested = location.get("approximate")
         tool["user_location"] = {"type": "approximate", **(nested if isinstance(nested, dict) else location)}
     return tool
+
+
+def requested_searches(tools: list[dict[str, Any]] | None, choice: str | None) -> list[JsonObject]:
+    """
+    Hosted web search as the ancestors' clients ask for it.
+
+    Args:
+        tools: ``responses_tools``.
+        choice: ``responses_tool_choice``; ``none`` switches the search off.
+
+    Raises:
+        BadRequest: another choice, another tool, or more than 32 KiB.
+    """
+    if choice not in (None, "auto", "none"):
+        raise BadRequest(
+            "Invalid value for 'responses_tool_choice': expected 'auto' or 'none'.", param="responses_tool_choice"
+        )
+    if tools and len(msgspec.json.encode(tools)) > MAX_RESPONSES_TOOLS_BYTES:
+        raise BadRequest(
+            "'responses_tools' is larger than 32 KiB.", code="responses_tools_too_large", param="responses_tools"
+        )
+    for index, tool in enumerate(tools or ()):
+        if not str(tool.get("type", "")).startswith(_WEB_SEARCH):
+            raise BadRequest(
+                "Only web_search can be given in 'responses_tools'.",
+                code="unsupported_tool",
+                param=f"responses_tools[{index}].type",
+            )
+    return [] if choice == "none" else [web_search_tool(tool) for tool in tools or ()]
+
+
+def with_default_search(toolbox: Toolbox, choice: ToolChoice | None) -> Toolbox:
+    """The tools and the operator's web search; a client that demands one of its own, or none, has said its will."""
+    if toolbox.has_web_search or choice not in (None, "auto"):
+        return toolbox
+    return Toolbox((*toolbox.tools, {"type": _WEB_SEARCH}))
 
 
 def _custom_tool(definition: CustomDefinition, *, within: str) -> CustomTool:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeAlias, TypeVar
 
 from gptmock.accounts import Credential
 from gptmock.catalog import ModelCatalog, explain_unknown
@@ -45,7 +46,8 @@ from gptmock.protocol.failures import failure_of, truncated
 from gptmock.protocol.fold import ResponseFold
 from gptmock.protocol.items import ResponseObject
 from gptmock.protocol.reader import Received
-from gptmock.protocol.upstream import Upstream
+from gptmock.protocol.request import ResponsesRequest
+from gptmock.protocol.upstream import Compacted, Upstream
 
 log = logging.getLogger("gptmock.turn")
 
@@ -56,7 +58,14 @@ COMMIT_SECONDS = 5.0
 RETRY_SECONDS = 0.3
 """The pause before the second try; doubled before the third, jittered by half."""
 
+FOREIGN_REASONING = "invalid_encrypted_content"
+"""The upstream's code for thinking that it cannot decrypt."""
+
 _TERMINAL = ResponseCompleted | ResponseIncomplete | ResponseFailed | ErrorEvent
+
+_Got = TypeVar("_Got")
+_Attempt: TypeAlias = Callable[[ResponsesRequest, Credential, AsyncExitStack], Awaitable[_Got]]
+"""One try: what it opens goes on the stack."""
 
 
 class Keeper(Protocol):
@@ -103,6 +112,12 @@ class Outcome:
     response: ResponseObject | None = None
     error: GptmockError | None = None
     limits: RateLimitSnapshot | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Of the upstream's answer, those that a Codex client reads."""
+    pooled: bool = False
+    """Other accounts could have served."""
+    reasoning_dropped: bool = False
+    """The thinking of earlier turns was not this account's, and was left out."""
 
     @property
     def spent(self) -> bool:
@@ -179,7 +194,7 @@ class Reply:
         Raises:
             GptmockError: the turn failed; half an answer is never given.
         """
-        fold = ResponseFold()
+        fold = ResponseFold(keep_events=self._turn.keeps_events)
         async for batch in self._events():
             for received in batch:
                 fold.feed(received)
@@ -236,6 +251,26 @@ class Gateway:
         self._catalogs = catalogs
         self._commit_seconds = commit_seconds
 
+    async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
+        """
+        Have the conversation of a turn compacted: no stream, but accounts and tries as for any turn.
+
+        Raises:
+            GptmockError: the conversation stays as it is.
+        """
+
+        async def attempt(request: ResponsesRequest, credential: Credential, _: AsyncExitStack) -> Compacted:
+            compacted = await self._upstream.compact(request, credential, headers=turn.headers)
+            outcome.limits, outcome.headers = compacted.limits, compacted.headers
+            return compacted
+
+        async with AsyncExitStack() as stack:
+            compacted = await self._accepted(turn, attempt, stack, outcome, account_id)
+            outcome.response = ResponseObject(usage=compacted.usage)
+            assert outcome.account_id is not None  # noqa: S101 - who served
+            self._books.ended(outcome.account_id, turn.resolved.slug, outcome.response, failed=False)
+            return compacted
+
     @asynccontextmanager
     async def open(
         self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
@@ -254,8 +289,10 @@ class Gateway:
             GptmockError: before anything was sent to the client, so it can be an HTTP status.
         """
         async with AsyncExitStack() as stack:
-            accepted = self._accepted(turn, stack, outcome, account_id)
-            accepting = asyncio.get_running_loop().create_task(accepted, name="accept")
+            attempt = partial(self._try, turn.headers, outcome)
+            accepting = asyncio.get_running_loop().create_task(
+                self._accepted(turn, attempt, stack, outcome, account_id), name="accept"
+            )
             try:
                 await asyncio.wait({accepting}, timeout=self._commit_seconds if turn.stream else None)
                 # From here on a stream has its 200; what goes wrong later is said in it, and nothing is repeated.
@@ -271,16 +308,19 @@ class Gateway:
                     failed = outcome.response is None
                     self._books.ended(outcome.account_id, turn.resolved.slug, outcome.response, failed=failed)
 
-    async def _accepted(self, turn: Turn, stack: AsyncExitStack, outcome: Outcome, bound: str | None) -> _Opened:
+    async def _accepted(
+        self, turn: Turn, attempt: _Attempt[_Got], stack: AsyncExitStack, outcome: Outcome, bound: str | None
+    ) -> _Got:
         """By the first account that can: one that is exhausted or signed out hands over to the next."""
         conversation = turn.request.prompt_cache_key
         candidates = await self._chooser.candidates(conversation, account_id=bound)
         # Plans differ: an account that lacks the model comes last, whatever its headroom.
         candidates.sort(key=lambda one: not self._catalogs.offers(one, turn.resolved.slug))
+        outcome.pooled = len(candidates) > 1
         for place, account_id in enumerate(candidates, start=1):
             outcome.account_id = account_id
             try:
-                opened = await self._by_account(account_id, turn, stack, outcome)
+                got = await self._by_account(account_id, turn, attempt, stack, outcome)
             except (AccountError, CredentialRefused) as error:
                 if place == len(candidates) or outcome.spent:
                     raise
@@ -294,21 +334,23 @@ class Gateway:
             else:
                 outcome.accepted = True
                 self._books.began(account_id)
-                self._books.served(conversation, account_id, outcome.limits, shared=len(candidates) > 1)
-                return opened
+                self._books.served(conversation, account_id, outcome.limits, shared=outcome.pooled)
+                return got
         raise InternalError("No account was tried.")
 
-    async def _by_account(self, account_id: str, turn: Turn, stack: AsyncExitStack, outcome: Outcome) -> _Opened:
+    async def _by_account(
+        self, account_id: str, turn: Turn, attempt: _Attempt[_Got], stack: AsyncExitStack, outcome: Outcome
+    ) -> _Got:
         credential = await self._keeper.lease(account_id)
-        renewed = False
+        request, renewed = turn.request, False
         while True:
             outcome.tries += 1
-            attempt = AsyncExitStack()
+            trial = AsyncExitStack()
             try:
-                async with attempt:
-                    opened = await self._try(turn, credential, attempt, outcome)
-                    stack.push_async_exit(attempt.pop_all())
-                    return opened
+                async with trial:
+                    got = await attempt(request, credential, trial)
+                    stack.push_async_exit(trial.pop_all())
+                    return got
             except CredentialRefused:
                 if renewed or outcome.spent:
                     raise
@@ -319,14 +361,25 @@ class Gateway:
                     explain_unknown(error.message, turn.resolved, self._catalogs.current), param="model"
                 ) from error
             except UpstreamError as error:
-                if not error.retryable or outcome.spent:
+                if error.code == FOREIGN_REASONING and (lighter := request.without_reasoning()) and not outcome.spent:
+                    # Another account made it, or it is too old. Without it there is nothing to strip a second time.
+                    request, outcome.reasoning_dropped = lighter, True
+                elif error.retryable and not outcome.spent:
+                    await _pause(outcome.tries)
+                else:
                     raise
                 log.info("turn.retried", extra={"code": error.code, "try": outcome.tries})
-                await _pause(outcome.tries)
 
-    async def _try(self, turn: Turn, credential: Credential, stack: AsyncExitStack, outcome: Outcome) -> _Opened:
-        stream = await stack.enter_async_context(self._upstream.open(turn.request, credential))
-        outcome.limits = stream.limits
+    async def _try(
+        self,
+        headers: Mapping[str, str],
+        outcome: Outcome,
+        request: ResponsesRequest,
+        credential: Credential,
+        stack: AsyncExitStack,
+    ) -> _Opened:
+        stream = await stack.enter_async_context(self._upstream.open(request, credential, headers=headers))
+        outcome.limits, outcome.headers = stream.limits, stream.headers
         self._catalogs.heard(credential.account.id, stream.models_etag)
         opened = _Opened(stream.batches())
         await _first_event(opened)

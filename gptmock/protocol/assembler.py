@@ -13,8 +13,6 @@ The machine from events to pieces: each thing that the upstream tells is passed 
     output_text.annotation.added            Cited; those only in done events as well
     completed, incomplete                   tails from its output if it has any, then Finished
     failed, error                           nothing: a failure is no piece (protocol.failures)
-
-A final text that does not begin with what was sent is dropped: what a client has seen cannot be taken back.
 """
 
 from __future__ import annotations
@@ -47,6 +45,7 @@ from gptmock.protocol.pieces import (
     Text,
 )
 from gptmock.protocol.placeholders import PlaceholderFilter
+from gptmock.protocol.slots import GrowingText, Names, Slot, Slots
 
 _ContentEvent: TypeAlias = (
     ev.OutputTextDone | ev.ContentPartDone | ev.OutputTextAnnotationAdded | ev.RefusalDelta | ev.RefusalDone
@@ -62,21 +61,11 @@ _ReasoningEvent: TypeAlias = (
 
 @dataclass(slots=True)
 class _Part:
-    """One growing text: what was sent, so that a repetition sends nothing."""
+    """One part of a message."""
 
     number: int
-    sent: list[str] = field(default_factory=list)
+    text: GrowingText = field(default_factory=GrowingText)
     cited: set[Annotation] = field(default_factory=set)
-
-    def more(self, delta: str) -> str:
-        self.sent.append(delta)
-        return delta
-
-    def tail(self, whole: str) -> str:
-        sent = "".join(self.sent)
-        if len(whole) <= len(sent) or not whole.startswith(sent):
-            return ""
-        return self.more(whole[len(sent) :])
 
 
 @dataclass(slots=True)
@@ -91,18 +80,14 @@ class _Call:
     """One tool call; ``index`` is ``None`` until its name is known, and its input waits in ``held``."""
 
     index: int | None = None
-    input: _Part = field(default_factory=lambda: _Part(0))
+    input: GrowingText = field(default_factory=GrowingText)
     held: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class _Item:
-    """One output item, found by its ``output_index``, or by its id or call id where the index is missing."""
+class _Item(Slot):
+    """One output item."""
 
-    index: int | None = None
-    named: bool = False
-    """It has an index or an id."""
-    done: bool = False
     texts: dict[int, _Part] = field(default_factory=dict)
     refusals: dict[int, _Part] = field(default_factory=dict)
     thoughts: dict[int, _Thought] = field(default_factory=dict)
@@ -114,12 +99,10 @@ class _Item:
 class OutputAssembler:
     """Events of one turn in, pieces out. ``calls`` counts the tool calls opened so far."""
 
-    __slots__ = ("_by_id", "_by_index", "_last", "_messages", "_texts", "_thoughts", "calls")
+    __slots__ = ("_messages", "_slots", "_texts", "_thoughts", "calls")
 
     def __init__(self) -> None:
-        self._by_index: dict[int, _Item] = {}
-        self._by_id: dict[str, _Item] = {}
-        self._last: _Item | None = None
+        self._slots: Slots[_Item] = Slots(_Item)
         self._texts = 0
         self._thoughts = 0
         self._messages = 0
@@ -206,49 +189,20 @@ class OutputAssembler:
     # --- Items -----------------------------------------------------------------
 
     def _of(self, event: ev.InItem) -> _Item:
-        return self._item(event.output_index, event.item_id)
-
-    def _item(self, output_index: int | None, item_id: str | None) -> _Item:
-        item = self._known(output_index, item_id)
-        if item is None:
-            # Neither index nor id: the upstream closes one item before it opens the next.
-            current = output_index is None and item_id is None and self._last
-            item = current if current and not current.done else _Item()
-        return self._named(item, output_index, item_id)
-
-    def _known(self, output_index: int | None, *names: str | None) -> _Item | None:
-        item = self._by_index.get(output_index) if output_index is not None else None
-        for name in names:
-            if item is None and name is not None:
-                item = self._by_id.get(name)
-                if item is not None and output_index is not None and item.index is not None:
-                    # The same id at another index is another item.
-                    item = None
-        return item
-
-    def _named(self, item: _Item, output_index: int | None, *names: str | None) -> _Item:
-        if output_index is not None:
-            self._by_index[output_index] = item
-            item.index, item.named = output_index, True
-        for name in names:
-            if name is not None:
-                self._by_id[name] = item
-                item.named = True
-        self._last = item
-        return item
+        return self._slots.of(event.output_index, event.item_id)
 
     def _item_added(self, item: OutputItem, output_index: int | None) -> list[Piece]:
         match item:
             case FunctionCallItem() | CustomToolCallItem():
-                return self._open(self._found(item, output_index, begins=True), item)
+                return self._open(self._slots.found(output_index, _names(item), begins=True), item)
             case MessageItem() | ReasoningItem() | OtherItem():
-                self._found(item, output_index, begins=True)
+                self._slots.found(output_index, _names(item), begins=True)
                 return []
             case _:
                 assert_never(item)
 
     def _item_done(self, item: OutputItem, output_index: int | None) -> list[Piece]:
-        slot = self._found(item, output_index, begins=False)
+        slot = self._slots.found(output_index, _names(item), begins=False)
         slot.done = True
         pieces: list[Piece] = []
         match item:
@@ -269,16 +223,6 @@ class OutputAssembler:
                 assert_never(item)
         return pieces
 
-    def _found(self, item: OutputItem, output_index: int | None, *, begins: bool) -> _Item:
-        names = _names(item)
-        slot = self._known(output_index, *names)
-        last = self._last
-        if slot is None and not begins and last is not None and not last.done:
-            # What ends without a name is what was last begun; what was begun without one may end with one.
-            nameless = output_index is None and not any(names)
-            slot = last if nameless or not last.named else None
-        return self._named(slot or _Item(), output_index, *names)
-
     # --- Text, refusal, reasoning ----------------------------------------------
 
     def _text_part(self, item: _Item, index: int) -> _Part:
@@ -290,7 +234,7 @@ class OutputAssembler:
 
     def _text(self, item: _Item, index: int, *, delta: str = "", whole: str = "") -> list[Piece]:
         part = self._text_part(item, index)
-        text = part.more(delta) if delta else part.tail(whole)
+        text = part.text.more(delta) if delta else part.text.tail(whole)
         if not text:
             return []
         if item.message is None:
@@ -315,7 +259,7 @@ class OutputAssembler:
 
     def _refusal(self, item: _Item, index: int, *, delta: str = "", whole: str = "") -> list[Piece]:
         part = item.refusals.setdefault(index, _Part(0))
-        text = part.more(delta) if delta else part.tail(whole)
+        text = part.text.more(delta) if delta else part.text.tail(whole)
         return [Refusal(text)] if text else []
 
     def _thought(
@@ -330,7 +274,7 @@ class OutputAssembler:
         if part is None:
             part = item.thoughts[index] = _Thought(self._thoughts)
             self._thoughts += 1
-        text = part.shown.feed(part.more(delta) if delta else part.tail(whole))
+        text = part.shown.feed(part.text.more(delta) if delta else part.text.tail(whole))
         if whole:
             text += part.shown.flush()
         return [Reasoning(text, part=part.number, source=source)] if text else []
@@ -367,15 +311,9 @@ class OutputAssembler:
         if isinstance(event, ev.ResponseIncomplete):
             incomplete_reason = (details and details.reason) or "unknown"
         pieces: list[Piece] = []
-        nothing_seen = self._last is None
-        for index, raw in enumerate(response.output or ()):
-            item = decode_item(raw)
-            # Indexes of the final output are those of the stream unless an id says otherwise; an unseen one is new
-            # only if all are.
-            if not nothing_seen and self._known(None, *_names(item)) is not None:
-                pieces += self._item_done(item, None)
-            elif nothing_seen or index in self._by_index:
-                pieces += self._item_done(item, index)
+        output = [decode_item(raw) for raw in response.output or ()]
+        for place, index in self._slots.repeated(map(_names, output)):
+            pieces += self._item_done(output[place], index)
         finished = Finished(
             incomplete_reason=incomplete_reason,
             usage=response.usage,
@@ -385,7 +323,7 @@ class OutputAssembler:
         return [*pieces, finished]
 
 
-def _names(item: OutputItem) -> tuple[str | None, ...]:
+def _names(item: OutputItem) -> Names:
     match item:
         case FunctionCallItem() | CustomToolCallItem():
             return (item.id, item.call_id)

@@ -75,7 +75,7 @@ class OutputItemDone(Struct, frozen=True):
     output_index: int | None = None
 
 
-class ContentPartAdded(_Event, frozen=True, tag="response.content_part.added"):
+class ContentPartAdded(_InContent, frozen=True, kw_only=True, tag="response.content_part.added"):
     """A part of a message begins."""
 
 
@@ -121,7 +121,7 @@ class RefusalDone(InItem, frozen=True, kw_only=True, tag="response.refusal.done"
     content_index: int = 0
 
 
-class ReasoningSummaryPartAdded(_Event, frozen=True, tag="response.reasoning_summary_part.added"):
+class ReasoningSummaryPartAdded(_InSummary, frozen=True, kw_only=True, tag="response.reasoning_summary_part.added"):
     """A paragraph of the summary begins."""
 
 

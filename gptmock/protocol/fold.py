@@ -21,14 +21,22 @@ class FoldedResponse:
     pieces: tuple[Piece, ...]
     """Without ``Finished``; runs of one part or call are one piece."""
     finished: Finished
+    events: tuple[Received, ...] = ()
+    """All of them up to the terminal one, if the fold was asked to keep them."""
 
 
 class ResponseFold:
-    """Events of one turn in, one ``FoldedResponse`` out."""
+    """
+    Events of one turn in, one ``FoldedResponse`` out.
 
-    __slots__ = ("_assembler", "_finished", "_pieces")
+    Args:
+        keep_events: for a reply that repeats the upstream's own words, those we do not know included.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_assembler", "_finished", "_kept", "_pieces")
+
+    def __init__(self, *, keep_events: bool = False) -> None:
+        self._kept: list[Received] | None = [] if keep_events else None
         self._assembler = OutputAssembler()
         self._pieces: list[Piece] = []
         self._finished: Finished | None = None
@@ -42,6 +50,8 @@ class ResponseFold:
         """
         if self._finished is not None:
             return
+        if self._kept is not None:
+            self._kept.append(received)
         event = received.event
         if isinstance(event, ResponseFailed | ErrorEvent):
             raise failure_of(event)
@@ -60,7 +70,9 @@ class ResponseFold:
         """
         if self._finished is None:
             raise truncated()
-        return FoldedResponse(pieces=join_neighbours(self._pieces), finished=self._finished)
+        return FoldedResponse(
+            pieces=join_neighbours(self._pieces), finished=self._finished, events=tuple(self._kept or ())
+        )
 
 
 def join_neighbours(pieces: list[Piece]) -> tuple[Piece, ...]:

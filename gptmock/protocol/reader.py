@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from gptmock.errors import UpstreamBroken
 from gptmock.protocol.events import ResponseEvent, decode_event
+from gptmock.protocol.items import mended
 from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES, ServerSentEvent, SseDecoder
+
+_OBJECT: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +21,24 @@ class Received:
 
     event: ResponseEvent
     data: bytes
+
+    def document(self) -> dict[str, Any]:
+        """
+        All that the event said, what we do not know included; for those who pass it on.
+
+        Raises:
+            UpstreamBroken: a member that nobody had looked at yet cannot be read, as a number beyond all bounds.
+        """
+        try:
+            return _OBJECT.decode(self.data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            pass
+        try:
+            return _OBJECT.decode(mended(self.data))
+        except msgspec.DecodeError as error:
+            raise UpstreamBroken(
+                f"The upstream sent an event that cannot be read whole: {error}", code="upstream_bad_event"
+            ) from error
 
 
 class EventReader:

@@ -6,12 +6,14 @@ Source: upstream protocol 4.4 to 4.7.
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 JsonObject: TypeAlias = dict[str, Any]
+ENCRYPTED_REASONING = "reasoning.encrypted_content"
+_NOT_FOR_COMPACTION = frozenset({"store", "stream", "include", "tool_choice", "client_metadata", "stream_options"})
 
 # --- Content --------------------------------------------------------------------
 
@@ -124,6 +126,8 @@ class ReasoningOptions(Struct, frozen=True, omit_defaults=True):
 
     effort: str | None = None
     summary: str | None = None
+    context: str | None = None
+    """``all_turns`` or ``current_turn``: which earlier thinking the model sees."""
 
 
 class TextOptions(Struct, frozen=True, omit_defaults=True):
@@ -137,8 +141,8 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True):
     """One model call. ``store`` and ``stream`` are what the backend insists on."""
 
     model: str
-    instructions: str = ""
-    """Always sent: omitting it was refused until mid-2026, and the empty string never was."""
+    instructions: str | UnsetType = ""
+    """Always sent, but by Codex: omitting it was refused until mid-2026, and the empty string never was."""
     input: list[InputItem]
     tools: list[Tool] | UnsetType = UNSET
     tool_choice: ToolChoice | UnsetType = UNSET
@@ -147,10 +151,26 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True):
     text: TextOptions | UnsetType = UNSET
     service_tier: str | UnsetType = UNSET
     prompt_cache_key: str
-    include: list[str] = msgspec.field(default_factory=lambda: ["reasoning.encrypted_content"])
+    include: list[str] | UnsetType = msgspec.field(default_factory=lambda: [ENCRYPTED_REASONING])
+    more: JsonObject = msgspec.field(default_factory=dict)
+    """Members as the client wrote them, beside those above: what a Codex client sends needs no name here."""
     store: Literal[False] = False
     stream: Literal[True] = True
 
     def to_json(self) -> bytes:
         """The body as bytes."""
-        return msgspec.json.encode(self)
+        return msgspec.json.encode(self._members())
+
+    def to_compaction_json(self) -> bytes:
+        """The body of the unary compaction call, which takes fewer members."""
+        members = self._members()
+        return msgspec.json.encode({name: members[name] for name in members if name not in _NOT_FOR_COMPACTION})
+
+    def without_reasoning(self) -> Self | None:
+        """The same request without the thinking of earlier turns; ``None`` when there is none in it."""
+        items = [item for item in self.input if not (isinstance(item, dict) and item.get("type") == "reasoning")]
+        return None if len(items) == len(self.input) else msgspec.structs.replace(self, input=items)
+
+    def _members(self) -> JsonObject:
+        own = {name: getattr(self, name) for name in self.__struct_fields__ if name != "more"}
+        return {**{name: value for name, value in own.items() if value is not UNSET}, **self.more}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from gptmock.accounts import Credential
 from gptmock.limits import RateLimitSnapshot
+from gptmock.protocol.items import ResponseUsage
 from gptmock.protocol.reader import Received
-from gptmock.protocol.request import ResponsesRequest
+from gptmock.protocol.request import JsonObject, ResponsesRequest
 
 
 class EventStream(Protocol):
@@ -23,6 +25,10 @@ class EventStream(Protocol):
     def models_etag(self) -> str | None:
         """The entity tag that the account's catalogue has now, as far as the answer's headers say."""
 
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """What the answer's headers said to a Codex client; names in lower case."""
+
     def batches(self) -> AsyncIterator[list[Received]]:
         """
         The events, one list for each read from the network; ends when the body does.
@@ -33,12 +39,30 @@ class EventStream(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Compacted:
+    """The answer to a compaction: a conversation in fewer items."""
+
+    document: JsonObject
+    usage: ResponseUsage | None = None
+    limits: RateLimitSnapshot | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """As ``EventStream.headers``."""
+
+
 class Upstream(Protocol):
     """The backend."""
 
-    def open(self, request: ResponsesRequest, credential: Credential) -> AbstractAsyncContextManager[EventStream]:
+    def open(
+        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+    ) -> AbstractAsyncContextManager[EventStream]:
         """
         Send the request and judge the status; leaving the context closes the connection.
+
+        Args:
+            request: the turn.
+            credential: who asks.
+            headers: a Codex client's own, sent in the place of ours; names in lower case.
 
         Raises:
             CredentialRefused: a 401.
@@ -47,4 +71,15 @@ class Upstream(Protocol):
             UpstreamUnavailable: no connection, or 5xx; may be tried again.
             UpstreamTimeout: no response head in time.
             AccountUnusable: a 402, or a 403 with a reason.
+        """
+
+    async def compact(
+        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+    ) -> Compacted:
+        """
+        Have the conversation of this request compacted; the answer comes whole.
+
+        Raises:
+            UpstreamBroken: the answer cannot be read.
+            GptmockError: as ``open``.
         """

@@ -15,6 +15,7 @@ from gptmock.server.listings import add_listing_routes
 from gptmock.server.ops import add_ops_routes
 from gptmock.server.replies import ErrorAnswers
 from gptmock.server.requests import ClientRequest, request_id
+from gptmock.server.responses import add_responses_routes
 from gptmock.server.supervisor import supervise
 from gptmock.server.turns import turn_handler
 
@@ -41,6 +42,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
     for door in DIALECTS:
         for number, path in enumerate(door.paths):
             app.add_route(turn_handler(door, options), path, methods=[door.method], name=f"{door.name}_{number}")
+    add_responses_routes(app, options)
     add_listing_routes(app, options)
     add_ops_routes(app)
     app.register_middleware(_sign, "response")

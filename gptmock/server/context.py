@@ -18,6 +18,7 @@ from sanic.config import Config
 from gptmock.clients import Client
 from gptmock.dialects.dialect import Dialect, ReplyHead, Terms, Turn
 from gptmock.gateway.relay import Outcome, Reply
+from gptmock.protocol.upstream import Compacted
 
 App: TypeAlias = "Sanic[Config, SimpleNamespace]"
 
@@ -32,6 +33,9 @@ class OpensTurns(Protocol):
         self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
     ) -> AbstractAsyncContextManager[Reply]:
         """Have a turn accepted."""
+
+    async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
+        """Have a conversation compacted."""
 
 
 class Admits(Protocol):

@@ -66,6 +66,11 @@ def _framework_error(request: Request, exception: SanicException) -> GptmockErro
     status = exception.status_code
     if status == 404:
         return UnknownRoute(f"Unknown request URL: {request.method} {_shown(request.path)}.")
+    if status == 405 and request.headers.get("upgrade", "").lower() == "websocket":
+        # Codex falls back to HTTP at once on this status, and on no other.
+        return ClientError(
+            "There is no WebSocket here; send the request as POST.", code="websocket_unavailable", status=426
+        )
     if status == 405:
         allowed = tuple(sorted(_allowed(exception)))
         return MethodNotAllowed(f"Not allowed to {request.method} on {_shown(request.path)}.", allowed=allowed)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from sanic import HTTPResponse, Request
 
 from gptmock.clients import Client
-from gptmock.dialects.dialect import Call, Dialect, ReplyHead, Turn
+from gptmock.dialects.dialect import Call, Dialect, ReplyHead, Terms, Turn
 from gptmock.dialects.table import Door
 from gptmock.errors import GptmockError
 from gptmock.gateway.relay import Outcome, Reply
@@ -25,6 +25,8 @@ log = logging.getLogger("gptmock.turn")
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, HTTPResponse | None]]
 CLIENT_GONE = 499
 """In the log only, for a client that left before its status; nginx's number."""
+TURN_STATE_HEADER = "x-codex-turn-state"
+"""Sent back by Codex within one turn: it tells the backend where the turn is at home."""
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
@@ -32,13 +34,13 @@ def turn_handler(door: Door, options: ServerOptions) -> Handler:
     """The handler of one door."""
 
     async def handle(request: Request) -> HTTPResponse | None:
-        return await _Visit(request, door, options).run()
+        return await Visit(request, door, options).run()
 
     handle.__name__ = f"turn_{door.name}"
     return handle
 
 
-class _Visit:
+class Visit:
     """One client call from its first byte to the log line."""
 
     def __init__(self, request: Request, door: Door, options: ServerOptions) -> None:
@@ -58,6 +60,7 @@ class _Visit:
         return self._door.dialect
 
     async def run(self) -> HTTPResponse | None:
+        """The answer, or ``None`` when it was streamed; one line in the log either way."""
         status, ended = 500, "internal_error"
         try:
             response = await self._answer()
@@ -76,31 +79,40 @@ class _Visit:
             self._log(status, ended)
 
     async def _answer(self) -> HTTPResponse | None:
+        turn, bound = await self._understand(self._dialect.decode)
+        async with self._services.gateway.open(
+            turn, self._dialect, self._head, self._outcome, account_id=bound
+        ) as reply:
+            return await (self._stream(turn, reply) if turn.stream else self._document(turn, reply))
+
+    async def _understand(self, decode: Callable[[Call, Terms], Turn]) -> tuple[Turn, str | None]:
+        """What is asked, and the account that the caller's key is bound to."""
         request = self._request
         # Sanic's RESPONSE_TIMEOUT counts from the last byte sent: a model may think for longer than that.
         raise_idle_timeout(request, self._options.deadline_seconds)
         headers = headers_of(request)
         client = self._client = await self._services.admission.admit(headers)
-        turn = self._dialect.decode(Call(request.body, headers, client.tenant), self._services.terms)
+        turn = decode(Call(request.body, headers, client.tenant), self._services.terms)
         self._turn = turn
         if self._options.verbose:
             self._show(turn)
-        async with self._services.gateway.open(
-            turn, self._dialect, self._head, self._outcome, account_id=client.account_id
-        ) as reply:
-            return await (self._stream(turn, reply) if turn.stream else self._document(turn, reply))
+        return turn, client.account_id
 
     async def _document(self, turn: Turn, reply: Reply) -> HTTPResponse:
         body = await reply.document()
+        return self._whole(body, self._reply_headers(turn, reply.model))
+
+    def _whole(self, body: bytes, headers: dict[str, str]) -> HTTPResponse:
         self._first_seconds, self._sent_bytes = self._head.elapsed(), len(body)
         if self._options.verbose:
             self._show_answer([body])
-        return HTTPResponse(body, headers=self._reply_headers(turn, reply), content_type="application/json")
+        return HTTPResponse(body, headers=headers, content_type="application/json")
 
     async def _stream(self, turn: Turn, reply: Reply) -> None:
         _send_at_once(self._request)
         response = await self._request.respond(
-            headers={**STREAM_HEADERS, **self._reply_headers(turn, reply)}, content_type=self._dialect.content_type
+            headers={**STREAM_HEADERS, **self._reply_headers(turn, reply.model)},
+            content_type=self._dialect.content_type,
         )
         assert response is not None  # noqa: S101 - respond() gives one unless the stream was used before
 
@@ -123,12 +135,15 @@ class _Visit:
         if shown:
             self._show_answer(shown)
 
-    def _reply_headers(self, turn: Turn, reply: Reply) -> dict[str, str]:
-        headers = {}
+    def _reply_headers(self, turn: Turn, model: str | None) -> dict[str, str]:
+        headers = told_to_codex(self._outcome) if turn.codex else {}
         if turn.ignored:
             headers["x-gptmock-ignored"] = ",".join(turn.ignored)
-        if reply.model is not None:
-            headers["openai-model"] = reply.model
+        if self._outcome.reasoning_dropped:
+            headers["x-gptmock-state"] = "reasoning-dropped"
+        if model is not None and not turn.codex:
+            # Codex takes this header for a word of the backend itself, and warns of another model.
+            headers["openai-model"] = model
         return headers
 
     def _show(self, turn: Turn) -> None:
@@ -168,6 +183,15 @@ class _Visit:
                 "output_tokens": usage.output_tokens if usage is not None else None,
             },
         )
+
+
+def told_to_codex(outcome: Outcome) -> dict[str, str]:
+    """The upstream's headers for its own client; in a pool not those that tell of an account others use too."""
+    return {
+        name: value
+        for name, value in outcome.headers.items()
+        if not (outcome.pooled and name.startswith("x-codex-") and name != TURN_STATE_HEADER)
+    }
 
 
 def raise_idle_timeout(request: Request, seconds: float) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
+import msgspec
 
 from gptmock import __version__
 from gptmock.accounts import Credential
@@ -21,16 +23,33 @@ from gptmock.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnavailable
 from gptmock.limits import RateLimitSnapshot, snapshot_from_headers
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFailed, ResponseIncomplete
 from gptmock.protocol.failures import refusal_of
+from gptmock.protocol.items import ResponseUsage
 from gptmock.protocol.reader import EventReader, Received
-from gptmock.protocol.request import ResponsesRequest
+from gptmock.protocol.request import JsonObject, ResponsesRequest
+from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES
+from gptmock.protocol.upstream import Compacted
 
 log = logging.getLogger("gptmock.upstream")
 
 MAX_ERROR_BYTES = 4096
 """Of an error page no more is read: it may be a megabyte of HTML."""
 MAX_TAG_CHARACTERS = 256
+_TOLD_HEADERS = frozenset({"openai-model", "x-models-etag", "x-oai-request-id", "x-reasoning-included"})
+_TOLD_PREFIXES = ("x-codex-", "x-openai-")
+"""What a Codex client reads of the answer's headers."""
 LINGER_SECONDS = 0.25
 """After the terminal event the body ends at once; waiting for that keeps the connection for the next turn."""
+
+
+class _CompactedBody(msgspec.Struct):
+    """What is acted on of a compaction's answer."""
+
+    output: list[msgspec.Raw]
+    usage: ResponseUsage | None = None
+
+
+_COMPACTED = msgspec.json.Decoder(_CompactedBody)
+_OBJECT: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,34 +114,61 @@ class CodexUpstream:
         }
 
     @asynccontextmanager
-    async def open(self, request: ResponsesRequest, credential: Credential) -> AsyncIterator[CodexEventStream]:
+    async def open(
+        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[CodexEventStream]:
         """See ``protocol.upstream.Upstream``."""
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + self._deadlines.total
-        response = await self._send(request, credential)
+        sent = self._headers(request, credential, headers)
+        response = await self._send(self._url, request.to_json(), sent, patience=self._deadlines.head)
         stream = CodexEventStream(
             response,
             idle_seconds=self._deadlines.idle,
             ends_at=ends_at,
             limits=snapshot_from_headers(response.headers, now=self._clock()),
+            headers=_told(response.headers),
         )
         try:
             yield stream
         finally:
             await stream.close()
 
-    async def _send(self, request: ResponsesRequest, credential: Credential) -> httpx.Response:
+    async def compact(
+        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+    ) -> Compacted:
+        """See ``protocol.upstream.Upstream``. The head comes with the answer, so it has a whole turn's silence."""
+        sent = {**self._headers(request, credential, headers), "accept": "application/json"}
+        url = f"{self._url}/compact"
+        response = await self._send(url, request.to_compaction_json(), sent, patience=self._deadlines.idle)
         try:
-            async with asyncio.timeout(self._deadlines.head):
-                message = self._client.build_request(
-                    "POST", self._url, content=request.to_json(), headers=self._headers(request, credential)
-                )
+            async with asyncio.timeout(self._deadlines.idle):
+                body = await _whole(response)
+        except TimeoutError:
+            raise UpstreamTimeout(
+                f"The upstream did not finish within {self._deadlines.idle:.0f} seconds.", should_retry=False
+            ) from None
+        try:
+            document, known = _OBJECT.decode(body), _COMPACTED.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise UpstreamBroken(
+                f"The upstream answered the compaction with what cannot be read: {error}", code="upstream_bad_event"
+            ) from error
+        limits = snapshot_from_headers(response.headers, now=self._clock())
+        return Compacted(document, known.usage, limits, _told(response.headers))
+
+    async def _send(self, url: str, body: bytes, headers: Mapping[str, str], *, patience: float) -> httpx.Response:
+        # As bytes: a client's header may hold more than ASCII, and httpx would refuse it.
+        encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+        try:
+            async with asyncio.timeout(patience):
+                message = self._client.build_request("POST", url, content=body, headers=encoded)
                 response = await self._client.send(message, stream=True)
                 if response.status_code != 200:
                     raise refusal_of(response.status_code, await _beginning(response), now=self._clock())
         except TimeoutError:
             raise UpstreamTimeout(
-                f"The upstream did not answer within {self._deadlines.head:.0f} seconds.", should_retry=False
+                f"The upstream did not answer within {patience:.0f} seconds.", should_retry=False
             ) from None
         except httpx.HTTPError as error:
             # Nothing has been answered, so nothing can be done twice that counts: a stale pooled connection
@@ -132,13 +178,16 @@ class CodexUpstream:
             ) from error
         return response
 
-    def _headers(self, request: ResponsesRequest, credential: Credential) -> dict[str, str]:
+    def _headers(
+        self, request: ResponsesRequest, credential: Credential, clients: Mapping[str, str] | None
+    ) -> dict[str, str]:
         headers = {
             **self._fixed,
-            "authorization": f"Bearer {credential.access_token.reveal()}",
-            "chatgpt-account-id": credential.account.workspace_id,
             "session-id": request.prompt_cache_key,
             "thread-id": request.prompt_cache_key,
+            **(clients or {}),
+            "authorization": f"Bearer {credential.access_token.reveal()}",
+            "chatgpt-account-id": credential.account.workspace_id,
         }
         if credential.account.is_fedramp:
             headers["x-openai-fedramp"] = "true"
@@ -149,7 +198,13 @@ class CodexEventStream:
     """An accepted turn (``protocol.upstream.EventStream``)."""
 
     def __init__(
-        self, response: httpx.Response, *, idle_seconds: float, ends_at: float, limits: RateLimitSnapshot | None
+        self,
+        response: httpx.Response,
+        *,
+        idle_seconds: float,
+        ends_at: float,
+        limits: RateLimitSnapshot | None,
+        headers: Mapping[str, str],
     ) -> None:
         self._response = response
         self._idle_seconds = idle_seconds
@@ -160,6 +215,7 @@ class CodexEventStream:
         """The turn has ended: all that can follow is the end of the body."""
         self.limits = limits
         self.models_etag = entity_tag(response.headers, "x-models-etag")
+        self.headers = headers
 
     async def batches(self) -> AsyncIterator[list[Received]]:
         """See ``EventStream.batches``."""
@@ -217,6 +273,28 @@ async def _blocks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
         raise UpstreamBroken(
             f"The connection to the upstream broke in the middle of the answer ({type(error).__name__})."
         ) from error
+
+
+async def _whole(response: httpx.Response) -> bytes:
+    """A body that is no stream."""
+    blocks: list[bytes] = []
+    size = 0
+    try:
+        async for block in _blocks(response):
+            blocks.append(block)
+            size += len(block)
+            if size > DEFAULT_LIMIT_BYTES:
+                raise UpstreamBroken(
+                    f"The upstream sent an answer of more than {DEFAULT_LIMIT_BYTES} bytes.",
+                    code="upstream_event_too_large",
+                )
+    finally:
+        await response.aclose()
+    return b"".join(blocks)
+
+
+def _told(headers: httpx.Headers) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name in _TOLD_HEADERS or name.startswith(_TOLD_PREFIXES)}
 
 
 async def _beginning(response: httpx.Response) -> bytes:

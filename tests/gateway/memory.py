@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import msgspec
 
@@ -18,8 +19,10 @@ from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.pauses import STEPS_SECONDS
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
 from gptmock.limits import RateLimitSnapshot
+from gptmock.protocol.items import ResponseUsage
 from gptmock.protocol.reader import EventReader, Received
 from gptmock.protocol.request import ResponsesRequest
+from gptmock.protocol.upstream import Compacted
 from gptmock.simulator.jwt import encode_jwt
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.seal import Sealer, SealingKey
@@ -213,12 +216,18 @@ class MemoryUpstream:
 
     scripts: list[Script]
     credentials: list[Credential] = field(default_factory=list)
+    requests: list[ResponsesRequest] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict)
     open_now: int = 0
     """Streams that are open; ``0`` again when everything was closed."""
 
     @asynccontextmanager
-    async def open(self, request: ResponsesRequest, credential: Credential) -> AsyncIterator[MemoryStream]:
+    async def open(
+        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+    ) -> AsyncIterator[MemoryStream]:
         assert request.prompt_cache_key
+        self.requests.append(request)
+        self.headers = dict(headers or {})
         script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
         self.credentials.append(credential)
         if script.error is not None:
@@ -229,11 +238,19 @@ class MemoryUpstream:
         finally:
             self.open_now -= 1
 
+    async def compact(
+        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+    ) -> Compacted:
+        async with self.open(request, credential, headers=headers) as stream:
+            await anext(stream.batches(), None)
+            return Compacted({"output": [{"type": "compaction", "id": "cmp_1"}]}, ResponseUsage(input_tokens=7))
+
 
 class MemoryStream:
     """An accepted turn."""
 
     limits: RateLimitSnapshot | None = None
+    headers: Mapping[str, str] = MappingProxyType({"x-codex-turn-state": "kept"})
 
     def __init__(self, script: Script) -> None:
         self._script = script

@@ -277,6 +277,9 @@ class BrokenGateway:
     async def open(self, *_: object, **__: object) -> AsyncIterator[Any]:
         yield 1 / int("a planted prompt")
 
+    async def compact(self, *_: object, **__: object) -> Any:
+        return 1 / int("a planted prompt")
+
 
 @asynccontextmanager
 async def broken_services() -> AsyncIterator[Services]:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
-
 from msgspec import UNSET
 
 from gptmock.dialects.bodies import missing
 from gptmock.dialects.chat.types import FilePart, ImageUrl, Part
+from gptmock.dialects.images import image_address
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import Content, InputFile, InputImage, InputText, OutputText, RefusalPart
 
@@ -19,13 +16,6 @@ _DROPPED = frozenset({"thinking", "redacted_thinking", "reasoning"})
 _TEXT = frozenset({"text", "input_text", "output_text"})
 _IMAGE = frozenset({"image_url", "input_image"})
 _FILE = frozenset({"file", "input_file"})
-_DATA_URL = re.compile(r"data:(?P<mime>[^;,]*)(?P<parameters>(?:;[^;,]*)*),(?P<data>.*)\Z", re.DOTALL)
-_MAGIC = {
-    "image/png": b"\x89PNG\r\n\x1a\n",
-    "image/jpeg": b"\xff\xd8\xff",
-    "image/gif": b"GIF8",
-    "image/webp": b"RIFF",
-}
 
 
 def decode_parts(content: str | list[Part] | None, *, assistant: bool, within: str) -> list[Content]:
@@ -90,26 +80,6 @@ def _image(part: Part, within: str) -> InputImage:
     return InputImage(image_address(url, within=f"{within}.image_url"), detail if detail in _DETAILS else UNSET)
 
 
-def image_address(url: str, *, within: str) -> str:
-    """
-    An http(s) URL as it is, a data URL checked, bare base64 made a data URL by its magic bytes.
-
-    Raises:
-        BadRequest: ``invalid_image``, for what is none of these.
-    """
-    if url.startswith(("https://", "http://")):
-        return url
-    if match := _DATA_URL.match(url):
-        if not match["mime"].startswith("image/") or _decoded(match["data"]) is None:
-            raise _no_image(within)
-        return url
-    data = _decoded(url)
-    mime = next((mime for mime, magic in _MAGIC.items() if data and data.startswith(magic)), None)
-    if mime is None:
-        raise _no_image(within)
-    return f"data:{mime};base64,{url}"
-
-
 def _file(part: Part, within: str) -> InputFile:
     file = part.file or FilePart(file_data=part.file_data, file_id=part.file_id, filename=part.filename)
     place = f"{within}.file" if part.file is not None else within
@@ -118,21 +88,6 @@ def _file(part: Part, within: str) -> InputFile:
     if not file.file_data.startswith("data:"):
         return InputFile(f"data:application/pdf;base64,{file.file_data}", file.filename or UNSET)
     return InputFile(file.file_data, file.filename or UNSET)
-
-
-def _decoded(text: str) -> bytes | None:
-    try:
-        return base64.b64decode(text, validate=True) or None
-    except (binascii.Error, ValueError):
-        return None
-
-
-def _no_image(param: str) -> BadRequest:
-    return BadRequest(
-        "The image is neither an http(s) URL nor base64 data of a PNG, JPEG, GIF or WebP image.",
-        code="invalid_image",
-        param=param,
-    )
 
 
 def _no_files(param: str) -> BadRequest:

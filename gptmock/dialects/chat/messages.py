@@ -7,7 +7,6 @@ developer messages, since the upstream refuses the role ``system``.
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -17,6 +16,7 @@ from gptmock.dialects.bodies import missing
 from gptmock.dialects.chat.content import decode_parts
 from gptmock.dialects.chat.types import CalledFunction, ChatMessage, ToolCall
 from gptmock.dialects.names import upstream_call_id, upstream_name
+from gptmock.dialects.presentation import without_thinking
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import (
     Content,
@@ -32,7 +32,6 @@ from gptmock.protocol.request import (
 )
 
 _ROLES = "'system', 'developer', 'user', 'assistant', 'tool' and 'function'"
-_THINK_BLOCK = re.compile(r"\s*<think>.*?</think>\n*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,15 +141,12 @@ def _assistant(message: ChatMessage, within: str, state: _Decoding) -> None:
 
 
 def _without_thinking(content: list[Content]) -> list[Content]:
-    """A leading think block is what we showed of the reasoning, not what the assistant said."""
     if not content or not isinstance(first := content[0], OutputText):
         return content
-    end = 0
-    while (block := _THINK_BLOCK.match(first.text, end)) is not None:
-        end = block.end()
-    if not end:
+    text = without_thinking(first.text)
+    if text == first.text:
         return content
-    return [OutputText(first.text[end:]), *content[1:]] if first.text[end:] else content[1:]
+    return [OutputText(text), *content[1:]] if text else content[1:]
 
 
 def _call(call: ToolCall, within: str, state: _Decoding) -> None:

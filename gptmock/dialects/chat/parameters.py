@@ -1,38 +1,13 @@
 """
 What becomes of each parameter that the upstream does not know, as one table (client contracts 1.4).
 
-IGNORE: accepted without effect and named in ``x-gptmock-ignored``; under ``GPTMOCK_STRICT_PARAMETERS`` a 400.
-REJECT: a 400 always, since ignoring it would give a wrong kind of answer.
 Parameters that are mapped or emulated are in ``request.py`` and not here. Clients that send a token limit or a
 temperature with every call are the rule, so these can only be ignored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any
-
-from gptmock.dialects.chat.types import ChatBody
-from gptmock.errors import BadRequest
-
-
-class Fate(Enum):
-    """What is done with a parameter."""
-
-    IGNORE = "ignore"
-    REJECT = "reject"
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One row; a value for which ``harmless`` holds asks for nothing that is not so anyway."""
-
-    name: str
-    fate: Fate
-    reason: str
-    harmless: Callable[[Any], bool] = lambda _: False
+from gptmock.dialects.parameters import Fate, Rule
 
 
 def _only_text(modalities: list[str]) -> bool:
@@ -62,26 +37,3 @@ RULES: tuple[Rule, ...] = (
     Rule("prompt_cache_retention", Fate.IGNORE, "the upstream decides"),
     Rule("prompt_cache_options", Fate.IGNORE, "the upstream decides"),
 )
-
-
-def judge(body: ChatBody, *, strict: bool) -> tuple[str, ...]:
-    """
-    The parameters of this body that have no effect, in the order of the table.
-
-    Raises:
-        BadRequest: one that is rejected; with ``strict`` also one that would be ignored.
-    """
-    ignored: list[str] = []
-    for rule in RULES:
-        value = getattr(body, rule.name)
-        if value is None or rule.harmless(value):
-            continue
-        if strict or rule.fate is Fate.REJECT:
-            raise refused(rule.name, rule.reason)
-        ignored.append(rule.name)
-    return tuple(ignored)
-
-
-def refused(name: str, reason: str) -> BadRequest:
-    """The 400 for a parameter that cannot be honoured."""
-    return BadRequest(f"Unsupported parameter: '{name}': {reason}.", code="unsupported_parameter", param=name)

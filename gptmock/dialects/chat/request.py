@@ -2,39 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
-from gptmock.catalog import EFFORTS, Effort, ResolvedModel, clamp_effort
+from gptmock.catalog import Effort, ResolvedModel
 from gptmock.dialects.bodies import decode_body, missing, validate
 from gptmock.dialects.chat.messages import Conversation, decode_messages
-from gptmock.dialects.chat.parameters import judge, refused
+from gptmock.dialects.chat.parameters import RULES
 from gptmock.dialects.chat.responses_input import decode_input
 from gptmock.dialects.chat.types import ChatBody, ResponseFormat
 from gptmock.dialects.dialect import Call, Terms, Turn
+from gptmock.dialects.model_options import (
+    known_effort,
+    known_summary,
+    model_name,
+    reasoning_options,
+    service_tier,
+    verbosity_option,
+)
 from gptmock.dialects.names import upstream_name
+from gptmock.dialects.parameters import judge, refused
 from gptmock.dialects.presentation import shown_style
+from gptmock.dialects.sessions import conversation_key
+from gptmock.dialects.text_format import with_json_mentioned
 from gptmock.dialects.tools import (
     FunctionDefinition,
     Toolbox,
     decode_choice,
     decode_tools,
     function_tool,
+    renamed_tools,
+    requested_searches,
     web_search_from_options,
-    web_search_tool,
+    with_default_search,
 )
 from gptmock.errors import BadRequest
-from gptmock.protocol.cache_key import client_cache_key, first_user_item, prompt_cache_key
 from gptmock.protocol.request import (
     InputItem,
-    InputText,
     JsonObject,
-    Message,
-    OutputText,
     ReasoningOptions,
     ResponsesRequest,
     TextOptions,
@@ -42,20 +49,6 @@ from gptmock.protocol.request import (
 )
 
 MAX_STOPS = 4
-MAX_RESPONSES_TOOLS_BYTES = 32 * 1024
-_SUMMARIES = ("auto", "concise", "detailed", "none")
-_VERBOSITIES = ("low", "medium", "high")
-_TIERS: Mapping[str, str | None] = {
-    "priority": "priority",
-    "fast": "priority",
-    "auto": None,
-    "default": None,
-    "flex": None,
-    "scale": None,
-}
-"""Asked for, to sent. ``auto`` and ``default`` are what an absent field means; ``flex`` and ``scale`` are not had."""
-_NOT_HAD = frozenset({"flex", "scale"})
-_SESSION_HEADERS = ("x-session-id", "session_id", "session-id")
 
 
 @dataclass(slots=True)
@@ -81,14 +74,14 @@ def decode(call: Call, terms: Terms) -> Turn:
         BadRequest: with the field at fault in ``param``.
     """
     body = decode_body(call.body, ChatBody)
-    name = _model_name(body, terms)
+    name = model_name(body.model, terms)
     state = _Decoding(body, terms, terms.catalog.resolve(terms.defaults.debug_model or name))
-    state.ignored += judge(body, strict=terms.defaults.strict_parameters)
+    state.ignored += judge(body, RULES, strict=terms.defaults.strict_parameters)
     conversation = _conversation(body)
     toolbox = _toolbox(state)
     choice = _choice(body, toolbox)
-    if _default_web_search(state, toolbox, choice):
-        toolbox = Toolbox((*toolbox.tools, {"type": "web_search"}))
+    if terms.defaults.web_search and body.responses_tool_choice != "none":
+        toolbox = with_default_search(toolbox, choice)
     text, items = _text_options(state, conversation.items)
     request = ResponsesRequest(
         model=state.resolved.slug,
@@ -99,8 +92,14 @@ def decode(call: Call, terms: Terms) -> Turn:
         parallel_tool_calls=_parallel(body, toolbox),
         reasoning=_reasoning(state),
         text=text,
-        service_tier=_service_tier(state),
-        prompt_cache_key=_cache_key(call, body, conversation, toolbox),
+        service_tier=service_tier(body.service_tier, state.resolved, terms.defaults, state.ignore),
+        prompt_cache_key=conversation_key(
+            call,
+            body.prompt_cache_key,
+            instructions=conversation.instructions,
+            tools=list(toolbox.tools),
+            items=conversation.items,
+        ),
     )
     return Turn(
         request=request,
@@ -119,15 +118,6 @@ def decode(call: Call, terms: Terms) -> Turn:
 # --- Model and messages ---------------------------------------------------------------
 
 
-def _model_name(body: ChatBody, terms: Terms) -> str:
-    name = (body.model or "").strip()
-    if name:
-        return name
-    if terms.defaults.model is not None:
-        return terms.defaults.model
-    return terms.catalog.default.slug
-
-
 def _conversation(body: ChatBody) -> Conversation:
     if body.messages is None and body.input is not None:
         return decode_input(body.input, body.instructions)
@@ -139,20 +129,6 @@ def _conversation(body: ChatBody) -> Conversation:
     if not conversation.items:
         raise BadRequest("The messages hold nothing to answer: all of them are empty.", param="messages")
     return conversation
-
-
-def _cache_key(call: Call, body: ChatBody, conversation: Conversation, toolbox: Toolbox) -> str:
-    session = body.prompt_cache_key or next(
-        (value for name in _SESSION_HEADERS if (value := call.headers.get(name))), None
-    )
-    if session is not None:
-        return client_cache_key(call.tenant, session)
-    return prompt_cache_key(
-        call.tenant,
-        instructions=conversation.instructions,
-        tools=list(toolbox.tools),
-        first_user_item=first_user_item(conversation.items),
-    )
 
 
 # --- Tools ----------------------------------------------------------------------------
@@ -178,29 +154,8 @@ def _searches(body: ChatBody) -> list[JsonObject]:
     searches: list[JsonObject] = []
     if body.web_search_options is not None:
         searches.append(web_search_from_options(body.web_search_options))
-    if body.responses_tool_choice not in (None, "auto", "none"):
-        raise BadRequest(
-            "Invalid value for 'responses_tool_choice': expected 'auto' or 'none'.", param="responses_tool_choice"
-        )
-    if body.responses_tools and len(msgspec.json.encode(body.responses_tools)) > MAX_RESPONSES_TOOLS_BYTES:
-        raise BadRequest(
-            "'responses_tools' is larger than 32 KiB.", code="responses_tools_too_large", param="responses_tools"
-        )
-    for index, tool in enumerate(body.responses_tools or ()):
-        if not str(tool.get("type", "")).startswith("web_search"):
-            raise BadRequest(
-                "Only web_search can be given in 'responses_tools'.",
-                code="unsupported_tool",
-                param=f"responses_tools[{index}].type",
-            )
-        searches.append(web_search_tool(tool))
+    searches += requested_searches(body.responses_tools, body.responses_tool_choice)
     return [] if body.responses_tool_choice == "none" else searches[:1]
-
-
-def _default_web_search(state: _Decoding, toolbox: Toolbox, choice: ToolChoice | None) -> bool:
-    wanted = state.terms.defaults.web_search and state.body.responses_tool_choice != "none"
-    # A client that demands one of its own tools, or none, has said what it wants.
-    return wanted and not toolbox.has_web_search and choice in (None, "auto")
 
 
 def _choice(body: ChatBody, toolbox: Toolbox) -> ToolChoice | None:
@@ -232,11 +187,7 @@ def _parallel(body: ChatBody, toolbox: Toolbox) -> bool | UnsetType:
 
 
 def _renamed(body: ChatBody) -> dict[str, str]:
-    names: list[Any] = [one.get("name") for one in body.functions or ()]
-    for tool in body.tools or ():
-        nested = tool.get("function") or tool.get("custom")
-        names.append(nested.get("name") if isinstance(nested, dict) else tool.get("name"))
-    return {sent: name for name in names if isinstance(name, str) and (sent := upstream_name(name)) != name}
+    return renamed_tools([*(body.functions or ()), *(body.tools or ())])
 
 
 # --- Reasoning, text, tier ------------------------------------------------------------
@@ -244,14 +195,10 @@ def _renamed(body: ChatBody) -> dict[str, str]:
 
 def _reasoning(state: _Decoding) -> ReasoningOptions:
     defaults = state.terms.defaults
-    effort = clamp_effort(
-        _effort(state.body) or state.resolved.effort or defaults.reasoning_effort, state.resolved.spec
-    )
+    effort = _effort(state.body) or state.resolved.effort or defaults.reasoning_effort
     summary = (state.body.reasoning and state.body.reasoning.summary) or defaults.reasoning_summary
-    if summary not in _SUMMARIES:
-        raise _not_one_of("reasoning.summary", _SUMMARIES)
-    shown = summary != "none" and effort != "none" and defaults.reasoning_style != "hidden"
-    return ReasoningOptions(effort=effort, summary=summary if shown else None)
+    known_summary("reasoning.summary", summary)
+    return reasoning_options(effort, summary, state.resolved.spec, shown=defaults.reasoning_style != "hidden")
 
 
 def _effort(body: ChatBody) -> Effort | None:
@@ -263,9 +210,7 @@ def _effort(body: ChatBody) -> Effort | None:
         ("reasoningEffort", body.reasoningEffort),
     ):
         if effort is not None:
-            if effort not in EFFORTS:
-                raise _not_one_of(param, EFFORTS)
-            return effort
+            return known_effort(param, effort)
     if reasoning is not None and reasoning.enabled is False:
         return "none"
     return "none" if _thinking_off(body) else None
@@ -280,16 +225,9 @@ def _thinking_off(body: ChatBody) -> bool:
 def _text_options(state: _Decoding, items: list[InputItem]) -> tuple[TextOptions | UnsetType, list[InputItem]]:
     wanted = state.body.response_format
     text_format = None if wanted is None else _format(wanted)
-    if text_format is not None and text_format["type"] == "json_object" and not _mentions_json(items):
-        # The API's own rule: the word has to be in the input, instructions do not count.
-        items = [*items, Message("developer", [InputText("Answer with one JSON object.")])]
-    verbosity = state.body.verbosity
-    if verbosity is not None and verbosity not in _VERBOSITIES:
-        raise _not_one_of("verbosity", _VERBOSITIES)
-    spec = state.resolved.spec
-    if verbosity is not None and spec is not None and not spec.supports_verbosity:
-        state.ignore("verbosity", f"{spec.slug} does not have it")
-        verbosity = None
+    if text_format is not None and text_format["type"] == "json_object":
+        items = with_json_mentioned(items)
+    verbosity = verbosity_option("verbosity", state.body.verbosity, state.resolved.spec, state.ignore)
     if text_format is None and verbosity is None:
         return UNSET, items
     return TextOptions(format=text_format, verbosity=verbosity), items
@@ -311,43 +249,8 @@ def _format(wanted: ResponseFormat) -> JsonObject | None:
     return shape
 
 
-def _mentions_json(items: list[InputItem]) -> bool:
-    return any(
-        "json" in part.text.lower()
-        for item in items
-        if isinstance(item, Message)
-        for part in item.content
-        if isinstance(part, InputText | OutputText)
-    )
-
-
-def _service_tier(state: _Decoding) -> str | UnsetType:
-    asked = state.body.service_tier
-    if asked is not None and asked not in _TIERS:
-        raise _not_one_of("service_tier", tuple(_TIERS))
-    wanted = _TIERS[asked] if asked is not None else _default_tier(state)
-    spec = state.resolved.spec
-    if asked in _NOT_HAD:
-        state.ignore("service_tier", f"the upstream has no tier '{asked}'")
-    if wanted is None:
-        return UNSET
-    if spec is not None and not spec.has_priority_tier:
-        if asked is not None:
-            state.ignore("service_tier", f"{spec.slug} has no priority tier")
-        return UNSET
-    return wanted
-
-
-def _default_tier(state: _Decoding) -> str | None:
-    return "priority" if state.resolved.fast or state.terms.defaults.fast else None
-
-
 def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
     stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
     if len(stops) > MAX_STOPS:
         raise BadRequest(f"'stop' can hold at most {MAX_STOPS} sequences.", param="stop")
     return tuple(one for one in stops if one)
-
-
-def _not_one_of(param: str, allowed: tuple[str, ...]) -> BadRequest:
-    return BadRequest(f"Invalid value for '{param}': expected one of {', '.join(allowed)}.", param=param)

@@ -1,6 +1,7 @@
 import pytest
 
-from gptmock.dialects.chat.parameters import RULES, Fate
+from gptmock.dialects.chat.parameters import RULES
+from gptmock.dialects.parameters import Fate
 from gptmock.errors import BadRequest
 from tests.dialects.chat.asked import understood, upstream_body
 

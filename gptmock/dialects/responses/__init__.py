@@ -1,0 +1,35 @@
+"""``POST /v1/responses``: the OpenAI Responses dialect, which is the upstream's own language made regular."""
+
+from __future__ import annotations
+
+from gptmock.dialects.dialect import Call, ErrorReply, ReplyHead, Terms, Translator, Turn
+from gptmock.dialects.openai_errors import error_reply
+from gptmock.dialects.responses.document import document
+from gptmock.dialects.responses.request import decode
+from gptmock.dialects.responses.stream import ResponsesTranslator
+from gptmock.errors import GptmockError
+from gptmock.protocol.fold import FoldedResponse
+from gptmock.protocol.sse import SSE_HEARTBEAT
+
+
+class Responses:
+    """The dialect as the table has it."""
+
+    content_type = "text/event-stream; charset=utf-8"
+    heartbeat = SSE_HEARTBEAT
+
+    def decode(self, call: Call, terms: Terms) -> Turn:
+        """A body to a turn."""
+        return decode(call, terms)
+
+    def translator(self, turn: Turn, head: ReplyHead) -> Translator:
+        """The machine of a streamed reply."""
+        return ResponsesTranslator(turn, head)
+
+    def document(self, turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
+        """The whole reply."""
+        return document(turn, head, folded)
+
+    def error(self, error: GptmockError) -> ErrorReply:
+        """The OpenAI family's envelope."""
+        return error_reply(error)

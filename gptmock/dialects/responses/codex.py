@@ -1,0 +1,119 @@
+"""
+Calls of a real Codex client: they go upstream as they came, and only what the backend insists on is put right. The
+operator's defaults stay out. Source: the observed Codex CLI 0.169.0, upstream protocol 4.2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from msgspec import UNSET
+
+from gptmock.catalog import ResolvedModel, clamp_effort
+from gptmock.dialects.dialect import Call, Terms, Turn
+from gptmock.dialects.model_options import PRIORITY_TIER, model_name
+from gptmock.dialects.responses.items import refuse_reference, user_message
+from gptmock.dialects.responses.types import CodexBody
+from gptmock.dialects.sessions import conversation_key
+from gptmock.errors import BadRequest
+from gptmock.protocol.request import InputItem, JsonObject, ResponsesRequest
+
+_IDENTITY_HEADERS = ("originator", "user-agent")
+_PASSING = frozenset(
+    {
+        *_IDENTITY_HEADERS,
+        "version",
+        "session-id",
+        "session_id",
+        "thread-id",
+        "thread_id",
+        "conversation_id",
+        "x-client-request-id",
+    }
+)
+_PASSING_PREFIXES = ("x-codex-", "x-openai-")
+_STAYING = ("x-openai-fedramp", "x-openai-client-")
+"""The first is a matter of the account, the second tells of the client's machine."""
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_PRODUCT = re.compile(r"(?P<originator>[^/]+)/(?P<version>\d+(?:\.\d+)+[0-9A-Za-z.-]*)")
+
+
+def is_codex(headers: Mapping[str, str]) -> bool:
+    """Whether the client says that it is a Codex: by its originator or its User-Agent."""
+    return any(headers.get(name, "").lower().startswith("codex") for name in _IDENTITY_HEADERS)
+
+
+def passing_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """
+    The headers of a Codex client that go upstream.
+
+    With a custom provider it names its version only in its User-Agent; models are gated by the header of its own.
+
+    Raises:
+        BadRequest: a value with a line break or another control character.
+    """
+    passing = {name: value for name, value in headers.items() if _passes(name)}
+    for name, value in passing.items():
+        if _CONTROLS.search(value):
+            raise BadRequest(f"The header '{name}' holds a control character.", code="invalid_header")
+    product = _PRODUCT.match(passing.get("user-agent", ""))
+    return {**(product.groupdict() if product is not None else {}), **passing}
+
+
+def _passes(name: str) -> bool:
+    return name in _PASSING or (name.startswith(_PASSING_PREFIXES) and not name.startswith(_STAYING))
+
+
+def codex_turn(body: CodexBody, call: Call, terms: Terms) -> Turn:
+    """
+    The turn of a Codex client.
+
+    Raises:
+        BadRequest: no input, an item by reference, or a header that must not be sent.
+    """
+    name = model_name(body.model, terms)
+    resolved = terms.catalog.resolve(terms.defaults.debug_model or name)
+    items = _items(body.input)
+    more = {**(body.model_extra or {}), **_from_name(body, resolved)}
+    request = ResponsesRequest(
+        model=resolved.slug,
+        instructions=UNSET if body.instructions is None else body.instructions,
+        input=items,
+        include=UNSET if body.include is None else body.include,
+        prompt_cache_key=body.prompt_cache_key
+        or conversation_key(call, None, instructions=body.instructions or "", tools=[], items=items),
+        more=more,
+    )
+    return Turn(
+        request=request,
+        resolved=resolved,
+        model=name,
+        stream=bool(body.stream),
+        keeps_events=True,
+        codex=True,
+        headers=passing_headers(call.headers),
+    )
+
+
+def _items(given: str | list[JsonObject] | None) -> list[InputItem]:
+    if not given:
+        raise BadRequest("'input' is empty.", code="missing_required_parameter", param="input")
+    if isinstance(given, str):
+        return [user_message(given)]
+    for index, item in enumerate(given):
+        refuse_reference(item, f"input[{index}]")
+    return list(given)
+
+
+def _from_name(body: CodexBody, resolved: ResolvedModel) -> JsonObject:
+    """What the suffixes of the model's name ask for, where the body does not speak of it."""
+    asked: JsonObject = {}
+    reasoning = body.reasoning or {}
+    if resolved.effort is not None and reasoning.get("effort") is None:
+        reasoning = {**reasoning, "effort": clamp_effort(resolved.effort, resolved.spec)}
+    if reasoning:
+        asked["reasoning"] = reasoning
+    if resolved.fast and (body.model_extra or {}).get("service_tier") is None:
+        asked["service_tier"] = PRIORITY_TIER
+    return asked

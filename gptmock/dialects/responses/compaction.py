@@ -1,0 +1,33 @@
+"""
+``POST /v1/responses/compact``: a conversation in, the same in fewer items out. The body is that of a turn; the answer
+is whole and comes from the upstream as it is, with what the public API's shape has besides.
+
+Source: client contracts 3.6, upstream protocol 9.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from gptmock.dialects.dialect import Call, ReplyHead, Terms, Turn
+from gptmock.dialects.json_text import json_bytes
+from gptmock.dialects.responses.request import decode
+from gptmock.dialects.responses.shape import ID_PREFIX
+from gptmock.protocol.upstream import Compacted
+
+
+def decode_compaction(call: Call, terms: Terms) -> Turn:
+    """
+    Understand a compaction request. The operator's web search is for answers, and this is none.
+
+    Raises:
+        BadRequest: with the field at fault in ``param``.
+    """
+    return decode(call, replace(terms, defaults=replace(terms.defaults, web_search=False)))
+
+
+def compaction_document(head: ReplyHead, compacted: Compacted) -> bytes:
+    """The ``response.compaction`` object."""
+    shape = {"id": ID_PREFIX + head.id, "object": "response.compaction", "created_at": head.created}
+    told = {name: value for name, value in compacted.document.items() if value is not None}
+    return json_bytes({**shape, "output": [], "usage": None, **told})

@@ -1,0 +1,191 @@
+"""
+Input items of a Responses request as the upstream takes them (client contracts 3.3). An item that we do not know
+passes as it is, and so does a member that we do not know.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from gptmock.dialects.bodies import missing
+from gptmock.dialects.images import image_address
+from gptmock.dialects.names import upstream_call_id, upstream_name
+from gptmock.errors import BadRequest
+from gptmock.protocol.request import InputItem, JsonObject
+
+_ROLES = {"user": "user", "assistant": "assistant", "system": "developer", "developer": "developer"}
+"""Asked for, to sent: the upstream refuses ``system``."""
+_ID_PREFIXES = {
+    "message": "msg",
+    "reasoning": "rs",
+    "function_call": "fc",
+    "function_call_output": "fc",
+    "custom_tool_call": "ctc",
+    "custom_tool_call_output": "ctc",
+    "web_search_call": "ws",
+    "image_generation_call": "ig",
+}
+"""The upstream takes no other ids for these items, and needs none."""
+_CALLS = frozenset({"function_call", "custom_tool_call"})
+_OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
+_NEVER = frozenset({"caller", "created_by", "parsed_arguments", "namespace"})
+"""Members that SDKs or replies add and the upstream refuses in the history."""
+
+
+def decode_input(given: str | list[JsonObject]) -> list[InputItem]:
+    """
+    The input as a list of items.
+
+    Raises:
+        BadRequest: nothing to answer to, an item without what it needs, or one that only a store could resolve.
+    """
+    if isinstance(given, str):
+        if not given:
+            raise BadRequest("'input' is empty.", param="input")
+        return [user_message(given)]
+    decoded = (_item(item, f"input[{index}]") for index, item in enumerate(given))
+    items: list[InputItem] = [item for item in decoded if item is not None]
+    if not items:
+        raise BadRequest("'input' holds nothing to answer.", param="input")
+    return items
+
+
+def user_message(text: str) -> JsonObject:
+    """What a plain string stands for."""
+    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+
+
+def refuse_reference(item: JsonObject, within: str) -> None:
+    """
+    Items by reference need a store of responses.
+
+    Raises:
+        BadRequest: this is one.
+    """
+    if item.get("type") == "item_reference" or set(item) == {"id"}:
+        raise BadRequest(
+            f"Item with id '{str(item.get('id'))[:64]}' not found. Items are not kept here: send the item itself, "
+            "as clients do with 'store' set to false.",
+            param=f"{within}.id",
+        )
+
+
+def _item(item: JsonObject, within: str) -> JsonObject | None:
+    refuse_reference(item, within)
+    kind = item.get("type") or ("message" if "role" in item else None)
+    if not isinstance(kind, str):
+        raise missing(f"{within}.type")
+    given = {key: value for key, value in item.items() if not _says_nothing(key, value)}
+    if kind == "message":
+        return _message(given, within)
+    if kind == "reasoning":
+        return _reasoning(given)
+    prefix, item_id = _ID_PREFIXES.get(kind), given.get("id")
+    if prefix is not None and not (isinstance(item_id, str) and item_id.startswith(prefix)):
+        given.pop("id", None)
+    if kind in _CALLS or kind in _OUTPUTS:
+        return _paired({name: value for name, value in given.items() if name not in _NEVER}, kind, within)
+    return {name: value for name, value in given.items() if name not in ("caller", "created_by")}
+
+
+def _says_nothing(key: str, value: Any) -> bool:
+    return value is None and key in ("id", "status", "phase", "caller", "created_by", "content", "encrypted_content")
+
+
+def _reasoning(item: JsonObject) -> JsonObject | None:
+    # Nothing is stored upstream: thinking lives in its encrypted form or not at all.
+    if not item.get("encrypted_content"):
+        return None
+    kept = {name: value for name, value in item.items() if name != "status"}
+    if not str(item.get("id", "")).startswith(_ID_PREFIXES["reasoning"]):
+        kept.pop("id", None)
+    return {**kept, "summary": item.get("summary") or []}
+
+
+def _paired(item: JsonObject, kind: str, within: str) -> JsonObject:
+    """A call or its output, under the id and the name that the upstream takes."""
+    call_id, name = item.get("call_id"), item.get("name")
+    if not isinstance(call_id, str) or not call_id:
+        raise missing(f"{within}.call_id")
+    sent = {**item, "call_id": upstream_call_id(call_id)}
+    if kind in _OUTPUTS:
+        if isinstance(item.get("output"), list):
+            sent["output"] = _parts(item["output"], "user", f"{within}.output")
+        return sent
+    if not isinstance(name, str) or not name:
+        raise missing(f"{within}.name")
+    sent["name"] = upstream_name(name)
+    if isinstance(item.get("arguments"), dict):
+        sent["arguments"] = msgspec.json.encode(item["arguments"]).decode()
+    return sent
+
+
+# --- Messages ---------------------------------------------------------------------------
+
+
+def _message(item: JsonObject, within: str) -> JsonObject:
+    role = item.get("role")
+    if role is None:
+        raise missing(f"{within}.role")
+    if role not in _ROLES:
+        raise BadRequest(
+            f"Invalid value for '{within}.role': '{str(role)[:40]}'. Supported values are 'assistant', 'developer', "
+            "'system' and 'user'.",
+            param=f"{within}.role",
+        )
+    content = item.get("content")
+    if isinstance(content, str):
+        content = [{"type": "output_text" if role == "assistant" else "input_text", "text": content}]
+    elif isinstance(content, list):
+        content = _parts(content, role, f"{within}.content")
+    else:
+        raise missing(f"{within}.content")
+    sent = {**item, "type": "message", "role": _ROLES[role], "content": content}
+    if not str(item.get("id", "")).startswith(_ID_PREFIXES["message"]):
+        sent.pop("id", None)
+        sent.pop("status", None)
+    return sent
+
+
+def _parts(parts: list[Any], role: str, within: str) -> list[JsonObject]:
+    return [_part(part, role, f"{within}[{index}]") for index, part in enumerate(parts)]
+
+
+def _part(part: Any, role: str, within: str) -> JsonObject:
+    if not isinstance(part, dict):
+        raise BadRequest(f"Invalid type for '{within}': expected an object.", param=within)
+    given = {name: value for name, value in part.items() if value is not None}
+    kind = given.get("type")
+    if not isinstance(kind, str):
+        raise missing(f"{within}.type")
+    if kind in ("text", "input_text", "output_text"):
+        # History of the assistant is output, everything else input, whatever the client calls it.
+        return {**given, "type": "output_text" if role == "assistant" else "input_text"}
+    if kind == "input_audio":
+        raise BadRequest(
+            "Audio input is not available to ChatGPT accounts.", code="unsupported_content_type", param=within
+        )
+    if kind in ("input_image", "input_file") and "file_id" in given:
+        raise BadRequest(
+            "There is no files API here: send the data itself, as a data URL.",
+            code="unsupported_content_type",
+            param=f"{within}.file_id",
+        )
+    return _image(given, within) if kind in ("input_image", "image_url") else given
+
+
+def _image(part: JsonObject, within: str) -> JsonObject:
+    url = part.get("image_url")
+    nested = url if isinstance(url, dict) else {"url": url}
+    address = nested.get("url")
+    if not isinstance(address, str):
+        raise missing(f"{within}.image_url")
+    detail = part.get("detail") or nested.get("detail")
+    return {
+        **part,
+        "type": "input_image",
+        "image_url": image_address(address, within=f"{within}.image_url"),
+        **({"detail": detail} if detail is not None else {}),
+    }

@@ -1,0 +1,28 @@
+"""
+What becomes of each parameter that the upstream does not know (client contracts 3.2). Those that are mapped or
+emulated are in ``request.py`` and not here. ``metadata`` is repeated in the reply, and that is all it is for.
+"""
+
+from __future__ import annotations
+
+from gptmock.dialects.parameters import Fate, Rule
+
+RULES: tuple[Rule, ...] = (
+    Rule("background", Fate.REJECT, "a response is made while the client waits", lambda wanted: not wanted),
+    Rule("conversation", Fate.REJECT, "conversations are not kept here"),
+    Rule("prompt", Fate.REJECT, "prompt templates are not kept here"),
+    Rule("max_output_tokens", Fate.IGNORE, "the upstream takes no token limit"),
+    Rule("max_tool_calls", Fate.IGNORE, "the upstream takes no limit of tool calls"),
+    Rule("top_logprobs", Fate.IGNORE, "the upstream gives no log probabilities", lambda count: not count),
+    Rule("temperature", Fate.IGNORE, "the upstream takes no sampling parameters"),
+    Rule("top_p", Fate.IGNORE, "the upstream takes no sampling parameters"),
+    Rule("truncation", Fate.IGNORE, "the upstream does not truncate", lambda wanted: wanted == "disabled"),
+    Rule("user", Fate.IGNORE, "the upstream knows the account, and nobody else"),
+    Rule("safety_identifier", Fate.IGNORE, "the upstream knows the account, and nobody else"),
+    Rule("prompt_cache_retention", Fate.IGNORE, "the upstream decides"),
+    Rule("prompt_cache_options", Fate.IGNORE, "the upstream decides"),
+    Rule("context_management", Fate.IGNORE, "the upstream decides"),
+    Rule("moderation", Fate.IGNORE, "the upstream moderates as it sees fit"),
+)
+REFUSED: tuple[Rule, ...] = tuple(rule for rule in RULES if rule.fate is Fate.REJECT)
+"""To everybody."""

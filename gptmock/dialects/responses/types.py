@@ -1,0 +1,109 @@
+"""
+The body of ``POST /v1/responses``, as far as it is read. Unknown keys are ignored, ``null`` means absent.
+
+Source: openai/openai-openapi (August 2026), and client contracts 3.2.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, TypeAlias
+
+from pydantic import ConfigDict, Field
+
+from gptmock.dialects.bodies import Body
+
+JsonObject: TypeAlias = dict[str, Any]
+Number: TypeAlias = int | float
+
+
+class StreamOptions(Body):
+    """``stream_options``."""
+
+    include_obfuscation: bool | None = None
+
+
+class ReasoningParameter(Body):
+    """``reasoning``; ``generate_summary`` is the old name of ``summary``."""
+
+    effort: str | None = None
+    summary: str | None = None
+    generate_summary: str | None = None
+    context: str | None = None
+
+
+class TextFormat(Body):
+    """``text.format``: flat, unlike chat's."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    name: str | None = None
+    schema_: JsonObject | None = Field(None, alias="schema")
+    strict: bool | None = None
+    description: str | None = None
+
+
+class TextParameter(Body):
+    """``text``."""
+
+    format: TextFormat | None = None
+    verbosity: str | None = None
+
+
+class Refused(Body):
+    """What is refused to everybody, a Codex client included: it asks for a state that is not kept here."""
+
+    background: bool | None = None
+    conversation: str | JsonObject | None = None
+    previous_response_id: str | None = None
+    prompt: JsonObject | None = None
+
+
+class ResponsesBody(Refused):
+    """The whole body."""
+
+    model: str | None = None
+    input: str | list[JsonObject] | None = None
+    instructions: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    store: bool | None = None
+    include: list[str] | None = None
+    tools: list[JsonObject] | None = None
+    tool_choice: str | JsonObject | None = None
+    parallel_tool_calls: bool | None = None
+    reasoning: ReasoningParameter | None = None
+    text: TextParameter | None = None
+    service_tier: str | None = None
+    prompt_cache_key: str | None = None
+    client_metadata: dict[str, str] | None = None
+    responses_tools: list[JsonObject] | None = None
+    responses_tool_choice: str | None = None
+
+    max_output_tokens: int | None = None
+    max_tool_calls: int | None = None
+    top_logprobs: int | None = None
+    temperature: Number | None = None
+    top_p: Number | None = None
+    truncation: str | None = None
+    metadata: JsonObject | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_retention: str | None = None
+    prompt_cache_options: JsonObject | None = None
+    context_management: list[JsonObject] | JsonObject | None = None
+    moderation: JsonObject | None = None
+
+
+class CodexBody(Refused):
+    """The body of a Codex client: what is not named here passes as it is."""
+
+    model_config = ConfigDict(extra="allow")
+
+    model: str | None = None
+    input: str | list[JsonObject] | None = None
+    instructions: str | None = None
+    stream: bool | None = None
+    store: Any = None
+    """Whatever it says: the backend takes only one value."""
+    include: list[str] | None = None
+    reasoning: JsonObject | None = None
+    prompt_cache_key: str | None = None

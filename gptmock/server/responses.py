@@ -1,0 +1,29 @@
+"""What ``/v1/responses`` has besides turns: ``POST /v1/responses/compact``."""
+
+from __future__ import annotations
+
+from sanic import HTTPResponse, Request
+
+from gptmock.dialects.responses.compaction import compaction_document, decode_compaction
+from gptmock.dialects.table import COMPACTION
+from gptmock.server.context import App, ServerOptions
+from gptmock.server.turns import Visit
+
+
+def add_responses_routes(app: App, options: ServerOptions) -> None:
+    """With and without ``/v1``."""
+
+    async def compact(request: Request) -> HTTPResponse | None:
+        return await _Compaction(request, COMPACTION, options).run()
+
+    for number, path in enumerate(COMPACTION.paths):
+        app.add_route(compact, path, methods=[COMPACTION.method], name=f"{COMPACTION.name}_{number}")
+
+
+class _Compaction(Visit):
+    """A call for a compaction: judged, logged and refused as a turn is, answered whole."""
+
+    async def _answer(self) -> HTTPResponse:
+        turn, bound = await self._understand(decode_compaction)
+        compacted = await self._services.gateway.compact(turn, self._outcome, account_id=bound)
+        return self._whole(compaction_document(self._head, compacted), self._reply_headers(turn, None))
