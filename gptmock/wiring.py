@@ -30,6 +30,7 @@ from gptmock.gateway.admission import Admission
 from gptmock.gateway.books import Bookkeeper
 from gptmock.gateway.choice import AccountChooser
 from gptmock.gateway.credentials import CredentialKeeper
+from gptmock.gateway.recall import ConversationKeeper
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
 from gptmock.gateway.relay import Gateway
 from gptmock.gateway.windows import WindowWatch
@@ -41,6 +42,7 @@ from gptmock.server.supervisor import gave_up
 from gptmock.settings import Settings
 from gptmock.stores.board import StoreBoard, StoreLedger
 from gptmock.stores.breaker import GuardedStore
+from gptmock.stores.conversations import SealedConversations
 from gptmock.stores.escrow import FileEscrow
 from gptmock.stores.redis import open_redis
 from gptmock.stores.seal import Sealer, SealingKey, key_file, parse_keys
@@ -146,6 +148,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
             admission=Admission(Secret(key.get_secret_value()) if key is not None else None),
             terms=Terms(catalog, _defaults(settings)),
             readiness=readiness,
+            conversations=ConversationKeeper(state.conversations if settings.responses_ttl else None),
         )
 
 
@@ -155,6 +158,7 @@ class State:
 
     store: Store
     vault: SealedVault
+    conversations: SealedConversations
     escrow: FileEscrow
     home: Path
 
@@ -168,8 +172,9 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     """The store that the settings name, guarded and sealed; nothing is asked of it yet."""
     sealer = Sealer(_keys(settings))
     store = GuardedStore(_store(settings))
+    conversations = SealedConversations(store, sealer, ttl_seconds=settings.responses_ttl)
     try:
-        yield State(store, SealedVault(store, sealer), FileEscrow(settings.home, sealer), settings.home)
+        yield State(store, SealedVault(store, sealer), conversations, FileEscrow(settings.home, sealer), settings.home)
     finally:
         await store.close()
 
@@ -284,6 +289,7 @@ async def _reseal(state: State) -> None:
         await asyncio.sleep(RESEAL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers
         with suppress(GptmockError):
             await state.vault.reseal()
+            await state.conversations.reseal()
 
 
 async def _reasons(chooser: AccountChooser, keeper: CredentialKeeper) -> list[str]:

@@ -15,6 +15,7 @@ from gptmock import __version__
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Defaults, Terms
 from gptmock.gateway.admission import Admission
+from gptmock.gateway.recall import ConversationKeeper
 from gptmock.server.context import ServerOptions, Services
 from gptmock.simulator.server import Simulator
 from tests.harness import CHAT_PATH, chat, serving, serving_simulator, until_ready, write_login
@@ -279,7 +280,7 @@ async def broken_services() -> AsyncIterator[Services]:
     async def ready() -> list[str]:
         raise ZeroDivisionError("a planted reason")
 
-    yield Services(BrokenGateway(), Admission(None), Terms(ModelCatalog(), Defaults()), ready)
+    yield Services(BrokenGateway(), Admission(None), Terms(ModelCatalog(), Defaults()), ready, ConversationKeeper(None))
 
 
 def serving_services(options: ServerOptions) -> Any:
