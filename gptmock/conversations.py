@@ -39,6 +39,7 @@ class _Named(Struct, frozen=True):
 
 
 class _Answer(Struct, frozen=True):
+    id: str
     output: list[Raw]
 
 
@@ -90,6 +91,25 @@ def item_id(place: int, item: Raw) -> str:
         return named.id
     digest = hashlib.sha256(b"%d\0%b" % (place, bytes(item))).hexdigest()
     return f"{_PREFIXES.get(named.type, 'item')}_{digest[:_ID_CHARACTERS]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """What a turn is stored with, known before it is answered."""
+
+    tenant: str
+    input: tuple[Raw, ...]
+    inherited: int
+
+    def snapshot(self, response: bytes, *, account_id: str) -> Snapshot:
+        """The turn as it is stored, once it has come to this Response object."""
+        return Snapshot(
+            response_id=msgspec.json.decode(response, type=_Answer).id,
+            account_id=account_id,
+            input=self.input,
+            inherited=self.inherited,
+            response=Raw(response),
+        )
 
 
 # --- What a request refers to -------------------------------------------------------

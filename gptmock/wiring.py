@@ -143,12 +143,13 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
             clock=time.time,
         )
         key = settings.api_key
+        conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         yield Services(
-            gateway=Gateway(chooser, keeper, upstream, books, catalog),
+            gateway=Gateway(chooser, keeper, upstream, books, catalog, conversations=conversations),
             admission=Admission(Secret(key.get_secret_value()) if key is not None else None),
             terms=Terms(catalog, _defaults(settings)),
             readiness=readiness,
-            conversations=ConversationKeeper(state.conversations if settings.responses_ttl else None),
+            conversations=conversations,
         )
 
 
@@ -315,4 +316,5 @@ def _defaults(settings: Settings) -> Defaults:
         model=settings.default_model,
         debug_model=settings.debug_model,
         strict_parameters=settings.strict_parameters,
+        store_responses=settings.responses_ttl > 0,
     )
