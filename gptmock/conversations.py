@@ -60,7 +60,7 @@ class Snapshot:
     @property
     def size_bytes(self) -> int:
         """Of the JSON in it."""
-        return len(bytes(self.response)) + sum(len(bytes(item)) for item in self.input)
+        return memoryview(self.response).nbytes + sum(memoryview(item).nbytes for item in self.input)
 
     @property
     def output(self) -> tuple[Raw, ...]:

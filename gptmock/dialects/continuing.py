@@ -1,0 +1,142 @@
+"""
+Requests that continue something: what a Responses body refers to, and its input with that put in place. Pure.
+
+Source: client contracts 3.3 and 3.8.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from gptmock.conversations import Recalled, Reference, Wanted
+from gptmock.errors import BadRequest
+from gptmock.protocol.request import JsonObject
+
+RESPONSE_PREFIX = "resp"
+_REFERENCE = "item_reference"
+_SHOWN_CHARACTERS = 100
+
+
+class _Refers(Struct, frozen=True):
+    """A body, as far as it refers to something."""
+
+    previous_response_id: str | None = None
+    input: Raw = Raw(b"null")
+
+
+class _Item(Struct, frozen=True):
+    type: str | None = None
+    id: str | None = None
+    role: str | None = None
+
+
+_BODY = msgspec.json.Decoder(_Refers)
+_ITEMS = msgspec.json.Decoder(list[Raw])
+_ITEM = msgspec.json.Decoder(_Item)
+
+
+def wanted_of(body: bytes) -> Wanted:
+    """
+    What a body refers to; of one that cannot be read, nothing.
+
+    Raises:
+        BadRequest: the previous response has an id that no response has.
+    """
+    try:
+        refers = _BODY.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return Wanted()
+    previous = refers.previous_response_id
+    if previous is not None and not previous.startswith(RESPONSE_PREFIX):
+        shown = "".join(character for character in previous[:_SHOWN_CHARACTERS] if character.isprintable())
+        raise BadRequest(
+            f"Invalid 'previous_response_id': '{shown}'. Expected an ID that begins with '{RESPONSE_PREFIX}'.",
+            param="previous_response_id",
+        )
+    return Wanted(previous, tuple(_references(refers.input)))
+
+
+def _references(given: Raw) -> list[Reference]:
+    try:
+        items = _ITEMS.decode(given)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return []
+    return [Reference(name, place) for place, item in enumerate(items) if (name := _referred(item)) is not None]
+
+
+def _referred(item: Raw) -> str | None:
+    try:
+        read = _ITEM.decode(item)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    # The type of a reference may be left out, and nothing but an id is then in it.
+    is_reference = read.type == _REFERENCE or (read.type is None and read.role is None)
+    return read.id if is_reference and read.id else None
+
+
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """The input of a request with everything that it refers to."""
+
+    inherited: list[JsonObject]
+    """The conversation that it continues, oldest first."""
+    own: list[JsonObject]
+    """The items of the request, references replaced."""
+    places: list[int]
+    """Where each of ``own`` stood in the input."""
+
+    @property
+    def items(self) -> list[JsonObject]:
+        """All that the model is given."""
+        return self.inherited + self.own
+
+    def where(self, place: int) -> str:
+        """The path to one of ``items``, for an error; ``input`` for what is not the request's own."""
+        own = place - len(self.inherited)
+        return f"input[{self.places[own]}]" if 0 <= own < len(self.own) else "input"
+
+
+def continued(given: str | list[JsonObject], recalled: Recalled) -> Continued:
+    """
+    Put in place what a request refers to.
+
+    An item that the conversation has already is not said twice: clients refer to what the previous response holds.
+
+    Args:
+        given: the input of the request.
+        recalled: what ``wanted_of`` its body has been found to be.
+    """
+    inherited = [_object(item) for item in recalled.items]
+    listed: list[JsonObject] = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    held = {bytes(item) for item in recalled.items}
+    own: list[JsonObject] = []
+    places: list[int] = []
+    for place, item in enumerate(listed):
+        referred = recalled.referred.get(str(item.get("id"))) if _is_reference(item) else None
+        if referred is not None and bytes(referred) in held:
+            continue
+        own.append(_whole(item) if referred is None else _object(referred))
+        places.append(place)
+    return Continued(inherited, own, places)
+
+
+def _is_reference(item: JsonObject) -> bool:
+    return item.get("type") == _REFERENCE or (item.get("type") is None and item.get("role") is None)
+
+
+def _whole(item: JsonObject) -> JsonObject:
+    """An item as the API stores and lists it: a message has its type, and parts for content."""
+    if item.get("role") is None or item.get("type") not in (None, "message"):
+        return item
+    content: Any = item.get("content")
+    if isinstance(content, str):
+        content = [{"type": "output_text" if item["role"] == "assistant" else "input_text", "text": content}]
+    return {**item, "type": "message", "content": content}
+
+
+def _object(item: Raw) -> JsonObject:
+    return msgspec.json.decode(item, type=dict[str, Any])
