@@ -23,14 +23,14 @@ _PREFIXES = {
     "message": "msg",
     "reasoning": "rs",
     "function_call": "fc",
-    "function_call_output": "fco",
+    "function_call_output": "fc",
     "custom_tool_call": "ctc",
-    "custom_tool_call_output": "ctco",
+    "custom_tool_call_output": "ctc",
     "web_search_call": "ws",
     "image_generation_call": "ig",
     "local_shell_call": "lsh",
-    "local_shell_call_output": "lsho",
 }
+"""What the ids of items begin with; outputs share it with their calls."""
 
 
 class _Named(Struct, frozen=True):

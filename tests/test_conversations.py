@@ -33,7 +33,7 @@ def test_an_item_keeps_its_own_id():
     [
         (user("x"), "msg_"),
         (user("x", id=None), "msg_"),
-        (raw({"type": "function_call_output", "call_id": "c", "output": ""}), "fco_"),
+        (raw({"type": "function_call_output", "call_id": "c", "output": ""}), "fc_"),
         (raw({"type": "from_the_future"}), "item_"),
         (raw({}), "item_"),
     ],
