@@ -73,9 +73,9 @@ def _referred(item: Raw) -> str | None:
         read = _ITEM.decode(item)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    # The type of a reference may be left out, and nothing but an id is then in it.
-    is_reference = read.type == _REFERENCE or (read.type is None and read.role is None)
-    return read.id if is_reference and read.id else None
+    if read.type is not None or read.role is not None:
+        return read.id if read.type == _REFERENCE else None
+    return read.id if read.id is not None and _is_reference(_object(item)) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,9 @@ def continued(given: str | list[JsonObject], recalled: Recalled) -> Continued:
 
 
 def _is_reference(item: JsonObject) -> bool:
-    return item.get("type") == _REFERENCE or (item.get("type") is None and item.get("role") is None)
+    # The type of a reference may be left out; there is nothing but an id in it then.
+    kind = item.get("type")
+    return isinstance(item.get("id"), str) and (kind == _REFERENCE or (kind is None and set(item) <= {"id", "type"}))
 
 
 def _whole(item: JsonObject) -> JsonObject:

@@ -39,7 +39,7 @@ def wanted(**body: Any) -> Wanted:
         {"input": [{"type": "message", "role": "user", "content": "x", "id": "msg_1"}, CALL, RESULT]},
         {"input": [{"type": None, "id": None}, {}, "text", 7, None, [reference("msg_1")]]},
         {"input": {"type": "item_reference", "id": "msg_1"}},
-        {"input": [{"type": 7, "id": "msg_1"}]},
+        {"input": [{"type": 7, "id": "msg_1"}, {"id": "msg_1", "content": "x"}, {"type": "item_reference"}]},
     ],
 )
 def test_most_bodies_refer_to_nothing(body: dict[str, Any]):
