@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from gptmock.conversations import Recalled, Reference, Wanted
+from gptmock.conversations import Memo, Recalled, Reference, Wanted
+from gptmock.dialects.bodies import missing
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import JsonObject
 
@@ -100,28 +101,46 @@ class Continued:
         return f"input[{self.places[own]}]" if 0 <= own < len(self.own) else "input"
 
 
-def continued(given: str | list[JsonObject], recalled: Recalled) -> Continued:
+def continued(given: str | list[JsonObject] | None, recalled: Recalled) -> Continued:
     """
     Put in place what a request refers to.
 
     An item that the conversation has already is not said twice: clients refer to what the previous response holds.
 
     Args:
-        given: the input of the request.
+        given: the input of the request; ``None`` and an empty string add nothing to a conversation.
         recalled: what ``wanted_of`` its body has been found to be.
+
+    Raises:
+        BadRequest: there is neither an input nor a conversation.
     """
     inherited = [_object(item) for item in recalled.items]
-    listed: list[JsonObject] = [{"role": "user", "content": given}] if isinstance(given, str) else given
+    if not inherited and given is None:
+        raise missing("input")
+    if not inherited and given == "":
+        raise BadRequest("'input' is empty.", param="input")
     held = {bytes(item) for item in recalled.items}
     own: list[JsonObject] = []
     places: list[int] = []
-    for place, item in enumerate(listed):
+    for place, item in enumerate(_listed(given)):
         referred = recalled.referred.get(str(item.get("id"))) if _is_reference(item) else None
         if referred is not None and bytes(referred) in held:
             continue
         own.append(_whole(item) if referred is None else _object(referred))
         places.append(place)
     return Continued(inherited, own, places)
+
+
+def _listed(given: str | list[JsonObject] | None) -> list[JsonObject]:
+    if isinstance(given, str):
+        return [{"role": "user", "content": given}] if given else []
+    return given or []
+
+
+def memo_of(tenant: str, given: Continued, recalled: Recalled) -> Memo:
+    """What a turn with this input is stored with."""
+    own = tuple(Raw(msgspec.json.encode(item)) for item in given.own)
+    return Memo(tenant, recalled.items + own, len(recalled.items))
 
 
 def _is_reference(item: JsonObject) -> bool:
