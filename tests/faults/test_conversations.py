@@ -59,7 +59,7 @@ async def test_two_servers_continue_one_conversation(simulator: SimulatorProcess
             # What one has said the other can tell at once: it was stored before its end was heard.
             stored = await asyncio.to_thread(httpx.get, f"{servers[(turn + 1) % 2].base_url}{PATH}/{answer['id']}")
             assert stored.json() == answer
-        reference = [{"type": "item_reference", "id": answer["output"][0]["id"]}]
+        reference = [{"type": "item_reference", "id": answer["output"][-1]["id"]}]
         await respond(servers[0].base_url, "", input=[*reference, {"role": "user", "content": "and?"}])
         assert texts(simulator) == ["You said: turn 5", "and?"]
 

@@ -312,6 +312,15 @@ async def test_the_child_of_a_deleted_response_goes_on(client: httpx.AsyncClient
     ]
 
 
+async def test_a_codex_client_is_never_stored_and_may_continue_what_is(client: httpx.AsyncClient, simulator: Simulator):
+    codex = {"originator": "codex_cli_rs", "user-agent": "codex_cli_rs/0.169.0"}
+    first = await respond(client, asked("one"))
+    second = await respond(client, asked("two", previous_response_id=first["id"], stream=True, store=False), **codex)
+    assert messages(upstream_items(simulator)) == [("user", "one"), ("assistant", "You said: one"), ("user", "two")]
+    assert second["store"] is False
+    assert (await client.get(f"{PATH}/{second['id']}")).status_code == 404
+
+
 @both
 async def test_an_incomplete_response_can_be_continued(
     client: httpx.AsyncClient,
