@@ -67,8 +67,8 @@ async def test_two_servers_continue_one_conversation(simulator: SimulatorProcess
 @pytest.mark.check(77)
 async def test_the_workers_of_a_server_continue_one_conversation(simulator: SimulatorProcess, place: Place):
     await place.enroll(simulator.new_login())
-    with server_process(place.home, simulator.base_url, env=place.env, workers=3) as server:
-        await until_all_serve(server, 3)
+    with server_process(place.home, simulator.base_url, env=place.env, workers=2) as server:
+        await until_all_serve(server, 2)
         previous: dict[str, Any] = {}
         for turn in range(12):
             answer = await respond(server.base_url, f"turn {turn}", stream=turn % 2 == 0, **previous)
@@ -78,12 +78,13 @@ async def test_the_workers_of_a_server_continue_one_conversation(simulator: Simu
         assert len(pids) > 1, "more than one worker has taken part"
 
 
-async def test_responses_outlive_a_change_of_keys(simulator: SimulatorProcess, place: Place):
+async def test_responses_outlive_a_change_of_keys(simulator: SimulatorProcess, redis_place: Place):
+    place = redis_place
     await place.enroll(simulator.new_login())
     with server_process(place.home, simulator.base_url, env=place.env) as server:
         first = await respond(server.base_url, "before")
     both = {**place.env, "GPTMOCK_ENCRYPTION_KEYS": f"{NEW_KEY},{KEY}"}
-    with server_process(place.home, simulator.base_url, env=both):
+    with server_process(place.home, simulator.base_url, env=both, workers=1):
         await until_resealed(place, first["id"])
     alone = {**place.env, "GPTMOCK_ENCRYPTION_KEYS": NEW_KEY}
     with server_process(place.home, simulator.base_url, env=alone) as server:
