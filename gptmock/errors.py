@@ -6,6 +6,7 @@ What can go wrong, by whose fault. Knows nothing of any wire: only a dialect say
     │   ├── BadRequest             400  a field is missing, of the wrong type, or cannot be honoured
     │   ├── Unauthorized           401  no or wrong client key
     │   ├── UnknownModel           404  model_not_found
+    │   ├── UnknownResponse        404  response_not_found: never stored, expired, or somebody else's
     │   ├── UnknownRoute           404  unknown_url
     │   ├── MethodNotAllowed       405
     │   ├── BodyTooLarge           413
@@ -103,6 +104,13 @@ class UnknownModel(ClientError):
     """The upstream has no such model for this account, or has retired it."""
 
     code = "model_not_found"
+    status_hint = 404
+
+
+class UnknownResponse(ClientError):
+    """No stored response of that id for this client key; one that is another's looks the same."""
+
+    code = "response_not_found"
     status_hint = 404
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,9 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ul
 Style = Literal["think-tags", "o3", "legacy", "current", "reasoning-content", "hidden"]
 
 MAX_AUTO_WORKERS = 4
+MAX_RESPONSES_TTL_SECONDS = 30 * 24 * 3600
+_UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
+_DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd]?)\Z")
 _PREFIX, _LEGACY_PREFIX = "GPTMOCK_", "CHATGPT_LOCAL_"
 _LEGACY_NAMES = {
     "verbose": "VERBOSE",
@@ -73,6 +77,8 @@ class Settings(pydantic.BaseModel):
     originator: str = "gptmock"
     codex_version: str = Field("0.169.0", pattern=r"^\d+\.\d+\.\d+$")
     api_key: pydantic.SecretStr | None = Field(None, validate_default=True)
+    responses_ttl: int = 24 * 3600
+    """Seconds that a response is kept; 0 stores none. Written as ``24h``. Memory is what it costs."""
     strict_parameters: bool = False
     shutdown_grace: int = Field(60, ge=0)
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
@@ -88,6 +94,15 @@ class Settings(pydantic.BaseModel):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @pydantic.field_validator("responses_ttl", mode="before")
+    @classmethod
+    def _duration(cls, value: Any) -> int:
+        found = _DURATION.match(str(value).strip())
+        seconds = int(found["count"]) * _UNIT_SECONDS[found["unit"]] if found else -1
+        if not 0 <= seconds <= MAX_RESPONSES_TTL_SECONDS:
+            raise ValueError("must be a time as 90s, 30m, 24h or 7d, at most 30d; 0 stores nothing")
+        return seconds
 
     @pydantic.field_validator("upstream_url", "issuer")
     @classmethod

@@ -30,6 +30,7 @@ from gptmock.gateway.books import Bookkeeper
 from gptmock.gateway.catalogue import CatalogWatch
 from gptmock.gateway.choice import AccountChooser
 from gptmock.gateway.credentials import CredentialKeeper
+from gptmock.gateway.recall import ConversationKeeper
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
 from gptmock.gateway.relay import Gateway
 from gptmock.gateway.windows import WindowWatch
@@ -43,6 +44,7 @@ from gptmock.stores.board import StoreBoard, StoreLedger
 from gptmock.stores.breaker import GuardedStore
 from gptmock.stores.catalogue import StoreCatalogCache
 from gptmock.stores.client_keys import StoreClientKeys
+from gptmock.stores.conversations import SealedConversations
 from gptmock.stores.escrow import FileEscrow
 from gptmock.stores.migrate import Migration, Progress, carry
 from gptmock.stores.places import KEY_FILE, STATE_FILE, Place
@@ -138,11 +140,13 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         catalogs = CatalogWatch(cache, keeper, models, chooser.account_ids, clock=time.time)
         upstream = CodexUpstream(client, settings.upstream_url, identity=identity, deadlines=deadlines, clock=time.time)
         key = settings.api_key
+        conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
-            gateway=Gateway(chooser, keeper, upstream, books, catalogs),
+            gateway=Gateway(chooser, keeper, upstream, books, catalogs, conversations=conversations),
             admission=Admission(Secret(key.get_secret_value()) if key is not None else None, state.keys),
             terms=Terms(catalogs.current, _defaults(settings)),
             readiness=readiness,
+            conversations=conversations,
         )
         catalogs.changed = partial(_change_terms, services)
         await stack.enter_async_context(_beside(catalogs.run()))
@@ -161,6 +165,7 @@ class State:
     store: Store
     vault: SealedVault
     keys: StoreClientKeys
+    conversations: SealedConversations
     escrow: FileEscrow
     home: Path
 
@@ -179,6 +184,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             store=store,
             vault=SealedVault(store, sealer),
             keys=StoreClientKeys(store, sealer, clock=time.time),
+            conversations=SealedConversations(store, sealer, ttl_seconds=settings.responses_ttl),
             escrow=FileEscrow(settings.home, sealer),
             home=settings.home,
         )
@@ -316,6 +322,7 @@ async def _reseal(state: State) -> None:
         await asyncio.sleep(RESEAL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers
         with suppress(GptmockError):
             await state.vault.reseal()
+            await state.conversations.reseal()
 
 
 async def _reasons(chooser: AccountChooser, keeper: CredentialKeeper) -> list[str]:
@@ -341,4 +348,5 @@ def _defaults(settings: Settings) -> Defaults:
         model=settings.default_model,
         debug_model=settings.debug_model,
         strict_parameters=settings.strict_parameters,
+        store_responses=settings.responses_ttl > 0,
     )

@@ -284,3 +284,22 @@ def test_keys_and_pool_travel_to_the_workers_and_are_not_shown(tmp_path: Path):
 @pytest.mark.parametrize("pool", ["", " ", ",", " , "])
 def test_a_pool_of_nobody_is_no_pool(tmp_path: Path, pool: str):
     assert load(tmp_path, environ={"GPTMOCK_ACCOUNT_POOL": pool}).pool_labels == ()
+
+
+# --- Stored responses ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0", 0), ("0h", 0), ("90", 90), ("90s", 90), (" 30m ", 1800), ("24h", 86400), ("7d", 604800), ("30d", 2592000)],
+)
+def test_how_long_responses_stay_is_written_as_people_say_it(tmp_path: Path, text: str, seconds: int):
+    assert load(tmp_path, environ={"GPTMOCK_RESPONSES_TTL": text}).responses_ttl == seconds
+    assert load(tmp_path, dotenv=f"GPTMOCK_RESPONSES_TTL={text}\n").responses_ttl == seconds
+    assert load(tmp_path).responses_ttl == 24 * 3600
+
+
+@pytest.mark.parametrize("text", ["-1", "1.5h", "h", "1 h", "1H", "31d", "721h", "٣h", "never", "9999999999s"])
+def test_what_is_no_time_to_keep_responses_is_named(tmp_path: Path, text: str):
+    (line,) = mistakes(tmp_path, GPTMOCK_RESPONSES_TTL=text)
+    assert line == "GPTMOCK_RESPONSES_TTL: must be a time as 90s, 30m, 24h or 7d, at most 30d; 0 stores nothing"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from gptmock.catalog import Effort, ModelCatalog, ResolvedModel
+from gptmock.conversations import NOTHING_RECALLED, Memo, Recalled, Wanted
 from gptmock.errors import GptmockError
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.reader import Received
@@ -31,6 +32,8 @@ class Defaults:
     """Goes upstream in place of every name."""
     strict_parameters: bool = False
     """Refuse what cannot be honoured, instead of naming it in ``x-gptmock-ignored``."""
+    store_responses: bool = False
+    """Store responses that do not ask for the opposite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,8 @@ class Call:
     """Names in lower case."""
     tenant: str = ""
     """Whose call it is; conversations of different tenants never share a cache key."""
+    recalled: Recalled = NOTHING_RECALLED
+    """What was found for that which the call refers to (``Recalls``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +86,10 @@ class Turn:
     """A Codex client asks: what is not known here passes both ways, vendor events and headers included."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Names in lower case; sent upstream in the place of our own."""
+    memo: Memo | None = None
+    """What the response is stored with; ``None`` when it is not to be stored."""
+    account_id: str | None = None
+    """Who served the conversation before: only there its encrypted reasoning opens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +125,31 @@ class Translator(Protocol):
         The upstream has ended, because of ``cause`` if there is one.
 
         Returns the dialect's farewell of a failed reply unless the reply has ended already; never a success.
+        """
+
+
+@runtime_checkable
+class WithholdsItsEnd(Protocol):
+    """A translator whose turn has a memo: it says the end when it is told whether the response is stored."""
+
+    @property
+    def answer(self) -> bytes | None:
+        """The Response object as it ends when it is stored; ``None`` unless the end is withheld now."""
+
+    def settle(self, *, stored: bool) -> list[bytes]:
+        """The end, which says whether the response is stored."""
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """A dialect whose calls may refer to what was said before."""
+
+    def wanted(self, call: Call) -> Wanted:
+        """
+        What a call refers to; of a body that cannot be read, nothing: ``decode`` says what is wrong.
+
+        Raises:
+            BadRequest: it refers to what cannot exist.
         """
 
 

@@ -12,13 +12,14 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol, TypeAlias, TypeVar
 
 from gptmock.accounts import Credential
 from gptmock.catalog import ModelCatalog, explain_unknown
-from gptmock.dialects.dialect import Dialect, ReplyHead, Turn
+from gptmock.conversations import Memo
+from gptmock.dialects.dialect import Dialect, ReplyHead, Translator, Turn, WithholdsItsEnd
 from gptmock.errors import (
     AccountError,
     CredentialRefused,
@@ -29,6 +30,7 @@ from gptmock.errors import (
     UpstreamRefused,
 )
 from gptmock.gateway.books import Bookkeeper, is_quota
+from gptmock.gateway.recall import ConversationKeeper
 from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.events import (
     ErrorEvent,
@@ -118,6 +120,8 @@ class Outcome:
     """Other accounts could have served."""
     reasoning_dropped: bool = False
     """The thinking of earlier turns was not this account's, and was left out."""
+    stored: bool | None = None
+    """Whether the response is stored; ``None`` when it was not to be."""
 
     @property
     def spent(self) -> bool:
@@ -149,13 +153,21 @@ class _Opened:
 class Reply:
     """An answer under way. Use one of ``frames`` and ``document``, once, inside the gateway's context."""
 
-    def __init__(
-        self, turn: Turn, dialect: Dialect, head: ReplyHead, accepting: asyncio.Task[_Opened], outcome: Outcome
+    def __init__(  # noqa: PLR0913 - what a turn has gathered on its way
+        self,
+        turn: Turn,
+        dialect: Dialect,
+        head: ReplyHead,
+        accepting: asyncio.Task[_Opened],
+        outcome: Outcome,
+        *,
+        conversations: ConversationKeeper,
     ) -> None:
         self._turn = turn
         self._dialect = dialect
         self._head = head
         self._accepting = accepting
+        self._conversations = conversations
         self.outcome = outcome
 
     @property
@@ -177,6 +189,8 @@ class Reply:
                 block = b"".join([frame for received in batch for frame in translator.feed(received)])
                 if block:
                     yield block
+                if ending := await self._ending(translator):
+                    yield ending
         except GptmockError as error:
             cause = error
         except Exception:
@@ -198,7 +212,23 @@ class Reply:
         async for batch in self._events():
             for received in batch:
                 fold.feed(received)
-        return self._dialect.document(self._turn, self._head, fold.finish())
+        folded = fold.finish()
+        body = self._dialect.document(self._turn, self._head, folded)
+        if self._turn.memo is None or await self._remember(self._turn.memo, body):
+            return body
+        return self._dialect.document(replace(self._turn, memo=None), self._head, folded)
+
+    async def _ending(self, translator: Translator) -> bytes:
+        """What the translator says when it knows whether the response is stored; nothing before its end."""
+        memo = self._turn.memo
+        if memo is None or not isinstance(translator, WithholdsItsEnd) or (answer := translator.answer) is None:
+            return b""
+        return b"".join(translator.settle(stored=await self._remember(memo, answer)))
+
+    async def _remember(self, memo: Memo, response: bytes) -> bool:
+        snapshot = memo.snapshot(response, account_id=self.outcome.account_id or "")
+        stored = self.outcome.stored = await self._conversations.remember(memo.tenant, snapshot)
+        return stored
 
     async def _events(self) -> AsyncIterator[list[Received]]:
         """All events up to the terminal one; the only read loop there is."""
@@ -231,6 +261,7 @@ class Gateway:
         upstream: the backend.
         books: what is written down of every turn.
         catalogs: name the models that exist, when one does not, and the accounts that have one.
+        conversations: stores what is to be stored; nobody does, unless given.
         commit_seconds: how long a streaming client waits for its status at most.
     """
 
@@ -242,6 +273,7 @@ class Gateway:
         books: Bookkeeper,
         catalogs: Catalogs,
         *,
+        conversations: ConversationKeeper | None = None,
         commit_seconds: float = COMMIT_SECONDS,
     ) -> None:
         self._chooser = chooser
@@ -249,6 +281,7 @@ class Gateway:
         self._upstream = upstream
         self._books = books
         self._catalogs = catalogs
+        self._conversations = conversations or ConversationKeeper(None)
         self._commit_seconds = commit_seconds
 
     async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
@@ -299,7 +332,7 @@ class Gateway:
                 outcome.committed = True
                 if accepting.done():
                     accepting.result()
-                yield Reply(turn, dialect, head, accepting, outcome)
+                yield Reply(turn, dialect, head, accepting, outcome, conversations=self._conversations)
             finally:
                 accepting.cancel()
                 # Gathered, so that a failure which nobody waits for any more is nobody's any more.
@@ -317,6 +350,8 @@ class Gateway:
         # Plans differ: an account that lacks the model comes last, whatever its headroom.
         candidates.sort(key=lambda one: not self._catalogs.offers(one, turn.resolved.slug))
         outcome.pooled = len(candidates) > 1
+        # The sort is stable: of all others the chooser's order holds.
+        candidates.sort(key=lambda one: one != turn.account_id)
         for place, account_id in enumerate(candidates, start=1):
             outcome.account_id = account_id
             try:

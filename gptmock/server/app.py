@@ -11,6 +11,7 @@ from sanic.response import BaseHTTPResponse
 
 from gptmock.dialects.table import DIALECTS
 from gptmock.server.context import App, ServerOptions, Services
+from gptmock.server.conversations import add_conversation_routes
 from gptmock.server.listings import add_listing_routes
 from gptmock.server.ops import add_ops_routes
 from gptmock.server.replies import ErrorAnswers
@@ -44,6 +45,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
             app.add_route(turn_handler(door, options), path, methods=[door.method], name=f"{door.name}_{number}")
     add_responses_routes(app, options)
     add_listing_routes(app, options)
+    add_conversation_routes(app)
     add_ops_routes(app)
     app.register_middleware(_sign, "response")
     stack = AsyncExitStack()

@@ -10,12 +10,13 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
-from typing import Protocol, TypeAlias
+from typing import NoReturn, Protocol, TypeAlias
 
 from sanic import Sanic
 from sanic.config import Config
 
 from gptmock.clients import Client
+from gptmock.conversations import Recalled, Snapshot, Wanted
 from gptmock.dialects.dialect import Dialect, ReplyHead, Terms, Turn
 from gptmock.gateway.relay import Outcome, Reply
 from gptmock.protocol.upstream import Compacted
@@ -45,6 +46,22 @@ class Admits(Protocol):
         """Who asks."""
 
 
+class KeepsConversations(Protocol):
+    """``gateway.recall.ConversationKeeper``."""
+
+    async def recall(self, tenant: str, wanted: Wanted) -> Recalled:
+        """What a request refers to."""
+
+    async def load(self, tenant: str, response_id: str) -> Snapshot:
+        """A stored response."""
+
+    async def forget(self, tenant: str, response_id: str) -> None:
+        """Delete one."""
+
+    async def cancel(self, tenant: str, response_id: str) -> NoReturn:
+        """Refuse to cancel one."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
     """How the street is kept."""
@@ -69,6 +86,7 @@ class Services:
     terms: Terms
     readiness: Callable[[], Awaitable[list[str]]]
     """The reasons for not being ready; none when ready."""
+    conversations: KeepsConversations
     draining: bool = field(default=False)
 
 

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from sanic import HTTPResponse, Request
 
 from gptmock.clients import Client
-from gptmock.dialects.dialect import Call, Dialect, ReplyHead, Terms, Turn
+from gptmock.dialects.dialect import Call, Dialect, Recalls, ReplyHead, Terms, Turn
 from gptmock.dialects.table import Door
 from gptmock.errors import GptmockError
 from gptmock.gateway.relay import Outcome, Reply
@@ -92,11 +93,19 @@ class Visit:
         raise_idle_timeout(request, self._options.deadline_seconds)
         headers = headers_of(request)
         client = self._client = await self._services.admission.admit(headers)
-        turn = decode(Call(request.body, headers, client.tenant), self._services.terms)
+        call = await self._recalled(Call(request.body, headers, client.tenant))
+        turn = decode(call, self._services.terms)
         self._turn = turn
         if self._options.verbose:
             self._show(turn)
         return turn, client.account_id
+
+    async def _recalled(self, call: Call) -> Call:
+        """With what it refers to, if its dialect knows of such things."""
+        if not isinstance(self._dialect, Recalls):
+            return call
+        wanted = self._dialect.wanted(call)
+        return replace(call, recalled=await self._services.conversations.recall(call.tenant, wanted))
 
     async def _document(self, turn: Turn, reply: Reply) -> HTTPResponse:
         body = await reply.document()
@@ -179,6 +188,7 @@ class Visit:
                 "first_seconds": None if self._first_seconds is None else round(self._first_seconds, 3),
                 "seconds": round(self._head.elapsed(), 3),
                 "bytes": self._sent_bytes,
+                "stored": outcome.stored,
                 "input_tokens": usage.input_tokens if usage is not None else None,
                 "output_tokens": usage.output_tokens if usage is not None else None,
             },

@@ -31,7 +31,8 @@ STALLED = 5
 RETRY_AFTER_SECONDS = 1.0
 MAX_CONNECTIONS = 32
 HEALTH_CHECK_SECONDS = 30
-SCAN_COUNT = 1000
+SCAN_COUNT = 10_000
+"""The server is busy for a millisecond or two with so many; stored responses make them."""
 
 _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (exceptions.BusyLoadingError, "is still loading its data"),
@@ -123,12 +124,21 @@ class RedisStore:
         client: with a bounded, blocking pool, without retries and with ``decode_responses=False``; see ``open_redis``.
         prefix: of all key names.
         timeout_seconds: how long a call waits in all, for a connection and for the reply.
+        scan_count: keys that the server looks at in one go for ``names``.
     """
 
-    def __init__(self, client: Redis, *, prefix: str = PREFIX, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(
+        self,
+        client: Redis,
+        *,
+        prefix: str = PREFIX,
+        timeout_seconds: float = TIMEOUT_SECONDS,
+        scan_count: int = SCAN_COUNT,
+    ) -> None:
         self._client = client
         self._keys = Keys(prefix)
         self._timeout_seconds = timeout_seconds
+        self._scan_count = scan_count
         self._running: set[asyncio.Future[Any]] = set()
         self._dropping: asyncio.Future[None] | None = None
         self._write = client.register_script(redis_scripts.WRITE)
@@ -173,7 +183,7 @@ class RedisStore:
         return bool(await self._ask(self._delete([key], [expected])))
 
     async def names(self, prefix: str) -> list[str]:
-        """See ``Store.names``. One round trip for every ``SCAN_COUNT`` keys of the whole database."""
+        """See ``Store.names``. One round trip for every ``scan_count`` keys of the whole database."""
         return await self._named("record", prefix)
 
     async def acquire(self, name: str, owner: str, *, ttl_seconds: float) -> bool:
@@ -285,7 +295,7 @@ class RedisStore:
         cursor = 0
         while True:
             cursor, keys = await self._ask(
-                self._client.scan(cursor, match=self._keys.like(kind, prefix), count=SCAN_COUNT)
+                self._client.scan(cursor, match=self._keys.like(kind, prefix), count=self._scan_count)
             )
             found.update(self._keys.name(kind, _text(key)) for key in keys)
             if not int(cursor):

@@ -79,6 +79,11 @@ class Sealer:
         self._first = ring[0]
         self._ring = {key.id: key for key in ring}
 
+    @property
+    def has_older_keys(self) -> bool:
+        """Whether there may be records to seal anew; with one key nothing else opens anyway."""
+        return len(self._ring) > 1
+
     def seal(self, plain: bytes, *, kind: str, name: str, version: int) -> bytes:
         """Seal a record for the place it will rest in."""
         return self._first.seal(plain, _associated(kind, name, version))

@@ -17,10 +17,11 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from gptmock.stores.keys import checked, milliseconds, successor
+from gptmock.stores.keys import MAX_NAME_BYTES, checked, milliseconds, successor
 from gptmock.stores.sqlite_file import NEVER, Hand
 from gptmock.stores.store import Addition, Record
 
+_LAST_CHARACTER = "\U0010ffff"
 PROBE_BYTES = 8192
 """Two pages: what fits into the free rest of one says nothing about a full disk."""
 
@@ -78,8 +79,12 @@ class SqliteStore:
 
     async def names(self, prefix: str) -> list[str]:
         """See ``Store.names``."""
-        query = "SELECT name FROM living_records WHERE SUBSTR(name, 1, ?) = ?"
-        return await self._durable.do(lambda db: sorted(name for (name,) in db.execute(query, (len(prefix), prefix))))
+        # The bounds let the index find the place; SUBSTR is what is meant.
+        query = (
+            "SELECT name FROM living_records WHERE name BETWEEN ?1 AND ?1 || ?2 AND SUBSTR(name, 1, LENGTH(?1)) = ?1"
+        )
+        asked = (prefix, _LAST_CHARACTER * MAX_NAME_BYTES)
+        return await self._durable.do(lambda db: sorted(name for (name,) in db.execute(query, asked)))
 
     async def acquire(self, name: str, owner: str, *, ttl_seconds: float) -> bool:
         """See ``Store.acquire``."""

@@ -28,6 +28,7 @@ from gptmock.errors import (
 )
 from gptmock.gateway.books import Bookkeeper
 from gptmock.gateway.choice import AccountChooser
+from gptmock.gateway.recall import ConversationKeeper
 from gptmock.gateway.relay import MAX_TRIES, Gateway, Outcome, Reply
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.reader import Received
@@ -53,7 +54,12 @@ class House(Site):
     """A gateway and all that it knows."""
 
     def __init__(
-        self, *scripts: Script, commit_seconds: float = 60.0, pool: tuple[str, ...] = (), signed_in: bool = True
+        self,
+        *scripts: Script,
+        commit_seconds: float = 60.0,
+        pool: tuple[str, ...] = (),
+        signed_in: bool = True,
+        conversations: ConversationKeeper | None = None,
     ) -> None:
         super().__init__()
         self.upstream = MemoryUpstream(list(scripts))
@@ -64,7 +70,13 @@ class House(Site):
         chooser = AccountChooser(self.one.vault, self.board, pool=pool, clock=self.clock)
         self.catalogs = FixedCatalogs()
         self.gateway = Gateway(
-            chooser, self.one.keeper, self.upstream, self.books, self.catalogs, commit_seconds=commit_seconds
+            chooser,
+            self.one.keeper,
+            self.upstream,
+            self.books,
+            self.catalogs,
+            conversations=conversations,
+            commit_seconds=commit_seconds,
         )
         self.outcome = Outcome()
         self.signs_in = signed_in

@@ -16,6 +16,7 @@ from gptmock import __version__
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Defaults, Terms
 from gptmock.gateway.admission import Admission
+from gptmock.gateway.recall import ConversationKeeper
 from gptmock.server.context import ServerOptions, Services
 from gptmock.simulator.server import Simulator
 from gptmock.stores.client_keys import StoreClientKeys
@@ -286,7 +287,8 @@ async def broken_services() -> AsyncIterator[Services]:
     async def ready() -> list[str]:
         raise ZeroDivisionError("a planted reason")
 
-    yield Services(BrokenGateway(), Admission(None, KEYS), Terms(ModelCatalog(), Defaults()), ready)
+    terms = Terms(ModelCatalog(), Defaults())
+    yield Services(BrokenGateway(), Admission(None, KEYS), terms, ready, ConversationKeeper(None))
 
 
 def serving_services(options: ServerOptions) -> Any:

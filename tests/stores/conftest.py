@@ -59,7 +59,7 @@ def make_place(kind: str, directory: Path, server: RedisServer | None = None) ->
         path = directory / "state" / "gptmock.db"
         return Place(kind, lambda: SqliteStore(path), f"sqlite://{path}")
     fake = FakeServer()
-    return Place(kind, lambda: RedisStore(FakeAsyncRedis(server=fake), timeout_seconds=PATIENT_SECONDS))
+    return Place(kind, lambda: RedisStore(FakeAsyncRedis(server=fake), timeout_seconds=PATIENT_SECONDS, scan_count=100))
 
 
 @pytest.fixture(scope="session")

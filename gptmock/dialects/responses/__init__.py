@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from gptmock.conversations import Wanted
 from gptmock.dialects.dialect import Call, ErrorReply, ReplyHead, Terms, Translator, Turn
 from gptmock.dialects.openai_errors import error_reply
+from gptmock.dialects.responses.continuing import wanted_of
 from gptmock.dialects.responses.document import document
 from gptmock.dialects.responses.request import decode
 from gptmock.dialects.responses.stream import ResponsesTranslator
@@ -17,6 +19,10 @@ class Responses:
 
     content_type = "text/event-stream; charset=utf-8"
     heartbeat = SSE_HEARTBEAT
+
+    def wanted(self, call: Call) -> Wanted:
+        """``previous_response_id``, and items by reference."""
+        return wanted_of(call.body)
 
     def decode(self, call: Call, terms: Terms) -> Turn:
         """A body to a turn."""

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from msgspec import UNSET
 
 from gptmock.catalog import ResolvedModel, clamp_effort
+from gptmock.conversations import NOTHING_RECALLED, Recalled
 from gptmock.dialects.dialect import Call, Terms, Turn
 from gptmock.dialects.model_options import PRIORITY_TIER, model_name
-from gptmock.dialects.responses.items import refuse_reference, user_message
+from gptmock.dialects.responses.continuing import continued
+from gptmock.dialects.responses.items import decode_input, refuse_reference, user_message
 from gptmock.dialects.responses.types import CodexBody
 from gptmock.dialects.sessions import conversation_key
 from gptmock.errors import BadRequest
@@ -74,7 +76,7 @@ def codex_turn(body: CodexBody, call: Call, terms: Terms) -> Turn:
     """
     name = model_name(body.model, terms)
     resolved = terms.catalog.resolve(terms.defaults.debug_model or name)
-    items = _items(body.input)
+    items = _items(body.input, call.recalled)
     more = {**(body.model_extra or {}), **_from_name(body, resolved)}
     request = ResponsesRequest(
         model=resolved.slug,
@@ -93,10 +95,14 @@ def codex_turn(body: CodexBody, call: Call, terms: Terms) -> Turn:
         keeps_events=True,
         codex=True,
         headers=passing_headers(call.headers),
+        account_id=call.recalled.account_id,
     )
 
 
-def _items(given: str | list[JsonObject] | None) -> list[InputItem]:
+def _items(given: str | list[JsonObject] | None, recalled: Recalled) -> list[InputItem]:
+    if recalled != NOTHING_RECALLED:
+        # What was stored is in a client's language, and not yet in the backend's.
+        return decode_input(continued(given, recalled))
     if not given:
         raise BadRequest("'input' is empty.", code="missing_required_parameter", param="input")
     if isinstance(given, str):

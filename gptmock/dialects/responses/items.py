@@ -12,6 +12,7 @@ import msgspec
 from gptmock.dialects.bodies import missing
 from gptmock.dialects.images import image_address
 from gptmock.dialects.names import upstream_call_id, upstream_name
+from gptmock.dialects.responses.continuing import Continued
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import InputItem, JsonObject
 
@@ -34,19 +35,16 @@ _NEVER = frozenset({"caller", "created_by", "parsed_arguments", "namespace"})
 """Members that SDKs or replies add and the upstream refuses in the history."""
 
 
-def decode_input(given: str | list[JsonObject]) -> list[InputItem]:
+def decode_input(given: Continued) -> list[InputItem]:
     """
-    The input as a list of items.
+    The input as a list of items, the conversation that it continues first.
 
     Raises:
-        BadRequest: nothing to answer to, an item without what it needs, or one that only a store could resolve.
+        BadRequest: nothing to answer to, or an item without what it needs.
     """
-    if isinstance(given, str):
-        if not given:
-            raise BadRequest("'input' is empty.", param="input")
-        return [user_message(given)]
-    decoded = (_item(item, f"input[{index}]") for index, item in enumerate(given))
-    items: list[InputItem] = [item for item in decoded if item is not None]
+    items: list[InputItem] = [
+        decoded for place, item in enumerate(given.items) if (decoded := _item(item, given.where(place))) is not None
+    ]
     if not items:
         raise BadRequest("'input' holds nothing to answer.", param="input")
     return items

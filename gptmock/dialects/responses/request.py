@@ -19,6 +19,7 @@ from gptmock.dialects.model_options import (
 )
 from gptmock.dialects.parameters import judge, refused
 from gptmock.dialects.responses.codex import codex_turn, is_codex
+from gptmock.dialects.responses.continuing import Continued, continued, memo_of
 from gptmock.dialects.responses.items import decode_input
 from gptmock.dialects.responses.parameters import REFUSED, RULES
 from gptmock.dialects.responses.types import CodexBody, ReasoningParameter, Refused, ResponsesBody, TextParameter
@@ -79,14 +80,16 @@ def decode(call: Call, terms: Terms) -> Turn:
     if is_codex(call.headers):
         codex_body = decode_body(call.body, CodexBody)
         judge(codex_body, REFUSED, strict=False)
-        _refuse_continuation(codex_body)
+        _refuse_what_was_not_recalled(codex_body, call)
         return codex_turn(codex_body, call, terms)
     body = decode_body(call.body, ResponsesBody)
     name = model_name(body.model, terms)
     state = _Decoding(body, terms, terms.catalog.resolve(terms.defaults.debug_model or name))
     state.ignored += judge(body, RULES, strict=terms.defaults.strict_parameters)
-    _refuse_continuation(body)
-    request = _request(call, state)
+    _refuse_what_was_not_recalled(body, call)
+    given = continued(body.input, call.recalled)
+    request = _request(call, given, state)
+    is_stored = terms.defaults.store_responses and body.store is not False
     return Turn(
         request=request,
         resolved=state.resolved,
@@ -97,21 +100,20 @@ def decode(call: Call, terms: Terms) -> Turn:
         echo=_echo(body, name, request),
         keeps_events=True,
         obfuscation=body.stream_options is None or body.stream_options.include_obfuscation is not False,
+        memo=memo_of(call.tenant, given, call.recalled) if is_stored else None,
+        account_id=call.recalled.account_id,
     )
 
 
-def _refuse_continuation(body: Refused) -> None:
-    if body.previous_response_id is not None:
-        raise refused(
-            "previous_response_id", "responses are not kept here; send the whole conversation as 'input' instead"
-        )
+def _refuse_what_was_not_recalled(body: Refused, call: Call) -> None:
+    # Whoever looks it up refuses what is not found; here it must never be passed over.
+    if body.previous_response_id is not None and not call.recalled.items:
+        raise refused("previous_response_id", "no response was looked up; send the whole conversation as 'input'")
 
 
-def _request(call: Call, state: _Decoding) -> ResponsesRequest:
+def _request(call: Call, given: Continued, state: _Decoding) -> ResponsesRequest:
     body, defaults = state.body, state.terms.defaults
-    if body.input is None:
-        raise missing("input")
-    items = decode_input(body.input)
+    items = decode_input(given)
     searches = requested_searches(body.responses_tools, body.responses_tool_choice)
     toolbox = Toolbox((*decode_flat_tools(body.tools or (), within="tools"), *searches[:1]))
     choice = _choice(body, toolbox, items)
@@ -208,11 +210,10 @@ def _echo(body: ResponsesBody, name: str, request: ResponsesRequest) -> JsonObje
         "max_tool_calls": body.max_tool_calls,
         "model": name,
         "parallel_tool_calls": body.parallel_tool_calls is not False,
-        "previous_response_id": None,
+        "previous_response_id": body.previous_response_id,
         "prompt_cache_key": body.prompt_cache_key,
         "reasoning": _echoed_reasoning(body, request),
         "safety_identifier": body.safety_identifier,
-        "store": False,
         "temperature": 1.0 if body.temperature is None else body.temperature,
         "text": _echoed_text(body),
         "tool_choice": "auto" if body.tool_choice is None else body.tool_choice,

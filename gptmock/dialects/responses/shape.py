@@ -98,6 +98,7 @@ class ResponseShape:
                 "created_at": self._created_at(),
                 "model": model if isinstance(model, str) and model else self._turn.model,
                 **self._turn.echo,
+                "store": self._turn.memo is not None,
             }
         return {**_ORDER, **self._known, **self._fixed, **state}
 

@@ -15,8 +15,8 @@
     new, open  end of the upstream         error, failed                                         ended
     ended      anything                    nothing                                               ended
 
-``sequence_number`` counts what is said. ``final`` is the whole Response once the turn has ended well: who keeps
-responses takes it from there, before the frames that tell the client of it are sent.
+``sequence_number`` counts what is said. ``final`` is the whole Response once the turn has ended well. A translator
+whose turn is to be stored withholds its last frame until it is told whether the response is stored.
 
 Source: client contracts 3.5.
 """
@@ -93,6 +93,11 @@ class ResponsesMachine:
     def fail(self, cause: GptmockError) -> list[JsonObject]:
         """The two events that end a failed turn, unless it has ended."""
         return [] if self.ended else [self._numbered(event) for event in self._farewell(cause)]
+
+    def withdraw(self) -> None:
+        """The last event was not said after all: the turn may still fail."""
+        self.ended, self.final = False, None
+        self._sequence -= 1
 
     def _farewell(self, cause: GptmockError) -> list[JsonObject]:
         """SDKs act on the first, which is flat as in the schema and nested as on the wire; Codex on the second."""
@@ -206,22 +211,38 @@ class ResponsesMachine:
 class ResponsesTranslator:
     """One streamed reply."""
 
-    __slots__ = ("_machine",)
+    __slots__ = ("_end", "_machine", "_withholds")
 
     def __init__(self, turn: Turn, head: ReplyHead) -> None:
         self._machine = ResponsesMachine(turn, head)
+        self._withholds = turn.memo is not None
+        self._end: JsonObject | None = None
+        """The last event, while it is withheld."""
 
     @property
-    def final(self) -> JsonObject | None:
-        """The whole Response, from the moment that its last frames were returned by ``feed``."""
-        return self._machine.final
+    def answer(self) -> bytes | None:
+        """See ``WithholdsItsEnd.answer``."""
+        return None if self._end is None else json_bytes(self._end["response"])
 
     def feed(self, received: Received) -> list[bytes]:
         """The frames that this event adds."""
-        return [_frame(event) for event in self._machine.feed(received)]
+        events = self._machine.feed(received)
+        if self._withholds and events and self._machine.final is not None:
+            self._end = events.pop()
+        return [_frame(event) for event in events]
+
+    def settle(self, *, stored: bool) -> list[bytes]:
+        """See ``WithholdsItsEnd.settle``."""
+        if self._end is None:
+            return []
+        end, self._end = self._end, None
+        return [_frame({**end, "response": {**end["response"], "store": stored}})]
 
     def finish(self, cause: GptmockError | None = None) -> list[bytes]:
         """Two frames that tell of the failure, unless the reply has ended."""
+        if self._end is not None:
+            self._end = None
+            self._machine.withdraw()
         return [_frame(event) for event in self._machine.fail(cause or truncated())]
 
 

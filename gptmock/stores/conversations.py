@@ -1,0 +1,212 @@
+"""
+Snapshots at rest: sealed records over any store. Knows seals and names, not what a snapshot is for.
+
+    response:{tenant}:{id}   record       the snapshot, compressed and sealed; gone after its time to live
+    item:{tenant}:{id}       observation  the id of the newest response that has the item
+
+Tenants and ids stand in names as digests: ids are whatever clients and upstream make of them, and names are not. The
+index holds no content, so it is not sealed; one that was tampered with leads to another snapshot of the same tenant
+at most, where the item is not found. What it says of a deleted response leads nowhere, and expires.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import time
+import zlib
+from collections.abc import Callable, Sequence
+
+import msgspec
+from msgspec import Raw, Struct
+
+from gptmock.conversations import Snapshot
+from gptmock.errors import SealBroken, StoreUnavailable
+from gptmock.stores.seal import Sealer
+from gptmock.stores.store import Store
+
+log = logging.getLogger("gptmock.conversation")
+
+_PREFIX = "response:"
+_KIND = "response"
+_TENANT_CHARACTERS = 16
+_ID_CHARACTERS = 40
+_AT_ONCE = 16
+"""So many entries of the index are written together: each may need a connection of its own."""
+_MAX_RACES = 10
+_LARGE_BYTES = 64 * 1024
+"""From here on sealing is done beside the loop; compression and AES let others run."""
+
+
+class _Resting(Struct, frozen=True):
+    response_id: str
+    account_id: str
+    input: list[Raw]
+    inherited: int
+    response: Raw
+    expires_at: float
+    """Unix seconds; for whoever seals it anew, since a store does not tell."""
+
+
+_DECODE = msgspec.json.Decoder(_Resting)
+
+
+class SealedConversations:
+    """
+    ``Conversations`` over a store and a seal.
+
+    Args:
+        store: where they rest.
+        sealer: seals and opens them.
+        ttl_seconds: how long a response is kept.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self, store: Store, sealer: Sealer, *, ttl_seconds: float, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._store = store
+        self._sealer = sealer
+        self._ttl_seconds = ttl_seconds
+        self._clock = clock
+        self._current: set[str] = set()
+        """Names that ``reseal`` need not look at again."""
+
+    async def save(self, tenant: str, snapshot: Snapshot) -> None:
+        """See ``Conversations.save``. The index follows the snapshot, so that it never leads to what is not there."""
+        name = _response_name(tenant, snapshot.response_id)
+        plain = _encode(snapshot, expires_at=self._clock() + self._ttl_seconds)
+        await self._write(name, plain)
+        ids = list(dict.fromkeys(one for one, _ in snapshot.named(since=snapshot.inherited)))
+        for start in range(0, len(ids), _AT_ONCE):
+            together = ids[start : start + _AT_ONCE]
+            await asyncio.gather(*(self._index(tenant, one, snapshot.response_id) for one in together))
+
+    async def load(self, tenant: str, response_id: str) -> Snapshot | None:
+        """See ``Conversations.load``."""
+        name = _response_name(tenant, response_id)
+        record = await self._store.read(name)
+        if record is None:
+            return None
+        plain = await _aside(len(record.value), self._open, name, record.value, record.version)
+        return _decode(plain)
+
+    async def delete(self, tenant: str, response_id: str) -> bool:
+        """See ``Conversations.delete``. Also what does not open any more can be deleted."""
+        return await self._store.delete(_response_name(tenant, response_id))
+
+    async def find(self, tenant: str, item_ids: Sequence[str]) -> dict[str, Raw]:
+        """
+        See ``Conversations.find``.
+
+        One round trip for the index, and one for each response that the items are in: mostly one, since the newest
+        response of a conversation has all items that its request referred to.
+        """
+        missing = list(dict.fromkeys(item_ids))
+        entries = await self._store.observed([_item_name(tenant, one) for one in missing])
+        led = {one: entry.decode() for one, entry in zip(missing, entries, strict=True) if entry is not None}
+        found: dict[str, Raw] = {}
+        for response_id in dict.fromkeys(led.values()):
+            snapshot = await self.load(tenant, response_id)
+            items = dict(snapshot.named()) if snapshot is not None else {}
+            found |= {one: items[one] for one, where in led.items() if where == response_id and one in items}
+        return found
+
+    async def reseal(self) -> int:
+        """
+        Seal anew, by the first key of the ring, what an older one has sealed. Returns how many snapshots were.
+
+        One after the other, for they are large; each is read once by each process, and none while the ring has one key.
+        """
+        if not self._sealer.has_older_keys:
+            return 0
+        names = set(await self._store.names(_PREFIX))
+        self._current &= names
+        count = 0
+        for name in sorted(names - self._current):
+            count += await self._resealed(name)
+            self._current.add(name)
+        return count
+
+    async def _resealed(self, name: str) -> bool:
+        record = await self._store.read(name)
+        if record is None or self._sealer.is_current(record.value):
+            return False
+        try:
+            plain = await _aside(len(record.value), self._open, name, record.value, record.version)
+        except SealBroken as error:
+            log.warning("conversation.not_resealed", extra={"code": error.code, "reason": error.message})
+            return False
+        version = record.version + 1
+        sealed = await _aside(len(plain), self._seal, name, plain, version)
+        left = _DECODE.decode(plain).expires_at - self._clock()
+        return await self._store.write(name, sealed, expected=record.version, ttl_seconds=left) is None
+
+    async def _write(self, name: str, plain: bytes) -> None:
+        """Whatever stands there: an upstream that gives an id twice means the later response by it."""
+        held = 0
+        for _ in range(_MAX_RACES):
+            sealed = await _aside(len(plain), self._seal, name, plain, held + 1)
+            standing = await self._store.write(name, sealed, expected=held, ttl_seconds=self._ttl_seconds)
+            if standing is None:
+                return
+            held = standing.version
+        raise StoreUnavailable("The store did not let a response through.", retry_after_seconds=1.0)
+
+    async def _index(self, tenant: str, item_id: str, response_id: str) -> None:
+        await self._store.observe(
+            _item_name(tenant, item_id), response_id.encode(), stamp=self._clock(), ttl_seconds=self._ttl_seconds
+        )
+
+    def _seal(self, name: str, plain: bytes, version: int) -> bytes:
+        # The lowest level: text still shrinks to a third, and encrypted reasoning to no less at any.
+        return self._sealer.seal(zlib.compress(plain, 1), kind=_KIND, name=name, version=version)
+
+    def _open(self, name: str, sealed: bytes, version: int) -> bytes:
+        return zlib.decompress(self._sealer.open(sealed, kind=_KIND, name=name, version=version))
+
+
+async def _aside(
+    size_bytes: int, work: Callable[[str, bytes, int], bytes], name: str, data: bytes, version: int
+) -> bytes:
+    if size_bytes < _LARGE_BYTES:
+        return work(name, data, version)
+    return await asyncio.to_thread(work, name, data, version)
+
+
+def _encode(snapshot: Snapshot, *, expires_at: float) -> bytes:
+    return msgspec.json.encode(
+        _Resting(
+            response_id=snapshot.response_id,
+            account_id=snapshot.account_id,
+            input=list(snapshot.input),
+            inherited=snapshot.inherited,
+            response=snapshot.response,
+            expires_at=expires_at,
+        )
+    )
+
+
+def _decode(plain: bytes) -> Snapshot:
+    resting = _DECODE.decode(plain)
+    return Snapshot(
+        response_id=resting.response_id,
+        account_id=resting.account_id,
+        input=tuple(resting.input),
+        inherited=resting.inherited,
+        response=resting.response,
+    )
+
+
+def _response_name(tenant: str, response_id: str) -> str:
+    return f"{_PREFIX}{_digest(tenant, _TENANT_CHARACTERS)}:{_digest(response_id, _ID_CHARACTERS)}"
+
+
+def _item_name(tenant: str, item_id: str) -> str:
+    return f"item:{_digest(tenant, _TENANT_CHARACTERS)}:{_digest(item_id, _ID_CHARACTERS)}"
+
+
+def _digest(text: str, characters: int) -> str:
+    # A client may send halves of surrogate pairs; they are as good an id as any that is unknown.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:characters]
