@@ -30,20 +30,10 @@ from gptmock.errors import (
     UpstreamRefused,
 )
 from gptmock.gateway.books import Bookkeeper, is_quota
+from gptmock.gateway.opening import Opened, first_event
 from gptmock.gateway.recall import ConversationKeeper
 from gptmock.limits import RateLimitSnapshot
-from gptmock.protocol.events import (
-    ErrorEvent,
-    OtherEvent,
-    ResponseCompleted,
-    ResponseCreated,
-    ResponseEvent,
-    ResponseFailed,
-    ResponseIncomplete,
-    ResponseInProgress,
-    ResponseMetadata,
-    ResponseQueued,
-)
+from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseCreated, ResponseFailed, ResponseIncomplete
 from gptmock.protocol.failures import failure_of, truncated
 from gptmock.protocol.fold import ResponseFold
 from gptmock.protocol.items import ResponseObject
@@ -129,27 +119,6 @@ class Outcome:
         return self.committed or self.tries >= MAX_TRIES
 
 
-def is_preamble(event: ResponseEvent) -> bool:
-    """Whether an event says nothing yet: after it the upstream may still turn out to be overloaded."""
-    if isinstance(event, OtherEvent):
-        return event.type.startswith("codex.")
-    return isinstance(event, ResponseCreated | ResponseInProgress | ResponseQueued | ResponseMetadata)
-
-
-@dataclass(slots=True)
-class _Opened:
-    """An accepted upstream turn and what was read of it to see that it works."""
-
-    batches: AsyncIterator[list[Received]]
-    held: list[Received] = field(default_factory=list)
-
-    async def rest(self) -> AsyncIterator[list[Received]]:
-        """Everything, from the first event on."""
-        yield self.held
-        async for batch in self.batches:
-            yield batch
-
-
 class Reply:
     """An answer under way. Use one of ``frames`` and ``document``, once, inside the gateway's context."""
 
@@ -158,7 +127,7 @@ class Reply:
         turn: Turn,
         dialect: Dialect,
         head: ReplyHead,
-        accepting: asyncio.Task[_Opened],
+        accepting: asyncio.Task[Opened],
         outcome: Outcome,
         *,
         conversations: ConversationKeeper,
@@ -412,26 +381,13 @@ class Gateway:
         request: ResponsesRequest,
         credential: Credential,
         stack: AsyncExitStack,
-    ) -> _Opened:
+    ) -> Opened:
         stream = await stack.enter_async_context(self._upstream.open(request, credential, headers=headers))
         outcome.limits, outcome.headers = stream.limits, stream.headers
         self._catalogs.heard(credential.account.id, stream.models_etag)
-        opened = _Opened(stream.batches())
-        await _first_event(opened)
+        opened = Opened(stream.batches())
+        await first_event(opened)
         return opened
-
-
-async def _first_event(opened: _Opened) -> None:
-    """Read until something is said. A failure said first is raised, as if it had been the status."""
-    while (batch := await anext(opened.batches, None)) is not None:
-        opened.held += batch
-        for received in batch:
-            event = received.event
-            if isinstance(event, ResponseFailed | ErrorEvent):
-                raise failure_of(event)
-            if not is_preamble(event):
-                return
-    raise truncated()
 
 
 async def _pause(tries: int) -> None:

@@ -162,6 +162,14 @@ async def test_input_may_be_absent_when_there_is_a_conversation(client: httpx.As
     assert messages(upstream_items(simulator)) == [("user", "one"), ("assistant", "You said: one")]
 
 
+async def test_a_stored_conversation_can_be_compacted(client: httpx.AsyncClient, simulator: Simulator):
+    first = await respond(client, asked("one"))
+    compacted = await client.post(f"{PATH}/compact", json=asked("two", previous_response_id=first["id"]))
+    assert compacted.status_code == 200, compacted.text
+    sent = next(each for each in reversed(simulator.state.requests) if each.path.endswith("/compact"))
+    assert messages(sent.body["input"]) == [("user", "one"), ("assistant", "You said: one"), ("user", "two")]
+
+
 # --- Items by reference ----------------------------------------------------------------------
 
 

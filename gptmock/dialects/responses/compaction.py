@@ -18,12 +18,12 @@ from gptmock.protocol.upstream import Compacted
 
 def decode_compaction(call: Call, terms: Terms) -> Turn:
     """
-    Understand a compaction request. The operator's web search is for answers, and this is none.
+    Understand a compaction request. The operator's web search is for answers, and this is none; nor is it stored.
 
     Raises:
         BadRequest: with the field at fault in ``param``.
     """
-    return decode(call, replace(terms, defaults=replace(terms.defaults, web_search=False)))
+    return decode(call, replace(terms, defaults=replace(terms.defaults, web_search=False, store_responses=False)))
 
 
 def compaction_document(head: ReplyHead, compacted: Compacted) -> bytes:
