@@ -190,8 +190,8 @@ class CatalogWatch:
     async def _asked(self, account_id: str, credential: Credential) -> CatalogSnapshot:
         followed = self._followed.get(account_id)
         known = followed.snapshot if followed is not None else None
-        # Taken out before: what an answer names while we ask is looked at afterwards.
-        heard = self._heard.pop(account_id, None)
+        # Read before: what an answer names while we ask is looked at afterwards.
+        heard = self._heard.get(account_id)
         snapshot = replace(await self._source.models(credential, known), heard=())
         if heard is None or snapshot.is_named(heard):
             return snapshot

@@ -12,6 +12,7 @@ from gptmock.catalog import CatalogSnapshot, ModelCatalog
 from gptmock.errors import AccountUnusable, CredentialRefused, GptmockError, NotLoggedIn, UpstreamUnavailable
 from gptmock.gateway import catalogue
 from gptmock.gateway.catalogue import MAX_HEARD, REFRESH_SECONDS, CatalogWatch
+from gptmock.gateway.relay import Keeper
 from gptmock.stores.catalogue import CLAIM_SECONDS, StoreCatalogCache
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from tests.gateway.memory import Clock
@@ -43,9 +44,9 @@ class Site:
         # Claims and expiries go by the same clock.
         self.place = MemoryPlace(clock=self.clock)
 
-    def worker(self) -> CatalogWatch:
+    def worker(self, keeper: Keeper | None = None) -> CatalogWatch:
         cache = StoreCatalogCache(MemoryStore(self.place), version="0.169.0")
-        return CatalogWatch(cache, self, self, self.account_ids, clock=self.clock)
+        return CatalogWatch(cache, keeper or self, self, self.account_ids, clock=self.clock)
 
     async def account_ids(self) -> list[str]:
         return self.accounts
@@ -243,6 +244,23 @@ async def test_one_worker_asks_for_all():
     assert [slugs(worker) for worker in workers] == [["m"]] * 4
 
 
+async def test_who_comes_to_the_claim_late_finds_it_done():
+    site = Site()
+    early = site.worker()
+
+    class Slow(Site):
+        async def lease(self, account_id: str) -> Credential:
+            # Between its look at the cache and its claim another one does all of it.
+            await early.look()
+            return await site.lease(account_id)
+
+    late = site.worker(Slow())
+    await late.look()
+    assert site.asked == ["a"]
+    assert slugs(late) == slugs(early) == ["m"]
+    assert site.place.leases == {}
+
+
 async def test_what_was_known_before_a_restart_serves_at_once():
     site = Site()
     await site.worker().look()
@@ -279,6 +297,19 @@ async def test_another_tag_is_asked_after_once_by_one_worker():
             await worker.look()
     assert site.asked == ["a", "a"]
     assert [slugs(worker) for worker in workers] == [["n"]] * 3
+
+
+async def test_a_tag_that_could_not_be_asked_after_is_not_forgotten():
+    site = Site()
+    worker = site.worker()
+    await worker.look()
+    site.lists["a"], site.error = (document("n"), 'W/"2"'), AWAY
+    worker.heard("a", 'W/"2"')
+    await worker.look()
+    site.error = None
+    site.clock.now += CLAIM_SECONDS + 1
+    await worker.look()
+    assert slugs(worker) == ["n"]
 
 
 async def test_a_tag_that_names_the_same_list_is_remembered_by_all():
