@@ -23,7 +23,7 @@ def passed(item: dict[str, Any]) -> Any:
 
 @pytest.mark.check(70)
 def test_easy_messages_become_typed_ones():
-    given = [
+    given: list[dict[str, Any]] = [
         {"role": "system", "content": "rules"},
         {"role": "developer", "content": [{"type": "text", "text": "more rules"}]},
         {"role": "user", "content": [{"type": "input_text", "text": "hi"}]},

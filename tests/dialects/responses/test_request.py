@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.dialects.responses.asked import refusal, refused, sent, understood
@@ -33,7 +34,7 @@ def test_a_body_without_a_model_gets_the_default():
 
 @pytest.mark.check(4)
 def test_what_the_upstream_does_not_know_stays_here_and_is_named():
-    body = {
+    body: dict[str, Any] = {
         "max_output_tokens": 9,
         "max_tool_calls": 2,
         "top_logprobs": 3,
@@ -50,7 +51,13 @@ def test_what_the_upstream_does_not_know_stays_here_and_is_named():
     turn = understood(**body)
     assert set(turn.ignored) == set(body)
     assert not set(sent(**body, metadata={"a": "b"}, unheard_of=1, stop=["x"])) & {*body, "metadata", "unheard_of"}
-    harmless = {"top_logprobs": 0, "truncation": "disabled", "metadata": {"a": "b"}, "background": False, "user": None}
+    harmless: dict[str, Any] = {
+        "top_logprobs": 0,
+        "truncation": "disabled",
+        "metadata": {"a": "b"},
+        "background": False,
+        "user": None,
+    }
     assert understood(**harmless).ignored == ()
 
 
@@ -270,11 +277,9 @@ def test_long_names_and_call_ids_are_shortened_on_both_sides():
         tools=[{**FUNCTION, "name": name}],
         tool_choice={"type": "function", "name": name},
     )
-    tool, (_, call, output) = turn.request.tools[0], turn.request.input  # type: ignore[index,misc]
-    assert isinstance(tool, dict)
-    assert isinstance(call, dict)
-    assert isinstance(output, dict)
-    assert tool["name"] == call["name"] == turn.request.tool_choice["name"]  # type: ignore[index,call-overload]
+    body = msgspec.json.decode(turn.request.to_json())
+    (tool,), (_, call, output) = body["tools"], body["input"]
+    assert tool["name"] == call["name"] == body["tool_choice"]["name"]
     assert call["call_id"] == output["call_id"]
     assert max(len(tool["name"]), len(call["call_id"])) <= 64
     assert turn.tool_names == {tool["name"]: name}
