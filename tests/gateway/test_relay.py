@@ -4,7 +4,7 @@ import asyncio
 import gc
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -29,13 +29,14 @@ from gptmock.errors import (
 from gptmock.gateway.books import Bookkeeper
 from gptmock.gateway.choice import AccountChooser
 from gptmock.gateway.recall import ConversationKeeper
-from gptmock.gateway.relay import MAX_TRIES, Gateway, Outcome, Reply
+from gptmock.gateway.relay import FOREIGN_REASONING, MAX_TRIES, Gateway, Outcome, Reply
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.reader import Received
 from gptmock.simulator.scenes import render_scene
 from gptmock.stores.board import StoreBoard, StoreLedger
 from tests.gateway.memory import ACCOUNT, FixedCatalogs, MemoryUpstream, Script, Site, name_of, tokens
 from tests.harness import chat, until
+from tests.playbook import sse
 
 CHAT = DIALECTS[0].dialect
 HEAD = ReplyHead(id="0" * 29, created=1_790_000_000)
@@ -503,3 +504,74 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_not_reported():
     gc.collect()
     await asyncio.sleep(0)
     assert reported == []
+
+
+# --- Thinking of another account, compactions, a Codex client's headers ----------------------
+
+RESPONSES = next(door.dialect for door in DIALECTS if door.name == "responses")
+FOREIGN = UpstreamRefused("cannot be decrypted", code=FOREIGN_REASONING)
+
+
+def with_reasoning(*, headers: Mapping[str, str] | None = None) -> Turn:
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "foreign"}
+    body = {"model": "gpt-5.5", "input": [thought, {"role": "user", "content": "hi"}], "stream": True}
+    return RESPONSES.decode(Call(json.dumps(body).encode(), headers or {}), Terms(ModelCatalog(), Defaults()))
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        Script(error=FOREIGN),
+        Script([sse({"type": "response.failed", "response": {"error": {"code": FOREIGN_REASONING, "message": "no"}}})]),
+    ],
+    ids=["status", "first event"],
+)
+async def test_foreign_thinking_is_left_out_and_tried_once_more(refusal: Script):
+    house = House(refusal, Script([TEXT]))
+    frames = await house.streamed(with_reasoning(), RESPONSES)
+    assert b"event: response.completed" in frames
+    assert [len(request.input) for request in house.upstream.requests] == [2, 1]
+    assert (house.outcome.tries, house.outcome.reasoning_dropped) == (2, True)
+
+
+async def test_a_second_refusal_of_thinking_is_the_end():
+    house = House(Script(error=FOREIGN))
+    with pytest.raises(UpstreamRefused):
+        await house.streamed(with_reasoning(), RESPONSES)
+    assert house.openings == 2
+
+
+async def test_where_there_is_no_thinking_there_is_nothing_to_leave_out():
+    house = House(Script(error=FOREIGN))
+    with pytest.raises(UpstreamRefused):
+        await house.streamed()
+    assert house.openings == 1
+    assert not house.outcome.reasoning_dropped
+
+
+async def test_the_headers_of_a_codex_go_along_and_the_backends_come_back():
+    house = House(Script([TEXT]))
+    await house.streamed(with_reasoning(headers={"originator": "codex_exec"}), RESPONSES)
+    assert house.upstream.headers == {"originator": "codex_exec"}
+    assert house.outcome.headers == {"x-codex-turn-state": "kept"}
+    assert not house.outcome.pooled
+
+
+async def test_a_compaction_is_tried_and_counted_as_a_turn_is():
+    house = House(Script(error=CredentialRefused("old")), Script(error=FOREIGN), Script([b""]))
+    await house.login(1)
+    compacted = await house.gateway.compact(with_reasoning(), house.outcome)
+    assert compacted.document["output"][0]["type"] == "compaction"
+    assert house.outcome.tries == 3
+    assert [name_of(one.access_token) for one in house.upstream.credentials] == ["access-1", "access-2", "access-2"]
+    await house.ledger.settle()
+    usage = await house.ledger.read(ACCOUNT.id)
+    assert (usage.today, usage.in_flight) == ({"requests": 1, "input_tokens": 7}, 0)
+
+
+async def test_a_compaction_that_fails_is_told():
+    house = House(Script(error=UpstreamRefused("too long", code="context_length_exceeded")))
+    await house.login(1)
+    with pytest.raises(UpstreamRefused):
+        await house.gateway.compact(with_reasoning(), house.outcome)
+    assert house.openings == 1

@@ -130,6 +130,66 @@ async def test_a_fedramp_account_says_so(simulator: Simulator, client: httpx.Asy
     assert simulator.state.model_calls()[-1].headers["x-openai-fedramp"] == "true"
 
 
+async def test_a_clients_own_headers_stand_in_the_place_of_ours(
+    simulator: Simulator, client: httpx.AsyncClient, credential: Credential
+):
+    own = {
+        "originator": "codex_exec",
+        "user-agent": "codex_exec/0.169.0 (Zürich)",
+        "session-id": "s",
+        "x-codex-turn-state": "t",
+        "authorization": "Bearer planted",
+        "chatgpt-account-id": "planted",
+    }
+    async with codex(client, simulator.upstream_url).open(asking("scene:text"), credential, headers=own) as stream:
+        assert [one async for one in stream.batches()]
+        assert stream.headers["openai-model"]
+        assert stream.headers["x-codex-plan-type"]
+        assert not {"server", "cf-ray", "date"} & set(stream.headers)
+    headers = simulator.state.model_calls()[-1].headers
+    assert {name: headers[name] for name in list(own)[1:4]} == {name: own[name] for name in list(own)[1:4]}
+    assert (headers["originator"], headers["thread-id"]) == ("codex_exec", "cache-key-1")
+    assert headers["authorization"] == f"Bearer {credential.access_token.reveal()}"
+    assert headers["chatgpt-account-id"] == credential.account.workspace_id
+
+
+# --- Compaction --------------------------------------------------------------------------
+
+
+async def test_a_compaction_is_asked_for_in_fewer_words(
+    simulator: Simulator, client: httpx.AsyncClient, credential: Credential
+):
+    compacted = await codex(client, simulator.upstream_url).compact(asking(), credential)
+    assert [item["type"] for item in compacted.document["output"]] == ["compaction"]
+    record = simulator.state.requests[-1]
+    assert record.path == "/backend-api/codex/responses/compact"
+    assert record.headers["accept"] == "application/json"
+    assert set(record.body) == {"model", "instructions", "input", "prompt_cache_key"}
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"output":5}', b"\xff"])
+async def test_a_compaction_that_cannot_be_read_is_no_compaction(client: httpx.AsyncClient, body: bytes):
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % len(body)
+    async with RawServer(answering(head + body)) as server:
+        with pytest.raises(UpstreamBroken):
+            await codex(client, server.url).compact(asking(), CREDENTIAL)
+
+
+async def test_a_compaction_is_judged_and_waited_for_as_a_turn_is(
+    simulator: Simulator, client: httpx.AsyncClient, credential: Credential
+):
+    with pytest.raises(UnknownModel):
+        await codex(client, simulator.upstream_url).compact(
+            ResponsesRequest(model="gpt-0", input=[], prompt_cache_key="k"), credential
+        )
+    with pytest.raises(CredentialRefused):
+        await codex(client, simulator.upstream_url).compact(asking(), CREDENTIAL)
+    head = b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{"
+    async with RawServer(answering(head, 5.0)) as server:
+        with pytest.raises(UpstreamTimeout):
+            await codex(client, server.url, deadlines=UpstreamDeadlines(idle=0.2)).compact(asking(), CREDENTIAL)
+
+
 async def test_a_slash_at_the_end_of_the_base_url_changes_nothing(
     simulator: Simulator, client: httpx.AsyncClient, credential: Credential
 ):

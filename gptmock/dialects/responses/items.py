@@ -127,7 +127,7 @@ def _message(item: JsonObject, within: str) -> JsonObject:
     role = item.get("role")
     if role is None:
         raise missing(f"{within}.role")
-    if role not in _ROLES:
+    if not isinstance(role, str) or role not in _ROLES:
         raise BadRequest(
             f"Invalid value for '{within}.role': '{str(role)[:40]}'. Supported values are 'assistant', 'developer', "
             "'system' and 'user'.",

@@ -1,0 +1,53 @@
+"""A Responses request in a test's words, and what becomes of it upstream."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from gptmock.dialects.dialect import Call, Turn
+from gptmock.dialects.responses import Responses
+from gptmock.errors import BadRequest
+from gptmock.simulator.catalogue import load_catalogue
+from gptmock.simulator.rules import first_refusal
+from tests.playbook import terms
+
+RESPONSES = Responses()
+
+
+def understood(
+    given: Any = "Hello",
+    *,
+    headers: dict[str, str] | None = None,
+    defaults: dict[str, Any] | None = None,
+    **members: Any,
+) -> Turn:
+    """The turn of a body with this input."""
+    body = {"model": "gpt-5.5", "input": given, **members}
+    body = {name: value for name, value in body.items() if value is not ...}
+    return RESPONSES.decode(Call(json.dumps(body).encode(), headers or {}), terms(**(defaults or {})))
+
+
+def sent(given: Any = "Hello", **members: Any) -> dict[str, Any]:
+    """The body that goes upstream; the strict stand-in takes it."""
+    turn = understood(given, **members)
+    document: dict[str, Any] = msgspec.json.decode(turn.request.to_json())
+    assert refusal(document) is None
+    return document
+
+
+def refusal(document: dict[str, Any]) -> Any:
+    """What the backend has against a body."""
+    model = load_catalogue().find(document["model"], "pro")
+    assert model is not None
+    return first_refusal(document, model=model, lite=False, account_id="account")
+
+
+def refused(given: Any = "Hello", **members: Any) -> BadRequest:
+    """Why it is a 400."""
+    with pytest.raises(BadRequest) as raised:
+        understood(given, **members)
+    return raised.value
