@@ -57,7 +57,9 @@ def terms(**defaults: Any) -> Terms:
 
 
 def decode(door: Door, body: bytes, *, style: ReasoningStyle = "think-tags") -> Turn:
-    return door.dialect.decode(Call(body), terms(reasoning_style=style))
+    turn = door.dialect.decode(Call(body), terms(reasoning_style=style))
+    assert isinstance(turn, Turn), "the body asks for no model turn"
+    return turn
 
 
 def play(
@@ -104,10 +106,9 @@ def collect(
             batch += reader.finish()
         for received in batch:
             fold.feed(received)
-        folded = fold.finish()
+        return door.dialect.document(turn, HEAD, fold.finish())
     except GptmockError as error:
         return error
-    return door.dialect.document(turn, HEAD, folded)
 
 
 def split(data: bytes, cuts: Iterable[int]) -> list[bytes]:

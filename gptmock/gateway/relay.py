@@ -18,7 +18,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from gptmock.accounts import Credential
 from gptmock.catalog import ModelCatalog, explain_unknown
-from gptmock.dialects.dialect import Dialect, ReplyHead, Turn
+from gptmock.dialects.dialect import Dialect, Progress, ReplyHead, Turn
 from gptmock.errors import (
     AccountError,
     CredentialRefused,
@@ -118,6 +118,8 @@ class Outcome:
     """Other accounts could have served."""
     reasoning_dropped: bool = False
     """The thinking of earlier turns was not this account's, and was left out."""
+    progress: Progress = field(default_factory=Progress)
+    """The reply's own, which tells durations."""
 
     @property
     def spent(self) -> bool:
@@ -288,6 +290,7 @@ class Gateway:
         Raises:
             GptmockError: before anything was sent to the client, so it can be an HTTP status.
         """
+        outcome.progress = head.progress
         async with AsyncExitStack() as stack:
             attempt = partial(self._try, turn.headers, outcome)
             accepting = asyncio.get_running_loop().create_task(
@@ -381,8 +384,10 @@ class Gateway:
         stream = await stack.enter_async_context(self._upstream.open(request, credential, headers=headers))
         outcome.limits, outcome.headers = stream.limits, stream.headers
         self._catalogs.heard(credential.account.id, stream.models_etag)
+        outcome.progress.accepted()
         opened = _Opened(stream.batches())
         await _first_event(opened)
+        outcome.progress.begun()
         return opened
 
 

@@ -16,7 +16,7 @@ from sanic import Sanic
 from sanic.config import Config
 
 from gptmock.clients import Client
-from gptmock.dialects.dialect import Dialect, ReplyHead, Terms, Turn
+from gptmock.dialects.dialect import Dialect, Progress, ReplyHead, Terms, Turn
 from gptmock.gateway.relay import Outcome, Reply
 from gptmock.protocol.upstream import Compacted
 
@@ -78,7 +78,7 @@ def new_head() -> ReplyHead:
     return ReplyHead(
         id="".join(secrets.choice(_ALPHABET) for _ in range(ID_CHARACTERS)),
         created=int(time.time()),
-        elapsed=partial(_since, started),
+        progress=Progress(partial(_since, started)),
     )
 
 

@@ -6,12 +6,12 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from sanic import HTTPResponse, Request
 
 from gptmock.clients import Client
-from gptmock.dialects.dialect import Call, Dialect, ReplyHead, Terms, Turn
+from gptmock.dialects.dialect import Call, Dialect, ReadyReply, ReplyHead, Terms, Turn
 from gptmock.dialects.table import Door
 from gptmock.errors import GptmockError
 from gptmock.gateway.relay import Outcome, Reply
@@ -22,6 +22,7 @@ from gptmock.server.streaming import pump
 
 log = logging.getLogger("gptmock.turn")
 
+_Understood = TypeVar("_Understood", Turn, Turn | ReadyReply)
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, HTTPResponse | None]]
 CLIENT_GONE = 499
 """In the log only, for a client that left before its status; nginx's number."""
@@ -80,12 +81,14 @@ class Visit:
 
     async def _answer(self) -> HTTPResponse | None:
         turn, bound = await self._understand(self._dialect.decode)
+        if isinstance(turn, ReadyReply):
+            return self._whole(turn.document(self._head), {})
         async with self._services.gateway.open(
             turn, self._dialect, self._head, self._outcome, account_id=bound
         ) as reply:
             return await (self._stream(turn, reply) if turn.stream else self._document(turn, reply))
 
-    async def _understand(self, decode: Callable[[Call, Terms], Turn]) -> tuple[Turn, str | None]:
+    async def _understand(self, decode: Callable[[Call, Terms], _Understood]) -> tuple[_Understood, str | None]:
         """What is asked, and the account that the caller's key is bound to."""
         request = self._request
         # Sanic's RESPONSE_TIMEOUT counts from the last byte sent: a model may think for longer than that.
@@ -93,9 +96,10 @@ class Visit:
         headers = headers_of(request)
         client = self._client = await self._services.admission.admit(headers)
         turn = decode(Call(request.body, headers, client.tenant), self._services.terms)
-        self._turn = turn
-        if self._options.verbose:
-            self._show(turn)
+        if isinstance(turn, Turn):
+            self._turn = turn
+            if self._options.verbose:
+                self._show(turn)
         return turn, client.account_id
 
     async def _document(self, turn: Turn, reply: Reply) -> HTTPResponse:
@@ -128,7 +132,7 @@ class Visit:
         self._sent_bytes = await pump(
             reply.frames(),
             send,
-            heartbeat=self._dialect.heartbeat,
+            heartbeat=self._dialect.heartbeat(turn, self._head),
             every_seconds=self._options.heartbeat_seconds,
         )
         await response.eof()
