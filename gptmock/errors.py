@@ -102,10 +102,14 @@ class Unauthorized(ClientError):
 
 
 class UnknownModel(ClientError):
-    """The upstream has no such model for this account, or has retired it."""
+    """The upstream has no such model for this account, or has retired it; ``model`` is the client's name for it."""
 
     code = "model_not_found"
     status_hint = 404
+
+    def __init__(self, message: str, *, param: str | None = None, model: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.model = model
 
 
 class UnknownRoute(ClientError):

@@ -77,9 +77,14 @@ def find_model(catalog: ModelCatalog, name: str) -> ResolvedModel:
     """
     resolved = catalog.resolve(name)
     if resolved.spec is None or resolved.spec not in catalog:
-        shown = "".join(letter for letter in name[:MAX_SHOWN_CHARACTERS] if letter.isprintable())
-        raise UnknownModel(explain_unknown(f"The model '{shown}' does not exist.", resolved, catalog), param="model")
+        says = f"The model '{shown_name(name)}' does not exist."
+        raise UnknownModel(explain_unknown(says, resolved, catalog), param="model", model=name)
     return resolved
+
+
+def shown_name(name: str) -> str:
+    """A client's name for a model, fit for a message."""
+    return "".join(letter for letter in name[:MAX_SHOWN_CHARACTERS] if letter.isprintable())
 
 
 def _model(spec: ModelSpec, slug: str) -> _Model:

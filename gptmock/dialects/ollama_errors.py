@@ -8,14 +8,29 @@ from __future__ import annotations
 
 from gptmock.dialects.dialect import ErrorReply
 from gptmock.dialects.json_text import json_bytes
+from gptmock.dialects.listings import shown_name
 from gptmock.dialects.openai_errors import retry_headers
-from gptmock.errors import GptmockError, Unauthorized
+from gptmock.errors import GptmockError, Unauthorized, UnknownModel
+from gptmock.protocol.ndjson import ndjson_line
 
 
 def error_body(error: GptmockError) -> bytes:
     """``{"error": "what happened"}``."""
-    # Ollama's own word; its clients compare it.
-    return json_bytes({"error": "unauthorized" if isinstance(error, Unauthorized) else error.message})
+    return json_bytes({"error": _text(error)})
+
+
+def error_line(error: GptmockError) -> bytes:
+    """The one line that ends a failed stream; nothing may follow it."""
+    return ndjson_line(error_body(error))
+
+
+def _text(error: GptmockError) -> str:
+    # Ollama's own words, where its clients compare them.
+    if isinstance(error, Unauthorized):
+        return "unauthorized"
+    if isinstance(error, UnknownModel) and error.model is not None:
+        return f"model '{shown_name(error.model)}' not found: {error.message}"
+    return error.message or error.code
 
 
 def error_reply(error: GptmockError) -> ErrorReply:

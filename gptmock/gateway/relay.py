@@ -361,7 +361,9 @@ class Gateway:
                 credential = await self._keeper.renew(credential)
             except UnknownModel as error:
                 raise UnknownModel(
-                    explain_unknown(error.message, turn.resolved, self._catalogs.current), param="model"
+                    explain_unknown(error.message, turn.resolved, self._catalogs.current),
+                    param="model",
+                    model=turn.model,
                 ) from error
             except UpstreamError as error:
                 if error.code == FOREIGN_REASONING and (lighter := request.without_reasoning()) and not outcome.spent:
