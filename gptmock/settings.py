@@ -22,6 +22,7 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ul
 Style = Literal["think-tags", "o3", "legacy", "current", "reasoning-content", "hidden"]
 
 MAX_AUTO_WORKERS = 4
+MIN_OLLAMA_VERSION = (0, 13, 4)
 _PREFIX, _LEGACY_PREFIX = "GPTMOCK_", "CHATGPT_LOCAL_"
 _LEGACY_NAMES = {
     "verbose": "VERBOSE",
@@ -74,6 +75,8 @@ class Settings(pydantic.BaseModel):
     codex_version: str = Field("0.169.0", pattern=r"^\d+\.\d+\.\d+$")
     api_key: pydantic.SecretStr | None = Field(None, validate_default=True)
     strict_parameters: bool = False
+    ollama_version: str = Field("0.13.5", pattern=r"^\d+\.\d+\.\d+$")
+    """A real one: clients switch features on by it, and Codex asks for 0.13.4."""
     shutdown_grace: int = Field(60, ge=0)
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
 
@@ -124,6 +127,13 @@ class Settings(pydantic.BaseModel):
                 f"is needed to bind {host}, which is beyond loopback; or --allow-unauthenticated "
                 "(GPTMOCK_ALLOW_UNAUTHENTICATED=true) if something else guards the door"
             )
+        return value
+
+    @pydantic.field_validator("ollama_version")
+    @classmethod
+    def _recent(cls, value: str) -> str:
+        if tuple(map(int, value.split("."))) < MIN_OLLAMA_VERSION:
+            raise ValueError("must be at least 0.13.4: Codex refuses older ones")
         return value
 
     @pydantic.field_validator("redis_url")

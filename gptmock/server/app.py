@@ -12,6 +12,7 @@ from sanic.response import BaseHTTPResponse
 from gptmock.dialects.table import DIALECTS
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.listings import add_listing_routes
+from gptmock.server.ollama import add_ollama_routes
 from gptmock.server.ops import add_ops_routes
 from gptmock.server.replies import ErrorAnswers
 from gptmock.server.requests import ClientRequest, request_id
@@ -44,6 +45,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
             app.add_route(turn_handler(door, options), path, methods=[door.method], name=f"{door.name}_{number}")
     add_responses_routes(app, options)
     add_listing_routes(app, options)
+    add_ollama_routes(app, options)
     add_ops_routes(app)
     app.register_middleware(_sign, "response")
     stack = AsyncExitStack()

@@ -56,6 +56,8 @@ class ServerOptions:
     heartbeat_seconds: float = 10.0
     """Silence after which a stream says that it lives; the promise is 15."""
     expose_efforts: bool = False
+    ollama_version: str = "0.13.5"
+    """What ``/api/version`` says."""
     verbose: bool = False
     log_format: str = "text"
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
 from gptmock.catalog import EFFORTS, ResolvedModel
-from gptmock.dialects.bodies import decode_body
 from gptmock.dialects.dialect import Call, ReadyReply, ReasoningStyle, Terms, Turn
 from gptmock.dialects.images import image_address
-from gptmock.dialects.listings import find_model
 from gptmock.dialects.model_options import default_tier, reasoning_options
+from gptmock.dialects.ollama.bodies import required_model
+from gptmock.dialects.ollama.catalogue import living_model
 from gptmock.dialects.ollama.lines import Lines, Shape
 from gptmock.dialects.ollama.types import JsonObject, OllamaBody
 from gptmock.dialects.sessions import conversation_key
@@ -34,31 +34,6 @@ from gptmock.protocol.request import (
 MAX_STOPS = 64
 """Modelfiles have about ten; each is looked for in every piece of text."""
 _ZERO = re.compile(r"[-+]?(?:0+\.?0*|\.0+)(?:ns|us|µs|ms|s|m|h)?")
-_Model = TypeVar("_Model", bound=OllamaBody)
-
-
-def read_body(data: bytes, model: type[_Model]) -> _Model:
-    """
-    The body, in Ollama's words where it is not there.
-
-    Raises:
-        BadRequest: it is missing, no JSON object, or a field has a wrong type.
-    """
-    if not data.strip():
-        raise BadRequest("missing request body", code="invalid_json")
-    return decode_body(data, model)
-
-
-def required_model(name: str | None) -> str:
-    """
-    The model that was named; no default here.
-
-    Raises:
-        BadRequest: none was.
-    """
-    if not (name or "").strip():
-        raise BadRequest("model is required", code="missing_required_parameter", param="model")
-    return (name or "").strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +91,7 @@ def load_reply(terms: Terms, body: OllamaBody, shape: Shape) -> ReadyReply:
         UnknownModel: there is no such model, as far as the catalogue tells; no upstream is asked.
     """
     name = required_model(body.model)
-    find_model(terms.catalog, terms.defaults.debug_model or name)
+    living_model(terms.catalog, terms.defaults.debug_model or name)
     reason = "unload" if _is_zero(body.keep_alive) else "load"
     return ReadyReply(lambda head: Lines(shape, name, head).ready(reason))
 
