@@ -284,3 +284,15 @@ def test_keys_and_pool_travel_to_the_workers_and_are_not_shown(tmp_path: Path):
 @pytest.mark.parametrize("pool", ["", " ", ",", " , "])
 def test_a_pool_of_nobody_is_no_pool(tmp_path: Path, pool: str):
     assert load(tmp_path, environ={"GPTMOCK_ACCOUNT_POOL": pool}).pool_labels == ()
+
+
+# --- Ollama's version -------------------------------------------------------------------------
+
+
+def test_the_version_that_ollamas_clients_see_is_a_recent_one(tmp_path: Path):
+    assert load(tmp_path, environ={"GPTMOCK_OLLAMA_VERSION": "0.13.4"}).ollama_version == "0.13.4"
+    assert load(tmp_path, environ={"GPTMOCK_OLLAMA_VERSION": "1.0.0"}).ollama_version == "1.0.0"
+    (told,) = mistakes(tmp_path, GPTMOCK_OLLAMA_VERSION="0.12.10")
+    assert told == "GPTMOCK_OLLAMA_VERSION: must be at least 0.13.4: Codex refuses older ones"
+    (told,) = mistakes(tmp_path, GPTMOCK_OLLAMA_VERSION="newest")
+    assert told.startswith("GPTMOCK_OLLAMA_VERSION: ")

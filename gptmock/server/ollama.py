@@ -46,8 +46,7 @@ def add_ollama_routes(app: App, options: ServerOptions) -> None:
         ("/api/copy", _POST, _manage),
         ("/api/push", _POST, _manage),
         ("/api/delete", ("DELETE",), _manage),
-        ("/api/blobs/<digest:str>", _POST, _manage),
-        ("/api/blobs/<digest:str>", ("HEAD",), _no_blob),
+        ("/api/blobs/<digest:str>", ("HEAD", "POST"), _blob),
     ]
     for number, (path, methods, handler) in enumerate(routes):
         app.add_route(handler, path, methods=list(methods), name=f"ollama_{number}")
@@ -77,17 +76,20 @@ async def _pull(request: Request) -> HTTPResponse:
 
 async def _embed(request: Request) -> HTTPResponse:
     _admitted(request)
-    catalogue.refuse_embeddings(catalogue.asked_model(request.body).name)
+    raise catalogue.no_embeddings(catalogue.asked_model(request.body).name)
 
 
-async def _manage(request: Request, **_: str) -> HTTPResponse:
+async def _manage(request: Request) -> HTTPResponse:
     _admitted(request)
-    catalogue.refuse_management()
+    raise catalogue.no_management()
 
 
-async def _no_blob(request: Request, **_: str) -> HTTPResponse:
+async def _blob(request: Request, digest: str) -> HTTPResponse:  # noqa: ARG001 - no blob is here, whatever it is
+    """HEAD asks whether one has to be sent; none is ever taken."""
     _admitted(request)
-    return HTTPResponse(status=404)
+    if request.method == "HEAD":
+        return HTTPResponse(status=404)
+    raise catalogue.no_management()
 
 
 def _admitted(request: Request) -> Services:

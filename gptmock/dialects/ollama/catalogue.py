@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from gptmock.catalog import ModelCatalog, ModelSpec, explain_unknown
 from gptmock.dialects.bodies import Body
@@ -123,24 +123,16 @@ def pull(catalog: ModelCatalog, asked: AskedModel) -> Listing:
     return Listing(ndjson_line(json_bytes(_PULLING)) + ndjson_line(json_bytes(_PULLED)), streamed=True)
 
 
-def refuse_embeddings(name: str) -> NoReturn:
-    """
-    ``POST /api/embed`` and ``/api/embeddings``, in Ollama's words for a model that cannot.
-
-    Raises:
-        BadRequest: always; not a 501, which some clients repeat.
-    """
-    raise BadRequest(f'"{shown_name(name)}" does not support embeddings', code="unsupported_endpoint", param="model")
+def no_embeddings(name: str) -> BadRequest:
+    """The answer of ``/api/embed`` and ``/api/embeddings``, as for a model that cannot; some clients repeat a 501."""
+    return BadRequest(f'"{shown_name(name)}" does not support embeddings', code="unsupported_endpoint", param="model")
 
 
-def refuse_management() -> NoReturn:
-    """
-    What would make, copy, publish or delete a model.
-
-    Raises:
-        BadRequest: always; a success that is none would show phantom models.
-    """
-    raise BadRequest("models are managed by the upstream; this operation is not supported", code="unsupported_endpoint")
+def no_management() -> BadRequest:
+    """The answer to who would make, copy, publish or delete a model: a false success would show phantom models."""
+    return BadRequest(
+        "models are managed by the upstream; this operation is not supported", code="unsupported_endpoint"
+    )
 
 
 def living_model(catalog: ModelCatalog, name: str) -> ModelSpec:
@@ -153,7 +145,9 @@ def living_model(catalog: ModelCatalog, name: str) -> ModelSpec:
     resolved = find_model(catalog, name)
     assert resolved.spec is not None  # noqa: S101 - find_model has seen to it
     if resolved.spec.retired is not None:
-        raise UnknownModel(explain_unknown("The upstream does not serve it any more.", resolved, catalog), param="model", model=name)
+        raise UnknownModel(
+            explain_unknown("The upstream does not serve it any more.", resolved, catalog), param="model", model=name
+        )
     return resolved.spec
 
 
