@@ -33,23 +33,23 @@ def add_ollama_routes(app: App, options: ServerOptions) -> None:
     async def tags(request: Request) -> HTTPResponse:
         return _json(catalogue.tags(_admitted(request).terms.catalog, expose_efforts=options.expose_efforts))
 
-    routes: list[tuple[str, tuple[str, ...], _Handler]] = [
-        ("/", _GET, _greeting),
-        ("/api/version", _GET, version),
-        ("/api/tags", _GET, tags),
-        ("/api/ps", _GET, _running),
-        ("/api/show", _POST, _show),
-        ("/api/pull", _POST, _pull),
-        ("/api/embed", _POST, _embed),
-        ("/api/embeddings", _POST, _embed),
-        ("/api/create", _POST, _manage),
-        ("/api/copy", _POST, _manage),
-        ("/api/push", _POST, _manage),
-        ("/api/delete", ("DELETE",), _manage),
-        ("/api/blobs/<digest:str>", ("HEAD", "POST"), _blob),
-    ]
-    for number, (path, methods, handler) in enumerate(routes):
-        app.add_route(handler, path, methods=list(methods), name=f"ollama_{number}")
+    about_one = {"ctx_body": catalogue.ModelBody}
+    _route(app, "/", _GET, _greeting, "greeting")
+    _route(app, "/api/version", _GET, version, "version")
+    _route(app, "/api/tags", _GET, tags, "tags")
+    _route(app, "/api/ps", _GET, _running, "ps")
+    _route(app, "/api/show", _POST, _show, "show", **about_one)
+    _route(app, "/api/pull", _POST, _pull, "pull", **about_one)
+    _route(app, "/api/embed", _POST, _embed, "embed", **about_one)
+    _route(app, "/api/embeddings", _POST, _embed, "embeddings", **about_one)
+    for name in ("create", "copy", "push"):
+        _route(app, f"/api/{name}", _POST, _manage, name)
+    _route(app, "/api/delete", ("DELETE",), _manage, "delete")
+    _route(app, "/api/blobs/<digest:str>", ("HEAD", "POST"), _blob, "blob")
+
+
+def _route(app: App, path: str, methods: tuple[str, ...], handler: _Handler, name: str, **context: Any) -> None:
+    app.add_route(handler, path, methods=list(methods), name=f"ollama_{name}", **context)
 
 
 async def _greeting(_: Request) -> HTTPResponse:

@@ -300,8 +300,8 @@ def test_the_servers_web_search_is_offered_unless_it_is_switched_off(door):
 )
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_request_that_asks_nothing_loads_or_unloads(door, keep_alive, reason, stream):
-    body = question(door, model="GPT-5.5:latest", keep_alive=keep_alive, stream=stream)
-    answer = ready(door, body | ({"messages": []} if door is CHAT else {"prompt": ""}))
+    body = question(door, model="GPT-5.5:latest", keep_alive=keep_alive, stream=stream, messages=[], prompt="")
+    answer = ready(door, body)
     said = {"message": {"role": "assistant", "content": ""}} if door is CHAT else {"response": ""}
     fixed = {"model": "GPT-5.5:latest", "created_at": "2026-09-21T14:13:20Z"}
     assert answer == {**fixed, **said, "done": True, "done_reason": reason}
