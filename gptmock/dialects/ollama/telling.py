@@ -42,17 +42,22 @@ class _Call:
 class Telling:
     """One reply, streamed or collected."""
 
-    __slots__ = ("_calls", "_spoken")
+    __slots__ = ("_answered", "_calls", "_refused")
 
     def __init__(self) -> None:
         self._calls: dict[int, _Call] = {}
-        self._spoken: type[Content | Refusal] | None = None
-        """What kind of text was told last."""
+        self._answered = False
+        """Something was told that is no refusal."""
+        self._refused = False
+        """A refusal was told last."""
 
     def text(self, shown: Content | Refusal) -> str:
         """The text of a piece: Ollama has no place of its own for a refusal."""
-        before, self._spoken = self._spoken, type(shown)
-        return shown.text if before in (None, type(shown)) else _BETWEEN + shown.text
+        refused, self._refused = self._refused, isinstance(shown, Refusal)
+        # What follows an answer and a refusal has its blank line from the presenter, as a new message.
+        gap = refused != self._refused and self._answered is self._refused
+        self._answered = self._answered or not self._refused
+        return _BETWEEN + shown.text if gap else shown.text
 
     def take(self, shown: CallOpened | CallInput) -> None:
         """Remember a call, or more of its arguments."""

@@ -100,10 +100,15 @@ def test_a_call_that_the_end_has_cut_is_left_out_and_the_reason_says_so(door):
 
 
 @doors
-def test_a_refusal_is_text_apart_from_what_was_said_before(door):
-    refusal = {"type": "response.refusal.delta", "output_index": 9, "item_id": "msg", "content_index": 1}
-    events = (text("Well."), {**refusal, "delta": "No"}, {**refusal, "delta": "."}, COMPLETED)
-    assert client_of(door).text(as_client(door, play(door, sse(*events))).reply) == "Well.\n\nNo."
+@pytest.mark.parametrize("order", ["AR", "RA", "ARA", "AAR", "RAA", "ARAR"])
+def test_a_refusal_is_text_apart_from_what_was_said_around_it(door, order):
+    said, events = [], []
+    for index, kind in enumerate(order):
+        place = {"output_index": index, "item_id": f"msg_{index}", "content_index": 0}
+        wire = "response.output_text.delta" if kind == "A" else "response.refusal.delta"
+        events += [{"type": wire, **place, "delta": f"{kind}{index}"}, {"type": wire, **place, "delta": "."}]
+        said.append(f"{kind}{index}.")
+    assert client_of(door).text(as_client(door, play(door, sse(*events, COMPLETED))).reply) == "\n\n".join(said)
 
 
 @doors
