@@ -14,8 +14,8 @@ from sanic import HTTPResponse, Request
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.ollama import catalogue
 from gptmock.protocol.ndjson import NDJSON
-from gptmock.server.context import App, ServerOptions, Services
-from gptmock.server.requests import headers_of
+from gptmock.server.context import App, ServerOptions
+from gptmock.server.listings import admitted
 from gptmock.server.turns import STREAM_HEADERS
 
 _Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse]]
@@ -31,7 +31,7 @@ def add_ollama_routes(app: App, options: ServerOptions) -> None:
         return _json(json_bytes({"version": options.ollama_version}))
 
     async def tags(request: Request) -> HTTPResponse:
-        return _json(catalogue.tags(_admitted(request).terms.catalog, expose_efforts=options.expose_efforts))
+        return _json(catalogue.tags((await admitted(request)).terms.catalog, expose_efforts=options.expose_efforts))
 
     about_one = {"ctx_body": catalogue.ModelBody}
     _route(app, "/", _GET, _greeting, "greeting")
@@ -57,17 +57,17 @@ async def _greeting(_: Request) -> HTTPResponse:
 
 
 async def _running(request: Request) -> HTTPResponse:
-    _admitted(request)
+    await admitted(request)
     return _json(catalogue.running())
 
 
 async def _show(request: Request) -> HTTPResponse:
-    catalog = _admitted(request).terms.catalog
+    catalog = (await admitted(request)).terms.catalog
     return _json(catalogue.show(catalog, catalogue.asked_model(request.body).name))
 
 
 async def _pull(request: Request) -> HTTPResponse:
-    catalog = _admitted(request).terms.catalog
+    catalog = (await admitted(request)).terms.catalog
     listing = catalogue.pull(catalog, catalogue.asked_model(request.body))
     if not listing.streamed:
         return _json(listing.body)
@@ -75,27 +75,21 @@ async def _pull(request: Request) -> HTTPResponse:
 
 
 async def _embed(request: Request) -> HTTPResponse:
-    _admitted(request)
+    await admitted(request)
     raise catalogue.no_embeddings(catalogue.asked_model(request.body).name)
 
 
 async def _manage(request: Request) -> HTTPResponse:
-    _admitted(request)
+    await admitted(request)
     raise catalogue.no_management()
 
 
 async def _blob(request: Request, digest: str) -> HTTPResponse:  # noqa: ARG001 - no blob is here, whatever it is
     """HEAD asks whether one has to be sent; none is ever taken."""
-    _admitted(request)
+    await admitted(request)
     if request.method == "HEAD":
         return HTTPResponse(status=404)
     raise catalogue.no_management()
-
-
-def _admitted(request: Request) -> Services:
-    services: Services = request.app.ctx.services
-    services.admission.tenant(headers_of(request))
-    return services
 
 
 def _json(body: bytes) -> HTTPResponse:
