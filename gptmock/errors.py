@@ -8,10 +8,12 @@ What can go wrong, by whose fault. Knows nothing of any wire: only a dialect say
     │   ├── UnknownModel           404  model_not_found
     │   ├── UnknownResponse        404  response_not_found: never stored, expired, or somebody else's
     │   ├── UnknownRoute           404  unknown_url
+    │   │   └── UnsupportedEndpoint    404  unsupported_endpoint: known, and not to be had here
     │   ├── MethodNotAllowed       405
     │   ├── BodyTooLarge           413
     │   ├── UnknownClientKey       404  no client key of that name or id
     │   ├── NameTaken              409  a client key of that name lives
+    │   ├── UnsupportedEncoding    415
     │   └── TooManyRequests        429
     ├── AccountError           the operator signs in again, or waits
     │   ├── NotLoggedIn            503  login_required
@@ -101,10 +103,14 @@ class Unauthorized(ClientError):
 
 
 class UnknownModel(ClientError):
-    """The upstream has no such model for this account, or has retired it."""
+    """The upstream has no such model for this account, or has retired it; ``model`` is the client's name for it."""
 
     code = "model_not_found"
     status_hint = 404
+
+    def __init__(self, message: str, *, param: str | None = None, model: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.model = model
 
 
 class UnknownResponse(ClientError):
@@ -119,6 +125,12 @@ class UnknownRoute(ClientError):
 
     code = "unknown_url"
     status_hint = 404
+
+
+class UnsupportedEndpoint(UnknownRoute):
+    """An endpoint of the family that the backend cannot serve; asking again does not help."""
+
+    code = "unsupported_endpoint"
 
 
 class MethodNotAllowed(ClientError):
@@ -151,6 +163,13 @@ class NameTaken(ClientError):
 
     code = "name_taken"
     status_hint = 409
+
+
+class UnsupportedEncoding(ClientError):
+    """The body has a ``Content-Encoding`` that is not known here."""
+
+    code = "unsupported_encoding"
+    status_hint = 415
 
 
 class TooManyRequests(ClientError):

@@ -26,6 +26,7 @@ MAX_AUTO_WORKERS = 4
 MAX_RESPONSES_TTL_SECONDS = 30 * 24 * 3600
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 _DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd]?)\Z")
+MIN_OLLAMA_VERSION = (0, 13, 4)
 _PREFIX, _LEGACY_PREFIX = "GPTMOCK_", "CHATGPT_LOCAL_"
 _LEGACY_NAMES = {
     "verbose": "VERBOSE",
@@ -80,6 +81,8 @@ class Settings(pydantic.BaseModel):
     responses_ttl: int = 24 * 3600
     """Seconds that a response is kept; 0 stores none. Written as ``24h``. Memory is what it costs."""
     strict_parameters: bool = False
+    ollama_version: str = Field("0.13.5", pattern=r"^\d+\.\d+\.\d+$")
+    """A real one: clients switch features on by it, and Codex asks for 0.13.4."""
     shutdown_grace: int = Field(60, ge=0)
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
 
@@ -139,6 +142,13 @@ class Settings(pydantic.BaseModel):
                 f"is needed to bind {host}, which is beyond loopback; or --allow-unauthenticated "
                 "(GPTMOCK_ALLOW_UNAUTHENTICATED=true) if something else guards the door"
             )
+        return value
+
+    @pydantic.field_validator("ollama_version")
+    @classmethod
+    def _recent(cls, value: str) -> str:
+        if tuple(map(int, value.split("."))) < MIN_OLLAMA_VERSION:
+            raise ValueError("must be at least 0.13.4: Codex refuses older ones")
         return value
 
     @pydantic.field_validator("redis_url")

@@ -101,6 +101,7 @@ def build_app(settings: Settings) -> App:
         shutdown_grace_seconds=settings.shutdown_grace,
         deadline_seconds=deadlines.total + _DEADLINE_MARGIN_SECONDS,
         expose_efforts=settings.expose_reasoning_models,
+        ollama_version=settings.ollama_version,
         verbose=settings.verbose,
     )
     return create_app(partial(open_services, settings, deadlines), options)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -18,8 +19,16 @@ from gptmock.dialects.dialect import Call, Defaults, ReasoningStyle, ReplyHead, 
 from gptmock.dialects.table import Door
 from gptmock.errors import GptmockError
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseEvent, ResponseFailed, ResponseIncomplete
-from gptmock.protocol.fold import ResponseFold
+from gptmock.protocol.fold import FoldedResponse, ResponseFold
 from gptmock.protocol.reader import EventReader, Received
+from tests.ollama_client import (
+    fold_ollama,
+    ollama_chat_body,
+    ollama_document,
+    ollama_generate_body,
+    ollama_tells,
+    ollama_text,
+)
 from tests.responses_client import fold_responses, responses_body, responses_document, responses_text
 
 HEAD = ReplyHead(id="0" * 29, created=1_790_000_000)
@@ -57,7 +66,9 @@ def terms(**defaults: Any) -> Terms:
 
 
 def decode(door: Door, body: bytes, *, style: ReasoningStyle = "think-tags") -> Turn:
-    return door.dialect.decode(Call(body), terms(reasoning_style=style))
+    turn = door.dialect.decode(Call(body), terms(reasoning_style=style))
+    assert isinstance(turn, Turn), "the body asks for no model turn"
+    return turn
 
 
 def play(
@@ -104,10 +115,20 @@ def collect(
             batch += reader.finish()
         for received in batch:
             fold.feed(received)
-        folded = fold.finish()
+        return door.dialect.document(turn, HEAD, fold.finish())
     except GptmockError as error:
         return error
-    return door.dialect.document(turn, HEAD, folded)
+
+
+def tells(door: Door, upstream: bytes) -> bool:
+    """Whether these upstream bytes end well, and this door has a form for what they say."""
+    fold = ResponseFold()
+    try:
+        for received in events_of(upstream):
+            fold.feed(received)
+        return client_of(door).tells(fold.finish())
+    except GptmockError:
+        return False
 
 
 def split(data: bytes, cuts: Iterable[int]) -> list[bytes]:
@@ -167,6 +188,10 @@ class Client:
     document: Callable[[bytes], Mapping[str, Any]]
     text: Callable[[Mapping[str, Any]], str]
     """The answer text of a reply."""
+    tells: Callable[[FoldedResponse], bool] = lambda _: True
+    """Whether the dialect has an honest form for a turn that ended well; where not, it ends with an error."""
+    refuses_in_text: bool = False
+    """A refusal is part of the answer text."""
 
 
 def client_of(door: Door) -> Client:
@@ -370,9 +395,22 @@ def chat_text(reply: Mapping[str, Any]) -> str:
     return reply["choices"][0]["message"]["content"] or ""
 
 
+def _ollama_client(body: Callable[..., bytes], *, chat: bool) -> Client:
+    return Client(
+        body,
+        lambda frames: Read(*fold_ollama(frames, chat=chat)),
+        partial(ollama_document, chat=chat),
+        ollama_text,
+        ollama_tells,
+        refuses_in_text=True,
+    )
+
+
 CLIENTS: Mapping[str, Client] = {
     "chat": Client(chat_body, fold_chat, chat_document, chat_text),
     "responses": Client(
         responses_body, lambda frames: Read(*fold_responses(frames)), responses_document, responses_text
     ),
+    "ollama_chat": _ollama_client(ollama_chat_body, chat=True),
+    "ollama_generate": _ollama_client(ollama_generate_body, chat=False),
 }

@@ -79,9 +79,9 @@ def test_every_block_is_run_or_says_why_not():
 def test_the_blocks_are_counted():
     """A new block changes these figures, so that nobody adds an unrun one by accident."""
     run = [block.kind for block in ALL if block.kind]
-    assert len(run) == 8
+    assert len(run) == 9
     assert len([block for block in ALL if block.reason]) == 6
-    assert set(run) == {"clean-clone", "shell", "openai", "langchain", "serve", "annotation", "simulator"}
+    assert set(run) == {"clean-clone", "shell", "openai", "langchain", "serve", "annotation", "simulator", "ollama"}
 
 
 def test_an_unmarked_block_is_seen():
@@ -124,6 +124,15 @@ def test_shell_blocks(block: Block, demo_url):
     else:
         answer = json.loads(done.stdout)
         assert "hello world" in answer["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("block", _of("ollama"))
+def test_ollama_blocks(block: Block, demo_url):
+    script = block.text.replace(BASE_URL, demo_url)
+    done = subprocess.run(["bash", "-c", f"set -e\n{script}"], capture_output=True, text=True, check=True, timeout=60)
+    lines = [json.loads(line) for line in done.stdout.split("\n")[:-1]]
+    assert "hello world" in "".join(line["message"]["content"] for line in lines)
+    assert lines[-1]["done"] is True
 
 
 @pytest.mark.parametrize("block", _of("annotation"))

@@ -66,7 +66,14 @@ def test_every_door_of_every_dialect_is_a_route(tmp_path: Path):
     app = built(settings(tmp_path))
     routes = {(method, f"/{route.path}") for route in app.router.routes for method in route.methods}
     assert {(door.method, path) for door in DIALECTS for path in door.paths} <= routes
-    assert {("GET", "/health"), ("HEAD", "/health"), ("GET", "/v1/models")} <= routes
+    assert {("GET", "/health"), ("HEAD", "/health"), ("GET", "/v1/models"), ("GET", "/api/tags")} <= routes
+
+
+async def test_the_operators_word_for_ollamas_version_is_what_clients_hear(tmp_path: Path):
+    app = built(settings(tmp_path, ollama_version="0.14.2"))
+    (route,) = [one for one in app.router.routes if one.path == "api/version"]
+    answer = await route.handler(None)
+    assert answer.body == b'{"version":"0.14.2"}'
 
 
 def test_building_the_app_opens_nothing(tmp_path: Path):

@@ -93,6 +93,32 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadyReply:
+    """One client call understood that needs no model turn, as Ollama's load and unload requests."""
+
+    document: Callable[[ReplyHead], bytes]
+    """The whole reply, whether the client streams or not."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a turn has come; noted by the gateway on the way."""
+
+    elapsed: Callable[[], float] = lambda: 0.0
+    """Seconds since the call came in."""
+    accepted_seconds: float | None = None
+    begun_seconds: float | None = None
+
+    def accepted(self) -> None:
+        """The upstream has taken the turn; of several tries the last counts."""
+        self.accepted_seconds = self.elapsed()
+
+    def begun(self) -> None:
+        """The first event that says something is here."""
+        self.begun_seconds = self.elapsed()
+
+
+@dataclass(frozen=True, slots=True)
 class ReplyHead:
     """What is fixed before the first event, so that machines need no clock and no uuid."""
 
@@ -100,8 +126,11 @@ class ReplyHead:
     """29 letters and digits; the dialect puts its own prefix before them."""
     created: int
     """Unix seconds."""
-    elapsed: Callable[[], float] = lambda: 0.0
-    """Seconds since the call came in."""
+    progress: Progress = field(default_factory=Progress)
+
+    def elapsed(self) -> float:
+        """Seconds since the call came in."""
+        return self.progress.elapsed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +187,8 @@ class Dialect(Protocol):
 
     content_type: str
     """Of streamed replies."""
-    heartbeat: bytes
-    """What may be sent at any time between two frames and means nothing."""
 
-    def decode(self, call: Call, terms: Terms) -> Turn:
+    def decode(self, call: Call, terms: Terms) -> Turn | ReadyReply:
         """
         Understand a call.
 
@@ -172,8 +199,16 @@ class Dialect(Protocol):
     def translator(self, turn: Turn, head: ReplyHead) -> Translator:
         """The machine of a streamed reply."""
 
+    def heartbeat(self, turn: Turn, head: ReplyHead) -> bytes:
+        """What may be sent at any time between two frames and means nothing."""
+
     def document(self, turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
-        """The whole reply of ``stream: false``."""
+        """
+        The whole reply of ``stream: false``.
+
+        Raises:
+            GptmockError: this dialect has no honest form for how the turn ended.
+        """
 
     def error(self, error: GptmockError) -> ErrorReply:
         """An error in this dialect's own shape."""

@@ -9,7 +9,7 @@ from gptmock.catalog import ModelCatalog, ModelSpec, ResolvedModel, explain_unkn
 from gptmock.errors import UnknownModel
 from gptmock.protocol.models import parse_version
 
-_CREATED = 1_764_547_200
+CREATED = 1_764_547_200
 """2025-12-01T00:00:00Z: the member is required and the catalogue does not tell, so all models share one date."""
 MAX_SHOWN_CHARACTERS = 100
 
@@ -44,15 +44,16 @@ def models_document(catalog: ModelCatalog, *, expose_efforts: bool, client_versi
             first live catalogue, and such a client then goes by the ones that it brings with it.
     """
     listed = [
-        _model(spec, slug)
-        for spec in catalog.listed
-        for slug in (
-            spec.slug,
-            *(f"{spec.slug}-{effort}" for effort in spec.efforts if expose_efforts and not spec.retired),
-        )
+        _model(spec, slug) for spec in catalog.listed for slug in listed_names(spec, expose_efforts=expose_efforts)
     ]
     entries = UNSET if client_version is None else _entries(catalog, client_version)
     return msgspec.json.encode(_List(listed, models=entries))
+
+
+def listed_names(spec: ModelSpec, *, expose_efforts: bool) -> list[str]:
+    """The slug, and each of its efforts as a name if the operator wants these listed."""
+    efforts = spec.efforts if expose_efforts and spec.retired is None else ()
+    return [spec.slug, *(f"{spec.slug}-{effort}" for effort in efforts)]
 
 
 def model_document(catalog: ModelCatalog, name: str) -> bytes:
@@ -77,15 +78,20 @@ def find_model(catalog: ModelCatalog, name: str) -> ResolvedModel:
     """
     resolved = catalog.resolve(name)
     if resolved.spec is None or resolved.spec not in catalog:
-        shown = "".join(letter for letter in name[:MAX_SHOWN_CHARACTERS] if letter.isprintable())
-        raise UnknownModel(explain_unknown(f"The model '{shown}' does not exist.", resolved, catalog), param="model")
+        says = f"The model '{shown_name(name)}' does not exist."
+        raise UnknownModel(explain_unknown(says, resolved, catalog), param="model", model=name)
     return resolved
+
+
+def shown_name(name: str) -> str:
+    """A client's name for a model, fit for a message."""
+    return "".join(letter for letter in name[:MAX_SHOWN_CHARACTERS] if letter.isprintable())
 
 
 def _model(spec: ModelSpec, slug: str) -> _Model:
     return _Model(
         id=slug,
-        created=_CREATED,
+        created=CREATED,
         context_length=spec.context_window,
         max_model_len=spec.context_window,
         display_name=spec.display_name or UNSET,

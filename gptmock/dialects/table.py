@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from gptmock.dialects.chat import ChatCompletions
 from gptmock.dialects.dialect import Dialect
+from gptmock.dialects.ollama_chat import OllamaChat
+from gptmock.dialects.ollama_generate import OllamaGenerate
 from gptmock.dialects.responses import Responses
 
 
@@ -23,6 +25,8 @@ class Door:
 DIALECTS: tuple[Door, ...] = (
     Door("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions()),
     Door("responses", "POST", ("/v1/responses", "/responses"), Responses()),
+    Door("ollama_chat", "POST", ("/api/chat",), OllamaChat()),
+    Door("ollama_generate", "POST", ("/api/generate",), OllamaGenerate()),
 )
 
 COMPACTION = Door("compaction", "POST", ("/v1/responses/compact", "/responses/compact"), Responses())

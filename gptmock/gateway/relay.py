@@ -19,7 +19,7 @@ from typing import Protocol, TypeAlias, TypeVar
 from gptmock.accounts import Credential
 from gptmock.catalog import ModelCatalog, explain_unknown
 from gptmock.conversations import Memo
-from gptmock.dialects.dialect import Dialect, ReplyHead, Translator, Turn, WithholdsItsEnd
+from gptmock.dialects.dialect import Dialect, Progress, ReplyHead, Translator, Turn, WithholdsItsEnd
 from gptmock.errors import (
     AccountError,
     CredentialRefused,
@@ -112,6 +112,8 @@ class Outcome:
     """The thinking of earlier turns was not this account's, and was left out."""
     stored: bool | None = None
     """Whether the response is stored; ``None`` when it was not to be."""
+    progress: Progress = field(default_factory=Progress)
+    """The reply's own, which tells durations."""
 
     @property
     def spent(self) -> bool:
@@ -290,6 +292,7 @@ class Gateway:
         Raises:
             GptmockError: before anything was sent to the client, so it can be an HTTP status.
         """
+        outcome.progress = head.progress
         async with AsyncExitStack() as stack:
             attempt = partial(self._try, turn.headers, outcome)
             accepting = asyncio.get_running_loop().create_task(
@@ -362,7 +365,9 @@ class Gateway:
                 credential = await self._keeper.renew(credential)
             except UnknownModel as error:
                 raise UnknownModel(
-                    explain_unknown(error.message, turn.resolved, self._catalogs.current), param="model"
+                    explain_unknown(error.message, turn.resolved, self._catalogs.current),
+                    param="model",
+                    model=turn.model,
                 ) from error
             except UpstreamError as error:
                 if error.code == FOREIGN_REASONING and (lighter := request.without_reasoning()) and not outcome.spent:
@@ -385,8 +390,10 @@ class Gateway:
         stream = await stack.enter_async_context(self._upstream.open(request, credential, headers=headers))
         outcome.limits, outcome.headers = stream.limits, stream.headers
         self._catalogs.heard(credential.account.id, stream.models_etag)
+        outcome.progress.accepted()
         opened = Opened(stream.batches())
         await first_event(opened)
+        outcome.progress.begun()
         return opened
 
 

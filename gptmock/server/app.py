@@ -13,6 +13,7 @@ from gptmock.dialects.table import DIALECTS
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.conversations import add_conversation_routes
 from gptmock.server.listings import add_listing_routes
+from gptmock.server.ollama import add_ollama_routes
 from gptmock.server.ops import add_ops_routes
 from gptmock.server.replies import ErrorAnswers
 from gptmock.server.requests import ClientRequest, request_id
@@ -46,6 +47,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
     add_responses_routes(app, options)
     add_listing_routes(app, options)
     add_conversation_routes(app)
+    add_ollama_routes(app, options)
     add_ops_routes(app)
     app.register_middleware(_sign, "response")
     stack = AsyncExitStack()

@@ -17,7 +17,7 @@ from sanic.config import Config
 
 from gptmock.clients import Client
 from gptmock.conversations import Recalled, Snapshot, Wanted
-from gptmock.dialects.dialect import Dialect, ReplyHead, Terms, Turn
+from gptmock.dialects.dialect import Dialect, Progress, ReplyHead, Terms, Turn
 from gptmock.gateway.relay import Outcome, Reply
 from gptmock.protocol.upstream import Compacted
 
@@ -73,6 +73,8 @@ class ServerOptions:
     heartbeat_seconds: float = 10.0
     """Silence after which a stream says that it lives; the promise is 15."""
     expose_efforts: bool = False
+    ollama_version: str = "0.13.5"
+    """What ``/api/version`` says."""
     verbose: bool = False
     log_format: str = "text"
 
@@ -96,7 +98,7 @@ def new_head() -> ReplyHead:
     return ReplyHead(
         id="".join(secrets.choice(_ALPHABET) for _ in range(ID_CHARACTERS)),
         created=int(time.time()),
-        elapsed=partial(_since, started),
+        progress=Progress(partial(_since, started)),
     )
 
 

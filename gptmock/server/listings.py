@@ -17,7 +17,7 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
     """``/v1/models``, with and without ``/v1``; a client key is needed where turns need one."""
 
     async def models(request: Request) -> HTTPResponse:
-        catalog = (await _admitted(request)).terms.catalog
+        catalog = (await admitted(request)).terms.catalog
         client_version = request.args.get("client_version")
         body = models_document(catalog, expose_efforts=options.expose_efforts, client_version=client_version)
         # Codex compares it with the tag that each reply names.
@@ -25,7 +25,7 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
         return HTTPResponse(body, headers=headers, content_type="application/json")
 
     async def model(request: Request, name: str) -> HTTPResponse:
-        body = model_document((await _admitted(request)).terms.catalog, unquote(name))
+        body = model_document((await admitted(request)).terms.catalog, unquote(name))
         return HTTPResponse(body, content_type="application/json")
 
     for number, path in enumerate(MODELS_PATHS):
@@ -34,7 +34,13 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
         app.add_route(model, f"{path}/<name:path>", methods=["GET", "HEAD"], name=f"model_{number}")
 
 
-async def _admitted(request: Request) -> Services:
+async def admitted(request: Request) -> Services:
+    """
+    What there is to list, for who may come in.
+
+    Raises:
+        Unauthorized: no client key, or a wrong one.
+    """
     services: Services = request.app.ctx.services
     await services.admission.admit(headers_of(request))
     return services

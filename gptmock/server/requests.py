@@ -10,11 +10,13 @@ from sanic.exceptions import BadURL
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 _SLASHES = re.compile(rb"/{2,}")
+_NOWHERE = b"/*"
+"""Sanic's router drops the first character of a path: a bare ``*`` would be the root."""
 
 
 class ClientRequest(Request):
     """
-    Sanic's request with two corrections.
+    Sanic's request with a few corrections.
 
     A base URL that ends in a slash gives ``/v1//chat/completions``: the path has one slash in each place. And a URL
     that cannot be parsed is one that does not exist; Sanic fails to answer it at all, since it makes the request anew
@@ -25,7 +27,7 @@ class ClientRequest(Request):
         try:
             super().__init__(_one_slash(url_bytes), *rest, **named)
         except BadURL:
-            super().__init__(b"*", *rest, **named)
+            super().__init__(_NOWHERE, *rest, **named)
 
 
 def request_id(request: Request) -> str:
@@ -48,5 +50,7 @@ def headers_of(request: Request) -> dict[str, str]:
 
 
 def _one_slash(url: bytes) -> bytes:
+    if url == b"*":
+        return _NOWHERE
     path, mark, query = url.partition(b"?")
     return _SLASHES.sub(b"/", path) + mark + query if path.startswith(b"/") else url

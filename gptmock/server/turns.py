@@ -7,12 +7,12 @@ import logging
 import socket
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from sanic import HTTPResponse, Request
 
 from gptmock.clients import Client
-from gptmock.dialects.dialect import Call, Dialect, Recalls, ReplyHead, Terms, Turn
+from gptmock.dialects.dialect import Call, Dialect, ReadyReply, Recalls, ReplyHead, Terms, Turn
 from gptmock.dialects.table import Door
 from gptmock.errors import GptmockError
 from gptmock.gateway.relay import Outcome, Reply
@@ -23,6 +23,7 @@ from gptmock.server.streaming import pump
 
 log = logging.getLogger("gptmock.turn")
 
+_Understood = TypeVar("_Understood", Turn, Turn | ReadyReply)
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, HTTPResponse | None]]
 CLIENT_GONE = 499
 """In the log only, for a client that left before its status; nginx's number."""
@@ -81,12 +82,14 @@ class Visit:
 
     async def _answer(self) -> HTTPResponse | None:
         turn, bound = await self._understand(self._dialect.decode)
+        if isinstance(turn, ReadyReply):
+            return self._whole(turn.document(self._head), {})
         async with self._services.gateway.open(
             turn, self._dialect, self._head, self._outcome, account_id=bound
         ) as reply:
             return await (self._stream(turn, reply) if turn.stream else self._document(turn, reply))
 
-    async def _understand(self, decode: Callable[[Call, Terms], Turn]) -> tuple[Turn, str | None]:
+    async def _understand(self, decode: Callable[[Call, Terms], _Understood]) -> tuple[_Understood, str | None]:
         """What is asked, and the account that the caller's key is bound to."""
         request = self._request
         # Sanic's RESPONSE_TIMEOUT counts from the last byte sent: a model may think for longer than that.
@@ -95,9 +98,10 @@ class Visit:
         client = self._client = await self._services.admission.admit(headers)
         call = await self._recalled(Call(request.body, headers, client.tenant))
         turn = decode(call, self._services.terms)
-        self._turn = turn
-        if self._options.verbose:
-            self._show(turn)
+        if isinstance(turn, Turn):
+            self._turn = turn
+            if self._options.verbose:
+                self._show(turn)
         return turn, client.account_id
 
     async def _recalled(self, call: Call) -> Call:
@@ -137,7 +141,7 @@ class Visit:
         self._sent_bytes = await pump(
             reply.frames(),
             send,
-            heartbeat=self._dialect.heartbeat,
+            heartbeat=self._dialect.heartbeat(turn, self._head),
             every_seconds=self._options.heartbeat_seconds,
         )
         await response.eof()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -13,7 +14,18 @@ import pytest
 
 from gptmock.accounts import Account
 from gptmock.catalog import ModelCatalog
-from gptmock.dialects.dialect import Call, Defaults, Dialect, ErrorReply, ReplyHead, Terms, Translator, Turn
+from gptmock.dialects.dialect import (
+    Call,
+    Defaults,
+    Dialect,
+    ErrorReply,
+    Progress,
+    ReadyReply,
+    ReplyHead,
+    Terms,
+    Translator,
+    Turn,
+)
 from gptmock.dialects.table import DIALECTS
 from gptmock.errors import (
     AccountsExhausted,
@@ -48,7 +60,9 @@ UNREACHABLE = UpstreamUnavailable("nobody there", code="upstream_unreachable")
 
 def turn(*, stream: bool = True, model: str = "gpt-5.5") -> Turn:
     body = json.dumps(chat(stream=stream, model=model)).encode()
-    return CHAT.decode(Call(body), Terms(ModelCatalog(), Defaults()))
+    decoded = CHAT.decode(Call(body), Terms(ModelCatalog(), Defaults()))
+    assert isinstance(decoded, Turn)
+    return decoded
 
 
 class House(Site):
@@ -121,6 +135,17 @@ async def test_a_turn_is_streamed_and_its_outcome_noted():
     assert house.outcome.response is not None
     assert house.outcome.response.usage is not None
     assert house.upstream.open_now == 0
+
+
+async def test_how_far_the_turn_has_come_is_noted_in_seconds():
+    seconds = itertools.count(1.0)
+    head = ReplyHead(id="0" * 29, created=1_790_000_000, progress=Progress(lambda: next(seconds)))
+    house = House(Script([PREAMBLE, REST]))
+    await house.login(1)
+    async with house.gateway.open(turn(), CHAT, head, house.outcome) as reply:
+        assert (head.progress.accepted_seconds, head.progress.begun_seconds) == (1.0, 2.0)
+        assert [block async for block in reply.frames()]
+        assert head.elapsed() == 3.0
 
 
 async def test_a_turn_is_collected():
@@ -426,13 +451,15 @@ class Broken:
     """A dialect with a fault of its own."""
 
     content_type = CHAT.content_type
-    heartbeat = CHAT.heartbeat
 
-    def decode(self, call: Call, terms: Terms) -> Turn:
+    def decode(self, call: Call, terms: Terms) -> Turn | ReadyReply:
         return CHAT.decode(call, terms)
 
     def translator(self, turn: Turn, head: ReplyHead) -> Translator:
         return BrokenTranslator(CHAT.translator(turn, head))
+
+    def heartbeat(self, turn: Turn, head: ReplyHead) -> bytes:
+        return CHAT.heartbeat(turn, head)
 
     def document(self, turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
         return CHAT.document(turn, head, folded)
@@ -515,7 +542,9 @@ FOREIGN = UpstreamRefused("cannot be decrypted", code=FOREIGN_REASONING)
 def with_reasoning(*, headers: Mapping[str, str] | None = None) -> Turn:
     thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "foreign"}
     body = {"model": "gpt-5.5", "input": [thought, {"role": "user", "content": "hi"}], "stream": True}
-    return RESPONSES.decode(Call(json.dumps(body).encode(), headers or {}), Terms(ModelCatalog(), Defaults()))
+    turn = RESPONSES.decode(Call(json.dumps(body).encode(), headers or {}), Terms(ModelCatalog(), Defaults()))
+    assert isinstance(turn, Turn)
+    return turn
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,9 @@ class Plain:
     heartbeat = CHAT.heartbeat
 
     def decode(self, call: Call, terms: Terms) -> Turn:
-        return CHAT.decode(call, terms)
+        turn = CHAT.decode(call, terms)
+        assert isinstance(turn, Turn)
+        return turn
 
     def translator(self, turn: Turn, _: ReplyHead) -> Translator:
         return PlainTranslator(withholds=turn.memo is not None)

@@ -16,7 +16,6 @@ class ChatCompletions:
     """The dialect as the table has it."""
 
     content_type = "text/event-stream; charset=utf-8"
-    heartbeat = SSE_HEARTBEAT
 
     def decode(self, call: Call, terms: Terms) -> Turn:
         """A body to a turn."""
@@ -25,6 +24,10 @@ class ChatCompletions:
     def translator(self, turn: Turn, head: ReplyHead) -> Translator:
         """The machine of a streamed reply."""
         return ChatTranslator(turn, head)
+
+    def heartbeat(self, turn: Turn, head: ReplyHead) -> bytes:  # noqa: ARG002 - a comment is the same for all turns
+        """A comment."""
+        return SSE_HEARTBEAT
 
     def document(self, turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
         """The whole reply."""

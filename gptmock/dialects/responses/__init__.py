@@ -18,7 +18,6 @@ class Responses:
     """The dialect as the table has it."""
 
     content_type = "text/event-stream; charset=utf-8"
-    heartbeat = SSE_HEARTBEAT
 
     def wanted(self, call: Call) -> Wanted:
         """``previous_response_id``, and items by reference."""
@@ -31,6 +30,10 @@ class Responses:
     def translator(self, turn: Turn, head: ReplyHead) -> Translator:
         """The machine of a streamed reply."""
         return ResponsesTranslator(turn, head)
+
+    def heartbeat(self, turn: Turn, head: ReplyHead) -> bytes:  # noqa: ARG002 - a comment is the same for all turns
+        """A comment."""
+        return SSE_HEARTBEAT
 
     def document(self, turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
         """The whole reply."""

@@ -1,0 +1,183 @@
+"""
+The catalogue as Ollama's clients read it: ``/api/tags``, ``/api/show``, ``/api/ps``, ``/api/pull``, and what those who
+manage local models are told. Every member is there: Zed and Roo parse strictly.
+
+Source: client contracts 5.2 and 5.7; ollama/ollama ``api/types.go``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from gptmock.catalog import ModelCatalog, ModelSpec, explain_unknown
+from gptmock.dialects.bodies import Body
+from gptmock.dialects.json_text import json_bytes
+from gptmock.dialects.listings import CREATED, find_model, listed_names, shown_name
+from gptmock.dialects.ollama.bodies import read_body, required_model
+from gptmock.dialects.ollama.lines import rfc3339
+from gptmock.dialects.ollama_errors import error_line
+from gptmock.errors import BadRequest, UnknownModel
+from gptmock.protocol.ndjson import ndjson_line
+
+ARCHITECTURE = "gpt"
+REMOTE_HOST = "https://chatgpt.com"
+_SIZE = 1
+"""Bytes: nothing lies here, but some interfaces divide by it."""
+_TEMPLATE = "{{ .System }}{{ .Prompt }}{{ if .Tools }}{{ .Tools }}{{ end }}{{ if .Suffix }}{{ .Suffix }}{{ end }}"
+"""Names what a request may hold: LiteLLM looks for tools in it, Continue for the suffix."""
+_PULLING = {"status": "pulling manifest"}
+_PULLED = {"status": "success"}
+
+
+class ModelBody(Body):
+    """The body of a request about one model; older clients write ``name``."""
+
+    model: str | None = None
+    name: str | None = None
+    stream: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AskedModel:
+    """Which model a request is about, by the client's own name."""
+
+    name: str
+    stream: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """An answer that takes no model turn."""
+
+    body: bytes
+    streamed: bool = False
+    """Lines instead of one object."""
+
+
+def asked_model(body: bytes) -> AskedModel:
+    """
+    The model that a request is about.
+
+    Raises:
+        BadRequest: the body is missing or names none.
+    """
+    asked = read_body(body, ModelBody)
+    return AskedModel(required_model(asked.model or asked.name), asked.stream is not False)
+
+
+def tags(catalog: ModelCatalog, *, expose_efforts: bool) -> bytes:
+    """``GET /api/tags``: the living models; who picks from this list should get answers."""
+    names = ((spec, name) for spec in catalog.living for name in listed_names(spec, expose_efforts=expose_efforts))
+    return json_bytes({"models": [_entry(spec, name) for spec, name in names]})
+
+
+def running() -> bytes:
+    """``GET /api/ps``: nothing runs here."""
+    return json_bytes({"models": []})
+
+
+def show(catalog: ModelCatalog, name: str) -> bytes:
+    """
+    ``POST /api/show``.
+
+    Raises:
+        UnknownModel: the account does not have it, as far as the catalogue tells.
+    """
+    spec = living_model(catalog, name)
+    return json_bytes(
+        {
+            "modelfile": "",
+            "parameters": "",
+            "template": _TEMPLATE,
+            "details": _details(spec),
+            "model_info": {
+                "general.architecture": ARCHITECTURE,
+                "general.basename": name,
+                f"{ARCHITECTURE}.context_length": spec.context_window,
+                f"{ARCHITECTURE}.embedding_length": 0,
+            },
+            "capabilities": _capabilities(spec),
+            "modified_at": rfc3339(CREATED),
+        }
+    )
+
+
+def pull(catalog: ModelCatalog, asked: AskedModel) -> Listing:
+    """
+    ``POST /api/pull``: a model that is there has been pulled; no other can be.
+
+    Raises:
+        UnknownModel: there is none of this name, and the client takes no lines.
+    """
+    try:
+        living_model(catalog, asked.name)
+    except UnknownModel as unknown:
+        missing = UnknownModel("pull model manifest: file does not exist", param="model")
+        if not asked.stream:
+            raise missing from unknown
+        return Listing(ndjson_line(json_bytes(_PULLING)) + error_line(missing), streamed=True)
+    if not asked.stream:
+        return Listing(json_bytes(_PULLED))
+    return Listing(ndjson_line(json_bytes(_PULLING)) + ndjson_line(json_bytes(_PULLED)), streamed=True)
+
+
+def no_embeddings(name: str) -> BadRequest:
+    """The answer of ``/api/embed`` and ``/api/embeddings``, as for a model that cannot; some clients repeat a 501."""
+    return BadRequest(f'"{shown_name(name)}" does not support embeddings', code="unsupported_endpoint", param="model")
+
+
+def no_management() -> BadRequest:
+    """The answer to who would make, copy, publish or delete a model: a false success would show phantom models."""
+    return BadRequest(
+        "models are managed by the upstream; this operation is not supported", code="unsupported_endpoint"
+    )
+
+
+def living_model(catalog: ModelCatalog, name: str) -> ModelSpec:
+    """
+    The model of a name that the upstream serves, as far as the catalogue tells.
+
+    Raises:
+        UnknownModel: with the successor if one is known, and the names that exist.
+    """
+    resolved = find_model(catalog, name)
+    assert resolved.spec is not None  # noqa: S101 - find_model has seen to it
+    if resolved.spec.retired is not None:
+        raise UnknownModel(
+            explain_unknown("The upstream does not serve it any more.", resolved, catalog), param="model", model=name
+        )
+    return resolved.spec
+
+
+def _entry(spec: ModelSpec, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "model": name,
+        "modified_at": rfc3339(CREATED),
+        "size": _SIZE,
+        "digest": hashlib.sha256(name.encode()).hexdigest(),
+        "details": _details(spec),
+        "capabilities": _capabilities(spec),
+        "remote_model": spec.slug,
+        "remote_host": REMOTE_HOST,
+    }
+
+
+def _details(spec: ModelSpec) -> dict[str, Any]:
+    return {
+        "parent_model": "",
+        "format": "",
+        "family": ARCHITECTURE,
+        "families": [ARCHITECTURE],
+        "parameter_size": "",
+        "quantization_level": "",
+        "context_length": spec.context_window,
+    }
+
+
+def _capabilities(spec: ModelSpec) -> list[str]:
+    vision = ["vision"] if "image" in spec.input_modalities else []
+    thinking = ["thinking"] if spec.efforts else []
+    return ["completion", "tools", *vision, *thinking, "insert"]

@@ -1,0 +1,87 @@
+"""
+``/api/chat`` and ``/api/generate``, outward and streamed.
+
+    state   event                     lines                                                    next
+    open    something shown           one each; calls wait                                     open
+    open    completed, incomplete     one for each call, then the last with done and numbers   ended
+    open    content filter, a call
+            without an object         error line                                               ended
+    open    failed, error             error line                                               ended
+    open    end of the upstream       error line                                               ended
+    ended   anything                  none                                                     ended
+
+Source: client contracts 5.5 and 5.6.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from gptmock.dialects.dialect import ReplyHead, Turn
+from gptmock.dialects.ollama.lines import Lines, Shape
+from gptmock.dialects.ollama.telling import Telling, done_reason
+from gptmock.dialects.ollama_errors import error_line
+from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
+from gptmock.errors import GptmockError
+from gptmock.protocol.assembler import OutputAssembler
+from gptmock.protocol.events import ErrorEvent, ResponseFailed
+from gptmock.protocol.failures import failure_of, truncated
+from gptmock.protocol.ndjson import ndjson_line
+from gptmock.protocol.pieces import CallInput, CallOpened, Refusal
+from gptmock.protocol.reader import Received
+
+
+class OllamaTranslator:
+    """One streamed reply of either door."""
+
+    __slots__ = ("_assembler", "_ended", "_lines", "_presenter", "_telling")
+
+    def __init__(self, shape: Shape, turn: Turn, head: ReplyHead) -> None:
+        self._lines = Lines(shape, turn.model, head)
+        self._assembler = OutputAssembler()
+        self._presenter = Presenter(turn.style, turn.stops, turn.tool_names)
+        self._telling = Telling()
+        self._ended = False
+
+    def feed(self, received: Received) -> list[bytes]:
+        """The lines that this event adds."""
+        if self._ended:
+            return []
+        event = received.event
+        if isinstance(event, ResponseFailed | ErrorEvent):
+            return self.finish(failure_of(event))
+        lines: list[bytes] = []
+        try:
+            for piece in self._assembler.feed(event):
+                for shown in self._presenter.feed(piece):
+                    lines += self._told(shown)
+        except GptmockError as error:
+            return [*lines, *self.finish(error)]
+        return lines
+
+    def finish(self, cause: GptmockError | None = None) -> list[bytes]:
+        """One error line, unless the reply has ended."""
+        if self._ended:
+            return []
+        self._ended = True
+        return [error_line(cause or truncated())]
+
+    def _told(self, shown: Shown) -> list[bytes]:
+        match shown:
+            case Content() | Refusal():
+                return [self._lines.text(self._telling.text(shown))]
+            case Thought(text=text):
+                return [self._lines.beside("thinking", text)]
+            case CallOpened() | CallInput():
+                self._telling.take(shown)
+                return []
+            case Conclusion():
+                return self._conclusion(shown)
+            case _:
+                assert_never(shown)
+
+    def _conclusion(self, end: Conclusion) -> list[bytes]:
+        reason = done_reason(end)
+        calls = [self._lines.beside("tool_calls", [call]) for call in self._telling.calls(end)]
+        self._ended = True
+        return [*calls, ndjson_line(self._lines.end(reason, end.usage, beside={}))]

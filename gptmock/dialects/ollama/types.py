@@ -1,0 +1,55 @@
+"""
+What the bodies of ``/api/chat`` and ``/api/generate`` have in common. Unknown keys and options are ignored.
+
+Source: ollama/ollama ``api/types.go``, and the extensions of the ancestors.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from gptmock.dialects.bodies import Body
+
+JsonObject: TypeAlias = dict[str, Any]
+
+
+class Options(Body):
+    """``options``: what Ollama's runners take. Of these only ``stop`` has an effect."""
+
+    stop: str | list[str] | None = None
+    num_predict: Any = None
+    temperature: Any = None
+    top_k: Any = None
+    top_p: Any = None
+    min_p: Any = None
+    typical_p: Any = None
+    tfs_z: Any = None
+    seed: Any = None
+    repeat_last_n: Any = None
+    repeat_penalty: Any = None
+    presence_penalty: Any = None
+    frequency_penalty: Any = None
+    penalize_newline: Any = None
+    mirostat: Any = None
+    mirostat_eta: Any = None
+    mirostat_tau: Any = None
+    num_ctx: Any = None
+    num_keep: Any = None
+
+
+class OllamaBody(Body):
+    """The members that both doors read."""
+
+    model: str | None = None
+    stream: bool | None = None
+    think: bool | str | None = None
+    format: Any = None
+    options: Options | None = None
+    keep_alive: Any = None
+    """A number of seconds, or a duration as ``"5m"``: there is nothing to keep alive here, but 0 asks to unload."""
+    responses_tools: list[JsonObject] | None = None
+    responses_tool_choice: str | None = None
+    truncate: bool | None = None
+    shift: bool | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None

@@ -1,0 +1,17 @@
+"""``POST /api/chat``: Ollama's conversation."""
+
+from __future__ import annotations
+
+from gptmock.dialects.dialect import Call, ReadyReply, Terms, Turn
+from gptmock.dialects.ollama.door import OllamaDoor
+from gptmock.dialects.ollama_chat.request import SHAPE, decode
+
+
+class OllamaChat(OllamaDoor):
+    """The dialect as the table has it."""
+
+    shape = SHAPE
+
+    def decode(self, call: Call, terms: Terms) -> Turn | ReadyReply:
+        """A body to a turn, or to the answer of a load request."""
+        return decode(call, terms)

@@ -1,0 +1,48 @@
+"""``POST /api/generate``, inward: a body to a ``Turn``, or to the answer of a load request (client contracts 5.6)."""
+
+from __future__ import annotations
+
+from gptmock.dialects.dialect import Call, ReadyReply, Terms, Turn
+from gptmock.dialects.fill_in import gap_items
+from gptmock.dialects.ollama.bodies import read_body, required_model
+from gptmock.dialects.ollama.lines import RESPONSE
+from gptmock.dialects.ollama.parameters import ignored_parameters
+from gptmock.dialects.ollama.request import Asked, load_reply, turn_of, user_content
+from gptmock.dialects.ollama_generate.types import OllamaGenerateBody
+from gptmock.dialects.parameters import Fate, Rule
+from gptmock.errors import BadRequest
+from gptmock.protocol.request import InputItem, Message
+
+SHAPE = RESPONSE
+
+RULES: tuple[Rule, ...] = (
+    Rule("template", Fate.IGNORE, "the model has its own", lambda template: not template),
+    Rule("context", Fate.IGNORE, "tokens of other models mean nothing to the upstream", lambda tokens: not tokens),
+)
+
+
+def decode(call: Call, terms: Terms) -> Turn | ReadyReply:
+    """
+    Understand a generate request.
+
+    Raises:
+        BadRequest: with the field at fault in ``param``.
+        UnknownModel: a model to load that is not there.
+    """
+    body = read_body(call.body, OllamaGenerateBody)
+    required_model(body.model)
+    if body.raw and (body.template or body.system or body.context):
+        raise BadRequest("raw mode does not support template, system, or context", param="raw")
+    if not body.prompt and not body.suffix:
+        return load_reply(terms, body, SHAPE)
+    ignored = ignored_parameters(body, RULES, strict=terms.defaults.strict_parameters)
+    return turn_of(call, terms, body, Asked(body.system or "", _items(body), ignored=ignored))
+
+
+def _items(body: OllamaGenerateBody) -> list[InputItem]:
+    prompt = body.prompt or ""
+    images = user_content("", body.images, within="")
+    if body.suffix:
+        gap = gap_items(prompt, body.suffix)
+        return [*gap, Message("user", images)] if images else gap
+    return [Message("user", [*user_content(prompt, None, within=""), *images])]

@@ -1,0 +1,96 @@
+"""
+Ollama's routes beside the two doors: probes, the catalogue, and honest refusals of what local models are managed by.
+
+The documents are ``dialects.ollama.catalogue``'s; errors get their shape from the family of the path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeAlias
+
+from sanic import HTTPResponse, Request
+
+from gptmock.dialects.json_text import json_bytes
+from gptmock.dialects.ollama import catalogue
+from gptmock.protocol.ndjson import NDJSON
+from gptmock.server.context import App, ServerOptions
+from gptmock.server.listings import admitted
+from gptmock.server.turns import STREAM_HEADERS
+
+_Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse]]
+_GREETING = "Ollama is running"
+_GET = ("GET", "HEAD")
+_POST = ("POST",)
+
+
+def add_ollama_routes(app: App, options: ServerOptions) -> None:
+    """Everything under ``/api`` that takes no model turn, and the greeting at ``/``."""
+
+    async def version(_: Request) -> HTTPResponse:
+        return _json(json_bytes({"version": options.ollama_version}))
+
+    async def tags(request: Request) -> HTTPResponse:
+        return _json(catalogue.tags((await admitted(request)).terms.catalog, expose_efforts=options.expose_efforts))
+
+    about_one = {"ctx_body": catalogue.ModelBody}
+    _route(app, "/", _GET, _greeting, "greeting")
+    _route(app, "/api/version", _GET, version, "version")
+    _route(app, "/api/tags", _GET, tags, "tags")
+    _route(app, "/api/ps", _GET, _running, "ps")
+    _route(app, "/api/show", _POST, _show, "show", **about_one)
+    _route(app, "/api/pull", _POST, _pull, "pull", **about_one)
+    _route(app, "/api/embed", _POST, _embed, "embed", **about_one)
+    _route(app, "/api/embeddings", _POST, _embed, "embeddings", **about_one)
+    for name in ("create", "copy", "push"):
+        _route(app, f"/api/{name}", _POST, _manage, name)
+    _route(app, "/api/delete", ("DELETE",), _manage, "delete")
+    _route(app, "/api/blobs/<digest:str>", ("HEAD", "POST"), _blob, "blob")
+
+
+def _route(app: App, path: str, methods: tuple[str, ...], handler: _Handler, name: str, **context: Any) -> None:
+    app.add_route(handler, path, methods=list(methods), name=f"ollama_{name}", **context)
+
+
+async def _greeting(_: Request) -> HTTPResponse:
+    return HTTPResponse(_GREETING, content_type="text/plain; charset=utf-8")
+
+
+async def _running(request: Request) -> HTTPResponse:
+    await admitted(request)
+    return _json(catalogue.running())
+
+
+async def _show(request: Request) -> HTTPResponse:
+    catalog = (await admitted(request)).terms.catalog
+    return _json(catalogue.show(catalog, catalogue.asked_model(request.body).name))
+
+
+async def _pull(request: Request) -> HTTPResponse:
+    catalog = (await admitted(request)).terms.catalog
+    listing = catalogue.pull(catalog, catalogue.asked_model(request.body))
+    if not listing.streamed:
+        return _json(listing.body)
+    return HTTPResponse(listing.body, headers=STREAM_HEADERS, content_type=NDJSON)
+
+
+async def _embed(request: Request) -> HTTPResponse:
+    await admitted(request)
+    raise catalogue.no_embeddings(catalogue.asked_model(request.body).name)
+
+
+async def _manage(request: Request) -> HTTPResponse:
+    await admitted(request)
+    raise catalogue.no_management()
+
+
+async def _blob(request: Request, digest: str) -> HTTPResponse:  # noqa: ARG001 - no blob is here, whatever it is
+    """HEAD asks whether one has to be sent; none is ever taken."""
+    await admitted(request)
+    if request.method == "HEAD":
+        return HTTPResponse(status=404)
+    raise catalogue.no_management()
+
+
+def _json(body: bytes) -> HTTPResponse:
+    return HTTPResponse(body, content_type="application/json")
