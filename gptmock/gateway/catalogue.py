@@ -23,7 +23,7 @@ from typing import Protocol
 from gptmock.accounts import Credential
 from gptmock.catalog import MODELS, CatalogCache, CatalogSnapshot, ModelCatalog, ModelSpec
 from gptmock.errors import GptmockError, UpstreamBroken
-from gptmock.gateway.relay import Keeper
+from gptmock.gateway.contracts import Keeper
 from gptmock.protocol.models import decode_models
 
 log = logging.getLogger("gptmock.catalogue")

@@ -14,10 +14,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 from gptmock.accounts import Credential
-from gptmock.catalog import ModelCatalog, explain_unknown
+from gptmock.catalog import explain_unknown
 from gptmock.conversations import Memo
 from gptmock.dialects.dialect import Dialect, Progress, ReplyHead, Translator, Turn, WithholdsItsEnd
 from gptmock.errors import (
@@ -30,6 +30,7 @@ from gptmock.errors import (
     UpstreamRefused,
 )
 from gptmock.gateway.books import Bookkeeper, is_quota
+from gptmock.gateway.contracts import Catalogs, Chooser, Keeper
 from gptmock.gateway.opening import Opened, first_event
 from gptmock.gateway.recall import ConversationKeeper
 from gptmock.limits import RateLimitSnapshot
@@ -58,37 +59,6 @@ _TERMINAL = ResponseCompleted | ResponseIncomplete | ResponseFailed | ErrorEvent
 _Got = TypeVar("_Got")
 _Attempt: TypeAlias = Callable[[ResponsesRequest, Credential, AsyncExitStack], Awaitable[_Got]]
 """One try: what it opens goes on the stack."""
-
-
-class Keeper(Protocol):
-    """Who leases credentials (``gateway.credentials.CredentialKeeper``)."""
-
-    async def lease(self, account_id: str) -> Credential:
-        """A living credential."""
-
-    async def renew(self, refused: Credential) -> Credential:
-        """Another one in the place of a refused one."""
-
-
-class Chooser(Protocol):
-    """Who knows which account serves (``gateway.choice.AccountChooser``)."""
-
-    async def candidates(self, conversation: str, *, account_id: str | None = None) -> list[str]:
-        """Account ids, the first to be tried first; none but ``account_id``, if it is given."""
-
-
-class Catalogs(Protocol):
-    """What is known of the accounts' models (``gateway.catalogue.CatalogWatch``)."""
-
-    @property
-    def current(self) -> ModelCatalog:
-        """The models of all accounts that may serve."""
-
-    def offers(self, account_id: str, slug: str) -> bool:
-        """Whether an account has a model, as far as is known."""
-
-    def heard(self, account_id: str, etag: str | None) -> None:
-        """An answer named the entity tag of the account's catalogue."""
 
 
 @dataclass(slots=True)

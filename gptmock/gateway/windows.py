@@ -9,7 +9,7 @@ from typing import Protocol
 
 from gptmock.accounts import Credential
 from gptmock.errors import GptmockError
-from gptmock.gateway.relay import Keeper
+from gptmock.gateway.contracts import Keeper
 from gptmock.limits import LimitBoard, RateLimitSnapshot
 
 log = logging.getLogger("gptmock.usage")

@@ -12,7 +12,7 @@ from gptmock.catalog import CatalogSnapshot, ModelCatalog
 from gptmock.errors import AccountUnusable, CredentialRefused, GptmockError, NotLoggedIn, UpstreamUnavailable
 from gptmock.gateway import catalogue
 from gptmock.gateway.catalogue import MAX_HEARD, REFRESH_SECONDS, CatalogWatch
-from gptmock.gateway.relay import Keeper
+from gptmock.gateway.contracts import Keeper
 from gptmock.stores.catalogue import CLAIM_SECONDS, StoreCatalogCache
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from tests.gateway.memory import Clock
