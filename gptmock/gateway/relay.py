@@ -289,11 +289,11 @@ class Gateway:
         """By the first account that can: one that is exhausted or signed out hands over to the next."""
         conversation = turn.request.prompt_cache_key
         candidates = await self._chooser.candidates(conversation, account_id=bound)
-        # Plans differ: an account that lacks the model comes last, whatever its headroom.
-        candidates.sort(key=lambda one: not self._catalogs.offers(one, turn.resolved.slug))
+        # Plans differ: an account that lacks the model comes last, whatever its headroom. Of the others the one that
+        # served the conversation before comes first; else the chooser's order holds, for the sort is stable.
+        slug = turn.resolved.slug
+        candidates.sort(key=lambda one: (not self._catalogs.offers(one, slug), one != turn.account_id))
         outcome.pooled = len(candidates) > 1
-        # The sort is stable: of all others the chooser's order holds.
-        candidates.sort(key=lambda one: one != turn.account_id)
         for place, account_id in enumerate(candidates, start=1):
             outcome.account_id = account_id
             try:

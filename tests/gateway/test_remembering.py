@@ -204,3 +204,11 @@ async def test_who_served_the_conversation_before_serves_it_again():
         assert house.outcome.account_id == account_id
     await answered(house, replace(remembered(stream=True), account_id="one that has left"))
     assert house.outcome.account_id in (ACCOUNT.id, BOB.id)
+
+
+async def test_whoever_lacks_the_model_comes_last_even_so():
+    house = RememberingHouse(Script([TEXT]), pool=("ada@example.test", "bob@example.test"))
+    await house.worker().vault.enroll(replace(tokens(5, expires_at=None), account=BOB))
+    house.catalogs.lacking = {BOB.id}
+    await answered(house, replace(remembered(stream=True), account_id=BOB.id))
+    assert house.outcome.account_id == ACCOUNT.id
