@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from gptmock.clients import KeyTerms
 from gptmock.settings import load_settings
 from gptmock.simulator.server import Simulator
 from gptmock.wiring import open_state
@@ -18,6 +19,7 @@ from tests.harness import client as open_client
 from tests.harness import serving_simulator
 
 PATH = "/v1/responses"
+STATIC = "sk-planted-0123456789abcd"
 WEATHER = {
     "type": "function",
     "name": "get_weather",
@@ -281,6 +283,47 @@ async def test_a_turn_that_failed_is_not_stored(
     await client.post(PATH, json=asked(f"scene:{scene}", stream=stream))
     async with open_state(load_settings({"home": str(home)}, environ={}, directory=home)) as state:
         assert await state.store.names("response:") == []
+
+
+NOBODYS = "resp_nobodys"
+
+
+async def answers(
+    client: httpx.AsyncClient, shown: str, item_id: str, headers: dict[str, str]
+) -> list[tuple[int, str]]:
+    """Every way to ask for a response and one of its items; what was asked for is left out of the answers."""
+    reference = [{"type": "item_reference", "id": item_id}]
+    asking = [
+        client.post(PATH, json=asked("two", previous_response_id=shown), headers=headers),
+        client.post(PATH, json={"model": "gpt-5.5", "input": reference}, headers=headers),
+        client.get(f"{PATH}/{shown}", headers=headers),
+        client.get(f"{PATH}/{shown}/input_items", headers=headers),
+        client.delete(f"{PATH}/{shown}", headers=headers),
+        client.post(f"{PATH}/{shown}/cancel", headers=headers),
+    ]
+    given = [await one for one in asking]
+    return [(one.status_code, one.text.replace(shown, "").replace(item_id, "")) for one in given]
+
+
+@pytest.mark.check(79)
+async def test_what_another_key_has_stored_is_unknown(simulator: Simulator, home: Path):
+    settings = load_settings({"home": str(home)}, environ={}, directory=home)
+    async with (
+        serving_simulator(simulator, home, api_key=STATIC) as url,
+        open_client(url) as client,
+        open_state(settings) as state,
+    ):
+        keys = [(await state.keys.create(name, KeyTerms())).text.reveal() for name in ("ada", "bob")]
+        ada, *strangers = ({"authorization": f"Bearer {key}"} for key in (*keys, STATIC))
+        first = await respond(client, asked("one"), **ada)
+        (item_id,) = [item["id"] for item in first["output"] if item["type"] == "message"]
+        for stranger in strangers:
+            theirs = await answers(client, first["id"], item_id, stranger)
+            assert [status for status, _ in theirs] == [400, 400, 404, 404, 404, 404]
+            assert theirs == await answers(client, NOBODYS, "msg_nobodys", stranger)
+        assert simulator.state.model_call_count == 1
+        await respond(client, asked("two", previous_response_id=first["id"]), **ada)
+        assert (await client.get(f"{PATH}/{first['id']}", headers=ada)).status_code == 200
 
 
 # --- Looking at what was stored --------------------------------------------------------------
