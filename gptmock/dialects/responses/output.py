@@ -19,8 +19,11 @@ from gptmock.protocol.events import InItem
 from gptmock.protocol.request import JsonObject
 from gptmock.protocol.slots import GrowingText, Names, Slot, Slots
 
-_CONTENT_PART = "response.content_part"
-_LISTS = ("content", "summary")
+_LISTS: Mapping[str, tuple[str, str]] = {
+    "content": ("response.content_part", "content_index"),
+    "summary": ("response.reasoning_summary_part", "summary_index"),
+}
+"""The lists of parts: what encloses one that we do not know, and the member that counts them."""
 
 
 @dataclass(slots=True)
@@ -29,6 +32,7 @@ class _Part:
 
     flow: Flow | None
     """``None`` for a type of part that we do not know: it passes as it is."""
+    within: str = "content"
     place: int = 0
     event: str = ""
     """``<event>.added`` and ``.done`` are said of it."""
@@ -268,15 +272,15 @@ class OutputStream:
     def _begin_part(self, item: _Item, within: str, index: int, told: JsonObject, raw: JsonObject | None) -> _Part:
         flow = PARTS.get(str(told.get("type") or ""))
         place = sum(where == within for where, _ in item.parts)
-        enclosed = flow.part_event if flow is not None else _CONTENT_PART
+        enclosed = flow.part_event if flow is not None else _LISTS[within][0]
         event = str((raw or {}).get("type") or "").removesuffix(".added") or enclosed
         shape = told if flow is None else {**told, flow.member: ""}
         if flow is TEXT:
             # The lists that SDKs demand.
             shape |= {"annotations": [], "logprobs": []}
-        part = item.parts[within, index] = _Part(flow, place, event, shape)
+        part = item.parts[within, index] = _Part(flow, within, place, event, shape)
         if event:
-            self._say(item, part, raw or {}, {"type": f"{event}.added", "part": shape}, within=within)
+            self._say(item, part, raw or {}, {"type": f"{event}.added", "part": shape})
         return part
 
     def _finish_part(self, item: _Item, part: _Part, told: JsonObject, raw: JsonObject) -> None:
@@ -325,12 +329,11 @@ class OutputStream:
 
     # --- Saying ---------------------------------------------------------------------
 
-    def _say(self, item: _Item, part: _Part, raw: JsonObject, told: JsonObject, *, within: str = "") -> None:
+    def _say(self, item: _Item, part: _Part, raw: JsonObject, told: JsonObject) -> None:
         """The upstream's event with our words in it, at the place that the client knows."""
         where: JsonObject = {"item_id": item.shape["id"], "output_index": item.place}
         if part is not item.call:
-            summary = within == "summary" or (part.flow is not None and part.flow.parts == "summary")
-            where["summary_index" if summary else "content_index"] = part.place
+            where[_LISTS[part.within][1]] = part.place
         event = {**raw, **told, **where}
         self._said.append(event if "type" in raw else {"type": told["type"], **where, **told})
 
