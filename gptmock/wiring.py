@@ -324,6 +324,7 @@ async def _reseal(state: State) -> None:
         with suppress(GptmockError):
             await state.vault.reseal()
             await state.conversations.reseal()
+            await state.escrow.reseal()
 
 
 async def _reasons(chooser: AccountChooser, keeper: CredentialKeeper) -> list[str]:

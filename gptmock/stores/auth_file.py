@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -45,19 +46,40 @@ def read_login(path: Path) -> TokenSet | None:
 
 def write_private(path: Path, data: bytes) -> None:
     """
-    Replace a file as a whole: mode 0600 from its first byte, on the disk before the name points to it.
+    Write a file as a whole, in the place of one or not: mode 0600 from its first byte, on the disk before the name
+    points to it.
 
     Raises:
-        OSError: nothing was replaced.
+        OSError: nothing was written.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _write(path, data, lambda temporary: temporary.replace(path))
+
+
+def replace_private(path: Path, data: bytes) -> None:
+    """
+    ``write_private`` in the place of a file that is there, and not of one that was removed.
+
+    Raises:
+        FileNotFoundError: it was removed.
+        OSError: nothing was replaced.
+    """
+
+    def swap(temporary: Path) -> None:
+        path.stat()
+        temporary.replace(path)
+
+    _write(path, data, swap)
+
+
+def _write(path: Path, data: bytes, put: Callable[[Path], object]) -> None:
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        put(Path(temporary))
     except BaseException:
         with suppress(FileNotFoundError):
             Path(temporary).unlink()

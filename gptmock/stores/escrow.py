@@ -12,9 +12,9 @@ from pathlib import Path
 
 from gptmock.accounts import TokenSet
 from gptmock.errors import SealBroken, StoreUnavailable
-from gptmock.stores.auth_file import write_private
+from gptmock.stores.auth_file import replace_private, write_private
 from gptmock.stores.seal import Sealer
-from gptmock.stores.token_bytes import decode_sealed, encode_sealed
+from gptmock.stores.token_bytes import VERSION_BYTES, decode_sealed, encode_sealed
 
 log = logging.getLogger("gptmock.account")
 
@@ -44,6 +44,23 @@ class FileEscrow:
     async def drop(self, account_id: str, *, up_to_version: int) -> None:
         """See ``Escrow.drop``."""
         await asyncio.to_thread(self._remove, account_id, up_to_version)
+
+    async def reseal(self) -> int:
+        """Seal anew, by the first key of the ring, what an older one has sealed. Returns how many files were."""
+        return await asyncio.to_thread(self._reseal)
+
+    def _reseal(self) -> int:
+        count = 0
+        for _, path in self._kept("*"):
+            account_id = path.stem
+            with suppress(SealBroken, OSError):
+                # What does not open, or was dropped meanwhile, is left to whoever looks for it.
+                data = path.read_bytes()
+                if not self._sealer.is_current(data[VERSION_BYTES:]):
+                    tokens = decode_sealed(data, account_id, self._sealer, kind=_KIND)
+                    replace_private(path, encode_sealed(tokens, self._sealer, kind=_KIND))
+                    count += 1
+        return count
 
     def _newest(self, account_id: str) -> TokenSet | None:
         for _, path in sorted(self._kept(account_id), reverse=True):

@@ -7,6 +7,9 @@ import msgspec
 from gptmock.accounts import Account, Secret, TokenSet
 from gptmock.stores.seal import Sealer
 
+VERSION_BYTES = 8
+"""Of the version before the seal, wherever tokens rest outside of the store."""
+
 
 class _Stored(msgspec.Struct, frozen=True, omit_defaults=True):
     workspace_id: str
@@ -29,7 +32,7 @@ _DECODE = msgspec.json.Decoder(_Stored)
 def encode_sealed(tokens: TokenSet, sealer: Sealer, *, kind: str) -> bytes:
     """Tokens outside of the store, sealed for their account and version: the version stands before the seal."""
     sealed = sealer.seal(encode_tokens(tokens), kind=kind, name=tokens.account.id, version=tokens.version)
-    return tokens.version.to_bytes(8, "big") + sealed
+    return tokens.version.to_bytes(VERSION_BYTES, "big") + sealed
 
 
 def decode_sealed(data: bytes, account_id: str, sealer: Sealer, *, kind: str) -> TokenSet:
@@ -39,8 +42,8 @@ def decode_sealed(data: bytes, account_id: str, sealer: Sealer, *, kind: str) ->
     Raises:
         SealBroken: they do not open.
     """
-    version = int.from_bytes(data[:8], "big")
-    return decode_tokens(sealer.open(data[8:], kind=kind, name=account_id, version=version), version)
+    version = int.from_bytes(data[:VERSION_BYTES], "big")
+    return decode_tokens(sealer.open(data[VERSION_BYTES:], kind=kind, name=account_id, version=version), version)
 
 
 def encode_tokens(tokens: TokenSet) -> bytes:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -107,6 +108,43 @@ async def test_a_ring_reads_what_its_older_key_has_sealed(tmp_path: Path):
     await escrow_in(tmp_path, OLD).put(tokens("1", version=5))
     assert await escrow_in(tmp_path, NEW, OLD).find(ADA.id) == tokens("1", version=5)
     assert await escrow_in(tmp_path, NEW).find(ADA.id) is None
+
+
+async def test_what_an_older_key_has_sealed_is_sealed_anew(tmp_path: Path):
+    await escrow_in(tmp_path, OLD).put(tokens("1", version=5))
+    await escrow_in(tmp_path, OLD).put(tokens("bob", BOB, version=6))
+    await escrow_in(tmp_path, NEW).put(tokens("2", version=7))
+    assert await escrow_in(tmp_path, NEW).reseal() == 0, "nothing opens that it could seal"
+    assert await escrow_in(tmp_path, NEW, OLD).reseal() == 2
+    assert await escrow_in(tmp_path, NEW, OLD).reseal() == 0
+    assert await escrow_in(tmp_path, NEW).find(BOB.id) == tokens("bob", BOB, version=6)
+    assert len(kept_in(tmp_path)) == 3
+    assert {path.stat().st_mode & 0o777 for path in kept_in(tmp_path)} == {0o600}
+    await escrow_in(tmp_path, NEW).drop(ADA.id, up_to_version=6)
+    assert await escrow_in(tmp_path, NEW).find(ADA.id) == tokens("2", version=7)
+
+
+async def test_there_may_be_nothing_to_seal_anew(tmp_path: Path):
+    assert await escrow_in(tmp_path / "none").reseal() == 0
+    (tmp_path / "escrow").mkdir()
+    for name in ("x.5", f"{ADA.id}.y"):
+        (tmp_path / "escrow" / name).write_bytes(b"something")
+    (tmp_path / "escrow" / f"{ADA.id}.9").mkdir()
+    assert await escrow_in(tmp_path, NEW, OLD).reseal() == 0
+
+
+async def test_what_was_dropped_meanwhile_does_not_come_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    await escrow_in(tmp_path, OLD).put(tokens("1", version=5))
+    (path,) = kept_in(tmp_path)
+    sealing = os.fsync
+
+    def dropped(descriptor: int) -> None:
+        path.unlink(missing_ok=True)
+        sealing(descriptor)
+
+    monkeypatch.setattr(os, "fsync", dropped)
+    assert await escrow_in(tmp_path, NEW, OLD).reseal() == 0
+    assert kept_in(tmp_path) == []
 
 
 async def test_the_same_version_again_replaces(tmp_path: Path):

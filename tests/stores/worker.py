@@ -21,6 +21,11 @@ from gptmock.errors import StoreUnavailable
 from gptmock.stores.sqlite import SqliteStore
 from gptmock.stores.store import Store
 
+HELD_SECONDS = 600.0
+"""Longer than any of these tasks takes: who holds something loses it to nobody but by giving it back."""
+PATIENT_SECONDS = 60.0
+"""For a reply: on a machine whose processors are taken, server and client both wait for theirs."""
+
 
 def open_address(address: str) -> Store:
     """The store at ``sqlite://PATH`` or ``unix://SOCKET#PREFIX``."""
@@ -29,7 +34,7 @@ def open_address(address: str) -> Store:
     from gptmock.stores.redis import open_redis  # noqa: PLC0415 - a worker on SQLite starts sooner without
 
     url, _, prefix = address.partition("#")
-    return open_redis(url, prefix=prefix, timeout_seconds=10)
+    return open_redis(url, prefix=prefix, timeout_seconds=PATIENT_SECONDS)
 
 
 async def increment(store: Store, name: str, times: str) -> None:
@@ -46,7 +51,7 @@ async def exclude(store: Store, name: str, file: str, times: str) -> None:
     path = Path(file)
     for number in range(int(times)):
         owner = f"{os.getpid()}-{number}"
-        while not await store.acquire(name, owner, ttl_seconds=60):  # noqa: ASYNC110 - leases are polled for
+        while not await store.acquire(name, owner, ttl_seconds=HELD_SECONDS):  # noqa: ASYNC110 - leases are polled for
             await asyncio.sleep(random.uniform(0.001, 0.01))
         found = int(path.read_text())  # noqa: ASYNC240 - nothing else runs in this loop
         await asyncio.sleep(0.001)
@@ -58,7 +63,7 @@ async def visit(store: Store, name: str, limit: str, times: str) -> None:
     most = 0
     for number in range(int(times)):
         owner = f"{os.getpid()}-{number}"
-        while not await store.take_slot(name, owner, limit=int(limit), ttl_seconds=60):  # noqa: ASYNC110 - as above
+        while not await store.take_slot(name, owner, limit=int(limit), ttl_seconds=HELD_SECONDS):  # noqa: ASYNC110 - as above
             await asyncio.sleep(random.uniform(0.001, 0.005))
         most = max(most, await store.slots_taken(name))
         await store.free_slot(name, owner)
