@@ -24,7 +24,7 @@ from sanic.worker.loader import AppLoader
 from gptmock.accounts import SIGN_IN_HINT, Login, Secret
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
-from gptmock.errors import GptmockError, SealBroken, UnusableKey
+from gptmock.errors import GptmockError, SealBroken, StoreError, UnusableKey
 from gptmock.gateway.admission import Admission
 from gptmock.gateway.books import Bookkeeper
 from gptmock.gateway.catalogue import CatalogWatch
@@ -46,12 +46,13 @@ from gptmock.stores.catalogue import StoreCatalogCache
 from gptmock.stores.client_keys import StoreClientKeys
 from gptmock.stores.conversations import SealedConversations
 from gptmock.stores.escrow import FileEscrow
+from gptmock.stores.lease import StoreLease
 from gptmock.stores.migrate import Migration, Progress, carry
 from gptmock.stores.places import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.seal import Sealer, SealingKey, key_file, parse_keys
 from gptmock.stores.store import Store
 from gptmock.stores.takeover import take_over
-from gptmock.stores.vault import SealedVault, StoreLease
+from gptmock.stores.vault import SealedVault
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import ClientIdentity, CodexUpstream, UpstreamDeadlines
 from gptmock.upstream.issuer import OAuthIssuer
@@ -113,7 +114,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(open_client(proxy=settings.upstream_proxy))
         state = await stack.enter_async_context(open_state(settings))
-        issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id)
+        issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
         refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
         keeper = CredentialKeeper(state.vault, refresher, clock=time.time)
         stack.push_async_callback(keeper.close)
@@ -215,6 +216,15 @@ async def prepare(settings: Settings) -> list[str]:
     if not logins:
         return [f"No ChatGPT account is signed in. {SIGN_IN_HINT}"]
     return [f"{login.label}: {login.refused}" for login in logins if login.refused is not None]
+
+
+async def has_account(settings: Settings) -> bool:
+    """Whether anybody is signed in; taken for true while the store cannot tell."""
+    async with open_state(settings) as state:
+        try:
+            return bool(await state.vault.logins())
+        except StoreError:
+            return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,7 +340,8 @@ async def _reasons(chooser: AccountChooser, keeper: CredentialKeeper) -> list[st
     try:
         account_ids = await chooser.account_ids()
         if not account_ids:
-            return [f"login_required: no ChatGPT account is signed in. {SIGN_IN_HINT}"]
+            nobody = chooser.nobody()
+            return [f"{nobody.code}: {nobody.message}"]
         problems = [problem for one in account_ids if (problem := await keeper.problem(one)) is not None]
     except GptmockError as error:
         return [f"{error.code}: {error.message}"]

@@ -16,7 +16,7 @@ from gptmock.errors import (
 )
 from gptmock.gateway.credentials import EARLY_JITTER, EARLY_SECONDS, KNOWN_SECONDS, NEEDED_SECONDS, CredentialKeeper
 from gptmock.simulator.jwt import encode_jwt
-from gptmock.stores.vault import StoreLease
+from gptmock.stores.lease import StoreLease
 from tests.gateway.memory import ACCOUNT, FIRST_PAUSE, Site, Worker, name_of
 from tests.harness import until
 

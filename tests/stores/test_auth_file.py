@@ -93,7 +93,7 @@ def test_a_file_without_a_chatgpt_login_says_so_and_not_what_it_holds(tmp_path: 
     (tmp_path / "auth.json").write_bytes(content)
     with pytest.raises(NotLoggedIn) as caught:
         read(tmp_path)
-    assert "GPTMOCK_HOME" in caught.value.message
+    assert "gptmock login" in caught.value.message
     assert "sk-planted" not in caught.value.message
 
 
