@@ -17,6 +17,7 @@ from gptmock.cli.exits import CommandFailed, WrongUsage
 _COMMANDS: Mapping[str, str] = {
     "serve": "run the server",
     "demo": "try the server against the built-in simulator: no account, no network",
+    "login": "sign in to ChatGPT",
     "info": "show the account and its tokens' lifetimes",
     "store": "carry state between the embedded store and Redis",
     "simulator": "run the built-in stand-in for the Codex backend",
@@ -25,6 +26,7 @@ _COMMANDS: Mapping[str, str] = {
 _PASSWORD = re.compile(r"://\S*@")
 _EPILOG = """example:
   gptmock demo          try everything without an account
+  gptmock login         sign in to ChatGPT
   gptmock serve         serve at http://127.0.0.1:8000/v1
 """
 

@@ -1,0 +1,100 @@
+"""
+The composition root of commands: accounts and their surroundings, put together for one command and closed after it.
+Like ``wiring``, on which it stands, it introduces the rooms to each other and decides nothing itself.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from gptmock.accounts import Login
+from gptmock.errors import SealBroken, StoreUnavailable, UnusableKey
+from gptmock.gateway.logins import LoginBook
+from gptmock.login.flow import BrowserLogin, device_login
+from gptmock.settings import Settings
+from gptmock.signin import DeviceCode
+from gptmock.stores.auth_file import write_login
+from gptmock.stores.board import StoreBoard
+from gptmock.stores.takeover import adopt
+from gptmock.upstream.issuer import OAuthIssuer
+from gptmock.upstream.transport import open_client
+from gptmock.wiring import State, open_state
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a command about accounts works with."""
+
+    accounts: LoginBook
+    _state: State
+    _issuer: OAuthIssuer
+
+    async def logins(self) -> list[Login]:
+        """All accounts, by label."""
+        return await self._state.vault.logins()
+
+    async def default(self) -> str | None:
+        """The id of the account that serves who is bound to none."""
+        return await self._state.vault.default()
+
+    def browser_login(self, *, label: str | None) -> BrowserLogin:
+        """A login that a browser comes back to."""
+        return BrowserLogin(self._issuer, partial(self.accounts.enroll, label=label))
+
+    async def begin_device(self) -> DeviceCode:
+        """See ``SignInIssuer.begin_device``."""
+        return await self._issuer.begin_device()
+
+    async def device_login(self, device: DeviceCode, *, label: str | None, tick: Callable[[float], None]) -> Login:
+        """See ``login.flow.device_login``."""
+        return await device_login(self._issuer, partial(self.accounts.enroll, label=label), device, tick=tick)
+
+    async def import_login(self, path: Path, *, label: str | None) -> Login:
+        """
+        Take over the login of an ``auth.json``.
+
+        Raises:
+            NotLoggedIn: it holds none, or one that was taken before.
+            StoreError: file or store cannot be read or written.
+        """
+        account = await adopt(self._state.vault, self._state.store, path, label=label)
+        await self.accounts.welcome(account.id)
+        return await self.accounts.find(account.id)
+
+    async def export_login(self, login: Login, path: Path) -> None:
+        """
+        Write an account's tokens as an ``auth.json``, mode 0600.
+
+        Raises:
+            StoreUnavailable: the file cannot be written.
+            StoreError: the tokens cannot be read.
+        """
+        tokens = await self._state.vault.load(login.account.id)
+        try:
+            write_login(path, tokens)
+        except OSError as error:
+            raise StoreUnavailable(f"{path.name} could not be written ({error.strerror}).") from error
+
+
+@asynccontextmanager
+async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
+    """
+    A desk over the store that the settings name, once the encryption key is known to fit.
+
+    Raises:
+        UnusableKey: it does not, or there is none; nothing was touched.
+        StoreUnavailable: the store does not answer.
+    """
+    async with open_client(proxy=settings.upstream_proxy) as client, open_state(settings) as state:
+        try:
+            await state.vault.check_key()
+        except SealBroken as error:
+            raise UnusableKey(f"{error.message} Nothing was changed.") from error
+        issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
+        book = LoginBook(state.vault, StoreBoard(state.store), state.escrow, issuer, clock=time.time)
+        yield Desk(book, state, issuer)
