@@ -25,6 +25,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     """Add the options, and what to run."""
     parser.epilog = _EPILOG
     parser.add_argument("--json", action="store_true", help="machine-readable output")
+    parser.add_argument("--offline", action="store_true", help="show what is known without asking the upstream")
     parser.set_defaults(run=run)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gptmock.accounts import Escrow, IssuedTokens, Login, TokenSet, TokenVault, account_of, expiry_of
-from gptmock.errors import LoginRefused, LoginUnavailable, NotLoggedIn, SealBroken, StoreError
+from gptmock.errors import LoginRefused, LoginUnavailable, NotLoggedIn, StoreError
 from gptmock.limits import LimitBoard
 from gptmock.signin import SignInIssuer
 
@@ -97,9 +97,9 @@ class LoginBook:
                 f"The label {label} belongs to another account than the one you signed in as ({who}). "
                 "Nothing was changed; choose another label, or sign in as the other account."
             )
-        await self._vault.enroll(tokens, label=label)
+        held = await self._vault.enroll(tokens, label=label)
         await self.welcome(account.id)
-        return await self._login(account.id)
+        return await self._login(held, label)
 
     async def welcome(self, account_id: str) -> None:
         """Whatever was said of the account's limits before, its new login may try."""
@@ -116,7 +116,7 @@ class LoginBook:
         account_id = login.account.id
         try:
             tokens: TokenSet | None = await self._vault.load(account_id)
-        except (NotLoggedIn, SealBroken):
+        except NotLoggedIn:
             tokens = None
         await self._vault.forget(account_id)
         if tokens is not None:
@@ -166,5 +166,12 @@ class LoginBook:
             # Whether the label is free cannot be told; the tokens are worth more than the label.
             return None
 
-    async def _login(self, account_id: str) -> Login:
-        return next(login for login in await self._vault.logins() if login.account.id == account_id)
+    async def _login(self, held: TokenSet, label: str | None) -> Login:
+        account = held.account
+        try:
+            return next(login for login in await self._vault.logins() if login.account.id == account.id)
+        except StoreError:
+            # Another account's record does not open; this one is in.
+            return Login(
+                account, label or account.email or account.id, held.version, held.expires_at, held.last_refresh
+            )

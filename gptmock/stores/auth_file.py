@@ -50,7 +50,7 @@ def write_login(path: Path, tokens: TokenSet) -> None:
     Raises:
         OSError: nothing was written.
     """
-    last_refresh = datetime.fromtimestamp(tokens.last_refresh or 0, UTC).isoformat(timespec="seconds")
+    moment = tokens.last_refresh
     document = {
         "auth_mode": "chatgpt",
         "OPENAI_API_KEY": None,
@@ -60,7 +60,9 @@ def write_login(path: Path, tokens: TokenSet) -> None:
             "refresh_token": tokens.refresh_token.reveal() if tokens.refresh_token is not None else None,
             "account_id": tokens.account.workspace_id,
         },
-        "last_refresh": last_refresh.replace("+00:00", "Z"),
+        "last_refresh": None
+        if moment is None
+        else datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z"),
     }
     write_private(path, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from gptmock.accounts import SIGN_IN_HINT, Account, Secret, TokenVault
-from gptmock.errors import NotLoggedIn
+from gptmock.accounts import SIGN_IN_HINT, Account, Secret, TokenSet, TokenVault
+from gptmock.errors import NotLoggedIn, SealBroken
 from gptmock.stores.auth_file import FILE_NAME, read_login
 from gptmock.stores.store import Store
 
@@ -51,7 +51,7 @@ async def adopt(vault: TokenVault, store: Store, path: Path, *, label: str | Non
     Enroll the login of a file because a person says so, beside whatever accounts there are.
 
     Raises:
-        NotLoggedIn: there is no such file, it holds no login, or this login was taken before.
+        NotLoggedIn: there is no such file, it holds no login, or one that was taken before or is older than ours.
         StoreError: file or store cannot be read or written.
     """
     tokens = read_login(path)
@@ -59,6 +59,8 @@ async def adopt(vault: TokenVault, store: Store, path: Path, *, label: str | Non
         raise NotLoggedIn(f"There is no file {path.name} at that place.")
     if tokens.refresh_token is None:
         raise NotLoggedIn(f"{path.name} has no refresh token: its login would end within days. {SIGN_IN_HINT}")
+    if await _is_newer(vault, tokens):
+        raise NotLoggedIn(f"This account is signed in here already, and more recently than {path.name} says.")
     if not await _claimed(store, tokens.refresh_token):
         raise NotLoggedIn(
             f"The login of {path.name} was imported before, and its refresh token is spent. {SIGN_IN_HINT}"
@@ -66,6 +68,15 @@ async def adopt(vault: TokenVault, store: Store, path: Path, *, label: str | Non
     await vault.enroll(tokens, label=label)
     await _taken(store, tokens.refresh_token)
     return tokens.account
+
+
+async def _is_newer(vault: TokenVault, tokens: TokenSet) -> bool:
+    try:
+        held = await vault.load(tokens.account.id)
+    except (NotLoggedIn, SealBroken):
+        return False
+    # What rotated since has spent the file's refresh token.
+    return held.refused is None and (held.last_refresh or 0.0) > (tokens.last_refresh or 0.0)
 
 
 async def _claimed(store: Store, refresh_token: Secret) -> bool:

@@ -33,7 +33,7 @@ from tests.harness import (
     write_login,
 )
 
-COMMANDS = ("serve", "demo", "info", "store", "simulator")
+COMMANDS = ("serve", "demo", "login", "info", "store", "simulator")
 BOOK = LoginBook(SimulatorOptions)
 
 

@@ -326,7 +326,7 @@ async def test_without_a_refresh_token_the_access_token_serves_to_its_end():
     await house.worker().vault.enroll(replace(await house.held(), refresh_token=None))
     assert await house.leased() == "access-1"
     house.clock.now += EARLY_SECONDS
-    with pytest.raises(RefreshRejected, match="GPTMOCK_HOME"):
+    with pytest.raises(RefreshRejected, match="gptmock login"):
         await house.keeper.lease(ACCOUNT.id)
     assert house.issuer.calls == []
 
