@@ -5,6 +5,7 @@ Like ``wiring``, on which it stands, it introduces the rooms to each other and d
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -13,17 +14,37 @@ from functools import partial
 from pathlib import Path
 
 from gptmock.accounts import Login
-from gptmock.errors import SealBroken, StoreUnavailable, UnusableKey
+from gptmock.errors import CredentialRefused, GptmockError, SealBroken, StoreUnavailable, UnusableKey
+from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.logins import LoginBook
+from gptmock.gateway.refresh import Refresher
+from gptmock.limits import RateLimitSnapshot
 from gptmock.login.flow import BrowserLogin, device_login
 from gptmock.settings import Settings
 from gptmock.signin import DeviceCode
 from gptmock.stores.auth_file import write_login
-from gptmock.stores.board import StoreBoard
+from gptmock.stores.board import StoreBoard, StoreLedger
 from gptmock.stores.takeover import adopt
+from gptmock.upstream.codex import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client
+from gptmock.upstream.usage import CodexUsage
+from gptmock.usage import AccountUsage
 from gptmock.wiring import State, open_state
+
+
+@dataclass(frozen=True, slots=True)
+class AccountOverview:
+    """An account as people see it; no secret in it."""
+
+    login: Login
+    is_default: bool
+    parked_until: float | None
+    """Unix seconds."""
+    limits: RateLimitSnapshot | None
+    usage: AccountUsage
+    unheard: str | None = None
+    """Why the upstream could not be asked for the limits; ``None`` when it was, or was not to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +54,10 @@ class Desk:
     accounts: LoginBook
     _state: State
     _issuer: OAuthIssuer
+    _keeper: CredentialKeeper
+    _usage: CodexUsage
+    _board: StoreBoard
+    _ledger: StoreLedger
 
     async def logins(self) -> list[Login]:
         """All accounts, by label."""
@@ -41,6 +66,47 @@ class Desk:
     async def default(self) -> str | None:
         """The id of the account that serves who is bound to none."""
         return await self._state.vault.default()
+
+    async def overview(self, *, ask: bool) -> list[AccountOverview]:
+        """
+        The accounts as they rest and stand.
+
+        Args:
+            ask: ask the upstream how full the usage windows are now; else they are shown as last heard.
+
+        Raises:
+            StoreError: they cannot be read.
+        """
+        logins, default = await self.logins(), await self.default()
+        unheard = await asyncio.gather(*(self._hear(login) for login in logins)) if ask else [None] * len(logins)
+        standings = await self._board.look([login.account.id for login in logins], conversation=None)
+        # Anew: asking may have renewed the tokens.
+        newer = {login.account.id: login for login in await self.logins()}
+        return [
+            AccountOverview(
+                login=newer.get(login.account.id, login),
+                is_default=login.account.id == default,
+                parked_until=standing.parked_until or None,
+                limits=await self._board.snapshot(login.account.id),
+                usage=await self._ledger.read(login.account.id),
+                unheard=reason,
+            )
+            for login, standing, reason in zip(logins, standings.accounts, unheard, strict=True)
+        ]
+
+    async def _hear(self, login: Login) -> str | None:
+        """Put up how full the windows of an account are; returns why that could not be told."""
+        account_id = login.account.id
+        try:
+            credential = await self._keeper.lease(account_id)
+            try:
+                snapshot = await self._usage.windows(credential)
+            except CredentialRefused:
+                snapshot = await self._usage.windows(await self._keeper.renew(credential))
+            await self._board.post(account_id, snapshot)
+        except GptmockError as error:
+            return error.message
+        return None
 
     def browser_login(self, *, label: str | None) -> BrowserLogin:
         """A login that a browser comes back to."""
@@ -96,5 +162,13 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         except SealBroken as error:
             raise UnusableKey(f"{error.message} Nothing was changed.") from error
         issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
-        book = LoginBook(state.vault, StoreBoard(state.store), state.escrow, issuer, clock=time.time)
-        yield Desk(book, state, issuer)
+        board, ledger = StoreBoard(state.store), StoreLedger(state.store, clock=time.time)
+        refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
+        keeper = CredentialKeeper(state.vault, refresher, clock=time.time)
+        identity = ClientIdentity(settings.originator, settings.codex_version)
+        usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
+        book = LoginBook(state.vault, board, state.escrow, issuer, clock=time.time)
+        try:
+            yield Desk(book, state, issuer, keeper, usage, board, ledger)
+        finally:
+            await keeper.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from gptmock.accounts import IssuedTokens, Secret
+from gptmock.accounts import IssuedTokens, Login, Secret
 from gptmock.errors import LoginRefused
 
 MAX_SPOKEN_CHARACTERS = 200
@@ -38,6 +38,17 @@ class DeviceCode:
     """Where the person types it."""
     interval_seconds: float
     lifetime_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """What became of a logout."""
+
+    login: Login
+    revoked: bool
+    """Whether the issuer has ended the login too; the tokens are forgotten either way."""
+    successor: Login | None
+    """Who is the default now, if this account was."""
 
 
 class SignInIssuer(Protocol):

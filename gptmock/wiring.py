@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 from sanic import Sanic
 from sanic.worker.loader import AppLoader
 
-from gptmock.accounts import SIGN_IN_HINT, Login, Secret
+from gptmock.accounts import SIGN_IN_HINT, Secret
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
 from gptmock.errors import GptmockError, SealBroken, StoreError, UnusableKey
@@ -34,7 +34,6 @@ from gptmock.gateway.recall import ConversationKeeper
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
 from gptmock.gateway.relay import Gateway
 from gptmock.gateway.windows import WindowWatch
-from gptmock.limits import RateLimitSnapshot
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
@@ -58,7 +57,6 @@ from gptmock.upstream.codex import ClientIdentity, CodexUpstream, UpstreamDeadli
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client
 from gptmock.upstream.usage import CodexUsage
-from gptmock.usage import AccountUsage
 
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
@@ -227,40 +225,6 @@ async def has_account(settings: Settings) -> bool:
             return True
 
 
-@dataclass(frozen=True, slots=True)
-class AccountOverview:
-    """An account as people see it; no secret in it."""
-
-    login: Login
-    is_default: bool
-    parked_until: float | None
-    limits: RateLimitSnapshot | None
-    usage: AccountUsage
-
-
-async def overview(settings: Settings) -> list[AccountOverview]:
-    """
-    The accounts as they rest and stand, without asking the upstream.
-
-    Raises:
-        StoreError: they cannot be read.
-    """
-    async with open_state(settings) as state:
-        board, ledger = StoreBoard(state.store), StoreLedger(state.store, clock=time.time)
-        logins, default = await state.vault.logins(), await state.vault.default()
-        standings = await board.look([login.account.id for login in logins], conversation=None)
-        return [
-            AccountOverview(
-                login=login,
-                is_default=login.account.id == default,
-                parked_until=standing.parked_until,
-                limits=await board.snapshot(login.account.id),
-                usage=await ledger.read(login.account.id),
-            )
-            for login, standing in zip(logins, standings.accounts, strict=True)
-        ]
-
-
 Migrated: TypeAlias = Migration
 """What ``migrate`` tells; commands do not know the stores."""
 
@@ -282,6 +246,21 @@ async def migrate(settings: Settings, source: str, target: str, *, dry_run: bool
 def storage(settings: Settings) -> str:
     """Where state rests, in words without secrets."""
     return _place(settings).shown
+
+
+def encryption(settings: Settings) -> str:
+    """
+    What seals the state, in words without secrets.
+
+    Raises:
+        UnusableKey: there is no key, or a weak one.
+    """
+    count = len(_keys(settings))
+    if settings.encryption_keys is not None:
+        source = "GPTMOCK_ENCRYPTION_KEYS"
+    else:
+        source = str(settings.encryption_keys_file or settings.home / KEY_FILE)
+    return f"AES-256-GCM, {count} key{'s' if count > 1 else ''} from {source}"
 
 
 def _place(settings: Settings) -> Place:

@@ -18,7 +18,9 @@ _COMMANDS: Mapping[str, str] = {
     "serve": "run the server",
     "demo": "try the server against the built-in simulator: no account, no network",
     "login": "sign in to ChatGPT",
-    "info": "show the account and its tokens' lifetimes",
+    "logout": "sign out of an account",
+    "accounts": "list, choose, pause, import and export accounts",
+    "info": "show the accounts, their tokens' lifetimes and usage limits",
     "store": "carry state between the embedded store and Redis",
     "simulator": "run the built-in stand-in for the Codex backend",
 }

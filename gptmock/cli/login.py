@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from gptmock.accounts import Login
+from gptmock.cli.accounts import label_text
 from gptmock.cli.browser import open_browser
 from gptmock.cli.exits import CommandFailed
 from gptmock.cli.lines import typed_lines
@@ -30,7 +31,9 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.epilog = _EPILOG
     parser.add_argument("--headless", action="store_true", help="sign in with a device code, without a browser here")
     parser.add_argument("--no-browser", action="store_true", help="show the URL and open nothing")
-    parser.add_argument("--account", metavar="LABEL", help="what to call the account (default: its mail address)")
+    parser.add_argument(
+        "--account", metavar="LABEL", type=label_text, help="what to call the account (default: its mail address)"
+    )
     parser.set_defaults(run=run)
 
 

@@ -8,25 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from gptmock.accounts import Escrow, IssuedTokens, Login, TokenSet, TokenVault, account_of, expiry_of
 from gptmock.errors import LoginRefused, LoginUnavailable, NotLoggedIn, StoreError
 from gptmock.limits import LimitBoard
-from gptmock.signin import SignInIssuer
+from gptmock.signin import Farewell, SignInIssuer
 
 log = logging.getLogger("gptmock.account")
-
-
-@dataclass(frozen=True, slots=True)
-class Farewell:
-    """What became of a logout."""
-
-    login: Login
-    revoked: bool
-    """Whether the issuer has ended the login too; the tokens are forgotten either way."""
-    successor: Login | None
-    """Who is the default now, if this account was."""
 
 
 class LoginBook:
@@ -106,9 +94,9 @@ class LoginBook:
         await self._board.unpark(account_id, now=self._clock())
         log.info("account.signed_in", extra={"account": account_id})
 
-    async def leave(self, login: Login) -> Farewell:
+    async def leave(self, login: Login, *, revoke: bool = True) -> Farewell:
         """
-        Forget an account here, then end its login at the issuer.
+        Forget an account here, then end its login at the issuer unless another program goes on with it.
 
         Raises:
             StoreError: it could not be forgotten; nothing was revoked.
@@ -122,7 +110,7 @@ class LoginBook:
         if tokens is not None:
             await self._escrow.drop(account_id, up_to_version=tokens.version)
         successor = await self._succeed(account_id)
-        revoked = tokens is not None and await self._revoke(tokens)
+        revoked = revoke and tokens is not None and await self._revoke(tokens)
         log.info("account.signed_out", extra={"account": account_id, "revoked": revoked})
         return Farewell(login, revoked, successor)
 

@@ -22,7 +22,6 @@ from tests.harness import (
     free_port,
     plain_environment,
     processes_of,
-    simulator_process,
     wait_until,
 )
 from tests.terminal import Terminal, at_terminal, the_login_ports
@@ -30,22 +29,10 @@ from tests.terminal import Terminal, at_terminal, the_login_ports
 AUTHORIZE = r"https?://\S+/oauth/authorize\?\S+"
 
 
-@pytest.fixture(scope="module")
-def simulator() -> Iterator[SimulatorProcess]:
-    with simulator_process() as running:
-        yield running
-
-
 @pytest.fixture
 def ports() -> Iterator[None]:
     with the_login_ports():
         yield
-
-
-@pytest.fixture
-def issuer(simulator: SimulatorProcess) -> dict[str, str]:
-    simulator.reset()
-    return {"GPTMOCK_ISSUER": simulator.base_url, "GPTMOCK_UPSTREAM_URL": f"{simulator.base_url}/backend-api"}
 
 
 def browse(url: str, **more: str) -> httpx.Response:
