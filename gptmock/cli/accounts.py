@@ -232,7 +232,8 @@ def _check_output(path: Path) -> None:
     if str(path) == "-":
         raise WrongUsage("--output: tokens are written to a file, never to a terminal or a pipe")
     try:
-        found = path.stat()
+        # Not what a link leads to: the file takes the place of the link itself, and /dev/stdout is one.
+        found = path.lstat()
     except FileNotFoundError:
         return
     except OSError as error:

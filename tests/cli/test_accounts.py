@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import stat
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.cli.test_commands import run
+from gptmock.desk import open_desk
+from gptmock.settings import load_settings
+from tests.cli.inside import run
+from tests.cli.test_commands import run as run_process
 from tests.harness import CHAT_PATH, SimulatorProcess, chat, client, free_port, server_process, until, write_login
 from tests.terminal import at_terminal
 
 
 @pytest.fixture
-def home(tmp_path: Path, simulator: SimulatorProcess, issuer: dict[str, str]) -> Path:
+def home(tmp_path: Path, simulator: SimulatorProcess) -> Path:
     """A home with the accounts ``ada`` (the default) and ``work``."""
-    for label in ("ada", "work"):
-        path = write_login(tmp_path / "files" / label, simulator.new_login(email=f"{label}@example.test"))
-        shown = run(tmp_path, "accounts", "import", str(path), "--account", label, **issuer)
-        assert shown.returncode == 0, shown.stderr
+
+    async def fill() -> None:
+        async with open_desk(load_settings({"home": str(tmp_path)}, environ={}, directory=tmp_path)) as desk:
+            for label in ("ada", "work"):
+                path = write_login(tmp_path / "files" / label, simulator.new_login(email=f"{label}@example.test"))
+                await desk.import_login(path, label=label)
+
+    asyncio.run(fill())
     return tmp_path
 
 
@@ -55,7 +64,8 @@ def test_the_list_at_a_terminal_and_piped(home: Path):
         assert terminal.ended() == 0
         assert "default" in terminal.text
         assert "\x1b[1m" in terminal.raw
-    assert not any(token in piped.stdout + terminal.raw for token in tokens_in(home / "files"))
+        shown = piped.stdout + terminal.raw
+    assert not any(token in shown for token in tokens_in(home / "files"))
 
 
 def test_nobody_is_said_in_words(tmp_path: Path):
@@ -119,7 +129,8 @@ async def test_a_running_server_follows(home: Path, simulator: SimulatorProcess,
     def used() -> str:
         return str(simulator.requests("/backend-api/codex/responses")[-1]["headers"]["chatgpt-account-id"])
 
-    workspaces = {account["label"]: account["account_id"] for account in listed(home)}
+    shown = await asyncio.to_thread(run_process, home, "accounts", "list", "--json")
+    workspaces = {account["label"]: account["account_id"] for account in json.loads(shown.stdout)["accounts"]}
     with server_process(home, simulator.base_url, workers=2) as server:
         async with client(server.base_url) as asked:
 
@@ -135,7 +146,7 @@ async def test_a_running_server_follows(home: Path, simulator: SimulatorProcess,
                 (("logout", "work"), (200, "ada")),
                 (("logout", "ada"), (503, None)),
             ):
-                assert run(home, *arguments, **issuer).returncode == 0
+                assert (await asyncio.to_thread(run_process, home, *arguments, **issuer)).returncode == 0
                 await until_so(status, expected[0])
                 assert expected[1] is None or used() == workspaces[expected[1]]
             reasons = (await asked.get("/readyz")).json()["reasons"]
@@ -144,8 +155,6 @@ async def test_a_running_server_follows(home: Path, simulator: SimulatorProcess,
 
 async def until_so(ask: Any, status: int) -> None:
     """All workers answer so: many times in a row, from a second on."""
-    import asyncio  # noqa: PLC0415 - only here
-
     await asyncio.sleep(1.0)
     assert [await ask() for _ in range(10)] == [status] * 10
 
@@ -253,7 +262,7 @@ def test_what_cannot_be_imported_is_one_line(tmp_path: Path, content: str | None
     assert "sk-planted" not in line
 
 
-def test_an_export_is_private_and_complete(home: Path, simulator: SimulatorProcess, issuer: dict[str, str]):
+def test_an_export_is_private_and_complete(home: Path, issuer: dict[str, str]):
     shown = run(home, "accounts", "export", "work", "--output", "out/work.json", **issuer)
     assert (shown.returncode, shown.stdout) == (0, "Wrote the login of work to out/work.json.\n")
     assert "kill each other" in shown.stderr
@@ -270,22 +279,32 @@ def test_an_export_is_private_and_complete(home: Path, simulator: SimulatorProce
     assert labels(other) == ["work@example.test"]
 
 
-@pytest.mark.parametrize("output", ["-", "/dev/stdout", "/dev/null", "/dev/tty", "pipe", "full.json", "folder"])
+@pytest.mark.parametrize("output", ["-", "stdout", "file-link", "dangling", "pipe", "full.json", "folder"])
 def test_an_export_goes_to_a_new_plain_file_only(home: Path, output: str):
+    # Stand-ins for what lies in /dev: were one replaced, it would be one of the test's own.
+    (home / "stdout").symlink_to("/proc/self/fd/1")
+    (home / "empty").touch()
+    (home / "file-link").symlink_to(home / "empty")
+    (home / "dangling").symlink_to(home / "nothing")
     os.mkfifo(home / "pipe")
     (home / "folder").mkdir()
     (home / "full.json").write_text("mine")
+    before = {path.name: path.lstat().st_ino for path in home.iterdir() if not path.name.startswith("state.db")}
     shown = run(home, "accounts", "export", "work", "--output", output)
     assert (shown.returncode, shown.stdout) == (2, "")
     assert shown.stderr.startswith("gptmock: --output: ")
     assert (home / "full.json").read_text() == "mine"
+    assert {path.name: path.lstat().st_ino for path in home.iterdir() if path.name in before} == before
 
 
 def test_an_export_at_a_terminal_shows_no_token(home: Path):
-    with at_terminal(home, "accounts", "export", "work", "--output", "/dev/stdout") as terminal:
+    (home / "stdout").symlink_to("/proc/self/fd/1")
+    with at_terminal(home, "accounts", "export", "work", "--output", "stdout") as terminal:
         assert terminal.ended() == 2
         assert "never written to a terminal" in terminal.text
-        assert not any(token in terminal.raw for token in tokens_in(home / "files"))
+        shown = terminal.raw
+    assert not any(token in shown for token in tokens_in(home / "files"))
+    assert (home / "stdout").is_symlink()
 
 
 def test_an_empty_file_made_for_it_is_filled(home: Path):
@@ -303,8 +322,6 @@ async def test_an_import_is_seen_by_a_server_that_waits(
             states: list[int] = []
 
             def healthy() -> bool:
-                import httpx  # noqa: PLC0415 - only here
-
                 try:
                     states.append(httpx.get(f"{server.base_url}/readyz", trust_env=False).status_code)
                 except httpx.HTTPError:
@@ -313,7 +330,8 @@ async def test_an_import_is_seen_by_a_server_that_waits(
 
             await until(healthy, seconds=40)
             assert states == [503]
-            assert run(tmp_path, "accounts", "import", str(path), **issuer).returncode == 0
+            imported = await asyncio.to_thread(run_process, tmp_path, "accounts", "import", str(path), **issuer)
+            assert imported.returncode == 0
             await until_so(lambda: _ready(asked), 200)
 
 

@@ -16,7 +16,7 @@ from gptmock.cli.screen import bar, duration, printable
 from gptmock.simulator.accounts import LoginBook
 from gptmock.simulator.jwt import encode_jwt
 from gptmock.simulator.options import SimulatorOptions
-from tests.cli.test_commands import run
+from tests.cli.inside import run
 from tests.harness import SimulatorProcess, free_port, write_login
 from tests.terminal import at_terminal
 
