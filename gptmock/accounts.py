@@ -95,6 +95,10 @@ class TokenSet:
     forgotten: bool = False
     """Logged out: what is left is the version, so that nobody brings the tokens back."""
 
+    def credential(self) -> Credential:
+        """What one request may carry of them."""
+        return Credential(self.account, self.access_token, self.version)
+
     def has_tokens_of(self, other: TokenSet) -> bool:
         """Whether nothing was issued between the two, whatever their versions say."""
         return self.access_token == other.access_token and self.refresh_token == other.refresh_token

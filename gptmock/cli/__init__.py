@@ -21,6 +21,7 @@ _COMMANDS: Mapping[str, str] = {
     "logout": "sign out of an account",
     "accounts": "list, choose, pause, import and export accounts",
     "info": "show the accounts, their tokens' lifetimes and usage limits",
+    "doctor": "check everything that a server needs",
     "store": "carry state between the embedded store and Redis",
     "simulator": "run the built-in stand-in for the Codex backend",
 }
@@ -29,6 +30,7 @@ _PASSWORD = re.compile(r"://\S*@")
 _EPILOG = """example:
   gptmock demo          try everything without an account
   gptmock login         sign in to ChatGPT
+  gptmock doctor        see what is missing
   gptmock serve         serve at http://127.0.0.1:8000/v1
 """
 
