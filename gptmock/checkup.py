@@ -20,6 +20,7 @@ from gptmock.accounts import SIGN_IN_HINT, Login, TokenSet
 from gptmock.errors import CredentialRefused, GptmockError, UnusableKey
 from gptmock.limits import RateLimitSnapshot
 from gptmock.settings import Settings
+from gptmock.stores.auth_file import FILE_NAME
 from gptmock.upstream.codex import ClientIdentity
 from gptmock.upstream.transport import open_client
 from gptmock.upstream.usage import CodexUsage
@@ -109,6 +110,9 @@ async def _credentials(settings: Settings, state: State, client: httpx.AsyncClie
         tokens = [await state.vault.load(login.account.id) for login in logins]
     except GptmockError as error:
         return [Finding("credentials", "fail", error.message, "sign in again with: gptmock login")]
+    if not logins and (settings.home / FILE_NAME).is_file():
+        todo = "it is taken over by the next gptmock serve or info"
+        return [Finding("credentials", "warn", f"nobody is signed in yet, but there is an {FILE_NAME}", todo)]
     if not logins:
         return [Finding("credentials", "fail", "nobody is signed in", "sign in with: gptmock login")]
     identity = ClientIdentity(settings.originator, settings.codex_version)

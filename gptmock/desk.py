@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +29,7 @@ from gptmock.upstream.codex import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client
 from gptmock.upstream.usage import CodexUsage
-from gptmock.usage import AccountUsage
+from gptmock.usage import AccountUsage, UsageRow
 from gptmock.wiring import State, open_state
 
 
@@ -107,6 +107,10 @@ class Desk:
         except GptmockError as error:
             return error.message
         return None
+
+    async def used(self, days: Sequence[str]) -> list[UsageRow]:
+        """What was used on those days; see ``UsageLedger.report``."""
+        return await self._ledger.report(days)
 
     def browser_login(self, *, label: str | None) -> BrowserLogin:
         """A login that a browser comes back to."""

@@ -21,6 +21,7 @@ _COMMANDS: Mapping[str, str] = {
     "logout": "sign out of an account",
     "accounts": "list, choose, pause, import and export accounts",
     "info": "show the accounts, their tokens' lifetimes and usage limits",
+    "usage": "show requests and tokens by key, account, model and day",
     "doctor": "check everything that a server needs",
     "store": "carry state between the embedded store and Redis",
     "simulator": "run the built-in stand-in for the Codex backend",
