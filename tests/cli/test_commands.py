@@ -33,7 +33,7 @@ from tests.harness import (
     write_login,
 )
 
-COMMANDS = ("serve", "demo", "login", "logout", "accounts", "info", "store", "simulator")
+COMMANDS = ("serve", "demo", "login", "logout", "accounts", "info", "usage", "doctor", "store", "simulator")
 BOOK = LoginBook(SimulatorOptions)
 
 
