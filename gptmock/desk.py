@@ -108,6 +108,10 @@ class Desk:
             return error.message
         return None
 
+    async def key_names(self) -> dict[str, str]:
+        """The client keys that were given out: their ids, and what people call them."""
+        return {key.id: key.name for key in await self._state.keys.all()}
+
     async def used(self, days: Sequence[str]) -> list[UsageRow]:
         """What was used on those days; see ``UsageLedger.report``."""
         return await self._ledger.report(days)

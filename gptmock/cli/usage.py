@@ -47,11 +47,13 @@ def run(options: argparse.Namespace) -> int:
     today = datetime.now(UTC).date()
     days = [(today - timedelta(days=ago)).isoformat() for ago in reversed(range(options.days))]
 
-    async def work(desk: Desk) -> tuple[list[UsageRow], list[Login]]:
-        return await desk.used(days), await desk.logins()
+    settings = given_settings({})
 
-    rows, logins = at_desk(work)
-    groups = grouped(_named(rows, logins, given_settings({})), options.by)
+    async def work(desk: Desk) -> list[tuple[dict[str, str], dict[str, int]]]:
+        keys = _static_keys(settings) | await desk.key_names()
+        return _named(await desk.used(days), await desk.logins(), keys)
+
+    groups = grouped(at_desk(work), options.by)
     if options.json:
         document = [dict(zip(options.by, group, strict=True)) | _filled(amounts) for group, amounts in groups.items()]
         show_document({"from": days[0], "to": days[-1], "by": list(options.by), "usage": document})
@@ -72,14 +74,17 @@ def grouped(
     return dict(sorted(sums.items()))
 
 
+def _static_keys(settings: Settings) -> dict[str, str]:
+    if settings.api_key is None:
+        return {"": "none"}
+    return {"": "none", Secret(settings.api_key.get_secret_value()).fingerprint(): "GPTMOCK_API_KEY"}
+
+
 def _named(
-    rows: Sequence[UsageRow], logins: Sequence[Login], settings: Settings
+    rows: Sequence[UsageRow], logins: Sequence[Login], keys: Mapping[str, str]
 ) -> list[tuple[dict[str, str], dict[str, int]]]:
     """Ids as the words that people gave them; what has no word any more keeps its id."""
     labels = {login.account.id: login.label for login in logins}
-    keys = {"": "none"}
-    if settings.api_key is not None:
-        keys[Secret(settings.api_key.get_secret_value()).fingerprint()] = "GPTMOCK_API_KEY"
     return [
         (
             {

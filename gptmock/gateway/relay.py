@@ -244,7 +244,9 @@ class Gateway:
             compacted = await self._accepted(turn, attempt, stack, outcome, account_id)
             outcome.response = ResponseObject(usage=compacted.usage)
             assert outcome.account_id is not None  # noqa: S101 - who served
-            self._books.ended(outcome.account_id, turn.resolved.slug, outcome.response, failed=False)
+            self._books.ended(
+                outcome.account_id, turn.resolved.slug, outcome.response, failed=False, tenant=outcome.tenant
+            )
             return compacted
 
     @asynccontextmanager

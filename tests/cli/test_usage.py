@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from gptmock.cli.usage import GROUPS, grouped
+from gptmock.clients import KeyTerms
 from gptmock.settings import load_settings
 from gptmock.stores.board import StoreLedger
 from gptmock.stores.memory import MemoryPlace, MemoryStore
@@ -37,8 +38,9 @@ def fill(home: Path) -> None:
     async def work() -> None:
         settings = load_settings({"home": str(home)}, environ={}, directory=home)
         async with open_state(settings) as state:
+            key = (await state.keys.create("ci", KeyTerms())).key
             for ago, turns in (
-                (0, [turn(), turn(), turn("b", "gpt-6-sol", "key-1", cached_tokens=4, reasoning_tokens=2)]),
+                (0, [turn(), turn(), turn("b", "gpt-6-sol", key.id, cached_tokens=4, reasoning_tokens=2)]),
                 (1, [turn(), turn("b", failed=True, rate_limited=True, input_tokens=0, output_tokens=0)]),
                 (8, [turn("a", "gpt-5")]),
             ):
@@ -68,13 +70,13 @@ def test_all_groups(tmp_path: Path):
     rows = {(row["day"], row["key"], row["account"], row["model"]): row for row in used(tmp_path)}
     assert set(rows) == {
         (TODAY, "none", "a", "gpt-5.5"),
-        (TODAY, "key-1", "b", "gpt-6-sol"),
+        (TODAY, "ci", "b", "gpt-6-sol"),
         (YESTERDAY, "none", "a", "gpt-5.5"),
         (YESTERDAY, "none", "b", "none"),
     }
     first = rows[TODAY, "none", "a", "gpt-5.5"]
     assert (first["requests"], first["input_tokens"], first["output_tokens"], first["failed"]) == (2, 20, 10, 0)
-    second = rows[TODAY, "key-1", "b", "gpt-6-sol"]
+    second = rows[TODAY, "ci", "b", "gpt-6-sol"]
     assert (second["cached_tokens"], second["reasoning_tokens"]) == (4, 2)
     limited = rows[YESTERDAY, "none", "b", "none"]
     assert (limited["requests"], limited["failed"], limited["rate_limited"]) == (1, 1, 1)
@@ -86,7 +88,7 @@ def test_all_groups(tmp_path: Path):
         (("--by", "model"), [("gpt-5.5", 3), ("gpt-6-sol", 1), ("none", 1)]),
         (("--by", "model", "--days", "9"), [("gpt-5", 1), ("gpt-5.5", 3), ("gpt-6-sol", 1), ("none", 1)]),
         (("--by", "account"), [("a", 3), ("b", 2)]),
-        (("--by", "key"), [("key-1", 1), ("none", 4)]),
+        (("--by", "key"), [("ci", 1), ("none", 4)]),
         (("--by", "day"), [(YESTERDAY, 2), (TODAY, 3)]),
         (("--by", "day", "--days", "1"), [(TODAY, 3)]),
     ],
