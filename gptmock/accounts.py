@@ -17,7 +17,7 @@ from typing import Protocol
 
 import msgspec
 
-SIGN_IN_HINT = "The operator of this server can sign in by putting the auth.json of a fresh login into GPTMOCK_HOME."
+SIGN_IN_HINT = "The operator of this server can sign in with: gptmock login"
 """What to do about a login that is missing or has ended."""
 ROTATION_STEP = 1000
 """
@@ -95,6 +95,10 @@ class TokenSet:
     forgotten: bool = False
     """Logged out: what is left is the version, so that nobody brings the tokens back."""
 
+    def credential(self) -> Credential:
+        """What one request may carry of them."""
+        return Credential(self.account, self.access_token, self.version)
+
     def has_tokens_of(self, other: TokenSet) -> bool:
         """Whether nothing was issued between the two, whatever their versions say."""
         return self.access_token == other.access_token and self.refresh_token == other.refresh_token
@@ -129,6 +133,12 @@ class Login:
     last_refresh: float | None
     refused: str | None = None
     paused: bool = False
+    organization: str | None = None
+    """The name of the organisation that the id token calls the default one."""
+    id_expires_at: float | None = None
+    """Unix seconds, of the id token."""
+    renewable: bool = True
+    """Whether there is a refresh token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +183,7 @@ class TokenVault(Protocol):
 
         Args:
             tokens: their version does not matter.
-            label: what people call the account; its mail address unless given.
+            label: what people call the account. Unless given it keeps the one it has; the first is its mail address.
             made_at: Unix seconds, when the person signed in; now unless given. Where the place was emptied, what
                 another process knows of a later moment stays.
         """
@@ -187,8 +197,17 @@ class TokenVault(Protocol):
     async def logins(self) -> list[Login]:
         """All accounts, by label."""
 
+    async def describe(self, account: Account, *, label: str | None = None, paused: bool | None = None) -> None:
+        """Change what people call an account, or whether it may serve; what is not given stays."""
+
+    async def is_paused(self, account_id: str) -> bool:
+        """Whether somebody took it out of service."""
+
     async def default(self) -> str | None:
         """The id of the account that serves who is bound to none."""
+
+    async def make_default(self, account_id: str) -> None:
+        """Let this account serve who is bound to none."""
 
     async def probe(self) -> None:
         """
@@ -250,7 +269,13 @@ class TokenIssuer(Protocol):
 # --- Claims --------------------------------------------------------------------------
 
 
+class _Organization(msgspec.Struct, frozen=True):
+    title: str | None = None
+    is_default: bool = False
+
+
 class _AuthClaims(msgspec.Struct, frozen=True):
+    organizations: list[_Organization] = msgspec.field(default_factory=list)
     chatgpt_account_id: str | None = None
     chatgpt_user_id: str | None = None
     user_id: str | None = None
@@ -272,6 +297,12 @@ class _Claims(msgspec.Struct, frozen=True):
 def expiry_of(token: Secret) -> float | None:
     """Unix seconds of a JWT's ``exp``; ``None`` when it is no JWT or has none."""
     return _claims(token).exp
+
+
+def organization_of(token: Secret) -> str | None:
+    """The name of the default organisation in an id token, or of the first; ``None`` when it names none."""
+    found = sorted(_claims(token).auth.organizations, key=lambda one: not one.is_default)
+    return _first(one.title for one in found)
 
 
 def account_of(tokens: IssuedTokens, *, known_workspace: str | None = None) -> Account | None:

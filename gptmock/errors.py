@@ -20,6 +20,8 @@ What can go wrong, by whose fault. Knows nothing of any wire: only a dialect say
     │   ├── RefreshRejected        503  login_required: the issuer refused for good
     │   ├── RefreshUnavailable     503  auth_unavailable: the issuer cannot be asked now
     │   │   └── RefreshUnanswered      it was asked, and its answer never came
+    │   ├── LoginRefused           503  login_refused: a person's sign-in came to nothing
+    │   ├── LoginUnavailable       503  login_unavailable: the issuer cannot be asked for one now
     │   ├── AccountsExhausted      429  usage_limit_reached: every account waits for its reset
     │   └── AccountUnusable        503  the workspace is closed or lacks the entitlement
     ├── UpstreamError          the Codex backend
@@ -206,6 +208,18 @@ class RefreshUnavailable(AccountError):
 
 class RefreshUnanswered(RefreshUnavailable):
     """The exchange was sent and its answer never came: the refresh token may be spent."""
+
+
+class LoginRefused(AccountError):
+    """A person's sign-in came to nothing: denied, expired, cancelled, or not what was asked for."""
+
+    code = "login_refused"
+
+
+class LoginUnavailable(AccountError):
+    """A person's sign-in cannot go on now: the issuer does not answer, or not in its own words."""
+
+    code = "login_unavailable"
 
 
 class AccountsExhausted(AccountError):

@@ -39,6 +39,7 @@ _LEGACY_NAMES = {
     "client_id": "CLIENT_ID",
     "issuer": "ISSUER",
     "home": "HOME",
+    "login_bind": "LOGIN_BIND",
 }
 _NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
 """A foreign directory must not redirect tokens."""
@@ -75,6 +76,8 @@ class Settings(pydantic.BaseModel):
     upstream_url: str = "https://chatgpt.com/backend-api"
     issuer: str = "https://auth.openai.com"
     client_id: str = "app_EMoamEEZ73f0CkXaXp7hrann"
+    login_bind: str = "127.0.0.1"
+    """Where ``gptmock login`` listens for the browser; a container's published port needs 0.0.0.0."""
     originator: str = "gptmock"
     codex_version: str = Field("0.169.0", pattern=r"^\d+\.\d+\.\d+$")
     api_key: pydantic.SecretStr | None = Field(None, validate_default=True)

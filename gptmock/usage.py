@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,6 +13,8 @@ class TurnUsage:
 
     account_id: str
     model: str
+    tenant: str = ""
+    """The client key's id; empty for whoever came in without one."""
     failed: bool = False
     rate_limited: bool = False
     """The upstream answered 429."""
@@ -45,6 +48,20 @@ class AccountUsage:
     """Turns under way now, over all workers."""
 
 
+@dataclass(frozen=True, slots=True)
+class UsageRow:
+    """What one client key used of one account and model on one day."""
+
+    day: str
+    """As ``2026-11-24``, in UTC."""
+    tenant: str
+    account_id: str
+    model: str
+    """Empty for turns that failed before a model had answered."""
+    amounts: dict[str, int]
+    """As ``TurnUsage.amounts``."""
+
+
 class UsageLedger(Protocol):
     """Where turns are counted. Counting never makes a client wait and never fails a request."""
 
@@ -56,3 +73,6 @@ class UsageLedger(Protocol):
 
     async def read(self, account_id: str) -> AccountUsage:
         """The counters as they stand."""
+
+    async def report(self, days: Sequence[str]) -> list[UsageRow]:
+        """What was used on those days, as written in ``UsageRow.day``."""

@@ -21,10 +21,10 @@ from typing import Any, TypeAlias
 from sanic import Sanic
 from sanic.worker.loader import AppLoader
 
-from gptmock.accounts import SIGN_IN_HINT, Login, Secret
+from gptmock.accounts import SIGN_IN_HINT, Secret
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
-from gptmock.errors import GptmockError, SealBroken, UnusableKey
+from gptmock.errors import GptmockError, SealBroken, StoreError, UnusableKey
 from gptmock.gateway.admission import Admission
 from gptmock.gateway.books import Bookkeeper
 from gptmock.gateway.catalogue import CatalogWatch
@@ -34,7 +34,6 @@ from gptmock.gateway.recall import ConversationKeeper
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
 from gptmock.gateway.relay import Gateway
 from gptmock.gateway.windows import WindowWatch
-from gptmock.limits import RateLimitSnapshot
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
@@ -46,18 +45,18 @@ from gptmock.stores.catalogue import StoreCatalogCache
 from gptmock.stores.client_keys import StoreClientKeys
 from gptmock.stores.conversations import SealedConversations
 from gptmock.stores.escrow import FileEscrow
+from gptmock.stores.lease import StoreLease
 from gptmock.stores.migrate import Migration, Progress, carry
 from gptmock.stores.places import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.seal import Sealer, SealingKey, key_file, parse_keys
 from gptmock.stores.store import Store
 from gptmock.stores.takeover import take_over
-from gptmock.stores.vault import SealedVault, StoreLease
+from gptmock.stores.vault import SealedVault
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import ClientIdentity, CodexUpstream, UpstreamDeadlines
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client
 from gptmock.upstream.usage import CodexUsage
-from gptmock.usage import AccountUsage
 
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
@@ -113,7 +112,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(open_client(proxy=settings.upstream_proxy))
         state = await stack.enter_async_context(open_state(settings))
-        issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id)
+        issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
         refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
         keeper = CredentialKeeper(state.vault, refresher, clock=time.time)
         stack.push_async_callback(keeper.close)
@@ -217,38 +216,13 @@ async def prepare(settings: Settings) -> list[str]:
     return [f"{login.label}: {login.refused}" for login in logins if login.refused is not None]
 
 
-@dataclass(frozen=True, slots=True)
-class AccountOverview:
-    """An account as people see it; no secret in it."""
-
-    login: Login
-    is_default: bool
-    parked_until: float | None
-    limits: RateLimitSnapshot | None
-    usage: AccountUsage
-
-
-async def overview(settings: Settings) -> list[AccountOverview]:
-    """
-    The accounts as they rest and stand, without asking the upstream.
-
-    Raises:
-        StoreError: they cannot be read.
-    """
+async def has_account(settings: Settings) -> bool:
+    """Whether anybody is signed in; taken for true while the store cannot tell."""
     async with open_state(settings) as state:
-        board, ledger = StoreBoard(state.store), StoreLedger(state.store, clock=time.time)
-        logins, default = await state.vault.logins(), await state.vault.default()
-        standings = await board.look([login.account.id for login in logins], conversation=None)
-        return [
-            AccountOverview(
-                login=login,
-                is_default=login.account.id == default,
-                parked_until=standing.parked_until,
-                limits=await board.snapshot(login.account.id),
-                usage=await ledger.read(login.account.id),
-            )
-            for login, standing in zip(logins, standings.accounts, strict=True)
-        ]
+        try:
+            return bool(await state.vault.logins())
+        except StoreError:
+            return True
 
 
 Migrated: TypeAlias = Migration
@@ -272,6 +246,21 @@ async def migrate(settings: Settings, source: str, target: str, *, dry_run: bool
 def storage(settings: Settings) -> str:
     """Where state rests, in words without secrets."""
     return _place(settings).shown
+
+
+def encryption(settings: Settings) -> str:
+    """
+    What seals the state, in words without secrets.
+
+    Raises:
+        UnusableKey: there is no key, or a weak one.
+    """
+    count = len(_keys(settings))
+    if settings.encryption_keys is not None:
+        source = "GPTMOCK_ENCRYPTION_KEYS"
+    else:
+        source = str(settings.encryption_keys_file or settings.home / KEY_FILE)
+    return f"AES-256-GCM, {count} key{'s' if count > 1 else ''} from {source}"
 
 
 def _place(settings: Settings) -> Place:
@@ -331,7 +320,8 @@ async def _reasons(chooser: AccountChooser, keeper: CredentialKeeper) -> list[st
     try:
         account_ids = await chooser.account_ids()
         if not account_ids:
-            return [f"login_required: no ChatGPT account is signed in. {SIGN_IN_HINT}"]
+            nobody = chooser.nobody()
+            return [f"{nobody.code}: {nobody.message}"]
         problems = [problem for one in account_ids if (problem := await keeper.problem(one)) is not None]
     except GptmockError as error:
         return [f"{error.code}: {error.message}"]

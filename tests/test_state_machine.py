@@ -27,10 +27,11 @@ from gptmock.accounts import Credential, IssuedTokens, Secret, TokenSet
 from gptmock.errors import GptmockError, NotLoggedIn, RefreshRejected
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.refresh import LEASE_SECONDS, WAIT_SECONDS, Refresher
+from gptmock.stores.lease import StoreLease
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.seal import Sealer, SealingKey
 from gptmock.stores.store import Record
-from gptmock.stores.vault import SealedVault, StoreLease
+from gptmock.stores.vault import SealedVault
 from tests.gateway.memory import ACCOUNT, MemoryEscrow, access
 from tests.virtual_time import VirtualLoop
 

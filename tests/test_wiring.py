@@ -13,6 +13,7 @@ from sanic import Sanic
 
 from gptmock import wiring
 from gptmock.accounts import Secret
+from gptmock.desk import AccountOverview, open_desk
 from gptmock.dialects.table import DIALECTS
 from gptmock.errors import UnusableKey
 from gptmock.server.context import App
@@ -41,6 +42,11 @@ def own_logs() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+async def overview(given: Settings) -> list[AccountOverview]:
+    async with open_desk(given) as desk:
+        return await desk.overview(ask=False)
 
 
 def built(given: Settings) -> App:
@@ -88,20 +94,20 @@ async def test_a_login_that_cannot_be_read_is_a_note_in_words(tmp_path: Path, co
     (note,) = await wiring.prepare(settings(tmp_path))
     assert note
     assert str(tmp_path) not in note
-    assert await wiring.overview(settings(tmp_path)) == []
+    assert await overview(settings(tmp_path)) == []
 
 
 async def test_a_login_is_taken_over_once_and_a_logout_stays_one(tmp_path: Path):
     write_login(tmp_path, BOOK.issue(email="ada@example.test").auth_json())
     for _ in range(2):
         assert await wiring.prepare(settings(tmp_path)) == []
-        (account,) = await wiring.overview(settings(tmp_path))
+        (account,) = await overview(settings(tmp_path))
         assert (account.login.label, account.is_default) == ("ada@example.test", True)
     async with wiring.open_state(settings(tmp_path)) as state:
         await state.vault.forget(account.login.account.id)
     (note,) = await wiring.prepare(settings(tmp_path))
     assert note.startswith("No ChatGPT account is signed in.")
-    assert await wiring.overview(settings(tmp_path)) == []
+    assert await overview(settings(tmp_path)) == []
 
 
 async def test_state_sealed_with_another_key_is_left_alone_and_nothing_starts(tmp_path: Path):

@@ -17,7 +17,12 @@ from gptmock.cli.exits import CommandFailed, WrongUsage
 _COMMANDS: Mapping[str, str] = {
     "serve": "run the server",
     "demo": "try the server against the built-in simulator: no account, no network",
-    "info": "show the account and its tokens' lifetimes",
+    "login": "sign in to ChatGPT",
+    "logout": "sign out of an account",
+    "accounts": "list, choose, pause, import and export accounts",
+    "info": "show the accounts, their tokens' lifetimes and usage limits",
+    "usage": "show requests and tokens by key, account, model and day",
+    "doctor": "check everything that a server needs",
     "store": "carry state between the embedded store and Redis",
     "simulator": "run the built-in stand-in for the Codex backend",
 }
@@ -25,6 +30,8 @@ _COMMANDS: Mapping[str, str] = {
 _PASSWORD = re.compile(r"://\S*@")
 _EPILOG = """example:
   gptmock demo          try everything without an account
+  gptmock login         sign in to ChatGPT
+  gptmock doctor        see what is missing
   gptmock serve         serve at http://127.0.0.1:8000/v1
 """
 

@@ -1,126 +1,246 @@
-"""``gptmock info``: who is signed in, and for how long. Shows no token."""
+"""``gptmock info``: who is signed in, for how long, and how much of the usage limits is left. Shows no token."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import json
+import sys
 import time
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
 from gptmock import __version__, wiring
-from gptmock.cli.exits import CommandFailed
-from gptmock.cli.settings import given_settings, prepared
-from gptmock.errors import StoreError
+from gptmock.cli.accounts import login_document
+from gptmock.cli.screen import bar, console, local, moment, person_looks, printable, relative, show_document
+from gptmock.cli.settings import at_desk, given_settings, prepared
+from gptmock.desk import AccountOverview, Desk
+from gptmock.limits import RateLimitWindow
 from gptmock.settings import Settings
 
+PANEL_CELLS = 80
+"""Two accounts side by side need twice this."""
 _EPILOG = """example:
   gptmock info
+  gptmock info --offline      without asking the upstream
   gptmock info --json
 """
+_FIRST_STEPS = (
+    "Nobody is signed in yet.",
+    "  gptmock login      sign in with your browser",
+    "  gptmock login --headless",
+    "                     sign in with a code, on any other device",
+    "  gptmock demo       try everything without an account",
+)
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     """Add the options, and what to run."""
     parser.epilog = _EPILOG
     parser.add_argument("--json", action="store_true", help="machine-readable output")
+    parser.add_argument("--offline", action="store_true", help="show what is known without asking the upstream")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what is known without asking the upstream."""
+    """Show everything about the accounts and where they rest."""
     settings = given_settings({})
     notes = prepared(settings)
-    try:
-        accounts = asyncio.run(wiring.overview(settings))
-    except StoreError as error:
-        raise CommandFailed(error.message) from error
+
+    async def work(desk: Desk) -> list[AccountOverview]:
+        return await desk.overview(ask=not options.offline)
+
+    accounts = at_desk(work, take_over=False)
     if options.json:
-        print(json.dumps(_document(settings, accounts, notes), indent=2))
-        return 0
-    for line in (*notes, *(line for account in accounts for line in _lines(account))):
-        print(line)
-    print(f"Storage   {wiring.storage(settings)}")
+        show_document(_document(settings, accounts, notes))
+    else:
+        show_info(settings, accounts, notes)
     return 0
 
 
-def _document(settings: Settings, accounts: list[wiring.AccountOverview], notes: list[str]) -> dict[str, Any]:
+def show_info(settings: Settings, accounts: Sequence[AccountOverview], notes: Sequence[str]) -> None:
+    """For people: panels where one looks, plain lines elsewhere."""
+    screen = console()
+    if not person_looks():
+        for text in _plain(settings, accounts, notes):
+            print(text.plain)
+        return
+    for note in notes:
+        screen.print(Text(printable(note), style="yellow"))
+    width = min(PANEL_CELLS, screen.width)
+    panels = [
+        Panel(Group(*_account_rows(one)), title=Text(printable(one.login.label), style="bold"), width=width)
+        for one in accounts
+    ]
+    if len(panels) > 1:
+        screen.print(Columns(panels))
+    else:
+        screen.print(*panels)
+    if not accounts:
+        screen.print(Panel(Text("\n".join(_FIRST_STEPS)), title="gptmock", width=width))
+    screen.print(_facts(_surroundings(settings)))
+
+
+def _plain(settings: Settings, accounts: Sequence[AccountOverview], notes: Sequence[str]) -> list[Text]:
+    lines = [Text(note) for note in notes]
+    for one in accounts:
+        lines += [_line(name, Text(value)) for name, value in _account_facts(one)]
+        lines += [_line("Window", _window_text(window, ascii_only=True)) for window in _windows(one)]
+        lines.append(Text())
+    if not accounts:
+        lines += [Text(), *(Text(line) for line in _FIRST_STEPS), Text()]
+    return [*lines, *(_line(name, Text(value)) for name, value in _surroundings(settings))]
+
+
+def _line(name: str, value: Text) -> Text:
+    return Text(f"{name:<13} ") + Text(printable(value.plain))
+
+
+def _account_rows(one: AccountOverview) -> list[RenderableType]:
+    rows: list[RenderableType] = [_facts(_account_facts(one))]
+    if windows := _windows(one):
+        ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
+        table = Table.grid(padding=(0, 1))
+        for window in windows:
+            table.add_row(_window_text(window, ascii_only=ascii_only))
+        rows += [Text(), table]
+    return rows
+
+
+def _facts(facts: Sequence[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        table.add_row(name, Text(printable(value), style=_style_of(name)))
+    return table
+
+
+def _style_of(name: str) -> str:
+    return {"Ended": "red", "Parked": "red", "Not asked": "yellow"}.get(name, "")
+
+
+def _account_facts(one: AccountOverview) -> list[tuple[str, str]]:
+    login = one.login
+    marks = (" (default)" if one.is_default else "") + (" (paused)" if login.paused else "")
+    facts = [
+        ("Account", f"{login.label}{marks}"),
+        ("Plan", login.account.plan or "unknown"),
+        ("Organisation", login.organization or "not named"),
+        ("Workspace", login.account.workspace_id),
+        ("User", login.account.user_id or "not named"),
+        ("Access token", _lifetime(login.expires_at, renewable=login.renewable and login.refused is None)),
+        ("Id token", _lifetime(login.id_expires_at, renewable=None)),
+        (
+            "Renewed",
+            "never" if login.last_refresh is None else f"{local(login.last_refresh)} ({relative(login.last_refresh)})",
+        ),
+        ("Today", _usage(one.usage.today)),
+    ]
+    if login.refused is not None:
+        facts.append(("Ended", login.refused))
+    if one.parked_until is not None and one.parked_until > time.time():
+        facts.append(("Parked", f"until {local(one.parked_until)}: the usage limit has been reached"))
+    if one.unheard is not None:
+        facts.append(("Not asked", f"{one.unheard} The limits are as last heard."))
+    if one.limits is not None:
+        facts.append(("Limits", f"as of {local(one.limits.taken_at)} ({relative(one.limits.taken_at)})"))
+    else:
+        facts.append(("Limits", "nothing is known yet"))
+    return facts
+
+
+def _usage(today: Mapping[str, int]) -> str:
+    requests, cached = today.get("requests", 0), today.get("cached_tokens", 0)
+    tokens_in, tokens_out = today.get("input_tokens", 0), today.get("output_tokens", 0)
+    return f"{requests} requests, {tokens_in} tokens in ({cached} cached), {tokens_out} out"
+
+
+def _surroundings(settings: Settings) -> list[tuple[str, str]]:
+    shared = (
+        "the embedded store, for the workers of this machine"
+        if settings.redis_url is None
+        else "Redis, for any number of machines"
+    )
+    return [
+        ("Storage", wiring.storage(settings)),
+        ("Shared by", shared),
+        ("Encryption", wiring.encryption(settings)),
+        ("Version", __version__),
+    ]
+
+
+def _windows(one: AccountOverview) -> list[RateLimitWindow]:
+    """By length: the order in which the upstream names them says nothing."""
+    return sorted(one.limits.windows if one.limits is not None else (), key=lambda window: window.window_minutes)
+
+
+def _window_text(window: RateLimitWindow, *, ascii_only: bool) -> Text:
+    used, resets_at = window.used_percent, window.resets_at
+    if resets_at is not None and resets_at <= time.time():
+        # What was heard belongs to a window that is over.
+        used, ending = 0.0, f"was reset {relative(resets_at)}"
+    elif resets_at is not None:
+        ending = f"resets {local(resets_at)} ({relative(resets_at)})"
+    else:
+        ending = "does not say when it resets"
+    return (
+        Text(f"{span(window.window_minutes):<10} ")
+        + bar(used, ascii_only=ascii_only)
+        + Text(f" {used:3.0f} %  {ending}")
+    )
+
+
+def span(minutes: int) -> str:
+    """A window by its length: ``5 hours``, ``7 days``."""
+    for size, word in ((1440, "day"), (60, "hour"), (1, "minute")):
+        if minutes >= size and minutes % size == 0:
+            count = minutes // size
+            return f"{count} {word}{'s' if count > 1 else ''}"
+    return f"{minutes} minutes"
+
+
+def _lifetime(expires_at: float | None, *, renewable: bool | None) -> str:
+    """``renewable`` is ``None`` for a token that nobody renews for its own sake."""
+    if expires_at is None:
+        return "tells no expiry"
+    if expires_at > time.time():
+        return f"valid until {local(expires_at)} ({relative(expires_at)})"
+    after = {True: "; renewed with the next request", False: "; sign in again", None: ""}[renewable]
+    return f"expired {local(expires_at)}{after}"
+
+
+def _document(settings: Settings, accounts: Sequence[AccountOverview], notes: Sequence[str]) -> dict[str, Any]:
     return {
         "version": __version__,
         "storage": wiring.storage(settings),
+        "store": "sqlite" if settings.redis_url is None else "redis",
+        "encryption": wiring.encryption(settings),
         "accounts": [_account(one) for one in accounts],
-        "notes": notes,
+        "notes": list(notes),
     }
 
 
-def _account(one: wiring.AccountOverview) -> dict[str, Any]:
-    login = one.login
+def _account(one: AccountOverview) -> dict[str, Any]:
+    limits = one.limits
     return {
-        "label": login.label,
-        "email": login.account.email,
-        "plan": login.account.plan,
-        "account_id": login.account.workspace_id,
-        "user_id": login.account.user_id,
-        "default": one.is_default,
-        "paused": login.paused,
-        "refused": login.refused,
-        "access_token_expires_at": _moment(login.expires_at),
-        "last_refresh": _moment(login.last_refresh),
-        "parked_until": _moment(one.parked_until),
+        **login_document(one.login, is_default=one.is_default),
+        "parked_until": moment(one.parked_until),
         "today": one.usage.today,
         "in_flight": one.usage.in_flight,
+        "not_asked": one.unheard,
+        "windows_as_of": moment(limits.taken_at) if limits is not None else None,
         "windows": [
             {
+                "name": span(window.window_minutes),
                 "used_percent": window.used_percent,
                 "window_minutes": window.window_minutes,
-                "resets_at": _moment(window.resets_at),
+                "resets_at": moment(window.resets_at),
             }
-            for window in (one.limits.windows if one.limits is not None else ())
+            for window in _windows(one)
         ],
     }
-
-
-def _lines(one: wiring.AccountOverview) -> list[str]:
-    login, today = one.login, one.usage.today
-    lines = [
-        f"Account   {login.label}{' (default)' if one.is_default else ''}{' (paused)' if login.paused else ''}",
-        f"Plan      {login.account.plan or 'unknown'}",
-        f"Workspace {login.account.workspace_id}",
-        f"Token     {_lifetime(_moment(login.expires_at))}",
-        (
-            f"Today     {today.get('requests', 0)} requests, {today.get('input_tokens', 0)} tokens in "
-            f"({today.get('cached_tokens', 0)} cached), {today.get('output_tokens', 0)} out"
-        ),
-    ]
-    if one.parked_until is not None:
-        lines.append(f"Parked    until {_local(one.parked_until)}: the usage limit has been reached")
-    for window in one.limits.windows if one.limits is not None else ():
-        resets = f", resets {_local(window.resets_at)}" if window.resets_at is not None else ""
-        lines.append(f"Window    {window.used_percent:.0f} % of {_span(window.window_minutes)} used{resets}")
-    return [*lines, ""]
-
-
-def _span(minutes: int) -> str:
-    """A window by its length: its place among the headers says nothing."""
-    days, hours = divmod(minutes // 60, 24)
-    return f"{days} days" if days else f"{hours} hours" if hours else f"{minutes} minutes"
-
-
-def _local(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def _moment(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
-
-
-def _lifetime(moment: str | None) -> str:
-    if moment is None:
-        return "tells no expiry"
-    left = datetime.fromisoformat(moment).timestamp() - time.time()
-    local = datetime.fromisoformat(moment).astimezone().strftime("%Y-%m-%d %H:%M")
-    if left <= 0:
-        return f"expired {local}; refreshed with the next request"
-    days, hours, minutes = int(left // 86400), int(left % 86400 // 3600), int(left % 3600 // 60)
-    return f"valid until {local} ({f'{days} d ' if days else ''}{hours} h {minutes} min left)"

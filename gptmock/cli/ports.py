@@ -25,6 +25,11 @@ def check_port(host: str, port: int) -> None:
     raise CommandFailed(f"cannot bind {host}:{port}: {error.strerror or error}")
 
 
+def is_free(host: str, port: int) -> bool:
+    """Whether an address can be bound now."""
+    return _problem(host, port) is None
+
+
 def free_port(host: str, wanted: int) -> int:
     """The wanted port if it is free, else any free one."""
     if wanted and _problem(host, wanted) is None:

@@ -7,16 +7,18 @@ import sys
 
 from gptmock import wiring
 from gptmock.cli.exits import CommandFailed
+from gptmock.cli.login import first_login
 from gptmock.cli.options import add_serve_options, serve_flags
 from gptmock.cli.ports import check_port
-from gptmock.cli.settings import given_settings, prepared
+from gptmock.cli.settings import given_settings, prepared, run_async
 from gptmock.settings import Settings
 
 _EPILOG = """example:
   gptmock serve --port 9000 --workers 2
   curl http://127.0.0.1:9000/v1/models
 
-Without an account the server starts all the same: /health is 200, /readyz says what is missing.
+Without an account the server starts all the same: /health is 200, /readyz says what is missing. Only at a terminal
+it offers the login first; an empty line goes on without.
 Precedence: flag, GPTMOCK_* variable, CHATGPT_LOCAL_* variable, .env in the working directory, default.
 """
 
@@ -33,6 +35,9 @@ def run(options: argparse.Namespace) -> int:
     settings = given_settings(serve_flags(options))
     check_port(settings.host, settings.port)
     notes = prepared(settings)
+    if sys.stdin.isatty() and sys.stdout.isatty() and not run_async(wiring.has_account(settings)):
+        first_login(settings)
+        notes = prepared(settings)
     announce(settings, notes)
     try:
         wiring.serve(settings)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
 
 from gptmock import wiring
-from gptmock.cli.exits import WrongUsage
-from gptmock.errors import UnusableKey
+from gptmock.cli.exits import CommandFailed, WrongUsage
+from gptmock.desk import Desk, open_desk
+from gptmock.errors import GptmockError, UnusableKey
 from gptmock.settings import Settings, SettingsError, load_settings
+
+_Result = TypeVar("_Result")
 
 
 def given_settings(flags: Mapping[str, Any]) -> Settings:
@@ -32,7 +35,42 @@ def prepared(settings: Settings) -> list[str]:
     Raises:
         WrongUsage: the encryption key is missing, weak, or not the one that state was sealed with.
     """
+    return run_async(wiring.prepare(settings))
+
+
+def run_async(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """
+    Run a command's work to its end.
+
+    Raises:
+        WrongUsage: the encryption key is missing, weak, or not the one that state was sealed with.
+        CommandFailed: whatever else went wrong, in its own words.
+    """
     try:
-        return asyncio.run(wiring.prepare(settings))
+        return asyncio.run(work)
     except UnusableKey as error:
         raise WrongUsage(f"GPTMOCK_ENCRYPTION_KEYS: {error}") from error
+    except GptmockError as error:
+        raise CommandFailed(error.message) from error
+
+
+def at_desk(work: Callable[[Desk], Coroutine[Any, Any, _Result]], *, take_over: bool = True) -> _Result:
+    """
+    Do something with the accounts of the store that the settings name.
+
+    Args:
+        work: what to do.
+        take_over: first look for an ``auth.json`` in the home, as a server does when nobody is signed in.
+
+    Raises:
+        As ``given_settings`` and ``run_async``.
+    """
+    settings = given_settings({})
+    if take_over:
+        prepared(settings)
+
+    async def done() -> _Result:
+        async with open_desk(settings) as desk:
+            return await work(desk)
+
+    return run_async(done())

@@ -52,13 +52,16 @@ class Bookkeeper:
         """A turn of this account is under way."""
         self._ledger.began(account_id)
 
-    def ended(self, account_id: str, model: str, response: ResponseObject | None, *, failed: bool) -> None:
+    def ended(
+        self, account_id: str, model: str, response: ResponseObject | None, *, failed: bool, tenant: str = ""
+    ) -> None:
         """It is over, with what it used if it said so."""
         usage = (response.usage if response is not None else None) or ResponseUsage()
         self._ledger.ended(
             TurnUsage(
                 account_id,
                 model,
+                tenant,
                 failed=failed,
                 input_tokens=usage.input_tokens,
                 cached_tokens=(usage.input_tokens_details or InputTokensDetails()).cached_tokens,
@@ -76,10 +79,10 @@ class Bookkeeper:
         if shared:
             self._write(self._board.stick(conversation, account_id, now=now))
 
-    async def limited(self, account_id: str, model: str, error: GptmockError) -> None:
+    async def limited(self, account_id: str, model: str, error: GptmockError, *, tenant: str = "") -> None:
         """The upstream answered 429: a window that is used up parks the account for every worker, a burst does not."""
         self._ledger.began(account_id)
-        self._ledger.ended(TurnUsage(account_id, model, failed=True, rate_limited=True))
+        self._ledger.ended(TurnUsage(account_id, model, tenant, failed=True, rate_limited=True))
         if error.code != "usage_limit_reached":
             return
         now = self._clock()

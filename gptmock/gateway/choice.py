@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 
 from gptmock.accounts import SIGN_IN_HINT, TokenVault
-from gptmock.errors import AccountsExhausted, NotLoggedIn, StoreError
+from gptmock.errors import AccountError, AccountsExhausted, AccountUnusable, NotLoggedIn, StoreError
 from gptmock.limits import LimitBoard, Standing, Standings
 from gptmock.protocol.failures import spoken_duration
 
@@ -42,6 +42,7 @@ class AccountChooser:
         self._clock = clock
         self._ids: tuple[str, ...] = ()
         self._looked_at = float("-inf")
+        self._is_paused = False
 
     async def candidates(self, conversation: str, *, account_id: str | None = None) -> list[str]:
         """
@@ -57,7 +58,7 @@ class AccountChooser:
         """
         account_ids = (account_id,) if account_id is not None else await self.account_ids()
         if not account_ids:
-            raise NotLoggedIn(self._nobody())
+            raise self.nobody()
         shared = len(account_ids) > 1
         try:
             standings = await self._board.look(account_ids, conversation=conversation if shared else None)
@@ -81,7 +82,8 @@ class AccountChooser:
     async def _look(self) -> tuple[str, ...]:
         if not self._pool:
             default = await self._vault.default()
-            return (default,) if default is not None else ()
+            self._is_paused = default is not None and await self._vault.is_paused(default)
+            return (default,) if default is not None and not self._is_paused else ()
         by_label = {login.label: login for login in await self._vault.logins() if not login.paused}
         missing = [label for label in self._pool if label not in by_label]
         if missing:
@@ -95,10 +97,16 @@ class AccountChooser:
             raise exhausted(min(one.parked_until or now for one in standings.accounts) - now)
         return [one.account_id for one in sorted(free, key=lambda one: _rank(one, standings.sticky))]
 
-    def _nobody(self) -> str:
+    def nobody(self) -> AccountError:
+        """Why nobody may serve, after a look that found none."""
         if self._pool:
-            return f"No account of the pool ({', '.join(self._pool)}) is signed in. {SIGN_IN_HINT}"
-        return f"No ChatGPT account is signed in. {SIGN_IN_HINT}"
+            return NotLoggedIn(f"No account of the pool ({', '.join(self._pool)}) is signed in. {SIGN_IN_HINT}")
+        if self._is_paused:
+            return AccountUnusable(
+                "The default account is paused. The operator of this server can resume it, or choose another: "
+                "gptmock accounts"
+            )
+        return NotLoggedIn(f"No ChatGPT account is signed in. {SIGN_IN_HINT}")
 
 
 def exhausted(seconds: float) -> AccountsExhausted:

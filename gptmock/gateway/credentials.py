@@ -76,16 +76,16 @@ class CredentialKeeper:
         left = self._seconds_left(tokens)
         if left > NEEDED_SECONDS or (left > 0 and tokens.refused is not None):
             self._refresh_early(tokens)
-            return _credential(tokens)
+            return tokens.credential()
         if tokens.refused is not None:
             raise RefreshRejected(tokens.refused)
         try:
-            return _credential(self._learn(await self._refresher.refresh(tokens)).tokens)
+            return self._learn(await self._refresher.refresh(tokens)).tokens.credential()
         except (RefreshRejected, RefreshUnavailable):
             # Short of life is not dead, and newer tokens may have come meanwhile: the upstream may take them.
             known = self._known.get(account_id)
             if known is not None and self._seconds_left(known.tokens) > 0:
-                return _credential(known.tokens)
+                return known.tokens.credential()
             raise
 
     async def renew(self, refused: Credential) -> Credential:
@@ -107,7 +107,7 @@ class CredentialKeeper:
             tokens = self._learn(await self._refresher.refresh(tokens)).tokens
         if tokens.access_token == refused.access_token:
             raise credential_refused()
-        return _credential(tokens)
+        return tokens.credential()
 
     async def problem(self, account_id: str) -> GptmockError | None:
         """Why this account could not serve a turn now; ``None`` when it could, or may find out."""
@@ -204,7 +204,3 @@ class CredentialKeeper:
             # The token lives: nobody waits, and nobody fails if the refresh does. The next look tells how it went.
             known.refresh_at = self._clock() + KNOWN_SECONDS
             self._refresher.start(tokens)
-
-
-def _credential(tokens: TokenSet) -> Credential:
-    return Credential(account=tokens.account, access_token=tokens.access_token, version=tokens.version)

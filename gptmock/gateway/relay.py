@@ -65,6 +65,8 @@ _Attempt: TypeAlias = Callable[[ResponsesRequest, Credential, AsyncExitStack], A
 class Outcome:
     """How a turn went, for the log; filled in while it goes."""
 
+    tenant: str = ""
+    """Whose call it is; filled in by whoever admitted it."""
     tries: int = 0
     account_id: str | None = None
     """Who served, or was tried last."""
@@ -242,7 +244,9 @@ class Gateway:
             compacted = await self._accepted(turn, attempt, stack, outcome, account_id)
             outcome.response = ResponseObject(usage=compacted.usage)
             assert outcome.account_id is not None  # noqa: S101 - who served
-            self._books.ended(outcome.account_id, turn.resolved.slug, outcome.response, failed=False)
+            self._books.ended(
+                outcome.account_id, turn.resolved.slug, outcome.response, failed=False, tenant=outcome.tenant
+            )
             return compacted
 
     @asynccontextmanager
@@ -281,7 +285,13 @@ class Gateway:
                 await asyncio.gather(accepting, return_exceptions=True)
                 if outcome.accepted and outcome.account_id is not None:
                     failed = outcome.response is None
-                    self._books.ended(outcome.account_id, turn.resolved.slug, outcome.response, failed=failed)
+                    self._books.ended(
+                        outcome.account_id,
+                        turn.resolved.slug,
+                        outcome.response,
+                        failed=failed,
+                        tenant=outcome.tenant,
+                    )
 
     async def _accepted(
         self, turn: Turn, attempt: _Attempt[_Got], stack: AsyncExitStack, outcome: Outcome, bound: str | None
@@ -304,7 +314,7 @@ class Gateway:
                 log.warning("turn.handed_over", extra={"account": account_id, "code": error.code})
             except UpstreamRefused as error:
                 if error.status_hint == 429:
-                    await self._books.limited(account_id, turn.resolved.slug, error)
+                    await self._books.limited(account_id, turn.resolved.slug, error, tenant=outcome.tenant)
                 if not is_quota(error) or place == len(candidates) or outcome.spent:
                     raise
                 log.warning("turn.handed_over", extra={"account": account_id, "code": error.code})

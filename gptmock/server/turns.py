@@ -96,6 +96,7 @@ class Visit:
         raise_idle_timeout(request, self._options.deadline_seconds)
         headers = headers_of(request)
         client = self._client = await self._services.admission.admit(headers)
+        self._outcome.tenant = client.tenant
         call = await self._recalled(Call(request.body, headers, client.tenant))
         turn = decode(call, self._services.terms)
         if isinstance(turn, Turn):

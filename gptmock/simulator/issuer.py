@@ -63,7 +63,11 @@ class Issuer:
         ]
 
     async def authorize(self, request: web.Request) -> web.Response:
-        """Approve at once: 302 with a code, or with access_denied when the query has ``deny=1``."""
+        """
+        Approve at once: 302 with a code, or with access_denied when the query has ``deny=1``.
+
+        ``login_hint`` says who signs in, and ``allowed_workspace_id`` to which workspace.
+        """
         query = request.query
         problem = self._authorize_problem(query)
         if problem is not None:
@@ -74,7 +78,9 @@ class Issuer:
             code = self._state.devices.new_code(
                 challenge=query["code_challenge"],
                 redirect_uri=query["redirect_uri"],
-                identity=new_identity(email=query.get("login_hint", "demo@example.test")),
+                identity=new_identity(
+                    email=query.get("login_hint", "demo@example.test"), account_id=query.get("allowed_workspace_id")
+                ),
             )
             told = {"code": code, "scope": query["scope"]}
         if "state" in query:

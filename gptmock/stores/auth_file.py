@@ -1,5 +1,5 @@
 """
-``auth.json``: the format of Codex CLI, ChatMock and GPTMock, read once to take its login over. Knows no store.
+``auth.json``: the format of Codex CLI, ChatMock and GPTMock, to take a login over and to hand one out. Knows no store.
 
     {"tokens": {"id_token", "access_token", "refresh_token", "account_id"}, "last_refresh": "...Z", ...}
 """
@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +35,37 @@ def read_login(path: Path) -> TokenSet | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StoreUnavailable(f"{FILE_NAME} could not be read ({error.strerror or type(error).__name__}).") from error
+        raise StoreUnavailable(f"{path.name} could not be read ({error.strerror or type(error).__name__}).") from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise StoreUnavailable(f"{FILE_NAME} is not valid JSON. {SIGN_IN_HINT}") from error
+        raise StoreUnavailable(f"{path.name} is not valid JSON. {SIGN_IN_HINT}") from error
     if not isinstance(document, dict) or not isinstance(document.get("tokens"), dict):
         # An API-key login of Codex looks like this.
-        raise NotLoggedIn(f"{FILE_NAME} holds no ChatGPT login. {SIGN_IN_HINT}")
-    return _tokens(document)
+        raise NotLoggedIn(f"{path.name} holds no ChatGPT login. {SIGN_IN_HINT}")
+    return _tokens(document, path)
+
+
+def write_login(path: Path, tokens: TokenSet) -> None:
+    """
+    Write a login as Codex CLI keeps it, mode 0600.
+
+    Raises:
+        OSError: nothing was written.
+    """
+    moment = tokens.last_refresh
+    document = {
+        "auth_mode": "chatgpt",
+        "OPENAI_API_KEY": None,
+        "tokens": {
+            "id_token": tokens.id_token.reveal() if tokens.id_token is not None else None,
+            "access_token": tokens.access_token.reveal(),
+            "refresh_token": tokens.refresh_token.reveal() if tokens.refresh_token is not None else None,
+            "account_id": tokens.account.workspace_id,
+        },
+        "last_refresh": None
+        if moment is None
+        else datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z"),
+    }
+    write_private(path, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
 
 
 def write_private(path: Path, data: bytes) -> None:
@@ -92,17 +116,17 @@ def _write(path: Path, data: bytes, put: Callable[[Path], object]) -> None:
         os.close(folder)
 
 
-def _tokens(document: dict[str, Any]) -> TokenSet:
+def _tokens(document: dict[str, Any], path: Path) -> TokenSet:
     members = document["tokens"]
     access, refresh, identity = (_secret(members, name) for name in ("access_token", "refresh_token", "id_token"))
     if access is None:
-        raise NotLoggedIn(f"{FILE_NAME} holds no ChatGPT login. {SIGN_IN_HINT}")
+        raise NotLoggedIn(f"{path.name} holds no ChatGPT login. {SIGN_IN_HINT}")
     known = members.get("account_id")
     account = account_of(
         IssuedTokens(access, refresh, identity), known_workspace=known if isinstance(known, str) and known else None
     )
     if account is None:
-        raise NotLoggedIn(f"{FILE_NAME} does not say which account it is for. {SIGN_IN_HINT}")
+        raise NotLoggedIn(f"{path.name} does not say which account it is for. {SIGN_IN_HINT}")
     return TokenSet(
         account=account,
         access_token=access,

@@ -14,7 +14,7 @@ import msgspec
 from gptmock.errors import StoreUnavailable
 from gptmock.limits import RateLimitSnapshot, RateLimitWindow, Standing, Standings
 from gptmock.stores.store import Addition, Store
-from gptmock.usage import AccountUsage, TurnUsage
+from gptmock.usage import AccountUsage, TurnUsage, UsageRow
 
 log = logging.getLogger("gptmock.usage")
 
@@ -123,15 +123,31 @@ class StoreLedger:
     def ended(self, usage: TurnUsage) -> None:
         """See ``UsageLedger.ended``."""
         self._in_flight[usage.account_id] -= 1
-        for name in (_day(usage.account_id, self._clock()), _total(usage.account_id)):
+        for name in (_day(usage.account_id, self._today()), _total(usage.account_id)):
             self._unsettled.setdefault(name, Counter()).update(usage.amounts())
+        # A model that nobody has is a client's word: as a name of counters there would be no end to them.
+        model = "" if usage.failed and not usage.output_tokens else usage.model
+        rows = {_field(usage, model, amount): count for amount, count in usage.amounts().items()}
+        self._unsettled.setdefault(_report(self._today()), Counter()).update(rows)
 
     async def read(self, account_id: str) -> AccountUsage:
         """See ``UsageLedger.read``."""
-        today = await self._store.totals(_day(account_id, self._clock()))
+        today = await self._store.totals(_day(account_id, self._today()))
         records = await self._store.read_many(await self._store.names("worker:"))
         flights = [msgspec.json.decode(one.value, type=dict[str, int]) for one in records if one is not None]
         return AccountUsage(today, sum(flight.get(account_id, 0) for flight in flights))
+
+    async def report(self, days: Sequence[str]) -> list[UsageRow]:
+        """See ``UsageLedger.report``."""
+        rows: dict[tuple[str, str, str, str], dict[str, int]] = {}
+        for day in days:
+            for name, count in (await self._store.totals(_report(day))).items():
+                tenant, account_id, model, amount = msgspec.json.decode(name, type=tuple[str, str, str, str])
+                rows.setdefault((day, tenant, account_id, model), {})[amount] = count
+        return [UsageRow(*key, amounts) for key, amounts in sorted(rows.items())]
+
+    def _today(self) -> str:
+        return datetime.fromtimestamp(self._clock(), UTC).date().isoformat()
 
     async def run(self) -> None:
         """Settle until cancelled, beside the server."""
@@ -183,8 +199,17 @@ def _total(account_id: str) -> str:
     return f"acct:{{{account_id}}}:usage"
 
 
-def _day(account_id: str, now: float) -> str:
-    return f"acct:{{{account_id}}}:usage:{datetime.fromtimestamp(now, UTC).date().isoformat()}"
+def _day(account_id: str, day: str) -> str:
+    return f"acct:{{{account_id}}}:usage:{day}"
+
+
+def _report(day: str) -> str:
+    """All accounts, keys and models of a day under one name: one look tells them all."""
+    return f"usage:{day}"
+
+
+def _field(usage: TurnUsage, model: str, amount: str) -> str:
+    return msgspec.json.encode((usage.tenant, usage.account_id, model, amount)).decode()
 
 
 def _until(value: bytes | None) -> float | None:

@@ -1,5 +1,5 @@
 """
-Taking a login over from ``auth.json``: once for each refresh token, so that a logout stays a logout. Knows the vault
+Taking a login over from an ``auth.json``: once for each refresh token, so that a logout stays a logout. Knows the vault
 and a store, not when it is called.
 """
 
@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from gptmock.accounts import Account, TokenVault
+from gptmock.accounts import SIGN_IN_HINT, Account, Secret, TokenSet, TokenVault
+from gptmock.errors import NotLoggedIn, SealBroken
 from gptmock.stores.auth_file import FILE_NAME, read_login
 from gptmock.stores.store import Store
 
@@ -36,12 +37,56 @@ async def take_over(vault: TokenVault, store: Store, home: Path) -> Account | No
     tokens = read_login(home / FILE_NAME)
     if tokens is None or tokens.refresh_token is None:
         return None
-    taken = f"{TAKEN_PREFIX}{tokens.refresh_token.fingerprint()}"
-    # One of all workers: another that were late would put spent tokens over those that the first has renewed.
-    if await store.write(taken, b"claimed", expected=0, ttl_seconds=CLAIM_SECONDS) is not None:
+    if not await _claimed(store, tokens.refresh_token):
         return None
     # Dated by the file: where the store was emptied, a worker may know of later rotations, and is right.
     await vault.enroll(tokens, made_at=tokens.last_refresh if tokens.last_refresh is not None else 0.0)
-    await store.write(taken, TAKEN, expected=1)
+    await _taken(store, tokens.refresh_token)
     log.info("account.taken_over", extra={"account": tokens.account.id})
     return tokens.account
+
+
+async def adopt(vault: TokenVault, store: Store, path: Path, *, label: str | None = None) -> Account:
+    """
+    Enroll the login of a file because a person says so, beside whatever accounts there are.
+
+    Raises:
+        NotLoggedIn: there is no such file, it holds no login, or one that was taken before or is older than ours.
+        StoreError: file or store cannot be read or written.
+    """
+    tokens = read_login(path)
+    if tokens is None:
+        raise NotLoggedIn(f"There is no file {path.name} at that place.")
+    if tokens.refresh_token is None:
+        raise NotLoggedIn(f"{path.name} has no refresh token: its login would end within days. {SIGN_IN_HINT}")
+    if await _is_newer(vault, tokens):
+        raise NotLoggedIn(f"This account is signed in here already, and more recently than {path.name} says.")
+    if not await _claimed(store, tokens.refresh_token):
+        raise NotLoggedIn(
+            f"The login of {path.name} was imported before, and its refresh token is spent. {SIGN_IN_HINT}"
+        )
+    await vault.enroll(tokens, label=label)
+    await _taken(store, tokens.refresh_token)
+    return tokens.account
+
+
+async def _is_newer(vault: TokenVault, tokens: TokenSet) -> bool:
+    try:
+        held = await vault.load(tokens.account.id)
+    except (NotLoggedIn, SealBroken):
+        return False
+    # What rotated since has spent the file's refresh token.
+    return held.refused is None and (held.last_refresh or 0.0) > (tokens.last_refresh or 0.0)
+
+
+async def _claimed(store: Store, refresh_token: Secret) -> bool:
+    # One of all workers: another that were late would put spent tokens over those that the first has renewed.
+    return await store.write(_name(refresh_token), b"claimed", expected=0, ttl_seconds=CLAIM_SECONDS) is None
+
+
+async def _taken(store: Store, refresh_token: Secret) -> None:
+    await store.write(_name(refresh_token), TAKEN, expected=1)
+
+
+def _name(refresh_token: Secret) -> str:
+    return f"{TAKEN_PREFIX}{refresh_token.fingerprint()}"

@@ -18,7 +18,6 @@ that it is told apart from an accident.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -26,7 +25,16 @@ from dataclasses import replace
 
 import msgspec
 
-from gptmock.accounts import ROTATION_STEP, SIGN_IN_HINT, Account, Login, Secret, TokenSet, Trouble
+from gptmock.accounts import (
+    ROTATION_STEP,
+    SIGN_IN_HINT,
+    Account,
+    Login,
+    Secret,
+    TokenSet,
+    expiry_of,
+    organization_of,
+)
 from gptmock.errors import NotLoggedIn, SealBroken, StoreUnavailable
 from gptmock.stores.newest import NewestRecords
 from gptmock.stores.seal import Sealer
@@ -48,10 +56,6 @@ class _About(msgspec.Struct, frozen=True):
     paused: bool = False
 
 
-TROUBLE_SECONDS = 30 * 24 * 3600.0
-"""Longer than any access token lives: until then a lost answer matters."""
-_NOBODY = "nobody"
-_DECODE_TROUBLE = msgspec.json.Decoder(Trouble)
 _DECODE_ABOUT = msgspec.json.Decoder(_About)
 
 
@@ -98,7 +102,7 @@ class SealedVault:
             newer = replace(tokens, version=version, refused=None, forgotten=False)
             if await self._write(newer, expected=held_version) is None:
                 self._remember(newer)
-                await self._describe(newer, label)
+                await self._introduce(newer.account, label)
                 return newer
         raise _lost_races()
 
@@ -163,6 +167,29 @@ class SealedVault:
             if await self._records.put(DEFAULT, account_id.encode(), expected=expected):
                 return
         raise _lost_races()
+
+    async def describe(self, account: Account, *, label: str | None = None, paused: bool | None = None) -> None:
+        """See ``TokenVault.describe``."""
+        name = _name(account.id, _ABOUT)
+        for _ in range(MAX_RACES):
+            record = await self._records.settle(name, await self._store.read(name))
+            try:
+                about = self._about_in(name, record)
+            except SealBroken:
+                about = None
+            about = about or _About(await self._free_label(account))
+            about = _About(label or about.label, about.paused if paused is None else paused)
+            version = record.version if record is not None else 0
+            sealed = self._sealer.seal(msgspec.json.encode(about), kind=_ABOUT, name=name, version=version + 1)
+            if await self._records.put(name, sealed, expected=version):
+                return
+        raise _lost_races()
+
+    async def is_paused(self, account_id: str) -> bool:
+        """See ``TokenVault.is_paused``."""
+        name = _name(account_id, _ABOUT)
+        about = self._about_in(name, await self._records.settle(name, await self._store.read(name)))
+        return about is not None and about.paused
 
     async def check_key(self) -> None:
         """
@@ -242,25 +269,40 @@ class SealedVault:
         if known is None or known.version <= tokens.version:
             self._newest[tokens.account.id] = tokens
 
-    async def _describe(self, tokens: TokenSet, label: str | None) -> None:
-        account = tokens.account
+    async def _introduce(self, account: Account, label: str | None) -> None:
+        """What an account needs beside its tokens to be told from others, and to serve if nobody else does."""
         name = _name(account.id, _ABOUT)
         record = await self._records.settle(name, await self._store.read(name))
         if record is None or label is not None or not self._opens(name, record):
-            version = record.version if record is not None else 0
-            about = _About(label) if label is not None else _unnamed(account)
-            sealed = self._sealer.seal(msgspec.json.encode(about), kind=_ABOUT, name=name, version=version + 1)
-            await self._records.put(name, sealed, expected=version)
+            await self.describe(account, label=label)
         default = await self.default()
         if default is None or (default != account.id and not await self._serves(default)):
             await self.make_default(account.id)
 
+    async def _free_label(self, account: Account) -> str:
+        """The mail address, unless another account has it: a person may be in several workspaces."""
+        wanted = account.email or account.id
+        try:
+            taken = {login.label for login in await self.logins() if login.account.id != account.id}
+        except SealBroken:
+            # A record that does not open must not keep a person from signing in.
+            return wanted
+        return next(
+            label
+            for label in (wanted, f"{wanted}/{account.workspace_id[:8]}", f"{wanted}/{account.id}")
+            if label not in taken
+        )
+
     def _opens(self, name: str, record: Record) -> bool:
         try:
-            self._sealer.open(record.value, kind=_ABOUT, name=name, version=record.version)
+            return self._about_in(name, record) is not None
         except SealBroken:
             return False
-        return True
+
+    def _about_in(self, name: str, record: Record | None) -> _About | None:
+        if record is None:
+            return None
+        return _DECODE_ABOUT.decode(self._sealer.open(record.value, kind=_ABOUT, name=name, version=record.version))
 
     async def _serves(self, account_id: str) -> bool:
         try:
@@ -270,14 +312,8 @@ class SealedVault:
 
     async def _about(self, account: Account, found: Record | None) -> _About:
         name = _name(account.id, _ABOUT)
-        record = await self._records.settle(name, found)
-        if record is None:
-            return _unnamed(account)
-        return _DECODE_ABOUT.decode(self._sealer.open(record.value, kind=_ABOUT, name=name, version=record.version))
-
-
-def _unnamed(account: Account) -> _About:
-    return _About(account.email or account.id)
+        about = self._about_in(name, await self._records.settle(name, found))
+        return about or _About(account.email or account.id)
 
 
 def _login(tokens: TokenSet, about: _About) -> Login:
@@ -289,60 +325,10 @@ def _login(tokens: TokenSet, about: _About) -> Login:
         last_refresh=tokens.last_refresh,
         refused=tokens.refused,
         paused=about.paused,
+        organization=organization_of(tokens.id_token) if tokens.id_token is not None else None,
+        id_expires_at=expiry_of(tokens.id_token) if tokens.id_token is not None else None,
+        renewable=tokens.refresh_token is not None,
     )
-
-
-class StoreLease:
-    """
-    ``RefreshLease`` over a store: a random owner for each attempt.
-
-    How long the issuer is left alone is a lease too, of nobody: only leases tell what is left by the store's time.
-    """
-
-    def __init__(self, store: Store, account_id: str, *, owner: str, ttl_seconds: float) -> None:
-        self._store = store
-        self._trouble_name = _name(account_id, "trouble")
-        self._pause_name = _name(account_id, "pause")
-        self._name = _name(account_id, "refresh")
-        self._owner = owner
-        self._ttl = ttl_seconds
-
-    async def acquire(self) -> bool:
-        """See ``RefreshLease.acquire``."""
-        return await self._store.acquire(self._name, self._owner, ttl_seconds=self._ttl)
-
-    async def renew(self) -> bool:
-        """See ``RefreshLease.renew``."""
-        return await self._store.renew(self._name, self._owner, ttl_seconds=self._ttl)
-
-    async def left_seconds(self) -> float:
-        """See ``RefreshLease.left_seconds``."""
-        return await self._store.lease_left(self._name, self._owner)
-
-    async def release(self) -> None:
-        """See ``RefreshLease.release``; a lease that cannot be given back ends by itself."""
-        try:
-            await asyncio.shield(self._store.release(self._name, self._owner))
-        except StoreUnavailable:
-            return
-
-    async def trouble(self) -> Trouble:
-        """See ``RefreshLease.trouble``."""
-        (found,) = await self._store.observed([self._trouble_name])
-        if found is None:
-            return Trouble()
-        left_seconds = await self._store.lease_left(self._pause_name, _NOBODY)
-        return replace(_DECODE_TROUBLE.decode(found), left_seconds=left_seconds)
-
-    async def report(self, trouble: Trouble) -> None:
-        """See ``RefreshLease.report``."""
-        # One stamp for all: whoever holds the lease speaks last.
-        value = msgspec.json.encode(trouble)
-        await self._store.observe(self._trouble_name, value, stamp=0.0, ttl_seconds=TROUBLE_SECONDS)
-        if trouble.left_seconds > 0:
-            await self._store.acquire(self._pause_name, _NOBODY, ttl_seconds=trouble.left_seconds)
-        else:
-            await self._store.release(self._pause_name, _NOBODY)
 
 
 def _name(account_id: str, kind: str) -> str:

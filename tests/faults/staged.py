@@ -22,7 +22,8 @@ from gptmock.cli import main
 from gptmock.gateway import refresh
 from gptmock.server import supervisor
 from gptmock.stores.escrow import FileEscrow
-from gptmock.stores.vault import SealedVault, StoreLease
+from gptmock.stores.lease import StoreLease
+from gptmock.stores.vault import SealedVault
 from gptmock.upstream.issuer import OAuthIssuer
 
 PASSED_BY = frozenset({"in-flight"})

@@ -24,10 +24,11 @@ from gptmock.protocol.reader import EventReader, Received
 from gptmock.protocol.request import ResponsesRequest
 from gptmock.protocol.upstream import Compacted
 from gptmock.simulator.jwt import encode_jwt
+from gptmock.stores.lease import StoreLease
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.seal import Sealer, SealingKey
 from gptmock.stores.store import Store
-from gptmock.stores.vault import SealedVault, StoreLease
+from gptmock.stores.vault import SealedVault
 
 ACCOUNT = Account(workspace_id="w-1", user_id="u-1", email="ada@example.test", plan="pro")
 KEY = SealingKey.from_bytes(bytes(range(32)))

@@ -56,7 +56,7 @@ async def test_without_a_pool_the_default_serves_alone():
 
 async def test_nobody_is_said_as_it_is_and_looked_for_again_at_once():
     house = House()
-    with pytest.raises(NotLoggedIn, match="GPTMOCK_HOME"):
+    with pytest.raises(NotLoggedIn, match="gptmock login"):
         await house.order()
     await house.sign_in("ada")
     assert await house.order() == ["ada"]

@@ -16,7 +16,7 @@ from gptmock.errors import (
 )
 from gptmock.gateway.credentials import EARLY_JITTER, EARLY_SECONDS, KNOWN_SECONDS, NEEDED_SECONDS, CredentialKeeper
 from gptmock.simulator.jwt import encode_jwt
-from gptmock.stores.vault import StoreLease
+from gptmock.stores.lease import StoreLease
 from tests.gateway.memory import ACCOUNT, FIRST_PAUSE, Site, Worker, name_of
 from tests.harness import until
 
@@ -326,7 +326,7 @@ async def test_without_a_refresh_token_the_access_token_serves_to_its_end():
     await house.worker().vault.enroll(replace(await house.held(), refresh_token=None))
     assert await house.leased() == "access-1"
     house.clock.now += EARLY_SECONDS
-    with pytest.raises(RefreshRejected, match="GPTMOCK_HOME"):
+    with pytest.raises(RefreshRejected, match="gptmock login"):
         await house.keeper.lease(ACCOUNT.id)
     assert house.issuer.calls == []
 

@@ -108,8 +108,8 @@ REFUSALS = [
         None,
         None,
     ),
-    (401, error(code="token_invalidated"), CredentialRefused, 503, "auth_unavailable", "GPTMOCK_HOME", 30.0, False),
-    (401, b"<html>", CredentialRefused, 503, "auth_unavailable", "GPTMOCK_HOME", 30.0, False),
+    (401, error(code="token_invalidated"), CredentialRefused, 503, "auth_unavailable", "gptmock login", 30.0, False),
+    (401, b"<html>", CredentialRefused, 503, "auth_unavailable", "gptmock login", 30.0, False),
     (
         402,
         b'{"detail":{"code":"deactivated_workspace"}}',

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import stat
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -13,8 +17,8 @@ from gptmock.accounts import Secret, TokenSet
 from gptmock.errors import NotLoggedIn, StoreUnavailable
 from gptmock.simulator.accounts import IssuedLogin, LoginBook
 from gptmock.simulator.options import SimulatorOptions
-from gptmock.stores.auth_file import FILE_NAME, read_login, write_private
-from tests.harness import write_login
+from gptmock.stores.auth_file import FILE_NAME, read_login, write_login, write_private
+from tests.harness import write_login as written_by_others
 
 BOOK = LoginBook(SimulatorOptions)
 CRASHER = """
@@ -47,7 +51,7 @@ def login() -> IssuedLogin:
 
 @pytest.fixture
 def home(tmp_path: Path, login: IssuedLogin) -> Path:
-    write_login(tmp_path, login.auth_json())
+    written_by_others(tmp_path, login.auth_json())
     return tmp_path
 
 
@@ -93,7 +97,7 @@ def test_a_file_without_a_chatgpt_login_says_so_and_not_what_it_holds(tmp_path: 
     (tmp_path / "auth.json").write_bytes(content)
     with pytest.raises(NotLoggedIn) as caught:
         read(tmp_path)
-    assert "GPTMOCK_HOME" in caught.value.message
+    assert "gptmock login" in caught.value.message
     assert "sk-planted" not in caught.value.message
 
 
@@ -124,7 +128,7 @@ def test_a_folder_in_the_place_of_the_file_is_the_stores_fault(tmp_path: Path):
 
 @pytest.mark.parametrize("moment", [17, None, "", "yesterday", [], "2026-11-23T12:00:00.123456789Z"])
 def test_an_odd_last_refresh_is_no_obstacle(tmp_path: Path, login: IssuedLogin, moment: object):
-    write_login(tmp_path, {**login.auth_json(), "last_refresh": moment})
+    written_by_others(tmp_path, {**login.auth_json(), "last_refresh": moment})
     assert (read(tmp_path)).access_token.reveal() == login.access_token
 
 
@@ -174,3 +178,16 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkey
         write_private(path, b"new")
     assert path.read_bytes() == b"old"
     assert names_in(tmp_path) == ["file"]
+
+
+def test_what_is_written_is_what_codex_keeps(home: Path, login: IssuedLogin, tmp_path: Path):
+    tokens = read(home)
+    path = tmp_path / "out" / "exported.json"
+    write_login(path, tokens)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    document = json.loads(path.read_text())
+    assert datetime.fromisoformat(document.pop("last_refresh")).timestamp() == tokens.last_refresh
+    assert document == {name: value for name, value in login.auth_json().items() if name != "last_refresh"}
+    assert read_login(path) == tokens
+    write_login(path, replace(tokens, last_refresh=None))
+    assert read_login(path) == replace(tokens, last_refresh=None)

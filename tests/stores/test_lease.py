@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gptmock.accounts import RefreshLease, Trouble
-from gptmock.stores.vault import StoreLease
+from gptmock.stores.lease import StoreLease
 from tests.stores.conftest import Place
 from tests.stores.contract import until
 from tests.stores.logins import ADA, BOB

@@ -12,7 +12,7 @@ from gptmock.simulator.options import SimulatorOptions
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.seal import Sealer
 from gptmock.stores.store import Store
-from gptmock.stores.takeover import CLAIM_SECONDS, take_over
+from gptmock.stores.takeover import CLAIM_SECONDS, adopt, take_over
 from gptmock.stores.vault import SealedVault
 from tests.harness import write_login
 from tests.stores.conftest import Place
@@ -159,3 +159,63 @@ async def test_a_store_that_dies_in_between_is_no_end(tmp_path: Path, login: Iss
     now += CLAIM_SECONDS + 1
     assert await Worker(MemoryStore(place), tmp_path).take_over() is not None
     assert (await worker.held(login)).access_token == Secret(login.access_token)
+
+
+# --- Because a person says so -------------------------------------------------------------
+
+
+def written(folder: Path, login: IssuedLogin, **changes: object) -> Path:
+    return write_login(folder, {**login.auth_json(), **changes})
+
+
+async def test_a_file_is_adopted_beside_other_accounts_and_once(near_place: Place, tmp_path: Path):
+    worker = Worker(near_place.open(), tmp_path)
+    for name in ("ada", "bob"):
+        login = BOOK.issue(email=f"{name}@example.test")
+        account = await adopt(worker.vault, worker.store, written(tmp_path / name, login), label=name)
+        assert (await worker.held(login)).account == account
+        with pytest.raises(NotLoggedIn):
+            await adopt(worker.vault, worker.store, tmp_path / name / "auth.json")
+    assert [login.label for login in await worker.vault.logins()] == ["ada", "bob"]
+
+
+async def test_what_was_imported_is_not_taken_again_after_a_logout(near_place: Place, tmp_path: Path):
+    worker = Worker(near_place.open(), tmp_path)
+    written(tmp_path, BOOK.issue())
+    account = await adopt(worker.vault, worker.store, tmp_path / "auth.json")
+    await worker.vault.forget(account.id)
+    assert await worker.take_over() is None
+    with pytest.raises(NotLoggedIn, match="imported before"):
+        await adopt(worker.vault, worker.store, tmp_path / "auth.json")
+
+
+async def test_a_file_older_than_the_login_of_its_account_is_left(near_place: Place, tmp_path: Path):
+    worker = Worker(near_place.open(), tmp_path)
+    login = BOOK.issue(email="ada@example.test")
+    old = written(tmp_path / "old", login, last_refresh="2026-01-01T00:00:00Z")
+    await adopt(
+        worker.vault,
+        worker.store,
+        written(
+            tmp_path / "new", BOOK.issue(email="ada@example.test", account_id=login.account_id, user_id=login.user_id)
+        ),
+    )
+    held = await worker.held(login)
+    with pytest.raises(NotLoggedIn, match="more recently"):
+        await adopt(worker.vault, worker.store, old)
+    assert await worker.held(login) == held
+    # One that the issuer has ended is worth less than any file.
+    await worker.vault.refuse(held, reason="ended")
+    await adopt(worker.vault, worker.store, old)
+    assert (await worker.held(login)).access_token == Secret(login.access_token)
+
+
+async def test_what_cannot_be_adopted_says_why(near_place: Place, tmp_path: Path):
+    worker = Worker(near_place.open(), tmp_path)
+    with pytest.raises(NotLoggedIn, match=r"no file codex\.json"):
+        await adopt(worker.vault, worker.store, tmp_path / "codex.json")
+    document = BOOK.issue().auth_json()
+    document["tokens"]["refresh_token"] = ""
+    with pytest.raises(NotLoggedIn, match="no refresh token"):
+        await adopt(worker.vault, worker.store, write_login(tmp_path, document))
+    assert await worker.vault.logins() == []

@@ -3,12 +3,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
 
 from gptmock.accounts import IssuedTokens, Secret, TokenSet
-from gptmock.errors import RefreshRejected, RefreshUnanswered, RefreshUnavailable
+from gptmock.errors import (
+    GptmockError,
+    LoginRefused,
+    LoginUnavailable,
+    RefreshRejected,
+    RefreshUnanswered,
+    RefreshUnavailable,
+)
+from gptmock.signin import DeviceCode, Grant
 from gptmock.simulator.options import CODEX_CLIENT_ID
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.issuer import OAuthIssuer, refusal
@@ -212,3 +221,160 @@ def test_no_contract_of_ours_shows_a_token_in_its_repr():
     issued = IssuedTokens(Secret("planted-1"), Secret("planted-2"), Secret("planted-3"))
     assert "planted" not in repr(issued)
     assert "planted" not in f"{TokenSet.__name__} {PLANTED} {PLANTED!r}"
+
+
+# --- A person's login ------------------------------------------------------------------------
+
+
+GRANT = Grant(Secret("ac_planted"), Secret("verifier_planted"), "http://localhost:1455/auth/callback")
+DEVICE = DeviceCode(Secret("device_planted"), "ABCD-EFGH", "", 5.0, 900.0)
+
+
+@asynccontextmanager
+async def saying(client: httpx.AsyncClient, body: bytes, *, status: int = 200) -> AsyncIterator[OAuthIssuer]:
+    head = b"HTTP/1.1 %d Whatever\r\nContent-Length: %d\r\nConnection: close\r\n\r\n" % (status, len(body))
+    async with RawServer(answering(head + body)) as server:
+        yield asking(client, server.url)
+
+
+async def test_a_code_is_exchanged_as_a_form(client: httpx.AsyncClient):
+    async with Simulator() as simulator:
+        with pytest.raises(LoginRefused):
+            await asking(client, simulator.issuer_url).redeem(GRANT)
+        (record,) = simulator.state.requests
+    assert record.headers["content-type"] == "application/x-www-form-urlencoded"
+    assert record.body == {
+        "grant_type": "authorization_code",
+        "code": "ac_planted",
+        "redirect_uri": GRANT.redirect_uri,
+        "client_id": CODEX_CLIENT_ID,
+        "code_verifier": "verifier_planted",
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "words"),
+    [
+        (400, b'{"error": "invalid_grant", "error_description": "Too late."}', LoginRefused, "Too late."),
+        (400, b'{"error": {"message": "Used before.", "code": "x"}}', LoginRefused, "Used before."),
+        (400, b'{"error": {"code": "X"}}', LoginRefused, "x"),
+        (400, b'{"error": "invalid_grant", "error_description": "ac_planted is bad"}', LoginRefused, "*** is bad"),
+        (400, b'{"error": "e", "error_description": "a\\u001b[2Jb"}', LoginRefused, "a [2Jb"),
+        (400, b"<html>", LoginUnavailable, "answered 400"),
+        (403, b"<html>Just a moment", LoginUnavailable, "answered 403"),
+        (429, b'{"error": "slow"}', LoginUnavailable, "answered 429"),
+        (500, b'{"error": "oops"}', LoginUnavailable, "answered 500"),
+        (200, b"{}", LoginUnavailable, "without a token"),
+        (200, b"<html>", LoginUnavailable, "cannot be read"),
+    ],
+)
+async def test_a_code_that_is_not_taken(
+    client: httpx.AsyncClient, status: int, body: bytes, kind: type[GptmockError], words: str
+):
+    async with saying(client, body, status=status) as issuer:
+        with pytest.raises(kind) as caught:
+            await issuer.redeem(GRANT)
+    assert words in caught.value.message
+    assert caught.value.message.isprintable()
+    assert "planted" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("interval", "seconds"),
+    [
+        ('"5"', 5.0),
+        ("7", 7.0),
+        ("2.5", 2.5),
+        ("null", 5.0),
+        ('"soon"', 5.0),
+        ("0", 5.0),
+        ("-1", 5.0),
+        ("0.1", 1.0),
+        ('"inf"', 5.0),
+    ],
+)
+async def test_intervals_as_string_and_number(client: httpx.AsyncClient, interval: str, seconds: float):
+    body = f'{{"device_auth_id": "d", "user_code": "AB-CD", "interval": {interval}, "expires_in": "60"}}'
+    async with saying(client, body.encode()) as issuer:
+        device = await issuer.begin_device()
+    assert (device.interval_seconds, device.lifetime_seconds, device.user_code) == (seconds, 60.0, "AB-CD")
+    assert "'d'" not in repr(device)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "words"),
+    [
+        (404, b"", LoginRefused, "no device login"),
+        (500, b"", LoginUnavailable, "answered 500"),
+        (401, b'{"error": {"message": "Invalid client."}}', LoginRefused, "Invalid client."),
+        (200, b"{}", LoginUnavailable, "cannot be read"),
+        (200, b'{"device_auth_id": "d"}', LoginUnavailable, "no code to type"),
+    ],
+)
+async def test_a_device_login_that_does_not_begin(
+    client: httpx.AsyncClient, status: int, body: bytes, kind: type[GptmockError], words: str
+):
+    async with saying(client, body, status=status) as issuer:
+        with pytest.raises(kind, match=words):
+            await issuer.begin_device()
+
+
+async def test_the_other_name_of_the_user_code(client: httpx.AsyncClient):
+    async with saying(client, b'{"device_auth_id": "d", "usercode": "AB-CD"}') as issuer:
+        assert (await issuer.begin_device()).user_code == "AB-CD"
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, b""),
+        (403, b"<html>"),
+        (404, b"{}"),
+        (400, b'{"error": "authorization_pending"}'),
+        (400, b'{"error": "slow_down"}'),
+    ],
+)
+async def test_a_device_is_pending(client: httpx.AsyncClient, status: int, body: bytes):
+    async with saying(client, body, status=status) as issuer:
+        assert await issuer.poll_device(DEVICE) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        (400, b'{"error": "access_denied"}', LoginRefused),
+        (400, b'{"error": "expired_token"}', LoginRefused),
+        (410, b'{"error": {"message": "device_planted is gone"}}', LoginRefused),
+        (500, b"", LoginUnavailable),
+        (429, b"", LoginUnavailable),
+        (200, b'{"authorization_code": "ac"}', LoginUnavailable),
+    ],
+)
+async def test_a_device_that_is_decided_otherwise(
+    client: httpx.AsyncClient, status: int, body: bytes, kind: type[GptmockError]
+):
+    async with saying(client, body, status=status) as issuer:
+        with pytest.raises(kind) as caught:
+            await issuer.poll_device(DEVICE)
+    assert "planted" not in caught.value.message
+
+
+@pytest.mark.parametrize("hint", ["refresh_token", "access_token"])
+async def test_a_revocation_names_the_client_only_for_a_refresh_token(client: httpx.AsyncClient, hint: str):
+    async with Simulator() as simulator:
+        await asking(client, simulator.issuer_url).revoke(PLANTED, hint=hint)
+        (record,) = simulator.state.requests
+    told = {"token": "rt_planted", "token_type_hint": hint}
+    assert record.body == (told | {"client_id": CODEX_CLIENT_ID} if hint == "refresh_token" else told)
+
+
+async def test_an_issuer_that_is_away_is_said_for_every_step(client: httpx.AsyncClient):
+    issuer = asking(client, f"http://127.0.0.1:{free_port()}")
+    for step in (
+        issuer.redeem(GRANT),
+        issuer.begin_device(),
+        issuer.poll_device(DEVICE),
+        issuer.revoke(PLANTED, hint=""),
+    ):
+        with pytest.raises(LoginUnavailable, match="could not be asked"):
+            await step

@@ -1,0 +1,199 @@
+"""
+What ``gptmock doctor`` looks at: each check finds one thing out, and says what to do when it is not well. Touches
+nothing that it finds, but for one probe of the store. Like ``wiring`` it knows the rooms.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Literal
+from urllib.parse import urlsplit
+
+import httpx
+
+from gptmock.accounts import SIGN_IN_HINT, Login, TokenSet
+from gptmock.errors import CredentialRefused, GptmockError, UnusableKey
+from gptmock.limits import RateLimitSnapshot
+from gptmock.settings import Settings
+from gptmock.stores.auth_file import FILE_NAME
+from gptmock.upstream.codex import ClientIdentity
+from gptmock.upstream.transport import open_client
+from gptmock.upstream.usage import CodexUsage
+from gptmock.wiring import State, encryption, open_state, storage
+
+ANSWER_SECONDS = 10.0
+SKEW_SECONDS, MUCH_SKEW_SECONDS = 30.0, 300.0
+"""Above these a clock is remarked on, and above the second it does harm: tokens are renewed too late."""
+SLOW_STORE_SECONDS = 0.25
+
+Verdict = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the doctor's."""
+
+    check: str
+    verdict: Verdict
+    found: str
+    todo: str = ""
+    """What to do; empty when there is nothing to do."""
+
+
+async def examine(settings: Settings, port: Callable[[], Finding]) -> AsyncIterator[Finding]:
+    """
+    Look at everything, and tell each finding as it is made.
+
+    Args:
+        settings: those that the server would run with.
+        port: looks at the port.
+    """
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(open_client(proxy=settings.upstream_proxy))
+        reached = asyncio.get_running_loop().create_task(_reach_both(client, settings))
+        stack.push_async_callback(_cancelled, reached)
+        try:
+            found = encryption(settings)
+            state = await stack.enter_async_context(open_state(settings))
+        except UnusableKey as error:
+            yield Finding("encryption key", "fail", str(error), "see GPTMOCK_ENCRYPTION_KEYS")
+        else:
+            store = await _store(settings, state)
+            yield store
+            if store.verdict != "fail":
+                yield await _key(state, found)
+                for finding in await _credentials(settings, state, client):
+                    yield finding
+        for finding in await reached:
+            yield finding
+        yield port()
+
+
+async def _cancelled(task: asyncio.Task[list[Finding]]) -> None:
+    task.cancel()
+    await asyncio.wait({task})
+
+
+# --- State ------------------------------------------------------------------------------------
+
+
+async def _store(settings: Settings, state: State) -> Finding:
+    started = time.monotonic()
+    try:
+        await state.store.probe()
+    except GptmockError as error:
+        todo = "see GPTMOCK_HOME: is it writable, and is there room?"
+        return Finding("store", "fail", error.message, todo if settings.redis_url is None else "see GPTMOCK_REDIS_URL")
+    seconds = time.monotonic() - started
+    found = f"{storage(settings)} can be written ({seconds * 1000:.0f} ms)"
+    if seconds > SLOW_STORE_SECONDS:
+        return Finding("store", "warn", found, "that is slow; every request waits for it now and then")
+    return Finding("store", "ok", found)
+
+
+async def _key(state: State, found: str) -> Finding:
+    try:
+        await state.vault.check_key()
+    except GptmockError as error:
+        return Finding("encryption key", "fail", error.message, "put the key that sealed the store back into the ring")
+    return Finding("encryption key", "ok", f"{found}; it opens the store")
+
+
+async def _credentials(settings: Settings, state: State, client: httpx.AsyncClient) -> list[Finding]:
+    try:
+        logins = await state.vault.logins()
+        tokens = [await state.vault.load(login.account.id) for login in logins]
+    except GptmockError as error:
+        return [Finding("credentials", "fail", error.message, "sign in again with: gptmock login")]
+    if not logins and (settings.home / FILE_NAME).is_file():
+        todo = "it is taken over by the next gptmock serve or info"
+        return [Finding("credentials", "warn", f"nobody is signed in yet, but there is an {FILE_NAME}", todo)]
+    if not logins:
+        return [Finding("credentials", "fail", "nobody is signed in", "sign in with: gptmock login")]
+    identity = ClientIdentity(settings.originator, settings.codex_version)
+    usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
+    findings = [_pool(settings, logins)] if settings.pool_labels else []
+    pairs = zip(logins, tokens, strict=True)
+    return [*findings, *await asyncio.gather(*(_credential(login, held, usage.windows) for login, held in pairs))]
+
+
+def _pool(settings: Settings, logins: list[Login]) -> Finding:
+    missing = [label for label in settings.pool_labels if label not in {login.label for login in logins}]
+    if missing:
+        todo = "sign them in, or take them out of GPTMOCK_ACCOUNT_POOL"
+        return Finding("account pool", "warn", f"not signed in: {', '.join(missing)}", todo)
+    return Finding("account pool", "ok", f"{len(settings.pool_labels)} accounts share load")
+
+
+async def _credential(login: Login, tokens: TokenSet, windows: Callable[..., Awaitable[RateLimitSnapshot]]) -> Finding:
+    check, again = f"account {login.label}", "sign in again with: gptmock login"
+    if login.refused is not None:
+        return Finding(check, "fail", login.refused.removesuffix(SIGN_IN_HINT).strip(), again)
+    left = None if login.expires_at is None else login.expires_at - time.time()
+    if left is not None and left <= 0:
+        if not login.renewable:
+            return Finding(check, "fail", "its token has expired and cannot be renewed", again)
+        return Finding(check, "ok", "its token has expired; the next request renews it")
+    try:
+        await windows(tokens.credential())
+    except CredentialRefused:
+        return Finding(check, "warn", "the upstream refuses its token", f"the next request renews it; if not, {again}")
+    except GptmockError as error:
+        return Finding(check, "warn", f"it could not be tried: {error.message}")
+    if login.paused:
+        return Finding(check, "warn", "accepted by the upstream, but paused", "see: gptmock accounts resume")
+    return Finding(check, "ok", "accepted by the upstream")
+
+
+# --- The network ------------------------------------------------------------------------------
+
+
+async def _reach_both(client: httpx.AsyncClient, settings: Settings) -> list[Finding]:
+    places = (("issuer", settings.issuer), ("upstream", settings.upstream_url))
+    reached = await asyncio.gather(*(_reach(client, name, url) for name, url in places))
+    skews = [skew for _, skew in reached if skew is not None]
+    return [*(finding for finding, _ in reached), _clock(skews)]
+
+
+async def _reach(client: httpx.AsyncClient, name: str, url: str) -> tuple[Finding, float | None]:
+    """Whether anybody answers there, whatever it is; and how far our clock is ahead of theirs, in seconds."""
+    host = urlsplit(url).netloc
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            response = await client.get(url, headers={"accept": "application/json"})
+    except (TimeoutError, httpx.HTTPError) as error:
+        todo = "is this machine online, and does it need GPTMOCK_UPSTREAM_PROXY or SSL_CERT_FILE?"
+        return Finding(name, "fail", f"{host} cannot be reached ({type(error).__name__})", todo), None
+    seconds = time.monotonic() - started
+    found = f"{host} answers ({seconds * 1000:.0f} ms)"
+    skew = _skew(response.headers.get("date"), seconds)
+    if response.status_code >= 500:
+        return Finding(name, "warn", f"{host} answers {response.status_code}", "it has trouble; try again later"), skew
+    return Finding(name, "ok", found), skew
+
+
+def _skew(date: str | None, seconds: float) -> float | None:
+    try:
+        theirs = parsedate_to_datetime(date).timestamp() if date else None
+    except ValueError:
+        return None
+    # Their header has whole seconds, and was written about half an exchange ago.
+    return None if theirs is None else time.time() - seconds / 2 - theirs - 0.5
+
+
+def _clock(skews: list[float]) -> Finding:
+    if not skews:
+        return Finding("clock", "warn", "cannot be compared with anybody's")
+    skew = min(skews, key=abs)
+    off = f"{abs(skew):.0f} s {'ahead' if skew > 0 else 'behind'}"
+    if abs(skew) > MUCH_SKEW_SECONDS:
+        return Finding("clock", "fail", off, "set it: tokens seem to live longer or shorter than they do")
+    if abs(skew) > SKEW_SECONDS:
+        return Finding("clock", "warn", off, "set it by NTP")
+    return Finding("clock", "ok", "agrees with the upstream's")

@@ -1,0 +1,253 @@
+"""``gptmock accounts``: who is signed in, who serves, and logins that come from or go to another program."""
+
+from __future__ import annotations
+
+import argparse
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+from gptmock.accounts import Login
+from gptmock.cli.exits import CommandFailed, WrongUsage
+from gptmock.cli.screen import moment, relative, show_document, show_table
+from gptmock.cli.settings import at_desk
+from gptmock.desk import Desk
+from gptmock.signin import Farewell
+
+_EPILOG = """example:
+  gptmock accounts list
+  gptmock accounts default work
+  gptmock accounts import ~/.codex/auth.json --account work
+  gptmock accounts export work --output work.json
+
+LABEL is what "accounts list" shows first; an account's id or mail address does as well.
+"""
+_IMPORTED = """
+The login belongs to gptmock from now on: refresh tokens are single-use, and two programs that hold the same one sign
+each other out. Sign in anew in the program that it came from, or do not use it there any more.
+"""
+_EXPORTED = """
+gptmock still holds this login, and two holders of one refresh token kill each other's sign-in. Use the file in one
+place only, and then forget the account here without revoking it: gptmock accounts remove {label} --keep-login
+"""
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    """Add the subcommands, and what to run."""
+    parser.epilog = _EPILOG
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, text: str, run: Any, *, label: bool = True) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        if label:
+            added.add_argument("label", metavar="LABEL")
+        added.set_defaults(run=run)
+        return added
+
+    listed = command("list", "show all accounts", run_list, label=False)
+    listed.add_argument("--json", action="store_true", help="machine-readable output")
+    command("default", "let this account serve whoever is bound to none", run_default)
+    imported = command("import", "take over the login of an auth.json", run_import, label=False)
+    imported.add_argument("file", metavar="FILE", type=Path, help="of Codex CLI, ChatMock or GPTMock")
+    imported.add_argument("--account", metavar="LABEL", type=label_text, help="what to call it")
+    exported = command("export", "write an account's login as an auth.json", run_export)
+    exported.add_argument("--output", metavar="FILE", type=Path, required=True, help="made with mode 0600")
+    removed = command("remove", "sign out of an account and forget it", run_remove)
+    removed.add_argument("--keep-login", action="store_true", help="do not revoke it: another program goes on with it")
+    command("pause", "take an account out of service", run_pause)
+    command("resume", "bring an account back into service", run_resume)
+
+
+def label_text(text: str) -> str:
+    """
+    A label that can be shown, typed and listed in ``GPTMOCK_ACCOUNT_POOL``.
+
+    Raises:
+        ArgumentTypeError: it cannot.
+    """
+    if not text.strip() or text != text.strip() or not text.isprintable() or "," in text or len(text) > 100:
+        raise argparse.ArgumentTypeError("a label has 1 to 100 printable characters, and no comma")
+    return text
+
+
+def run_list(options: argparse.Namespace) -> int:
+    """Show them."""
+
+    async def work(desk: Desk) -> tuple[list[Login], str | None]:
+        return await desk.logins(), await desk.default()
+
+    logins, default = at_desk(work)
+    if options.json:
+        shown = [login_document(login, is_default=login.account.id == default) for login in logins]
+        show_document({"accounts": shown})
+    elif logins:
+        rows = [
+            (
+                login.label,
+                login.account.plan or "unknown",
+                login.account.workspace_id,
+                _state(login, is_default=login.account.id == default),
+                "no expiry" if login.expires_at is None else relative(login.expires_at),
+            )
+            for login in logins
+        ]
+        show_table(("LABEL", "PLAN", "WORKSPACE", "STATE", "TOKEN ENDS"), rows)
+    else:
+        print("No ChatGPT account is signed in. Sign in with: gptmock login")
+    return 0
+
+
+def run_default(options: argparse.Namespace) -> int:
+    """Choose who serves."""
+
+    async def work(desk: Desk) -> Login:
+        login = await desk.accounts.find(options.label)
+        await desk.accounts.prefer(login)
+        return login
+
+    print(f"{at_desk(work).label} is the default account now.")
+    return 0
+
+
+def run_import(options: argparse.Namespace) -> int:
+    """Take a login over; the file stays as it is."""
+
+    async def work(desk: Desk) -> Login:
+        return await desk.import_login(options.file.expanduser(), label=options.account)
+
+    # Without the usual look for an auth.json in the home: it may be this very file.
+    login = at_desk(work, take_over=False)
+    print(f"Imported {login.label}{f' ({login.account.plan})' if login.account.plan else ''}.")
+    print(_IMPORTED.strip(), file=sys.stderr)
+    return 0
+
+
+def run_export(options: argparse.Namespace) -> int:
+    """Hand a login out."""
+    path = options.output.expanduser()
+    _check_output(path)
+
+    async def work(desk: Desk) -> Login:
+        login = await desk.accounts.find(options.label)
+        await desk.export_login(login, path)
+        return login
+
+    login = at_desk(work)
+    print(f"Wrote the login of {login.label} to {path}.")
+    print(_EXPORTED.strip().format(label=login.label), file=sys.stderr)
+    return 0
+
+
+def run_remove(options: argparse.Namespace) -> int:
+    """Sign out."""
+    return leave(options.label, revoke=not options.keep_login)
+
+
+def run_pause(options: argparse.Namespace) -> int:
+    """Take it out."""
+    login, is_default = _pause(options.label, paused=True)
+    print(f"{login.label} is paused.")
+    if is_default:
+        print(
+            "It is the default account: who is bound to none is answered 503 until it is resumed, or until another is"
+        )
+        print("chosen with: gptmock accounts default LABEL")
+    return 0
+
+
+def run_resume(options: argparse.Namespace) -> int:
+    """Bring it back."""
+    login, _ = _pause(options.label, paused=False)
+    print(f"{login.label} is in service.")
+    return 0
+
+
+def leave(label: str | None, *, revoke: bool = True) -> int:
+    """
+    Sign out of an account; without a label, of the only one.
+
+    Raises:
+        CommandFailed: there is none of that label, or none at all.
+        WrongUsage: there are several, and none was named.
+    """
+
+    async def work(desk: Desk) -> Farewell:
+        name = label if label is not None else _only(await desk.logins())
+        return await desk.accounts.leave(await desk.accounts.find(name), revoke=revoke)
+
+    farewell = at_desk(work)
+    print(f"Signed out of {farewell.login.label}.")
+    if farewell.successor is not None:
+        print(f"The default account is {farewell.successor.label} now.")
+    if revoke and not farewell.revoked:
+        print("gptmock: it is forgotten here, but the issuer could not be told to end it.", file=sys.stderr)
+    return 0
+
+
+def login_document(login: Login, *, is_default: bool) -> dict[str, Any]:
+    """An account for ``--json``; no secret in it."""
+    return {
+        "label": login.label,
+        "id": login.account.id,
+        "email": login.account.email,
+        "plan": login.account.plan,
+        "organization": login.organization,
+        "account_id": login.account.workspace_id,
+        "user_id": login.account.user_id,
+        "default": is_default,
+        "paused": login.paused,
+        "refused": login.refused,
+        "renewable": login.renewable,
+        "access_token_expires_at": moment(login.expires_at),
+        "id_token_expires_at": moment(login.id_expires_at),
+        "last_refresh": moment(login.last_refresh),
+    }
+
+
+def _only(logins: list[Login]) -> str:
+    if not logins:
+        raise CommandFailed("No ChatGPT account is signed in.")
+    if len(logins) > 1:
+        raise WrongUsage(f"there are several accounts; say which: {', '.join(login.label for login in logins)}")
+    return logins[0].account.id
+
+
+def _state(login: Login, *, is_default: bool) -> str:
+    words = [
+        *(["default"] if is_default else []),
+        *(["paused"] if login.paused else []),
+        *(["ended, sign in again"] if login.refused is not None else []),
+    ]
+    return ", ".join(words) or "ready"
+
+
+def _check_output(path: Path) -> None:
+    """
+    See that a file can hold secrets: nothing that somebody reads at once, and nobody's work.
+
+    Raises:
+        WrongUsage: it cannot.
+    """
+    if str(path) == "-":
+        raise WrongUsage("--output: tokens are written to a file, never to a terminal or a pipe")
+    try:
+        # Not what a link leads to: the file takes the place of the link itself, and /dev/stdout is one.
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CommandFailed(f"{path} cannot be written ({error.strerror}).") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise WrongUsage(f"--output: {path} is no plain file; tokens are never written to a terminal, pipe or device")
+    if found.st_size:
+        raise WrongUsage(f"--output: {path} exists already, and is not replaced")
+
+
+def _pause(label: str, *, paused: bool) -> tuple[Login, bool]:
+    async def work(desk: Desk) -> tuple[Login, bool]:
+        login = await desk.accounts.find(label)
+        await desk.accounts.pause(login, paused=paused)
+        return login, await desk.default() == login.account.id
+
+    return at_desk(work)

@@ -1,0 +1,90 @@
+"""``gptmock doctor``: is everything here that a server needs, and what to do about what is not."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from typing import Any
+
+import httpx
+from rich.text import Text
+
+from gptmock.checkup import Finding, examine
+from gptmock.cli.ports import is_free
+from gptmock.cli.screen import console, person_looks, printable, show_document
+from gptmock.cli.settings import given_settings
+from gptmock.settings import Settings
+
+ASK_SECONDS = 3.0
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+_EPILOG = """example:
+  gptmock doctor
+  gptmock doctor --json
+
+Every line is a check: what was found, and what to do. Exit code 1 when any of them fails; warnings do not count.
+"""
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    """Add the options, and what to run."""
+    parser.epilog = _EPILOG
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Look at everything."""
+    settings = given_settings({})
+    findings = asyncio.run(_examined(settings, quiet=options.json))
+    failed = [finding for finding in findings if finding.verdict == "fail"]
+    if options.json:
+        show_document({"healthy": not failed, "checks": [_document(finding) for finding in findings]})
+    else:
+        warnings = sum(finding.verdict == "warn" for finding in findings)
+        print(f"\n{len(findings)} checks: {len(failed)} failed, {warnings} with a warning.")
+    return 1 if failed else 0
+
+
+async def _examined(settings: Settings, *, quiet: bool) -> list[Finding]:
+    findings = []
+    async for finding in examine(settings, lambda: check_port(settings)):
+        findings.append(finding)
+        if not quiet:
+            show_finding(finding)
+    return findings
+
+
+def show_finding(finding: Finding) -> None:
+    """One line; at a terminal the verdict has its colour."""
+    todo = f" -> {finding.todo}" if finding.todo else ""
+    rest = printable(f" {finding.check}: {finding.found}{todo}")
+    if person_looks():
+        console().print(Text(f"{finding.verdict:<4}", style=_STYLES[finding.verdict]) + Text(rest), soft_wrap=True)
+    else:
+        print(f"{finding.verdict:<4}{rest}", flush=True)
+
+
+def check_port(settings: Settings) -> Finding:
+    """Free, taken by a gptmock that serves, or taken by somebody else."""
+    where = f"port {settings.port} on {settings.host}"
+    if is_free(settings.host, settings.port):
+        return Finding("port", "ok", f"{where} is free")
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - a comparison
+    shown = f"[{host}]" if ":" in host else host
+    try:
+        answer = httpx.get(f"http://{shown}:{settings.port}/health", timeout=ASK_SECONDS, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
+        answer = None
+    if isinstance(answer, dict) and answer.get("status") == "ok":
+        return Finding("port", "ok", f"a server is running on {where}, version {answer.get('version', 'unknown')}")
+    todo = "stop that program, or choose another port with --port or GPTMOCK_PORT"
+    return Finding("port", "fail", f"{where} is in use by another program, or is not this machine's", todo)
+
+
+def _document(finding: Finding) -> dict[str, Any]:
+    return {
+        "check": finding.check,
+        "verdict": finding.verdict,
+        "found": finding.found,
+        "todo": finding.todo or None,
+    }

@@ -1,0 +1,121 @@
+"""``gptmock login``: sign in to ChatGPT, with a browser or with a device code. Shows no token."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from gptmock.accounts import Login
+from gptmock.cli.accounts import label_text
+from gptmock.cli.browser import open_browser
+from gptmock.cli.exits import CommandFailed
+from gptmock.cli.lines import typed_lines
+from gptmock.cli.settings import given_settings, run_async
+from gptmock.desk import Desk, open_desk
+from gptmock.login.flow import LoginSkipped
+from gptmock.settings import Settings
+
+_EPILOG = """example:
+  gptmock login                     sign in with the browser of this machine
+  gptmock login --headless          sign in with a code, on any other device
+  gptmock login --account work      sign in to one more account, and call it "work"
+
+The browser comes back to http://localhost:1455 (or 1457). If it runs on another machine, paste the URL that it ends
+at, or use --headless. To sign in to another account, sign out of ChatGPT in the browser first, or use a private window.
+"""
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    """Add the options, and what to run."""
+    parser.epilog = _EPILOG
+    parser.add_argument("--headless", action="store_true", help="sign in with a device code, without a browser here")
+    parser.add_argument("--no-browser", action="store_true", help="show the URL and open nothing")
+    parser.add_argument(
+        "--account", metavar="LABEL", type=label_text, help="what to call the account (default: its mail address)"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Sign in once."""
+    settings = given_settings({})
+    if options.headless:
+        login = run_async(_headless(settings, label=options.account))
+    else:
+        login = run_async(sign_in(settings, label=options.account, browser=not options.no_browser))
+    print(signed_in_line(login))
+    return 0
+
+
+async def sign_in(settings: Settings, *, label: str | None, browser: bool, skippable: bool = False) -> Login:
+    """
+    One login through a browser, here or elsewhere.
+
+    Raises:
+        LoginSkipped: by an empty line, where that is offered.
+        GptmockError: it came to nothing.
+    """
+    async with open_desk(settings) as desk:
+        return await _with_browser(desk, settings, label=label, browser=browser, skippable=skippable)
+
+
+async def _with_browser(desk: Desk, settings: Settings, *, label: str | None, browser: bool, skippable: bool) -> Login:
+    attempt = desk.browser_login(label=label)
+    async with attempt.listening(settings.login_bind):
+        opened = browser and open_browser(attempt.url)
+        print("Your browser should open. If it does not, go to:" if opened else "Open this URL in a browser:")
+        print(f"\n  {attempt.url}\n")
+        print(f"It comes back to {attempt.redirect_uri}. If the browser cannot reach this machine, paste the full")
+        print("redirect URL from its address bar here and press Enter.")
+        if skippable:
+            print("An empty line goes on without signing in.")
+        sys.stdout.flush()
+        return await attempt.finish(typed_lines(), say=_say, skippable=skippable)
+
+
+async def _headless(settings: Settings, *, label: str | None) -> Login:
+    async with open_desk(settings) as desk:
+        device = await desk.begin_device()
+        print(f"Open this page on any device:\n\n  {device.page}\n\nand type this code:\n\n  {device.user_code}\n")
+        print(f"It is good for {device.lifetime_seconds / 60:.0f} minutes. Type it only if you started this yourself.")
+        sys.stdout.flush()
+        tick = _countdown() if sys.stdout.isatty() else _silence
+        try:
+            return await desk.device_login(device, label=label, tick=tick)
+        finally:
+            if sys.stdout.isatty():
+                print("\r\x1b[K", end="", flush=True)
+
+
+def first_login(settings: Settings) -> None:
+    """The login before a server's start: by any way that it ends, the server starts after it."""
+    print("No ChatGPT account is signed in yet. Starting the login.")
+    try:
+        print(signed_in_line(run_async(sign_in(settings, label=None, browser=True, skippable=True))))
+    except LoginSkipped:
+        print("Skipped. Sign in later with: gptmock login")
+    except CommandFailed as error:
+        print(f"gptmock: {error}", file=sys.stderr)
+
+
+def signed_in_line(login: Login) -> str:
+    """The last line of a login."""
+    plan = f" ({login.account.plan})" if login.account.plan else ""
+    return f"Signed in as {login.label}{plan}."
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _countdown() -> Callable[[float], None]:
+    def tick(seconds: float) -> None:
+        minutes, rest = divmod(int(seconds), 60)
+        print(f"\rWaiting for you to type it: {minutes}:{rest:02d} left \x1b[K", end="", flush=True)
+
+    return tick
+
+
+def _silence(_: float) -> None:
+    """A file or a pipe wants no countdown."""

@@ -1,0 +1,24 @@
+"""``gptmock logout``: end a login at the issuer, and forget it here."""
+
+from __future__ import annotations
+
+import argparse
+
+from gptmock.cli.accounts import leave
+
+_EPILOG = """example:
+  gptmock logout
+  gptmock logout work
+"""
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    """Add the options, and what to run."""
+    parser.epilog = _EPILOG
+    parser.add_argument("label", metavar="LABEL", nargs="?", help="which account, where there are several")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Sign out."""
+    return leave(options.label)

@@ -1,0 +1,103 @@
+"""
+What commands show: tables, bars and colours where a person looks, plain lines elsewhere. Knows no account.
+
+A person looks where stdout is a terminal; ``NO_COLOR`` (no-color.org) takes the colours away and leaves the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+BAR_CELLS = 20
+MOST_PERCENT, MUCH_PERCENT = 90.0, 70.0
+"""Above these a window is shown in red, and in yellow."""
+
+
+def person_looks() -> bool:
+    """Whether stdout is a terminal."""
+    return sys.stdout.isatty()
+
+
+def console() -> Console:
+    """Rich, without its own ideas of what a text might mean."""
+    return Console(highlight=False, markup=False, emoji=False)
+
+
+def printable(text: str) -> str:
+    """Text that came from elsewhere, without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
+
+
+def show_document(document: Any) -> None:
+    """The answer to ``--json``."""
+    print(json.dumps(document, indent=2))
+
+
+def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
+    """
+    A table, or aligned columns that ``awk`` can read.
+
+    Args:
+        columns: their titles.
+        rows: cells, in the order of the columns.
+        numbers: the titles of columns that stand at the right.
+    """
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if person_looks():
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for title in columns:
+            table.add_column(title, justify="right" if title in numbers else "left", overflow="fold")
+        for row in cells:
+            table.add_row(*row)
+        console().print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    for row in [list(columns), *cells]:
+        aligned = (
+            cell.rjust(width) if title in numbers else cell.ljust(width)
+            for title, cell, width in zip(columns, row, widths, strict=True)
+        )
+        print("  ".join(aligned).rstrip())
+
+
+def bar(used_percent: float, *, ascii_only: bool) -> Text:
+    """How full something is: 20 cells, green, yellow or red."""
+    filled = round(min(max(used_percent, 0.0), 100.0) / 100 * BAR_CELLS)
+    full, empty = ("#", ".") if ascii_only else ("█", "░")
+    style = "red" if used_percent >= MOST_PERCENT else "yellow" if used_percent >= MUCH_PERCENT else "green"
+    return Text(full * filled, style=style) + Text(empty * (BAR_CELLS - filled), style="dim")
+
+
+def moment(seconds: float | None) -> str | None:
+    """Unix seconds as RFC 3339 in UTC, for documents."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def local(seconds: float) -> str:
+    """Unix seconds as a person's clock shows them."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def duration(seconds: float) -> str:
+    """A span of time by its two largest units: ``3 d 2 h``, ``12 min``, ``40 s``."""
+    whole = max(0, int(seconds))
+    units = ((whole // 86400, "d"), (whole % 86400 // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60, "s"))
+    first = next((place for place, (amount, _) in enumerate(units) if amount), 3)
+    shown = [f"{amount} {unit}" for amount, unit in units[first : first + 2] if amount]
+    # Seconds beside minutes are noise.
+    return " ".join(shown[:1] if first >= 2 else shown) or "0 s"
+
+
+def relative(seconds: float) -> str:
+    """A moment as seen from now: ``in 3 h 20 min``, ``12 min ago``."""
+    left = seconds - time.time()
+    return f"in {duration(left)}" if left > 0 else f"{duration(-left)} ago"

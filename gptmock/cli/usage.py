@@ -1,0 +1,124 @@
+"""``gptmock usage``: requests and tokens by day, client key, account and model."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from gptmock.accounts import Login, Secret
+from gptmock.cli.screen import show_document, show_table
+from gptmock.cli.settings import at_desk, given_settings
+from gptmock.desk import Desk
+from gptmock.settings import Settings
+from gptmock.usage import UsageRow
+
+GROUPS = ("day", "key", "account", "model")
+MAX_DAYS = 400
+_AMOUNTS = ("requests", "failed", "rate_limited", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+_TITLES = ("REQUESTS", "FAILED", "LIMITED", "TOKENS IN", "CACHED", "TOKENS OUT", "THINKING")
+_EPILOG = """example:
+  gptmock usage                       the last 7 days
+  gptmock usage --days 30 --by model
+  gptmock usage --json
+
+Days are those of UTC. A turn is counted when it ends, and seen here a few seconds later.
+"""
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    """Add the options, and what to run."""
+    parser.epilog = _EPILOG
+    parser.add_argument("--days", type=_days, default=7, metavar="N", help="how many days, today included (default 7)")
+    parser.add_argument(
+        "--by",
+        type=_groups,
+        default=GROUPS,
+        metavar="WORDS",
+        help="what to tell apart, separated by commas: day, key, account, model (default: all)",
+    )
+    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show it."""
+    today = datetime.now(UTC).date()
+    days = [(today - timedelta(days=ago)).isoformat() for ago in reversed(range(options.days))]
+
+    settings = given_settings({})
+
+    async def work(desk: Desk) -> list[tuple[dict[str, str], dict[str, int]]]:
+        keys = _static_keys(settings) | await desk.key_names()
+        return _named(await desk.used(days), await desk.logins(), keys)
+
+    groups = grouped(at_desk(work), options.by)
+    if options.json:
+        document = [dict(zip(options.by, group, strict=True)) | _filled(amounts) for group, amounts in groups.items()]
+        show_document({"from": days[0], "to": days[-1], "by": list(options.by), "usage": document})
+    elif not groups:
+        print(f"Nothing was used from {days[0]} to {days[-1]}.")
+    else:
+        _show(options.by, groups)
+    return 0
+
+
+def grouped(
+    rows: Sequence[tuple[Mapping[str, str], Mapping[str, int]]], by: Sequence[str]
+) -> dict[tuple[str, ...], Counter[str]]:
+    """The sums of rows that are alike in the words of ``by``, in order."""
+    sums: dict[tuple[str, ...], Counter[str]] = {}
+    for names, amounts in rows:
+        sums.setdefault(tuple(names[word] for word in by), Counter()).update(amounts)
+    return dict(sorted(sums.items()))
+
+
+def _static_keys(settings: Settings) -> dict[str, str]:
+    if settings.api_key is None:
+        return {"": "none"}
+    return {"": "none", Secret(settings.api_key.get_secret_value()).fingerprint(): "GPTMOCK_API_KEY"}
+
+
+def _named(
+    rows: Sequence[UsageRow], logins: Sequence[Login], keys: Mapping[str, str]
+) -> list[tuple[dict[str, str], dict[str, int]]]:
+    """Ids as the words that people gave them; what has no word any more keeps its id."""
+    labels = {login.account.id: login.label for login in logins}
+    return [
+        (
+            {
+                "day": row.day,
+                "key": keys.get(row.tenant, row.tenant),
+                "account": labels.get(row.account_id, row.account_id),
+                "model": row.model or "none",
+            },
+            row.amounts,
+        )
+        for row in rows
+    ]
+
+
+def _show(by: Sequence[str], groups: Mapping[tuple[str, ...], Counter[str]]) -> None:
+    total: Counter[str] = sum(groups.values(), Counter())
+    cells = [[*group, *(str(amounts[name]) for name in _AMOUNTS)] for group, amounts in groups.items()]
+    if len(groups) > 1:
+        cells.append(["total", *[""] * (len(by) - 1), *(str(total[name]) for name in _AMOUNTS)])
+    show_table([*(word.upper() for word in by), *_TITLES], cells, numbers=_TITLES)
+
+
+def _filled(amounts: Counter[str]) -> dict[str, int]:
+    return {name: amounts[name] for name in _AMOUNTS}
+
+
+def _days(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_DAYS:
+        raise argparse.ArgumentTypeError(f"a number from 1 to {MAX_DAYS}")
+    return int(text)
+
+
+def _groups(text: str) -> tuple[str, ...]:
+    words = tuple(text.split(","))
+    if not all(word in GROUPS for word in words) or len(set(words)) != len(words):
+        raise argparse.ArgumentTypeError(f"words of: {', '.join(GROUPS)}")
+    return words

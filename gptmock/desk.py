@@ -1,0 +1,182 @@
+"""
+The composition root of commands: accounts and their surroundings, put together for one command and closed after it.
+Like ``wiring``, on which it stands, it introduces the rooms to each other and decides nothing itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from gptmock.accounts import Login
+from gptmock.errors import CredentialRefused, GptmockError, SealBroken, StoreUnavailable, UnusableKey
+from gptmock.gateway.credentials import CredentialKeeper
+from gptmock.gateway.logins import LoginBook
+from gptmock.gateway.refresh import Refresher
+from gptmock.limits import RateLimitSnapshot
+from gptmock.login.flow import BrowserLogin, device_login
+from gptmock.settings import Settings
+from gptmock.signin import DeviceCode
+from gptmock.stores.auth_file import write_login
+from gptmock.stores.board import StoreBoard, StoreLedger
+from gptmock.stores.takeover import adopt
+from gptmock.upstream.codex import ClientIdentity
+from gptmock.upstream.issuer import OAuthIssuer
+from gptmock.upstream.transport import open_client
+from gptmock.upstream.usage import CodexUsage
+from gptmock.usage import AccountUsage, UsageRow
+from gptmock.wiring import State, open_state
+
+
+@dataclass(frozen=True, slots=True)
+class AccountOverview:
+    """An account as people see it; no secret in it."""
+
+    login: Login
+    is_default: bool
+    parked_until: float | None
+    """Unix seconds."""
+    limits: RateLimitSnapshot | None
+    usage: AccountUsage
+    unheard: str | None = None
+    """Why the upstream could not be asked for the limits; ``None`` when it was, or was not to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a command about accounts works with."""
+
+    accounts: LoginBook
+    _state: State
+    _issuer: OAuthIssuer
+    _keeper: CredentialKeeper
+    _usage: CodexUsage
+    _board: StoreBoard
+    _ledger: StoreLedger
+
+    async def logins(self) -> list[Login]:
+        """All accounts, by label."""
+        return await self._state.vault.logins()
+
+    async def default(self) -> str | None:
+        """The id of the account that serves who is bound to none."""
+        return await self._state.vault.default()
+
+    async def overview(self, *, ask: bool) -> list[AccountOverview]:
+        """
+        The accounts as they rest and stand.
+
+        Args:
+            ask: ask the upstream how full the usage windows are now; else they are shown as last heard.
+
+        Raises:
+            StoreError: they cannot be read.
+        """
+        logins, default = await self.logins(), await self.default()
+        unheard = await asyncio.gather(*(self._hear(login) for login in logins)) if ask else [None] * len(logins)
+        standings = await self._board.look([login.account.id for login in logins], conversation=None)
+        # Anew: asking may have renewed the tokens.
+        newer = {login.account.id: login for login in await self.logins()}
+        return [
+            AccountOverview(
+                login=newer.get(login.account.id, login),
+                is_default=login.account.id == default,
+                parked_until=standing.parked_until or None,
+                limits=await self._board.snapshot(login.account.id),
+                usage=await self._ledger.read(login.account.id),
+                unheard=reason,
+            )
+            for login, standing, reason in zip(logins, standings.accounts, unheard, strict=True)
+        ]
+
+    async def _hear(self, login: Login) -> str | None:
+        """Put up how full the windows of an account are; returns why that could not be told."""
+        account_id = login.account.id
+        try:
+            credential = await self._keeper.lease(account_id)
+            try:
+                snapshot = await self._usage.windows(credential)
+            except CredentialRefused:
+                snapshot = await self._usage.windows(await self._keeper.renew(credential))
+            await self._board.post(account_id, snapshot)
+        except GptmockError as error:
+            return error.message
+        return None
+
+    async def key_names(self) -> dict[str, str]:
+        """The client keys that were given out: their ids, and what people call them."""
+        return {key.id: key.name for key in await self._state.keys.all()}
+
+    async def used(self, days: Sequence[str]) -> list[UsageRow]:
+        """What was used on those days; see ``UsageLedger.report``."""
+        return await self._ledger.report(days)
+
+    def browser_login(self, *, label: str | None) -> BrowserLogin:
+        """A login that a browser comes back to."""
+        return BrowserLogin(self._issuer, partial(self.accounts.enroll, label=label))
+
+    async def begin_device(self) -> DeviceCode:
+        """See ``SignInIssuer.begin_device``."""
+        return await self._issuer.begin_device()
+
+    async def device_login(self, device: DeviceCode, *, label: str | None, tick: Callable[[float], None]) -> Login:
+        """See ``login.flow.device_login``."""
+        return await device_login(self._issuer, partial(self.accounts.enroll, label=label), device, tick=tick)
+
+    async def import_login(self, path: Path, *, label: str | None) -> Login:
+        """
+        Take over the login of an ``auth.json``.
+
+        Raises:
+            NotLoggedIn: it holds none, or one that was taken before.
+            StoreError: file or store cannot be read or written.
+        """
+        account = await adopt(self._state.vault, self._state.store, path, label=label)
+        await self.accounts.welcome(account.id)
+        return await self.accounts.find(account.id)
+
+    async def export_login(self, login: Login, path: Path) -> None:
+        """
+        Write an account's tokens as an ``auth.json``, mode 0600.
+
+        Raises:
+            StoreUnavailable: the file cannot be written.
+            StoreError: the tokens cannot be read.
+        """
+        tokens = await self._state.vault.load(login.account.id)
+        try:
+            write_login(path, tokens)
+        except OSError as error:
+            raise StoreUnavailable(f"{path.name} could not be written ({error.strerror}).") from error
+
+
+@asynccontextmanager
+async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
+    """
+    A desk over the store that the settings name, once the encryption key is known to fit.
+
+    Raises:
+        UnusableKey: it does not, or there is none; nothing was touched.
+        StoreUnavailable: the store does not answer.
+    """
+    async with open_client(proxy=settings.upstream_proxy) as client, open_state(settings) as state:
+        try:
+            await state.vault.check_key()
+        except SealBroken as error:
+            raise UnusableKey(f"{error.message} Nothing was changed.") from error
+        issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
+        board, ledger = StoreBoard(state.store), StoreLedger(state.store, clock=time.time)
+        refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
+        keeper = CredentialKeeper(state.vault, refresher, clock=time.time)
+        identity = ClientIdentity(settings.originator, settings.codex_version)
+        usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
+        book = LoginBook(state.vault, board, state.escrow, issuer, clock=time.time)
+        try:
+            yield Desk(book, state, issuer, keeper, usage, board, ledger)
+        finally:
+            await keeper.close()

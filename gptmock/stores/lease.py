@@ -1,0 +1,75 @@
+"""The right to refresh one account, over any store, and what whoever had it has found. Knows no token."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import msgspec
+
+from gptmock.accounts import Trouble
+from gptmock.errors import StoreUnavailable
+from gptmock.stores.store import Store
+
+TROUBLE_SECONDS = 30 * 24 * 3600.0
+"""Longer than any access token lives: until then a lost answer matters."""
+_NOBODY = "nobody"
+_DECODE_TROUBLE = msgspec.json.Decoder(Trouble)
+
+
+class StoreLease:
+    """
+    ``RefreshLease`` over a store: a random owner for each attempt.
+
+    How long the issuer is left alone is a lease too, of nobody: only leases tell what is left by the store's time.
+    """
+
+    def __init__(self, store: Store, account_id: str, *, owner: str, ttl_seconds: float) -> None:
+        self._store = store
+        self._trouble_name = _name(account_id, "trouble")
+        self._pause_name = _name(account_id, "pause")
+        self._name = _name(account_id, "refresh")
+        self._owner = owner
+        self._ttl = ttl_seconds
+
+    async def acquire(self) -> bool:
+        """See ``RefreshLease.acquire``."""
+        return await self._store.acquire(self._name, self._owner, ttl_seconds=self._ttl)
+
+    async def renew(self) -> bool:
+        """See ``RefreshLease.renew``."""
+        return await self._store.renew(self._name, self._owner, ttl_seconds=self._ttl)
+
+    async def left_seconds(self) -> float:
+        """See ``RefreshLease.left_seconds``."""
+        return await self._store.lease_left(self._name, self._owner)
+
+    async def release(self) -> None:
+        """See ``RefreshLease.release``; a lease that cannot be given back ends by itself."""
+        try:
+            await asyncio.shield(self._store.release(self._name, self._owner))
+        except StoreUnavailable:
+            return
+
+    async def trouble(self) -> Trouble:
+        """See ``RefreshLease.trouble``."""
+        (found,) = await self._store.observed([self._trouble_name])
+        if found is None:
+            return Trouble()
+        left_seconds = await self._store.lease_left(self._pause_name, _NOBODY)
+        return replace(_DECODE_TROUBLE.decode(found), left_seconds=left_seconds)
+
+    async def report(self, trouble: Trouble) -> None:
+        """See ``RefreshLease.report``."""
+        # One stamp for all: whoever holds the lease speaks last.
+        value = msgspec.json.encode(trouble)
+        await self._store.observe(self._trouble_name, value, stamp=0.0, ttl_seconds=TROUBLE_SECONDS)
+        if trouble.left_seconds > 0:
+            await self._store.acquire(self._pause_name, _NOBODY, ttl_seconds=trouble.left_seconds)
+        else:
+            await self._store.release(self._pause_name, _NOBODY)
+
+
+def _name(account_id: str, kind: str) -> str:
+    # Under the tag of the account's records, so that a cluster keeps them in one place.
+    return f"acct:{{{account_id}}}:{kind}"

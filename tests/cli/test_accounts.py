@@ -1,0 +1,339 @@
+"""``gptmock accounts`` and ``gptmock logout``, as a script and a person use them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gptmock.desk import open_desk
+from gptmock.settings import load_settings
+from tests.cli.inside import run
+from tests.cli.test_commands import run as run_process
+from tests.harness import CHAT_PATH, SimulatorProcess, chat, client, free_port, server_process, until, write_login
+from tests.terminal import at_terminal
+
+
+@pytest.fixture
+def home(tmp_path: Path, simulator: SimulatorProcess) -> Path:
+    """A home with the accounts ``ada`` (the default) and ``work``."""
+
+    async def fill() -> None:
+        async with open_desk(load_settings({"home": str(tmp_path)}, environ={}, directory=tmp_path)) as desk:
+            for label in ("ada", "work"):
+                path = write_login(tmp_path / "files" / label, simulator.new_login(email=f"{label}@example.test"))
+                await desk.import_login(path, label=label)
+
+    asyncio.run(fill())
+    return tmp_path
+
+
+def listed(home: Path) -> list[dict[str, Any]]:
+    shown = run(home, "accounts", "list", "--json")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    return list(json.loads(shown.stdout)["accounts"])
+
+
+def labels(home: Path) -> list[str]:
+    return [account["label"] for account in listed(home)]
+
+
+def tokens_in(folder: Path) -> set[str]:
+    """Every token of the files that were imported."""
+    documents = [json.loads(path.read_text()) for path in folder.rglob("auth.json")]
+    return {token for document in documents for name, token in document["tokens"].items() if name != "account_id"}
+
+
+# --- Looking --------------------------------------------------------------------------------
+
+
+def test_the_list_at_a_terminal_and_piped(home: Path):
+    piped = run(home, "accounts", "list")
+    head, ada, work = piped.stdout.splitlines()
+    assert head.split() == ["LABEL", "PLAN", "WORKSPACE", "STATE", "TOKEN", "ENDS"]
+    assert ada.startswith("ada ")
+    assert " default " in ada
+    assert " ready " in work
+    with at_terminal(home, "accounts", "list") as terminal:
+        assert terminal.ended() == 0
+        assert "default" in terminal.text
+        assert "\x1b[1m" in terminal.raw
+        shown = piped.stdout + terminal.raw
+    assert not any(token in shown for token in tokens_in(home / "files"))
+
+
+def test_nobody_is_said_in_words(tmp_path: Path):
+    shown = run(tmp_path, "accounts", "list")
+    assert (shown.returncode, shown.stdout) == (0, "No ChatGPT account is signed in. Sign in with: gptmock login\n")
+    assert listed(tmp_path) == []
+
+
+@pytest.mark.parametrize("command", ["default", "pause", "resume", "remove", "export"])
+def test_an_unknown_label_is_one_line_that_names_the_known(home: Path, command: str):
+    more = ("--output", "x.json") if command == "export" else ()
+    shown = run(home, "accounts", command, "nobody", *more)
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert shown.stderr == "gptmock: There is no account nobody. Accounts: ada, work\n"
+    assert not (home / "x.json").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("accounts",),
+        ("accounts", "nonsense"),
+        ("accounts", "default"),
+        ("accounts", "export", "ada"),
+        ("accounts", "import"),
+        ("accounts", "import", "x", "--account", ""),
+        ("accounts", "import", "x", "--account", "a,b"),
+        ("accounts", "import", "x", "--account", "a\x1b[2J"),
+        ("login", "--account", "a\nb"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2(tmp_path: Path, arguments: tuple[str, ...]):
+    shown = run(tmp_path, *arguments)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert "usage: gptmock" in shown.stderr
+    assert "Traceback" not in shown.stderr
+    assert "\x1b" not in shown.stderr
+
+
+@pytest.mark.parametrize("command", ["list", "default", "import", "export", "remove", "pause", "resume"])
+def test_every_subcommand_has_help(tmp_path: Path, command: str):
+    shown = run(tmp_path, "accounts", command, "--help")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert f"usage: gptmock accounts {command}" in shown.stdout
+
+
+# --- Choosing -------------------------------------------------------------------------------
+
+
+def test_the_default_is_chosen_by_label_id_or_address(home: Path):
+    by_id = {account["label"]: account["id"] for account in listed(home)}
+    for name, label in (("work", "work"), (by_id["ada"], "ada"), ("work@example.test", "work")):
+        shown = run(home, "accounts", "default", name)
+        assert (shown.returncode, shown.stdout) == (0, f"{label} is the default account now.\n")
+        assert [account["label"] for account in listed(home) if account["default"]] == [label]
+
+
+async def test_a_running_server_follows(home: Path, simulator: SimulatorProcess, issuer: dict[str, str]):
+    """Each change is seen by two workers within a second."""
+
+    def used() -> str:
+        return str(simulator.requests("/backend-api/codex/responses")[-1]["headers"]["chatgpt-account-id"])
+
+    shown = await asyncio.to_thread(run_process, home, "accounts", "list", "--json")
+    workspaces = {account["label"]: account["account_id"] for account in json.loads(shown.stdout)["accounts"]}
+    with server_process(home, simulator.base_url, workers=2) as server:
+        async with client(server.base_url) as asked:
+
+            async def status() -> int:
+                return (await asked.post(CHAT_PATH, json=chat())).status_code
+
+            assert await status() == 200
+            assert used() == workspaces["ada"]
+            for arguments, expected in (
+                (("accounts", "default", "work"), (200, "work")),
+                (("accounts", "pause", "work"), (503, None)),
+                (("accounts", "resume", "work"), (200, "work")),
+                (("logout", "work"), (200, "ada")),
+                (("logout", "ada"), (503, None)),
+            ):
+                assert (await asyncio.to_thread(run_process, home, *arguments, **issuer)).returncode == 0
+                await until_so(status, expected[0])
+                assert expected[1] is None or used() == workspaces[expected[1]]
+            reasons = (await asked.get("/readyz")).json()["reasons"]
+            assert "gptmock login" in reasons[0]
+
+
+async def until_so(ask: Any, status: int) -> None:
+    """All workers answer so: many times in a row, from a second on."""
+    await asyncio.sleep(1.0)
+    assert [await ask() for _ in range(10)] == [status] * 10
+
+
+def test_a_paused_default_is_explained(home: Path):
+    shown = run(home, "accounts", "pause", "ada")
+    assert shown.stdout.startswith("ada is paused.\nIt is the default account")
+    assert run(home, "accounts", "pause", "work").stdout == "work is paused.\n"
+    assert [account["paused"] for account in listed(home)] == [True, True]
+    assert "paused" in run(home, "accounts", "list").stdout
+    assert run(home, "accounts", "resume", "ada").stdout == "ada is in service.\n"
+    assert [account["paused"] for account in listed(home)] == [False, True]
+
+
+# --- Leaving --------------------------------------------------------------------------------
+
+
+def test_a_logout_revokes(home: Path, simulator: SimulatorProcess, issuer: dict[str, str]):
+    shown = run(home, "logout", "ada", **issuer)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout == "Signed out of ada.\nThe default account is work now.\n"
+    (revocation,) = simulator.requests("/oauth/revoke")
+    assert revocation["body"]["token_type_hint"] == "refresh_token"
+    assert labels(home) == ["work"]
+    assert run(home, "logout", **issuer).stdout == "Signed out of work.\n"
+    shown = run(home, "logout", **issuer)
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert shown.stderr == "gptmock: No ChatGPT account is signed in.\n"
+
+
+def test_a_logout_of_several_asks_which(home: Path, simulator: SimulatorProcess, issuer: dict[str, str]):
+    shown = run(home, "logout", **issuer)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert shown.stderr == "gptmock: there are several accounts; say which: ada, work\n"
+    assert simulator.requests("/oauth/revoke") == []
+
+
+def test_a_logout_without_the_issuer_is_told(home: Path):
+    shown = run(home, "logout", "ada", GPTMOCK_ISSUER=f"http://127.0.0.1:{free_port()}")
+    assert shown.returncode == 0
+    assert "forgotten here, but the issuer could not be told" in shown.stderr
+    assert labels(home) == ["work"]
+
+
+def test_a_logout_stays_a_logout(tmp_path: Path, simulator: SimulatorProcess, issuer: dict[str, str]):
+    path = write_login(tmp_path, simulator.new_login(email="ada@example.test"))
+    assert labels(tmp_path) == ["ada@example.test"]
+    assert run(tmp_path, "logout", **issuer).returncode == 0
+    assert path.exists()
+    assert labels(tmp_path) == []
+
+
+def test_a_removal_may_leave_the_login_to_another_program(
+    home: Path, simulator: SimulatorProcess, issuer: dict[str, str]
+):
+    assert run(home, "accounts", "remove", "ada", "--keep-login", **issuer).returncode == 0
+    assert simulator.requests("/oauth/revoke") == []
+    assert run(home, "accounts", "remove", "work", **issuer).returncode == 0
+    assert len(simulator.requests("/oauth/revoke")) == 1
+    assert labels(home) == []
+
+
+# --- In and out -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("format_", ["codex", "chatmock"])
+def test_an_import_says_that_the_login_changes_hands(tmp_path: Path, simulator: SimulatorProcess, format_: str):
+    document = simulator.new_login(email="ada@example.test")
+    if format_ == "chatmock":
+        # GPTMock's as well.
+        document = {name: value for name, value in document.items() if name in ("tokens", "last_refresh")}
+    path = write_login(tmp_path / "theirs", document)
+    before = path.read_bytes()
+    shown = run(tmp_path, "accounts", "import", str(path))
+    assert (shown.returncode, shown.stdout) == (0, "Imported ada@example.test (plus).\n")
+    assert "belongs to gptmock from now on" in shown.stderr
+    assert "single-use" in shown.stderr
+    assert path.read_bytes() == before
+    again = run(tmp_path, "accounts", "import", str(path))
+    assert again.returncode == 1
+    assert "imported before" in again.stderr
+
+
+def test_a_file_in_the_home_may_be_the_one_that_is_imported(tmp_path: Path, simulator: SimulatorProcess):
+    path = write_login(tmp_path, simulator.new_login(email="ada@example.test"))
+    assert run(tmp_path, "accounts", "import", str(path), "--account", "ada").returncode == 0
+    assert labels(tmp_path) == ["ada"]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "There is no file"),
+        ("{", "is not valid JSON"),
+        ('{"OPENAI_API_KEY": "sk-planted"}', "holds no ChatGPT login"),
+    ],
+)
+def test_what_cannot_be_imported_is_one_line(tmp_path: Path, content: str | None, words: str):
+    if content is not None:
+        (tmp_path / "given.json").write_text(content)
+    shown = run(tmp_path, "accounts", "import", "given.json")
+    (line,) = shown.stderr.splitlines()
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert words in line
+    assert "sk-planted" not in line
+
+
+def test_an_export_is_private_and_complete(home: Path, issuer: dict[str, str]):
+    shown = run(home, "accounts", "export", "work", "--output", "out/work.json", **issuer)
+    assert (shown.returncode, shown.stdout) == (0, "Wrote the login of work to out/work.json.\n")
+    assert "kill each other" in shown.stderr
+    assert "--keep-login" in shown.stderr
+    path = home / "out" / "work.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    written, given = json.loads(path.read_text()), json.loads((home / "files" / "work" / "auth.json").read_text())
+    assert written["tokens"] == given["tokens"]
+    assert not any(token in shown.stdout + shown.stderr for token in tokens_in(home / "files"))
+    # Another home takes it over.
+    other = home / "other"
+    other.mkdir()
+    assert run(other, "accounts", "import", str(path)).returncode == 0
+    assert labels(other) == ["work@example.test"]
+
+
+@pytest.mark.parametrize("output", ["-", "stdout", "file-link", "dangling", "pipe", "full.json", "folder"])
+def test_an_export_goes_to_a_new_plain_file_only(home: Path, output: str):
+    # Stand-ins for what lies in /dev: were one replaced, it would be one of the test's own.
+    (home / "stdout").symlink_to("/proc/self/fd/1")
+    (home / "empty").touch()
+    (home / "file-link").symlink_to(home / "empty")
+    (home / "dangling").symlink_to(home / "nothing")
+    os.mkfifo(home / "pipe")
+    (home / "folder").mkdir()
+    (home / "full.json").write_text("mine")
+    before = {path.name: path.lstat().st_ino for path in home.iterdir() if not path.name.startswith("state.db")}
+    shown = run(home, "accounts", "export", "work", "--output", output)
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert shown.stderr.startswith("gptmock: --output: ")
+    assert (home / "full.json").read_text() == "mine"
+    assert {path.name: path.lstat().st_ino for path in home.iterdir() if path.name in before} == before
+
+
+def test_an_export_at_a_terminal_shows_no_token(home: Path):
+    (home / "stdout").symlink_to("/proc/self/fd/1")
+    with at_terminal(home, "accounts", "export", "work", "--output", "stdout") as terminal:
+        assert terminal.ended() == 2
+        assert "never written to a terminal" in terminal.text
+        shown = terminal.raw
+    assert not any(token in shown for token in tokens_in(home / "files"))
+    assert (home / "stdout").is_symlink()
+
+
+def test_an_empty_file_made_for_it_is_filled(home: Path):
+    (home / "made.json").touch(mode=0o644)
+    assert run(home, "accounts", "export", "work", "--output", "made.json").returncode == 0
+    assert stat.S_IMODE((home / "made.json").stat().st_mode) == 0o600
+
+
+async def test_an_import_is_seen_by_a_server_that_waits(
+    tmp_path: Path, simulator: SimulatorProcess, issuer: dict[str, str]
+):
+    path = write_login(tmp_path / "theirs", simulator.new_login())
+    with server_process(tmp_path, simulator.base_url, workers=1, wait_ready=False) as server:
+        async with client(server.base_url) as asked:
+            states: list[int] = []
+
+            def healthy() -> bool:
+                try:
+                    states.append(httpx.get(f"{server.base_url}/readyz", trust_env=False).status_code)
+                except httpx.HTTPError:
+                    return False
+                return True
+
+            await until(healthy, seconds=40)
+            assert states == [503]
+            imported = await asyncio.to_thread(run_process, tmp_path, "accounts", "import", str(path), **issuer)
+            assert imported.returncode == 0
+            await until_so(lambda: _ready(asked), 200)
+
+
+async def _ready(asked: Any) -> int:
+    return int((await asked.get("/readyz")).status_code)
