@@ -8,8 +8,10 @@ What can go wrong, by whose fault. Knows nothing of any wire: only a dialect say
     │   ├── UnknownModel           404  model_not_found
     │   ├── UnknownResponse        404  response_not_found: never stored, expired, or somebody else's
     │   ├── UnknownRoute           404  unknown_url
+    │   │   └── UnsupportedEndpoint    404  unsupported_endpoint: known, and not to be had here
     │   ├── MethodNotAllowed       405
     │   ├── BodyTooLarge           413
+    │   ├── UnsupportedEncoding    415
     │   ├── UnknownClientKey       404  no client key of that name or id
     │   ├── NameTaken              409  a client key of that name lives
     │   └── TooManyRequests        429
@@ -121,6 +123,12 @@ class UnknownRoute(ClientError):
     status_hint = 404
 
 
+class UnsupportedEndpoint(UnknownRoute):
+    """An endpoint of the family that the backend cannot serve; asking again does not help."""
+
+    code = "unsupported_endpoint"
+
+
 class MethodNotAllowed(ClientError):
     """The path exists, the method does not; ``allowed`` names those that do."""
 
@@ -151,6 +159,13 @@ class NameTaken(ClientError):
 
     code = "name_taken"
     status_hint = 409
+
+
+class UnsupportedEncoding(ClientError):
+    """The body has a ``Content-Encoding`` that is not known here."""
+
+    code = "unsupported_encoding"
+    status_hint = 415
 
 
 class TooManyRequests(ClientError):

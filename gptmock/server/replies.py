@@ -1,46 +1,44 @@
-"""Errors to answers: asks the dialect of the path for its shape. Decides no wording of its own but the framework's."""
+"""Errors to answers: asks the family of the path for its shape. Decides no wording of its own but the framework's."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, Protocol
 
 from sanic import HTTPResponse, Request
 from sanic.exceptions import SanicException
 from sanic.handlers import ErrorHandler
 
-from gptmock.dialects.dialect import Dialect
-from gptmock.dialects.table import DIALECTS
+from gptmock.dialects.dialect import ErrorReply
+from gptmock.dialects.families import family_of, unknown_route, wrong_method
 from gptmock.errors import (
     BadRequest,
     BodyTooLarge,
     ClientError,
     GptmockError,
     InternalError,
-    MethodNotAllowed,
-    UnknownRoute,
 )
 from gptmock.server.requests import request_id
 
 log = logging.getLogger("gptmock.server")
 
-_BY_PATH = {path: door.dialect for door in DIALECTS for path in door.paths}
+
+class SaysErrors(Protocol):
+    """A ``Dialect``, or a ``Family`` where no dialect is asked."""
+
+    def error(self, error: GptmockError, /) -> ErrorReply:
+        """An error in its own shape."""
 
 
-def dialect_of(path: str) -> Dialect:
-    """The dialect that answers for a path, also for one that does not exist."""
-    return _BY_PATH.get(path.rstrip("/"), DIALECTS[0].dialect)
-
-
-def error_response(error: GptmockError, dialect: Dialect) -> HTTPResponse:
+def error_response(error: GptmockError, speaker: SaysErrors) -> HTTPResponse:
     """The answer for an error, before anything was sent."""
-    reply = dialect.error(error)
+    reply = speaker.error(error)
     return HTTPResponse(reply.body, status=reply.status, headers=dict(reply.headers), content_type=reply.content_type)
 
 
 class ErrorAnswers(ErrorHandler):
-    """Sanic's own errors and ours, in the shape of the dialect asked; a traceback goes to the log only."""
+    """Sanic's own errors and ours, in the shape of the family asked; a traceback goes to the log only."""
 
     def default(self, request: Request, exception: BaseException) -> HTTPResponse:
         """Any exception that no handler has turned into an answer."""
@@ -48,7 +46,7 @@ class ErrorAnswers(ErrorHandler):
         # A client that leaves before its request is complete (Sanic's RequestCancelled) is no fault of ours.
         if isinstance(error, InternalError) and not isinstance(exception, asyncio.CancelledError):
             log.error("server.error", exc_info=exception, extra={"request_id": request_id(request)})
-        return error_response(error, dialect_of(request.path))
+        return error_response(error, family_of(request.path))
 
 
 def as_gptmock_error(request: Request, exception: BaseException) -> GptmockError:
@@ -65,15 +63,14 @@ def as_gptmock_error(request: Request, exception: BaseException) -> GptmockError
 def _framework_error(request: Request, exception: SanicException) -> GptmockError:
     status = exception.status_code
     if status == 404:
-        return UnknownRoute(f"Unknown request URL: {request.method} {_shown(request.path)}.")
+        return unknown_route(request.method, request.path)
     if status == 405 and request.headers.get("upgrade", "").lower() == "websocket":
         # Codex falls back to HTTP at once on this status, and on no other.
         return ClientError(
             "There is no WebSocket here; send the request as POST.", code="websocket_unavailable", status=426
         )
     if status == 405:
-        allowed = tuple(sorted(_allowed(exception)))
-        return MethodNotAllowed(f"Not allowed to {request.method} on {_shown(request.path)}.", allowed=allowed)
+        return wrong_method(request.method, request.path, allowed=tuple(sorted(_allowed(exception))))
     if status == 413:
         return BodyTooLarge("The request or its headers are too large for this server.")
     if 400 <= status < 500:
@@ -93,8 +90,3 @@ def _allowed(exception: SanicException) -> set[str]:
 
 def _internal(request: Request) -> InternalError:
     return InternalError(f"The server failed to answer; its log has the reason under request id {request_id(request)}.")
-
-
-def _shown(path: str) -> str:
-    # Client text in an error is bounded, and what could break a terminal is not repeated.
-    return "".join(character for character in path[:200] if character.isprintable())

@@ -119,6 +119,7 @@ async def test_bytes_in_headers_that_are_no_utf8_are_no_fault_of_ours(base_url: 
 # --- Routes --------------------------------------------------------------------------------
 
 
+@pytest.mark.check(83)
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "DELETE", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/nowhere", "/v1/nowhere", "/v1/v1/chat/completions", "/v1/nowhere/x/y"])
 async def test_an_unknown_route_is_a_404_in_our_shape(client: httpx.AsyncClient, method: str, path: str):
@@ -151,6 +152,28 @@ async def test_a_wrong_method_is_a_405_that_names_the_right_ones(
     assert set(response.headers["allow"].split(", ")) == allowed
     assert envelope(response.content)["code"] == "method_not_allowed"
     assert response.headers["x-request-id"]
+
+
+@pytest.mark.check(83)
+@pytest.mark.parametrize("method", ["GET", "POST", "DELETE"])
+@pytest.mark.parametrize("path", ["/api/nowhere", "//api/nowhere/", "/api/v1/models"])
+async def test_an_unknown_route_of_ollamas_is_a_404_in_its_shape(client: httpx.AsyncClient, method: str, path: str):
+    response = await client.request(method, httpx.URL(str(client.base_url)).copy_with(raw_path=path.encode()))
+    assert response.status_code == 404
+    assert response.headers["x-request-id"]
+    assert response.headers["content-type"] == "application/json"
+    said = response.json()
+    assert set(said) == {"error"}
+    assert said["error"].startswith(f"Unknown request URL: {method} /api/")
+
+
+@pytest.mark.check(88)
+@pytest.mark.parametrize("path", ["/v1/embeddings", "/embeddings", "/v1/embeddings/", "/v1/audio/transcriptions"])
+async def test_what_cannot_be_had_is_named_and_not_asked_for_again(client: httpx.AsyncClient, path: str):
+    response = await client.post(path, json={"model": "text-embedding-3-small", "input": "x"})
+    assert (response.status_code, response.headers["x-should-retry"]) == (404, "false")
+    error = envelope(response.content)
+    assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "unsupported_endpoint", None)
 
 
 @pytest.mark.parametrize("path", ["/health", "/readyz", "/v1/models", "/models", "/v1/models/gpt-5.5"])
