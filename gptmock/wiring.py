@@ -26,6 +26,7 @@ from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
 from gptmock.errors import GptmockError, SealBroken, UnusableKey
 from gptmock.gateway.admission import Admission
+from gptmock.gateway.batch import BatchGateway
 from gptmock.gateway.books import Bookkeeper
 from gptmock.gateway.catalogue import CatalogWatch
 from gptmock.gateway.choice import AccountChooser
@@ -142,7 +143,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         key = settings.api_key
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
-            gateway=Gateway(chooser, keeper, upstream, books, catalogs, conversations=conversations),
+            gateway=BatchGateway(Gateway(chooser, keeper, upstream, books, catalogs, conversations=conversations)),
             admission=Admission(Secret(key.get_secret_value()) if key is not None else None, state.keys),
             terms=Terms(catalogs.current, _defaults(settings)),
             readiness=readiness,

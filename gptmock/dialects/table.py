@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gptmock.dialects.chat import ChatCompletions
+from gptmock.dialects.completions import TextCompletions
 from gptmock.dialects.dialect import Dialect
 from gptmock.dialects.responses import Responses
 
@@ -22,6 +23,7 @@ class Door:
 
 DIALECTS: tuple[Door, ...] = (
     Door("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions()),
+    Door("completions", "POST", ("/v1/completions", "/completions"), TextCompletions()),
     Door("responses", "POST", ("/v1/responses", "/responses"), Responses()),
 )
 

@@ -45,8 +45,8 @@ from gptmock.protocol.events import (
     ResponseQueued,
 )
 from gptmock.protocol.failures import failure_of, truncated
-from gptmock.protocol.fold import ResponseFold
-from gptmock.protocol.items import ResponseObject
+from gptmock.protocol.fold import FoldedResponse, ResponseFold
+from gptmock.protocol.items import ResponseObject, ResponseUsage, total_usage
 from gptmock.protocol.reader import Received
 from gptmock.protocol.request import ResponsesRequest
 from gptmock.protocol.upstream import Compacted, Upstream
@@ -122,6 +122,14 @@ class Outcome:
     """The thinking of earlier turns was not this account's, and was left out."""
     stored: bool | None = None
     """Whether the response is stored; ``None`` when it was not to be."""
+    further: list[Outcome] = field(default_factory=list)
+    """Of the further requests of a call that has several."""
+
+    @property
+    def usage(self) -> ResponseUsage | None:
+        """What the call cost, all of its turns together; ``None`` unless all have said it."""
+        outcomes = (self, *self.further)
+        return total_usage([one.response.usage if one.response is not None else None for one in outcomes])
 
     @property
     def spent(self) -> bool:
@@ -180,12 +188,17 @@ class Reply:
                 return received.event.response.model
         return None
 
-    async def frames(self) -> AsyncIterator[bytes]:
-        """The streamed reply, one block for each read; raises nothing of ours, but ends with the dialect's farewell."""
+    async def frames(self, events: AsyncIterator[list[Received]] | None = None) -> AsyncIterator[bytes]:
+        """
+        The streamed reply, one block for each read; raises nothing of ours, but ends with the dialect's farewell.
+
+        Args:
+            events: those of the whole call, where this reply is only its beginning (``gateway.batch``).
+        """
         translator = self._dialect.translator(self._turn, self._head)
         cause: GptmockError | None = None
         try:
-            async for batch in self._events():
+            async for batch in events or self.events():
                 block = b"".join([frame for received in batch for frame in translator.feed(received)])
                 if block:
                     yield block
@@ -208,15 +221,24 @@ class Reply:
         Raises:
             GptmockError: the turn failed; half an answer is never given.
         """
-        fold = ResponseFold(keep_events=self._turn.keeps_events)
-        async for batch in self._events():
-            for received in batch:
-                fold.feed(received)
-        folded = fold.finish()
+        folded = await self.folded()
         body = self._dialect.document(self._turn, self._head, folded)
         if self._turn.memo is None or await self._remember(self._turn.memo, body):
             return body
         return self._dialect.document(replace(self._turn, memo=None), self._head, folded)
+
+    async def folded(self) -> FoldedResponse:
+        """
+        The whole turn, for whoever renders it.
+
+        Raises:
+            GptmockError: the turn failed.
+        """
+        fold = ResponseFold(keep_events=self._turn.keeps_events)
+        async for batch in self.events():
+            for received in batch:
+                fold.feed(received)
+        return fold.finish()
 
     async def _ending(self, translator: Translator) -> bytes:
         """What the translator says when it knows whether the response is stored; nothing before its end."""
@@ -230,7 +252,7 @@ class Reply:
         stored = self.outcome.stored = await self._conversations.remember(memo.tenant, snapshot)
         return stored
 
-    async def _events(self) -> AsyncIterator[list[Received]]:
+    async def events(self) -> AsyncIterator[list[Received]]:
         """All events up to the terminal one; the only read loop there is."""
         opened = await self._accepting
         async for batch in opened.rest():

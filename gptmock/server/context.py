@@ -18,7 +18,8 @@ from sanic.config import Config
 from gptmock.clients import Client
 from gptmock.conversations import Recalled, Snapshot, Wanted
 from gptmock.dialects.dialect import Dialect, ReplyHead, Terms, Turn
-from gptmock.gateway.relay import Outcome, Reply
+from gptmock.gateway.batch import AnyReply
+from gptmock.gateway.relay import Outcome
 from gptmock.protocol.upstream import Compacted
 
 App: TypeAlias = "Sanic[Config, SimpleNamespace]"
@@ -28,11 +29,11 @@ ID_CHARACTERS = 29
 
 
 class OpensTurns(Protocol):
-    """``gateway.relay.Gateway``."""
+    """``gateway.batch.BatchGateway``."""
 
     def open(
         self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
-    ) -> AbstractAsyncContextManager[Reply]:
+    ) -> AbstractAsyncContextManager[AnyReply]:
         """Have a turn accepted."""
 
     async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
