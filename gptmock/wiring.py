@@ -97,14 +97,19 @@ def build_app(settings: Settings) -> App:
     log_format = settings.log_format or ("text" if sys.stderr.isatty() else "json")
     configure_logs(log_format)
     deadlines = UpstreamDeadlines()
-    options = ServerOptions(
+    return create_app(partial(open_services, settings, deadlines), server_options(settings, deadlines))
+
+
+def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOptions:
+    """How the street is kept, as the settings say."""
+    return ServerOptions(
         max_body_bytes=settings.max_body_bytes,
         shutdown_grace_seconds=settings.shutdown_grace,
         deadline_seconds=deadlines.total + _DEADLINE_MARGIN_SECONDS,
+        cors_origins=settings.cors_origin_list,
         expose_efforts=settings.expose_reasoning_models,
         verbose=settings.verbose,
     )
-    return create_app(partial(open_services, settings, deadlines), options)
 
 
 @asynccontextmanager

@@ -79,7 +79,7 @@ def test_every_block_is_run_or_says_why_not():
 def test_the_blocks_are_counted():
     """A new block changes these figures, so that nobody adds an unrun one by accident."""
     run = [block.kind for block in ALL if block.kind]
-    assert len(run) == 8
+    assert len(run) == 9
     assert len([block for block in ALL if block.reason]) == 6
     assert set(run) == {"clean-clone", "shell", "openai", "langchain", "serve", "annotation", "simulator"}
 
@@ -151,9 +151,8 @@ def test_sdk_blocks(kind, environment, demo_url):
     assert "hello world" in done.stdout
 
 
-@pytest.mark.parametrize("kind", ["serve", "simulator"])
-def test_commands_that_stay_up(kind, tmp_path):
-    (block,) = [block for block in ALL if block.kind == kind]
+@pytest.mark.parametrize("block", [*_of("serve"), *_of("simulator")])
+def test_commands_that_stay_up(block: Block, tmp_path):
     (wanted,) = re.findall(r"--port (\d+)", block.text)
     port = free_port()
     script = block.text.replace(f"--port {wanted}", f"--port {port}").replace("gptmock ", f"exec {CONSOLE_SCRIPT} ", 1)

@@ -303,3 +303,32 @@ def test_how_long_responses_stay_is_written_as_people_say_it(tmp_path: Path, tex
 def test_what_is_no_time_to_keep_responses_is_named(tmp_path: Path, text: str):
     (line,) = mistakes(tmp_path, GPTMOCK_RESPONSES_TTL=text)
     assert line == "GPTMOCK_RESPONSES_TTL: must be a time as 90s, 30m, 24h or 7d, at most 30d; 0 stores nothing"
+
+
+# --- Origins of web pages ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "origins"),
+    [
+        ("http://localhost:3000", ("http://localhost:3000",)),
+        (" https://a.example , app://obsidian.md,", ("https://a.example", "app://obsidian.md")),
+        ("http://[::1]:3000,vscode-webview://1abc", ("http://[::1]:3000", "vscode-webview://1abc")),
+        ("*", ("*",)),
+        ("", ()),
+        (",", ()),
+    ],
+)
+def test_origins_are_a_list(tmp_path, value, origins):
+    assert load(tmp_path, environ={"GPTMOCK_CORS_ORIGINS": value}).cors_origin_list == origins
+
+
+@pytest.mark.parametrize(
+    "value", ["localhost:3000", "http://a.example/", "http://a.example/x", "null", "a.example", "http://*"]
+)
+def test_what_no_browser_sends_is_no_origin(tmp_path, value):
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, environ={"GPTMOCK_CORS_ORIGINS": f"http://localhost:3000,{value}"})
+    (mistake,) = caught.value.mistakes
+    assert mistake.startswith("GPTMOCK_CORS_ORIGINS: ")
+    assert repr(value) in mistake
