@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gptmock.dialects.bodies import Body
 from gptmock.dialects.chat import ChatCompletions
+from gptmock.dialects.chat.types import ChatBody
 from gptmock.dialects.completions import TextCompletions
+from gptmock.dialects.completions.types import CompletionBody
 from gptmock.dialects.dialect import Dialect
 from gptmock.dialects.responses import Responses
+from gptmock.dialects.responses.types import ResponsesBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +23,15 @@ class Door:
     paths: tuple[str, ...]
     """The first is the documented one."""
     dialect: Dialect
+    body: type[Body] | None = None
+    """What a request body is read as, for ``/openapi.json``."""
 
 
 DIALECTS: tuple[Door, ...] = (
-    Door("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions()),
-    Door("completions", "POST", ("/v1/completions", "/completions"), TextCompletions()),
-    Door("responses", "POST", ("/v1/responses", "/responses"), Responses()),
+    Door("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions(), ChatBody),
+    Door("completions", "POST", ("/v1/completions", "/completions"), TextCompletions(), CompletionBody),
+    Door("responses", "POST", ("/v1/responses", "/responses"), Responses(), ResponsesBody),
 )
 
-COMPACTION = Door("compaction", "POST", ("/v1/responses/compact", "/responses/compact"), Responses())
+COMPACTION = Door("compaction", "POST", ("/v1/responses/compact", "/responses/compact"), Responses(), ResponsesBody)
 """Speaks the Responses dialect and answers no turn, so it stands apart."""

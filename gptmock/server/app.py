@@ -15,6 +15,7 @@ from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.conversations import add_conversation_routes
 from gptmock.server.cors import CorsPolicy
 from gptmock.server.listings import add_listing_routes
+from gptmock.server.openapi import add_openapi_route
 from gptmock.server.ops import add_ops_routes
 from gptmock.server.replies import ErrorAnswers
 from gptmock.server.requests import ClientRequest, request_id
@@ -45,11 +46,13 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
     )
     for door in DIALECTS:
         for number, path in enumerate(door.paths):
-            app.add_route(turn_handler(door, options), path, methods=[door.method], name=f"{door.name}_{number}")
+            handler, name = turn_handler(door, options), f"{door.name}_{number}"
+            app.add_route(handler, path, methods=[door.method], name=name, ctx_door=door)
     add_responses_routes(app, options)
     add_listing_routes(app, options)
     add_conversation_routes(app)
     add_ops_routes(app)
+    add_openapi_route(app)
     app.register_middleware(_signature(cors), "response")
     stack = AsyncExitStack()
 
