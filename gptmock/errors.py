@@ -172,6 +172,7 @@ class UnsupportedEncoding(ClientError):
 
     code = "unsupported_encoding"
     status_hint = 415
+    known: ClassVar[tuple[str, ...]] = ("gzip", "deflate", "zstd")
 
 
 class TooManyRequests(ClientError):

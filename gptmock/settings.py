@@ -41,6 +41,8 @@ _LEGACY_NAMES = {
     "home": "HOME",
     "login_bind": "LOGIN_BIND",
 }
+_ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
+"""As browsers write it: no path, no slash at the end."""
 _NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
 """A foreign directory must not redirect tokens."""
 
@@ -64,6 +66,8 @@ class Settings(pydantic.BaseModel):
     fast_mode: bool = False
     debug_model: str | None = None
     default_model: str | None = None
+    cors_origins: str | None = None
+    """Origins of web pages, separated by commas; ``*`` for all. Unset: no page may use the server."""
     allow_unauthenticated: bool = False
     redis_url: pydantic.SecretStr | None = None
     """Unset: the embedded store, a SQLite file in ``home``. May hold a password."""
@@ -154,6 +158,14 @@ class Settings(pydantic.BaseModel):
             raise ValueError("must be at least 0.13.4: Codex refuses older ones")
         return value
 
+    @pydantic.field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str | None) -> str | None:
+        wrong = [one for one in _listed(value) if one != "*" and not _ORIGIN.match(one)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is no origin: write scheme://host or scheme://host:port, or * for all")
+        return value
+
     @pydantic.field_validator("redis_url")
     @classmethod
     def _redis(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
@@ -173,7 +185,12 @@ class Settings(pydantic.BaseModel):
     @property
     def pool_labels(self) -> tuple[str, ...]:
         """The pool that the operator named; empty for none."""
-        return tuple(label for one in (self.account_pool or "").split(",") if (label := one.strip()))
+        return _listed(self.account_pool)
+
+    @property
+    def cors_origin_list(self) -> tuple[str, ...]:
+        """The origins that the operator named; empty for none."""
+        return _listed(self.cors_origins)
 
     @property
     def worker_count(self) -> int:
@@ -230,6 +247,10 @@ def variable_names(field: str) -> tuple[str, ...]:
     """The variables of a setting, the one that wins first."""
     legacy = _LEGACY_NAMES.get(field)
     return (_PREFIX + field.upper(), *((_LEGACY_PREFIX + legacy,) if legacy else ()))
+
+
+def _listed(value: str | None) -> tuple[str, ...]:
+    return tuple(item for one in (value or "").split(",") if (item := one.strip()))
 
 
 def is_loopback(host: str) -> bool:

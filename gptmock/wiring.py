@@ -26,6 +26,7 @@ from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
 from gptmock.errors import GptmockError, SealBroken, StoreError, UnusableKey
 from gptmock.gateway.admission import Admission
+from gptmock.gateway.batch import BatchGateway
 from gptmock.gateway.books import Bookkeeper
 from gptmock.gateway.catalogue import CatalogWatch
 from gptmock.gateway.choice import AccountChooser
@@ -95,15 +96,20 @@ def build_app(settings: Settings) -> App:
     log_format = settings.log_format or ("text" if sys.stderr.isatty() else "json")
     configure_logs(log_format)
     deadlines = UpstreamDeadlines()
-    options = ServerOptions(
+    return create_app(partial(open_services, settings, deadlines), server_options(settings, deadlines))
+
+
+def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOptions:
+    """How the street is kept, as the settings say."""
+    return ServerOptions(
         max_body_bytes=settings.max_body_bytes,
         shutdown_grace_seconds=settings.shutdown_grace,
         deadline_seconds=deadlines.total + _DEADLINE_MARGIN_SECONDS,
+        cors_origins=settings.cors_origin_list,
         expose_efforts=settings.expose_reasoning_models,
         ollama_version=settings.ollama_version,
         verbose=settings.verbose,
     )
-    return create_app(partial(open_services, settings, deadlines), options)
 
 
 @asynccontextmanager
@@ -142,7 +148,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         key = settings.api_key
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
-            gateway=Gateway(chooser, keeper, upstream, books, catalogs, conversations=conversations),
+            gateway=BatchGateway(Gateway(chooser, keeper, upstream, books, catalogs, conversations=conversations)),
             admission=Admission(Secret(key.get_secret_value()) if key is not None else None, state.keys),
             terms=Terms(catalogs.current, _defaults(settings)),
             readiness=readiness,

@@ -19,9 +19,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-goldens", action="store_true", help="write tests/goldens anew; review the diff")
 
 
-# --- Stages: the core first, then the real clients, then the faults --------------------------
+# --- Stages: the core first, then made-up requests, then the real clients, then the faults --------------------------
 
-_STAGES = ("core", "clients", "faults")
+_STAGES = ("core", "fuzz", "clients", "faults")
 _SECONDS = pytest.StashKey[dict[str, float]]()
 
 

@@ -32,7 +32,7 @@ from gptmock.server.context import App, ServerOptions, Services
 from gptmock.settings import load_settings
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.codex import UpstreamDeadlines
-from gptmock.wiring import open_services, prepare
+from gptmock.wiring import open_services, prepare, server_options
 
 CONSOLE_SCRIPT = str(Path(sys.executable).with_name("gptmock"))
 ROOT = Path(__file__).parent.parent
@@ -162,8 +162,9 @@ async def serving_simulator(
     loaded = load_settings(flags, environ={}, directory=home)
     # What the command does before its workers start: a login in the home is taken over.
     await prepare(loaded)
-    opened = partial(open_services, loaded, deadlines or UpstreamDeadlines())
-    async with serving(opened, options, configure=configure) as base_url:
+    deadlines = deadlines or UpstreamDeadlines()
+    opened = partial(open_services, loaded, deadlines)
+    async with serving(opened, options or server_options(loaded, deadlines), configure=configure) as base_url:
         yield base_url
 
 

@@ -406,8 +406,91 @@ def _ollama_client(body: Callable[..., bytes], *, chat: bool) -> Client:
     )
 
 
+# --- Text completions -----------------------------------------------------------------
+
+
+def completion_body(*, stop: Sequence[str] = (), stream: bool = True, **more: Any) -> bytes:
+    body: dict[str, Any] = {
+        "model": "gpt-5.5",
+        "prompt": "Hello",
+        "stream": stream,
+        "stream_options": {"include_usage": True},
+        **more,
+    }
+    return json.dumps(body | ({"stop": list(stop)} if stop else {})).encode()
+
+
+def fold_completion(frames: Sequence[bytes]) -> Read:
+    """A text completion stream as an SDK adds it up; a breach of client contracts 2 is an ``AssertionError``."""
+    assert all(frame.endswith(b"\n\n") for frame in frames)
+    fixed: dict[str, Any] = {}
+    choices: list[dict[str, Any]] = []
+    usage: dict[str, Any] = {}
+    error: Mapping[str, Any] | None = None
+    done = False
+    for frame in b"".join(frames).decode().split("\n\n")[:-1]:
+        assert not done, "nothing follows [DONE]"
+        assert error is None, "nothing follows an error"
+        assert frame.startswith("data: ")
+        data = frame.removeprefix("data: ")
+        assert len(data.splitlines()) == 1, "one line, whatever one takes for a line end"
+        if data == "[DONE]":
+            done = True
+            continue
+        chunk = json.loads(data)
+        if "choices" not in chunk:
+            assert set(chunk) == {"error"}
+            assert set(chunk["error"]) == {"message", "type", "param", "code"}
+            error = chunk["error"]
+            continue
+        assert not usage, "nothing follows the usage chunk"
+        head = {name: chunk[name] for name in ("id", "object", "created", "model")}
+        assert head["object"] == "text_completion", "streamed and collected alike"
+        assert head["id"].startswith("cmpl-")
+        assert head == (fixed or head), "id, object, created and model are the same in every chunk"
+        fixed = head
+        if chunk["choices"]:
+            assert chunk.get("usage") is None, "usage comes only with empty choices"
+            _add_choice(choices, *chunk["choices"])
+        else:
+            usage = {"usage": chunk["usage"]}
+    assert done is (error is None), "[DONE] ends a reply, and never a failed one"
+    if error is not None:
+        return Read({}, error)
+    assert all(choice["finish_reason"] for choice in choices), "every choice has a finish reason"
+    return Read({**{name: value for name, value in fixed.items() if name != "object"}, "choices": choices, **usage})
+
+
+def _add_choice(choices: list[dict[str, Any]], choice: dict[str, Any]) -> None:
+    assert set(choice) == {"text", "index", "logprobs", "finish_reason"}
+    assert choice["logprobs"] is None
+    if choice["index"] == len(choices):
+        assert not choices or choices[-1]["finish_reason"], "one choice after another"
+        choices.append({"text": "", "index": choice["index"], "logprobs": None, "finish_reason": None})
+    open_now = choices[-1]
+    assert choice["index"] == open_now["index"]
+    assert open_now["finish_reason"] is None, "nothing follows the finish of a choice"
+    assert bool(choice["text"]) is (choice["finish_reason"] is None), "text, or else the finish"
+    assert choice["finish_reason"] in (None, "stop", "length", "content_filter")
+    open_now["text"] += choice["text"]
+    open_now["finish_reason"] = choice["finish_reason"]
+
+
+def completion_document(document: bytes) -> Mapping[str, Any]:
+    """A ``text_completion``, without what only a document has."""
+    assert not any(separator in document.decode() for separator in SEPARATORS)
+    value: dict[str, Any] = json.loads(document)
+    assert value.pop("object") == "text_completion"
+    return value
+
+
+def completion_text(reply: Mapping[str, Any]) -> str:
+    return str(reply["choices"][0]["text"])
+
+
 CLIENTS: Mapping[str, Client] = {
     "chat": Client(chat_body, fold_chat, chat_document, chat_text),
+    "completions": Client(completion_body, fold_completion, completion_document, completion_text, refuses_in_text=True),
     "responses": Client(
         responses_body, lambda frames: Read(*fold_responses(frames)), responses_document, responses_text
     ),

@@ -160,9 +160,8 @@ def test_sdk_blocks(kind, environment, demo_url):
     assert "hello world" in done.stdout
 
 
-@pytest.mark.parametrize("kind", ["serve", "simulator"])
-def test_commands_that_stay_up(kind, tmp_path):
-    (block,) = [block for block in ALL if block.kind == kind]
+@pytest.mark.parametrize("block", [*_of("serve"), *_of("simulator")])
+def test_commands_that_stay_up(block: Block, tmp_path):
     (wanted,) = re.findall(r"--port (\d+)", block.text)
     port = free_port()
     script = block.text.replace(f"--port {wanted}", f"--port {port}").replace("gptmock ", f"exec {CONSOLE_SCRIPT} ", 1)

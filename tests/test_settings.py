@@ -315,3 +315,32 @@ def test_the_version_that_ollamas_clients_see_is_a_recent_one(tmp_path: Path):
     assert told == "GPTMOCK_OLLAMA_VERSION: must be at least 0.13.4: Codex refuses older ones"
     (told,) = mistakes(tmp_path, GPTMOCK_OLLAMA_VERSION="newest")
     assert told.startswith("GPTMOCK_OLLAMA_VERSION: ")
+
+
+# --- Origins of web pages ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "origins"),
+    [
+        ("http://localhost:3000", ("http://localhost:3000",)),
+        (" https://a.example , app://obsidian.md,", ("https://a.example", "app://obsidian.md")),
+        ("http://[::1]:3000,vscode-webview://1abc", ("http://[::1]:3000", "vscode-webview://1abc")),
+        ("*", ("*",)),
+        ("", ()),
+        (",", ()),
+    ],
+)
+def test_origins_are_a_list(tmp_path, value, origins):
+    assert load(tmp_path, environ={"GPTMOCK_CORS_ORIGINS": value}).cors_origin_list == origins
+
+
+@pytest.mark.parametrize(
+    "value", ["localhost:3000", "http://a.example/", "http://a.example/x", "null", "a.example", "http://*"]
+)
+def test_what_no_browser_sends_is_no_origin(tmp_path, value):
+    with pytest.raises(SettingsError) as caught:
+        load(tmp_path, environ={"GPTMOCK_CORS_ORIGINS": f"http://localhost:3000,{value}"})
+    (mistake,) = caught.value.mistakes
+    assert mistake.startswith("GPTMOCK_CORS_ORIGINS: ")
+    assert repr(value) in mistake

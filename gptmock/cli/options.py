@@ -31,6 +31,12 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     _switch(parser, "--fast-mode", "priority tier where the model has it (GPTMOCK_FAST_MODE)")
     add("--debug-model", metavar="MODEL", help="send this model upstream whatever was asked (GPTMOCK_DEBUG_MODEL)")
     add("--default-model", metavar="MODEL", help="for requests without a model (GPTMOCK_DEFAULT_MODEL)")
+    add(
+        "--cors-origins",
+        metavar="ORIGINS",
+        help="web pages that may use the server, as https://chat.example,app://obsidian.md; * for all "
+        "(GPTMOCK_CORS_ORIGINS, default none)",
+    )
     add("--redis-url", metavar="URL", help="shared store instead of the embedded one (GPTMOCK_REDIS_URL)")
     _switch(
         parser,
@@ -55,6 +61,7 @@ def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
         "fast_mode",
         "debug_model",
         "default_model",
+        "cors_origins",
         "allow_unauthenticated",
         "redis_url",
     )

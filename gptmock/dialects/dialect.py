@@ -90,6 +90,10 @@ class Turn:
     """What the response is stored with; ``None`` when it is not to be stored."""
     account_id: str | None = None
     """Who served the conversation before: only there its encrypted reasoning opens."""
+    further: tuple[ResponsesRequest, ...] = ()
+    """More requests of this one call, each answered by an upstream turn of its own, in this order."""
+    echoes: tuple[str, ...] = ()
+    """What the reply to each request begins with, before anything of the upstream's; none without ``echo``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,15 @@ import msgspec
 
 from gptmock.dialects.dialect import ErrorReply
 from gptmock.dialects.json_text import json_bytes
-from gptmock.errors import AccountUnusable, GptmockError, MethodNotAllowed, NotLoggedIn, RefreshRejected, UnknownRoute
+from gptmock.errors import (
+    AccountUnusable,
+    GptmockError,
+    MethodNotAllowed,
+    NotLoggedIn,
+    RefreshRejected,
+    UnknownRoute,
+    UnsupportedEncoding,
+)
 from gptmock.protocol.sse import sse_frame
 
 _QUOTA_CODES = frozenset({"insufficient_quota", "usage_not_included", "usage_limit_reached", "quota_exceeded"})
@@ -70,6 +78,8 @@ def retry_headers(error: GptmockError) -> dict[str, str]:
         headers["allow"] = ", ".join(error.allowed)
     if error.status_hint == 426:
         headers["upgrade"] = "HTTP/1.1"
+    if isinstance(error, UnsupportedEncoding):
+        headers["accept-encoding"] = ", ".join(error.known)
     if error.status_hint == 401:
         headers["www-authenticate"] = "Bearer"
     return headers

@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
+from gptmock.errors import BadRequest
+
+MAX_STOPS = 4
+
+
+def stop_sequences(stop: str | list[str] | None) -> tuple[str, ...]:
+    """
+    ``stop`` as the OpenAI family sends it: one sequence or a list.
+
+    Raises:
+        BadRequest: more than four.
+    """
+    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
+    if len(stops) > MAX_STOPS:
+        raise BadRequest(f"'stop' can hold at most {MAX_STOPS} sequences.", param="stop")
+    return tuple(one for one in stops if one)
+
 
 class StopFilter:
     """

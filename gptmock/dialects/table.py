@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from gptmock.dialects.bodies import Body
 from gptmock.dialects.chat import ChatCompletions
+from gptmock.dialects.chat.types import ChatBody
+from gptmock.dialects.completions import TextCompletions
+from gptmock.dialects.completions.types import CompletionBody
 from gptmock.dialects.dialect import Dialect
 from gptmock.dialects.ollama_chat import OllamaChat
+from gptmock.dialects.ollama_chat.types import OllamaChatBody
 from gptmock.dialects.ollama_generate import OllamaGenerate
+from gptmock.dialects.ollama_generate.types import OllamaGenerateBody
 from gptmock.dialects.responses import Responses
+from gptmock.dialects.responses.types import ResponsesBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +27,17 @@ class Door:
     paths: tuple[str, ...]
     """The first is the documented one."""
     dialect: Dialect
+    body: type[Body] | None = None
+    """What a request body is read as, for ``/openapi.json``."""
 
 
 DIALECTS: tuple[Door, ...] = (
-    Door("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions()),
-    Door("responses", "POST", ("/v1/responses", "/responses"), Responses()),
-    Door("ollama_chat", "POST", ("/api/chat",), OllamaChat()),
-    Door("ollama_generate", "POST", ("/api/generate",), OllamaGenerate()),
+    Door("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions(), ChatBody),
+    Door("completions", "POST", ("/v1/completions", "/completions"), TextCompletions(), CompletionBody),
+    Door("responses", "POST", ("/v1/responses", "/responses"), Responses(), ResponsesBody),
+    Door("ollama_chat", "POST", ("/api/chat",), OllamaChat(), OllamaChatBody),
+    Door("ollama_generate", "POST", ("/api/generate",), OllamaGenerate(), OllamaGenerateBody),
 )
 
-COMPACTION = Door("compaction", "POST", ("/v1/responses/compact", "/responses/compact"), Responses())
+COMPACTION = Door("compaction", "POST", ("/v1/responses/compact", "/responses/compact"), Responses(), ResponsesBody)
 """Speaks the Responses dialect and answers no turn, so it stands apart."""

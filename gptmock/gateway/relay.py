@@ -12,18 +12,15 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias, TypeVar
 
 from gptmock.accounts import Credential
 from gptmock.catalog import explain_unknown
-from gptmock.conversations import Memo
-from gptmock.dialects.dialect import Dialect, Progress, ReplyHead, Translator, Turn, WithholdsItsEnd
+from gptmock.dialects.dialect import Dialect, ReplyHead, Turn
 from gptmock.errors import (
     AccountError,
     CredentialRefused,
-    GptmockError,
     InternalError,
     UnknownModel,
     UpstreamError,
@@ -33,19 +30,13 @@ from gptmock.gateway.books import Bookkeeper, is_quota
 from gptmock.gateway.contracts import Catalogs, Chooser, Keeper
 from gptmock.gateway.opening import Opened, first_event
 from gptmock.gateway.recall import ConversationKeeper
-from gptmock.limits import RateLimitSnapshot
-from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseCreated, ResponseFailed, ResponseIncomplete
-from gptmock.protocol.failures import failure_of, truncated
-from gptmock.protocol.fold import ResponseFold
+from gptmock.gateway.reply import Outcome, Reply
 from gptmock.protocol.items import ResponseObject
-from gptmock.protocol.reader import Received
 from gptmock.protocol.request import ResponsesRequest
 from gptmock.protocol.upstream import Compacted, Upstream
 
 log = logging.getLogger("gptmock.turn")
 
-MAX_TRIES = 3
-"""The first one, and two more before anything has come."""
 COMMIT_SECONDS = 5.0
 """A streaming client gets its 200 after this long, whether an event has come or not."""
 RETRY_SECONDS = 0.3
@@ -54,144 +45,9 @@ RETRY_SECONDS = 0.3
 FOREIGN_REASONING = "invalid_encrypted_content"
 """The upstream's code for thinking that it cannot decrypt."""
 
-_TERMINAL = ResponseCompleted | ResponseIncomplete | ResponseFailed | ErrorEvent
-
 _Got = TypeVar("_Got")
 _Attempt: TypeAlias = Callable[[ResponsesRequest, Credential, AsyncExitStack], Awaitable[_Got]]
 """One try: what it opens goes on the stack."""
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How a turn went, for the log; filled in while it goes."""
-
-    tenant: str = ""
-    """Whose call it is; filled in by whoever admitted it."""
-    tries: int = 0
-    account_id: str | None = None
-    """Who served, or was tried last."""
-    accepted: bool = False
-    committed: bool = False
-    """The client has its status: nothing is tried again."""
-    response: ResponseObject | None = None
-    error: GptmockError | None = None
-    limits: RateLimitSnapshot | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """Of the upstream's answer, those that a Codex client reads."""
-    pooled: bool = False
-    """Other accounts could have served."""
-    reasoning_dropped: bool = False
-    """The thinking of earlier turns was not this account's, and was left out."""
-    stored: bool | None = None
-    """Whether the response is stored; ``None`` when it was not to be."""
-    progress: Progress = field(default_factory=Progress)
-    """The reply's own, which tells durations."""
-
-    @property
-    def spent(self) -> bool:
-        """Whether the turn must not be sent once more."""
-        return self.committed or self.tries >= MAX_TRIES
-
-
-class Reply:
-    """An answer under way. Use one of ``frames`` and ``document``, once, inside the gateway's context."""
-
-    def __init__(  # noqa: PLR0913 - what a turn has gathered on its way
-        self,
-        turn: Turn,
-        dialect: Dialect,
-        head: ReplyHead,
-        accepting: asyncio.Task[Opened],
-        outcome: Outcome,
-        *,
-        conversations: ConversationKeeper,
-    ) -> None:
-        self._turn = turn
-        self._dialect = dialect
-        self._head = head
-        self._accepting = accepting
-        self._conversations = conversations
-        self.outcome = outcome
-
-    @property
-    def model(self) -> str | None:
-        """What the upstream says it answers with, if it has said so; it may differ from what was asked for."""
-        if not self._accepting.done():
-            return None
-        for received in self._accepting.result().held:
-            if isinstance(received.event, ResponseCreated):
-                return received.event.response.model
-        return None
-
-    async def frames(self) -> AsyncIterator[bytes]:
-        """The streamed reply, one block for each read; raises nothing of ours, but ends with the dialect's farewell."""
-        translator = self._dialect.translator(self._turn, self._head)
-        cause: GptmockError | None = None
-        try:
-            async for batch in self._events():
-                block = b"".join([frame for received in batch for frame in translator.feed(received)])
-                if block:
-                    yield block
-                if ending := await self._ending(translator):
-                    yield ending
-        except GptmockError as error:
-            cause = error
-        except Exception:
-            log.exception("turn.broken")
-            cause = InternalError("An internal error ended this answer.")
-        farewell = b"".join(translator.finish(cause))
-        if farewell:
-            self.outcome.error = self.outcome.error or cause or truncated()
-            yield farewell
-
-    async def document(self) -> bytes:
-        """
-        The whole reply.
-
-        Raises:
-            GptmockError: the turn failed; half an answer is never given.
-        """
-        fold = ResponseFold(keep_events=self._turn.keeps_events)
-        async for batch in self._events():
-            for received in batch:
-                fold.feed(received)
-        folded = fold.finish()
-        body = self._dialect.document(self._turn, self._head, folded)
-        if self._turn.memo is None or await self._remember(self._turn.memo, body):
-            return body
-        return self._dialect.document(replace(self._turn, memo=None), self._head, folded)
-
-    async def _ending(self, translator: Translator) -> bytes:
-        """What the translator says when it knows whether the response is stored; nothing before its end."""
-        memo = self._turn.memo
-        if memo is None or not isinstance(translator, WithholdsItsEnd) or (answer := translator.answer) is None:
-            return b""
-        return b"".join(translator.settle(stored=await self._remember(memo, answer)))
-
-    async def _remember(self, memo: Memo, response: bytes) -> bool:
-        snapshot = memo.snapshot(response, account_id=self.outcome.account_id or "")
-        stored = self.outcome.stored = await self._conversations.remember(memo.tenant, snapshot)
-        return stored
-
-    async def _events(self) -> AsyncIterator[list[Received]]:
-        """All events up to the terminal one; the only read loop there is."""
-        opened = await self._accepting
-        async for batch in opened.rest():
-            ended = self._watch(batch)
-            yield batch
-            if ended:
-                return
-
-    def _watch(self, batch: list[Received]) -> bool:
-        for received in batch:
-            event = received.event
-            if isinstance(event, _TERMINAL):
-                if isinstance(event, ResponseFailed | ErrorEvent):
-                    self.outcome.error = failure_of(event)
-                else:
-                    self.outcome.response = event.response
-                return True
-        return False
 
 
 class Gateway:

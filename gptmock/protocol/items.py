@@ -8,6 +8,7 @@ Source for fields: openai/openai-python ``types/responses/``, and streams record
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TypeAlias, get_args
 
 import msgspec
@@ -37,6 +38,26 @@ class ResponseUsage(Struct, frozen=True):
     total_tokens: int = 0
     input_tokens_details: InputTokensDetails | None = None
     output_tokens_details: OutputTokensDetails | None = None
+
+
+def total_usage(usages: Sequence[ResponseUsage | None]) -> ResponseUsage | None:
+    """What several turns cost together; ``None`` when one of them did not say: half a sum is an invented number."""
+    known = [usage for usage in usages if usage is not None]
+    if not known or len(known) < len(usages):
+        return None
+    inputs = [usage.input_tokens_details or InputTokensDetails() for usage in known]
+    outputs = [usage.output_tokens_details or OutputTokensDetails() for usage in known]
+    written = [one.cache_write_tokens for one in inputs if one.cache_write_tokens is not None]
+    return ResponseUsage(
+        input_tokens=sum(usage.input_tokens for usage in known),
+        output_tokens=sum(usage.output_tokens for usage in known),
+        total_tokens=sum(usage.total_tokens or usage.input_tokens + usage.output_tokens for usage in known),
+        input_tokens_details=InputTokensDetails(
+            cached_tokens=sum(one.cached_tokens for one in inputs),
+            cache_write_tokens=sum(written) if written else None,
+        ),
+        output_tokens_details=OutputTokensDetails(reasoning_tokens=sum(one.reasoning_tokens for one in outputs)),
+    )
 
 
 class ErrorBody(Struct, frozen=True):

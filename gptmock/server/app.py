@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from typing import Any
 
 from sanic import Request, Sanic
 from sanic.config import Config
@@ -12,8 +13,10 @@ from sanic.response import BaseHTTPResponse
 from gptmock.dialects.table import DIALECTS
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.conversations import add_conversation_routes
+from gptmock.server.cors import CorsPolicy
 from gptmock.server.listings import add_listing_routes
 from gptmock.server.ollama import add_ollama_routes
+from gptmock.server.openapi import add_openapi_route
 from gptmock.server.ops import add_ops_routes
 from gptmock.server.replies import ErrorAnswers
 from gptmock.server.requests import ClientRequest, request_id
@@ -34,22 +37,25 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         open_services: entered in each worker when it starts, left after its last stream has ended.
         options: how the street is kept.
     """
+    cors = CorsPolicy(options.cors_origins)
     app = Sanic(
         APP_NAME,
         config=_config(options),
-        error_handler=ErrorAnswers(),
+        error_handler=ErrorAnswers(cors),
         request_class=ClientRequest,
         configure_logging=False,
     )
     for door in DIALECTS:
         for number, path in enumerate(door.paths):
-            app.add_route(turn_handler(door, options), path, methods=[door.method], name=f"{door.name}_{number}")
+            handler, name = turn_handler(door, options), f"{door.name}_{number}"
+            app.add_route(handler, path, methods=[door.method], name=name, ctx_door=door)
     add_responses_routes(app, options)
     add_listing_routes(app, options)
     add_conversation_routes(app)
     add_ollama_routes(app, options)
     add_ops_routes(app)
-    app.register_middleware(_sign, "response")
+    add_openapi_route(app)
+    app.register_middleware(_signature(cors), "response")
     stack = AsyncExitStack()
 
     async def open_worker(worker: App) -> None:
@@ -77,5 +83,12 @@ def _config(options: ServerOptions) -> Config:
     return config
 
 
-async def _sign(request: Request, response: BaseHTTPResponse) -> None:
-    response.headers["x-request-id"] = request_id(request)
+def _signature(cors: CorsPolicy) -> Callable[[Request, BaseHTTPResponse], Coroutine[Any, Any, None]]:
+    """What every answer carries, errors and streams alike."""
+
+    async def sign(request: Request, response: BaseHTTPResponse) -> None:
+        response.headers["x-request-id"] = request_id(request)
+        for name, value in cors.answer(request.headers).items():
+            response.headers[name] = value
+
+    return sign

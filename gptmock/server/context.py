@@ -18,7 +18,8 @@ from sanic.config import Config
 from gptmock.clients import Client
 from gptmock.conversations import Recalled, Snapshot, Wanted
 from gptmock.dialects.dialect import Dialect, Progress, ReplyHead, Terms, Turn
-from gptmock.gateway.relay import Outcome, Reply
+from gptmock.gateway.batch import AnyReply
+from gptmock.gateway.reply import Outcome
 from gptmock.protocol.upstream import Compacted
 
 App: TypeAlias = "Sanic[Config, SimpleNamespace]"
@@ -28,11 +29,11 @@ ID_CHARACTERS = 29
 
 
 class OpensTurns(Protocol):
-    """``gateway.relay.Gateway``."""
+    """``gateway.batch.BatchGateway``."""
 
     def open(
         self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
-    ) -> AbstractAsyncContextManager[Reply]:
+    ) -> AbstractAsyncContextManager[AnyReply]:
         """Have a turn accepted."""
 
     async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
@@ -72,6 +73,8 @@ class ServerOptions:
     """The longest a turn may take, with a margin: Sanic's own idle timer is raised to it for model calls."""
     heartbeat_seconds: float = 10.0
     """Silence after which a stream says that it lives; the promise is 15."""
+    cors_origins: tuple[str, ...] = ()
+    """Of web pages that may use this server; none by default."""
     expose_efforts: bool = False
     ollama_version: str = "0.13.5"
     """What ``/api/version`` says."""

@@ -14,7 +14,7 @@ _JSON = "application/json"
 def add_ops_routes(app: App) -> None:
     """Both answer GET and HEAD, and need no key."""
     app.add_route(_health, "/health", methods=["GET", "HEAD"], name="health")
-    app.add_route(_readyz, "/readyz", methods=["GET", "HEAD"], name="readyz")
+    app.add_route(_readyz, "/readyz", methods=["GET", "HEAD"], name="readyz", ctx_own_statuses=(503,))
 
 
 async def _health(_: Request) -> HTTPResponse:

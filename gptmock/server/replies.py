@@ -7,7 +7,7 @@ import logging
 from typing import Any, Protocol
 
 from sanic import HTTPResponse, Request
-from sanic.exceptions import SanicException
+from sanic.exceptions import MethodNotAllowed, NotFound, SanicException
 from sanic.handlers import ErrorHandler
 
 from gptmock.dialects.dialect import ErrorReply
@@ -19,6 +19,7 @@ from gptmock.errors import (
     GptmockError,
     InternalError,
 )
+from gptmock.server.cors import CorsPolicy
 from gptmock.server.requests import request_id
 
 log = logging.getLogger("gptmock.server")
@@ -38,10 +39,23 @@ def error_response(error: GptmockError, speaker: SaysErrors) -> HTTPResponse:
 
 
 class ErrorAnswers(ErrorHandler):
-    """Sanic's own errors and ours, in the shape of the family asked; a traceback goes to the log only."""
+    """
+    Sanic's own errors and ours, in the shape of the family asked; a traceback goes to the log only.
+
+    Args:
+        cors: a browser's question about a path is answered here too, since no route has the method OPTIONS.
+    """
+
+    def __init__(self, cors: CorsPolicy) -> None:
+        super().__init__()
+        self._cors = cors
 
     def default(self, request: Request, exception: BaseException) -> HTTPResponse:
         """Any exception that no handler has turned into an answer."""
+        if isinstance(exception, MethodNotAllowed | NotFound) and self._cors.is_preflight(
+            request.method, request.headers
+        ):
+            return HTTPResponse(status=204, headers=self._cors.preflight(request.headers))
         error = as_gptmock_error(request, exception)
         # A client that leaves before its request is complete (Sanic's RequestCancelled) is no fault of ours.
         if isinstance(error, InternalError) and not isinstance(exception, asyncio.CancelledError):

@@ -17,7 +17,8 @@ def add_responses_routes(app: App, options: ServerOptions) -> None:
         return await _Compaction(request, COMPACTION, options).run()
 
     for number, path in enumerate(COMPACTION.paths):
-        app.add_route(compact, path, methods=[COMPACTION.method], name=f"{COMPACTION.name}_{number}")
+        name = f"{COMPACTION.name}_{number}"
+        app.add_route(compact, path, methods=[COMPACTION.method], name=name, ctx_body=COMPACTION.body)
 
 
 class _Compaction(Visit):

@@ -15,7 +15,8 @@ from gptmock.clients import Client
 from gptmock.dialects.dialect import Call, Dialect, ReadyReply, Recalls, ReplyHead, Terms, Turn
 from gptmock.dialects.table import Door
 from gptmock.errors import GptmockError
-from gptmock.gateway.relay import Outcome, Reply
+from gptmock.gateway.batch import AnyReply
+from gptmock.gateway.reply import Outcome
 from gptmock.server.context import ServerOptions, Services, new_head
 from gptmock.server.replies import as_gptmock_error, error_response
 from gptmock.server.requests import headers_of, request_id
@@ -112,7 +113,7 @@ class Visit:
         wanted = self._dialect.wanted(call)
         return replace(call, recalled=await self._services.conversations.recall(call.tenant, wanted))
 
-    async def _document(self, turn: Turn, reply: Reply) -> HTTPResponse:
+    async def _document(self, turn: Turn, reply: AnyReply) -> HTTPResponse:
         body = await reply.document()
         return self._whole(body, self._reply_headers(turn, reply.model))
 
@@ -122,7 +123,7 @@ class Visit:
             self._show_answer([body])
         return HTTPResponse(body, headers=headers, content_type="application/json")
 
-    async def _stream(self, turn: Turn, reply: Reply) -> None:
+    async def _stream(self, turn: Turn, reply: AnyReply) -> None:
         _send_at_once(self._request)
         response = await self._request.respond(
             headers={**STREAM_HEADERS, **self._reply_headers(turn, reply.model)},
@@ -177,7 +178,7 @@ class Visit:
     def _log(self, status: int, ended: str) -> None:
         turn, outcome = self._turn, self._outcome
         key = self._client.key if self._client is not None else None
-        usage = outcome.response.usage if outcome.response is not None else None
+        usage = outcome.usage
         log.info(
             "turn",
             extra={

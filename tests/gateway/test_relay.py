@@ -41,7 +41,8 @@ from gptmock.errors import (
 from gptmock.gateway.books import Bookkeeper
 from gptmock.gateway.choice import AccountChooser
 from gptmock.gateway.recall import ConversationKeeper
-from gptmock.gateway.relay import FOREIGN_REASONING, MAX_TRIES, Gateway, Outcome, Reply
+from gptmock.gateway.relay import FOREIGN_REASONING, Gateway
+from gptmock.gateway.reply import MAX_TRIES, Outcome, Reply
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.reader import Received
 from gptmock.simulator.scenes import render_scene

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gzip
 import json
 import logging
+import random
 import time
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import zstandard
 
 from gptmock import __version__
 from gptmock.catalog import ModelCatalog
@@ -257,6 +262,7 @@ async def test_two_requests_have_two_ids(client: httpx.AsyncClient):
 # --- Bodies --------------------------------------------------------------------------------
 
 
+@pytest.mark.check(92)
 async def test_a_body_over_the_limit_is_a_413_in_our_shape():
     options = ServerOptions(max_body_bytes=1000)
     async with serving_services(options) as url:
@@ -289,6 +295,70 @@ async def test_chunked_bodies_and_expectations_are_served(base_url: str):
     assert (await exchanged(base_url, head + b"Transfer-Encoding: chunked\r\n\r\n" + chunks))[0] == 200
     expecting = head + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(BODY)
     assert (await exchanged(base_url, expecting + BODY))[0] == 200
+
+
+@pytest.mark.check(92)
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "zstd", "identity", "gzip, zstd"])
+async def test_compressed_bodies_are_served(client: httpx.AsyncClient, simulator: Simulator, coding: str):
+    packers: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": gzip.compress,
+        "deflate": zlib.compress,
+        "zstd": zstandard.compress,
+        "identity": bytes,
+        "gzip, zstd": lambda data: zstandard.compress(gzip.compress(data)),
+    }
+    response = await client.post(CHAT_PATH, content=packers[coding](BODY), headers={"content-encoding": coding})
+    assert response.status_code == 200
+    assert "content-encoding" not in response.headers
+    # The upstream gets a body of our own, whatever the client's was.
+    assert "scene:text" in str(simulator.state.model_calls()[-1].body)
+
+
+@pytest.mark.check(92)
+@pytest.mark.parametrize(
+    ("coding", "body", "said"),
+    [
+        ("br", BODY, (415, "unsupported_encoding")),
+        ("gzip", BODY, (400, "invalid_encoding")),
+        ("zstd", BODY, (400, "invalid_encoding")),
+        ("gzip", gzip.compress(b"\0" * 2_000_000), (413, "request_too_large")),
+        ("zstd", zstandard.compress(b"\0" * 2_000_000), (413, "request_too_large")),
+        ("deflate", zlib.compress(b"\0" * 2_000_000), (413, "request_too_large")),
+        ("gzip", gzip.compress(b"{"), (400, "invalid_json")),
+    ],
+)
+async def test_a_body_that_cannot_be_unpacked_says_why(
+    simulator: Simulator, home: Path, coding: str, body: bytes, said: tuple[int, str]
+):
+    async with (
+        serving_simulator(simulator, home, options=ServerOptions(max_body_bytes=1_000_000)) as url,
+        open_client(url) as client,
+    ):
+        response = await client.post(CHAT_PATH, content=body, headers={"content-encoding": coding})
+        assert (response.status_code, envelope(response.content)["code"]) == said
+        assert response.headers["x-request-id"]
+        assert (response.headers.get("accept-encoding") == "gzip, deflate, zstd") is (said[0] == 415)
+        # The connection, and the worker, go on.
+        assert (await client.post(CHAT_PATH, content=BODY)).status_code == 200
+        ollama = await client.post("/api/nowhere", content=body, headers={"content-encoding": coding})
+        assert set(ollama.json()) == {"error"}
+    assert simulator.state.model_call_count == 1
+
+
+@pytest.mark.check(92)
+@pytest.mark.parametrize("coding", [None, "gzip"])
+async def test_an_image_of_twenty_megabytes_arrives(
+    client: httpx.AsyncClient, simulator: Simulator, coding: str | None
+):
+    data = base64.b64encode(b"\x89PNG\r\n\x1a\n" + random.Random(0).randbytes(15_000_000)).decode()
+    part = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+    message = {"role": "user", "content": [{"type": "text", "text": "scene:text"}, part]}
+    body = json.dumps({"model": "gpt-5.5", "messages": [message]}).encode()
+    assert len(body) > 20_000_000
+    headers = {"content-encoding": coding} if coding else {}
+    response = await client.post(CHAT_PATH, content=gzip.compress(body, 1) if coding else body, headers=headers)
+    assert response.status_code == 200
+    assert simulator.state.model_call_count == 1
 
 
 # --- Faults of our own ---------------------------------------------------------------------

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-from gptmock.dialects.chat.wire import ID_PREFIX, chat_annotations, chat_usage, finish_reason
+from gptmock.dialects.chat.wire import ID_PREFIX, chat_annotations, finish_reason
 from gptmock.dialects.dialect import ReplyHead, Turn
 from gptmock.dialects.json_text import json_bytes
+from gptmock.dialects.openai_usage import completion_usage
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.pieces import CallInput, CallOpened, Refusal
@@ -65,7 +66,7 @@ def document(turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
         "choices": [choice],
     }
     if end.usage is not None:
-        completion["usage"] = chat_usage(end.usage)
+        completion["usage"] = completion_usage(end.usage)
     if end.service_tier is not None:
         completion["service_tier"] = end.service_tier
     completion["system_fingerprint"] = None

@@ -26,6 +26,7 @@ from gptmock.dialects.names import upstream_name
 from gptmock.dialects.parameters import judge, refused
 from gptmock.dialects.presentation import shown_style
 from gptmock.dialects.sessions import conversation_key
+from gptmock.dialects.stops import stop_sequences
 from gptmock.dialects.text_format import with_json_mentioned
 from gptmock.dialects.tools import (
     FunctionDefinition,
@@ -47,8 +48,6 @@ from gptmock.protocol.request import (
     TextOptions,
     ToolChoice,
 )
-
-MAX_STOPS = 4
 
 
 @dataclass(slots=True)
@@ -108,7 +107,7 @@ def decode(call: Call, terms: Terms) -> Turn:
         stream=bool(body.stream),
         include_usage=bool(body.stream_options and body.stream_options.include_usage),
         style=shown_style(terms.defaults.reasoning_style, json_format=text is not UNSET and text.format is not None),
-        stops=_stops(body.stop),
+        stops=stop_sequences(body.stop),
         tool_names=_renamed(body),
         legacy_functions=_legacy(body),
         ignored=tuple(state.ignored),
@@ -247,10 +246,3 @@ def _format(wanted: ResponseFormat) -> JsonObject | None:
     if given.description is not None:
         shape["description"] = given.description
     return shape
-
-
-def _stops(stop: str | list[str] | None) -> tuple[str, ...]:
-    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    if len(stops) > MAX_STOPS:
-        raise BadRequest(f"'stop' can hold at most {MAX_STOPS} sequences.", param="stop")
-    return tuple(one for one in stops if one)

@@ -19,10 +19,11 @@ from typing import assert_never
 
 import msgspec
 
-from gptmock.dialects.chat.wire import ID_PREFIX, chat_annotations, chat_usage, finish_reason
+from gptmock.dialects.chat.wire import ID_PREFIX, chat_annotations, finish_reason
 from gptmock.dialects.dialect import ReplyHead, Turn
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import error_frame
+from gptmock.dialects.openai_usage import completion_usage
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
 from gptmock.errors import GptmockError, UpstreamBroken
 from gptmock.protocol.assembler import OutputAssembler
@@ -149,7 +150,7 @@ class ChatTranslator:
         finish = b'{"index":0,"delta":{},"logprobs":null,"finish_reason":"' + reason + b'"}]' + tier + self._tail[1:]
         frames.append(self._head + finish)
         if self._turn.include_usage and end.usage is not None:
-            frames.append(self._head + b'],"usage":' + msgspec.json.encode(chat_usage(end.usage)) + b"}\n\n")
+            frames.append(self._head + b'],"usage":' + msgspec.json.encode(completion_usage(end.usage)) + b"}\n\n")
         return [*frames, DONE]
 
 

@@ -1,0 +1,43 @@
+"""``POST /v1/completions``, outward and collected: the same presentation as the stream, in one object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gptmock.dialects.completions.wire import ID_PREFIX, OBJECT, finish_reason, new_presenter, shown_text
+from gptmock.dialects.dialect import ReplyHead, Turn
+from gptmock.dialects.json_text import json_bytes
+from gptmock.dialects.openai_usage import completion_usage
+from gptmock.dialects.presentation import Conclusion
+from gptmock.protocol.fold import FoldedResponse
+from gptmock.protocol.items import total_usage
+
+
+def document(turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
+    """The ``text_completion`` object, with a choice for each prompt in the order of these."""
+    answers = (folded, *folded.further)
+    echoes = turn.echoes or ("",) * len(answers)
+    completion: dict[str, Any] = {
+        "id": ID_PREFIX + head.id,
+        "object": OBJECT,
+        "created": head.created,
+        "model": turn.model,
+        "choices": [
+            _choice(index, echo, turn, answer) for index, (answer, echo) in enumerate(zip(answers, echoes, strict=True))
+        ],
+    }
+    usage = total_usage([answer.finished.usage for answer in answers])
+    if usage is not None:
+        completion["usage"] = completion_usage(usage)
+    return json_bytes(completion)
+
+
+def _choice(index: int, echo: str, turn: Turn, answer: FoldedResponse) -> dict[str, Any]:
+    presenter = new_presenter(turn)
+    text, reason = [echo], "stop"
+    for piece in (*answer.pieces, answer.finished):
+        for shown in presenter.feed(piece):
+            text.append(shown_text(shown))
+            if isinstance(shown, Conclusion):
+                reason = finish_reason(shown)
+    return {"text": "".join(text), "index": index, "logprobs": None, "finish_reason": reason}

@@ -1,0 +1,127 @@
+"""``POST /v1/completions``, inward: a body to a ``Turn`` with a request for each prompt (client contracts 2)."""
+
+from __future__ import annotations
+
+from msgspec import UNSET
+
+from gptmock.catalog import EFFORTS, ResolvedModel
+from gptmock.dialects.bodies import decode_body, missing
+from gptmock.dialects.completions.types import CompletionBody
+from gptmock.dialects.dialect import Call, Terms, Turn
+from gptmock.dialects.model_options import default_tier, model_name, reasoning_options
+from gptmock.dialects.parameters import Fate, Rule, judge
+from gptmock.dialects.sessions import conversation_key
+from gptmock.dialects.stops import stop_sequences
+from gptmock.dialects.tools import Toolbox, requested_searches, with_default_search
+from gptmock.errors import BadRequest
+from gptmock.protocol.request import InputItem, InputText, Message, ReasoningOptions, ResponsesRequest
+
+MAX_PROMPTS = 20
+"""LangChain's batch size; each prompt is an upstream turn."""
+
+RULES: tuple[Rule, ...] = (
+    Rule("n", Fate.REJECT, "one answer for each prompt is all there is", lambda n: n == 1),
+    Rule("best_of", Fate.REJECT, "one answer for each prompt is all there is", lambda n: n == 1),
+    Rule("max_tokens", Fate.IGNORE, "the upstream takes no token limit"),
+    Rule("temperature", Fate.IGNORE, "the upstream takes no sampling parameters"),
+    Rule("top_p", Fate.IGNORE, "the upstream takes no sampling parameters"),
+    Rule("presence_penalty", Fate.IGNORE, "the upstream takes no sampling parameters"),
+    Rule("frequency_penalty", Fate.IGNORE, "the upstream takes no sampling parameters"),
+    Rule("seed", Fate.IGNORE, "the upstream takes no sampling parameters"),
+    Rule("logit_bias", Fate.IGNORE, "the upstream takes no sampling parameters", lambda bias: not bias),
+    Rule("logprobs", Fate.IGNORE, "the upstream gives no log probabilities", lambda count: not count),
+    Rule("user", Fate.IGNORE, "the upstream knows the account, and nobody else"),
+)
+"""Parameters without effect. The API's own default of 16 for ``max_tokens`` is not applied: it would cut answers."""
+
+_FILL_IN = (
+    "The user's message holds the text before a gap, in <before> tags, and the text after it, in <after> tags. "
+    "Answer with exactly the text that belongs in the gap, so that the three parts read on without a seam: repeat "
+    "nothing of either side, explain nothing, and put no code fence around it."
+)
+
+
+def decode(call: Call, terms: Terms) -> Turn:
+    """
+    Understand a text completion request.
+
+    Raises:
+        BadRequest: with the field at fault in ``param``.
+    """
+    body = decode_body(call.body, CompletionBody)
+    name = model_name(body.model, terms)
+    resolved = terms.catalog.resolve(terms.defaults.debug_model or name)
+    ignored = judge(body, RULES, strict=terms.defaults.strict_parameters)
+    prompts = _prompts(body)
+    toolbox = _toolbox(body, terms)
+    reasoning = _reasoning(body, terms, resolved)
+    requests = []
+    for prompt in prompts:
+        items = _items(prompt, body.suffix)
+        requests.append(
+            ResponsesRequest(
+                model=resolved.slug,
+                input=items,
+                tools=list(toolbox.tools) if toolbox.tools else UNSET,
+                reasoning=reasoning,
+                service_tier=default_tier(resolved, terms.defaults),
+                prompt_cache_key=conversation_key(
+                    call, body.prompt_cache_key, instructions="", tools=list(toolbox.tools), items=items
+                ),
+            )
+        )
+    return Turn(
+        request=requests[0],
+        further=tuple(requests[1:]),
+        resolved=resolved,
+        model=name,
+        stream=bool(body.stream),
+        include_usage=bool(body.stream_options and body.stream_options.include_usage),
+        style="hidden",
+        stops=stop_sequences(body.stop),
+        echoes=prompts if body.echo else (),
+        ignored=ignored,
+    )
+
+
+def _prompts(body: CompletionBody) -> tuple[str, ...]:
+    if body.prompt is None:
+        raise missing("prompt")
+    given = (body.prompt,) if isinstance(body.prompt, str) else tuple(body.prompt)
+    prompts = tuple(one for one in given if isinstance(one, str))
+    if len(prompts) < len(given):
+        raise BadRequest(
+            "Token arrays are not supported in 'prompt': tokenisers differ between models. Send text.", param="prompt"
+        )
+    # Before a suffix there may well be nothing: a cursor at the beginning of a file.
+    if not prompts or (not body.suffix and not all(prompts)):
+        raise BadRequest("'prompt' is empty: there is nothing to complete.", param="prompt")
+    if len(prompts) > MAX_PROMPTS:
+        raise BadRequest(f"'prompt' can hold at most {MAX_PROMPTS} prompts.", param="prompt")
+    return prompts
+
+
+def _items(prompt: str, suffix: str | None) -> list[InputItem]:
+    if not suffix:
+        return [Message("user", [InputText(prompt)])]
+    gap = f"<before>{prompt}</before><after>{suffix}</after>"
+    return [Message("developer", [InputText(_FILL_IN)]), Message("user", [InputText(gap)])]
+
+
+def _toolbox(body: CompletionBody, terms: Terms) -> Toolbox:
+    searches = requested_searches(body.responses_tools, body.responses_tool_choice)
+    if body.responses_tool_choice == "none":
+        return Toolbox(())
+    toolbox = Toolbox(tuple(searches[:1]))
+    return with_default_search(toolbox, None) if terms.defaults.web_search else toolbox
+
+
+def _reasoning(body: CompletionBody, terms: Terms, resolved: ResolvedModel) -> ReasoningOptions:
+    effort = body.reasoning_effort
+    if effort is not None and effort not in EFFORTS:
+        raise BadRequest(
+            f"Invalid value for 'reasoning_effort': expected one of {', '.join(EFFORTS)}.", param="reasoning_effort"
+        )
+    effort = effort or resolved.effort or terms.defaults.reasoning_effort
+    # There is no place to show thinking in, so no summary is asked for.
+    return reasoning_options(effort, "none", resolved.spec, shown=False)

@@ -1,0 +1,52 @@
+"""
+The body of ``POST /v1/completions``, as far as it is read. Unknown keys are ignored, ``null`` means absent.
+
+Source: openai/openai-openapi (August 2026), client contracts 2, and the extensions of ChatMock and GPTMock.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeAlias
+
+from pydantic import Field
+
+from gptmock.dialects.bodies import Body
+
+JsonObject: TypeAlias = dict[str, Any]
+PositiveInt: TypeAlias = Annotated[int, Field(gt=0)]
+Number: TypeAlias = int | float
+
+
+class StreamOptions(Body):
+    """``stream_options``."""
+
+    include_usage: bool | None = None
+
+
+class CompletionBody(Body):
+    """The whole body."""
+
+    model: str | None = None
+    prompt: str | list[str] | list[int] | list[list[int]] | None = None
+    """Texts; the forms made of tokens are known in order to be refused by their name."""
+    suffix: str | None = None
+    echo: bool | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    stop: str | list[str] | None = None
+    reasoning_effort: str | None = None
+    prompt_cache_key: str | None = None
+    responses_tools: list[JsonObject] | None = None
+    responses_tool_choice: str | None = None
+
+    n: int | None = None
+    best_of: int | None = None
+    max_tokens: PositiveInt | None = None
+    temperature: Number | None = None
+    top_p: Number | None = None
+    presence_penalty: Number | None = None
+    frequency_penalty: Number | None = None
+    seed: int | None = None
+    logit_bias: JsonObject | None = None
+    logprobs: int | None = None
+    user: str | None = None

@@ -1,0 +1,181 @@
+"""
+Calls that take several upstream turns: one for each prompt of a text completion. Each is opened as a turn of its own,
+with its own account, retries and books; together they are one reply. Must not know why there are several.
+
+    streamed     one after another; the next is opened when the one before has ended well
+    collected    the first, which shows whether the account and the model exist; then all others at once
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from functools import partial
+from typing import Protocol, TypeAlias
+
+from gptmock.dialects.dialect import Dialect, ReplyHead, Turn
+from gptmock.gateway.reply import Outcome, Reply
+from gptmock.protocol.fold import FoldedResponse
+from gptmock.protocol.reader import Received
+from gptmock.protocol.upstream import Compacted
+
+
+class AnyReply(Protocol):
+    """What a call is answered with, whether it takes one turn or several."""
+
+    @property
+    def model(self) -> str | None:
+        """What the upstream says it answers with, if it has said so."""
+
+    def frames(self) -> AsyncIterator[bytes]:
+        """The streamed reply; it ends with the dialect's farewell, whatever happens."""
+
+    async def document(self) -> bytes:
+        """
+        The whole reply.
+
+        Raises:
+            GptmockError: it failed; half an answer is never given.
+        """
+
+
+class OpensOneTurn(Protocol):
+    """``gateway.relay.Gateway``."""
+
+    def open(
+        self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
+    ) -> AbstractAsyncContextManager[Reply]:
+        """Have one turn accepted."""
+
+    async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
+        """Have a conversation compacted."""
+
+
+_OpensOne: TypeAlias = Callable[[Turn, Outcome], AbstractAsyncContextManager[Reply]]
+
+
+class BatchGateway:
+    """
+    Opens calls of one turn or of several.
+
+    Args:
+        gateway: opens each turn.
+    """
+
+    def __init__(self, gateway: OpensOneTurn) -> None:
+        self._gateway = gateway
+
+    def open(
+        self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
+    ) -> AbstractAsyncContextManager[AnyReply]:
+        """
+        Have a call accepted; leaving the context closes all of its turns. A call of one turn goes straight through.
+
+        Args:
+            turn: with ``further`` requests or without.
+            dialect: renders the reply.
+            head: of the one reply.
+            outcome: filled in on the way; of the first turn, with those of the others in ``further``.
+            account_id: the only one that may serve, if somebody has said so.
+
+        Raises:
+            GptmockError: before anything was sent to the client.
+        """
+
+        def open_one(one: Turn, its_outcome: Outcome) -> AbstractAsyncContextManager[Reply]:
+            return self._gateway.open(one, dialect, head, its_outcome, account_id=account_id)
+
+        if turn.further:
+            return _several(turn, outcome, open_one, partial(dialect.document, turn, head))
+        return open_one(turn, outcome)
+
+    async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
+        """As the one gateway does."""
+        return await self._gateway.compact(turn, outcome, account_id=account_id)
+
+
+@asynccontextmanager
+async def _several(
+    turn: Turn, outcome: Outcome, open_one: _OpensOne, document: Callable[[FoldedResponse], bytes]
+) -> AsyncIterator[AnyReply]:
+    # The stack belongs to the handler: a generator of frames that nobody finishes would close nothing in time.
+    async with AsyncExitStack() as stack, open_one(turn, outcome) as first:
+        yield BatchReply(turn, first, open_one=open_one, document=document, stack=stack)
+
+
+class BatchReply:
+    """An answer of several turns under way; use one of ``frames`` and ``document``, once, inside its context."""
+
+    def __init__(
+        self,
+        turn: Turn,
+        first: Reply,
+        *,
+        open_one: _OpensOne,
+        document: Callable[[FoldedResponse], bytes],
+        stack: AsyncExitStack,
+    ) -> None:
+        self._turn = turn
+        self._first = first
+        self._open_one = open_one
+        self._document = document
+        self._stack = stack
+
+    @property
+    def model(self) -> str | None:
+        """As the first turn says."""
+        return self._first.model
+
+    def frames(self) -> AsyncIterator[bytes]:
+        """The streamed reply."""
+        return self._first.frames(self._events())
+
+    async def document(self) -> bytes:
+        """
+        The whole reply.
+
+        Raises:
+            GptmockError: one of the turns failed, and the others were given up.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                waiting = [
+                    group.create_task(self._first.folded()),
+                    *(group.create_task(self._folded(turn)) for turn in self._further()),
+                ]
+        except BaseExceptionGroup as several:
+            # One reason is enough, and no client knows groups.
+            raise several.exceptions[0] from several
+        folded, *further = [one.result() for one in waiting]
+        return self._document(replace(folded, further=tuple(further)))
+
+    async def _events(self) -> AsyncIterator[list[Received]]:
+        async for batch in self._first.events():
+            yield batch
+        outcome = self._first.outcome
+        for turn in self._further():
+            if outcome.response is None:
+                # Cut or failed: the translator has said so, or will.
+                return
+            async with AsyncExitStack() as closing:
+                self._stack.push_async_callback(closing.aclose)
+                outcome = self._note()
+                reply = await closing.enter_async_context(self._open_one(turn, outcome))
+                async for batch in reply.events():
+                    yield batch
+            self._first.outcome.error = outcome.error
+
+    async def _folded(self, turn: Turn) -> FoldedResponse:
+        async with self._open_one(turn, self._note()) as reply:
+            return await reply.folded()
+
+    def _further(self) -> list[Turn]:
+        # Not as a stream: each may be tried again until its own first event, whatever the client has seen of others.
+        return [replace(self._turn, request=request, further=(), stream=False) for request in self._turn.further]
+
+    def _note(self) -> Outcome:
+        outcome = Outcome()
+        self._first.outcome.further.append(outcome)
+        return outcome

@@ -1,0 +1,162 @@
+"""
+``/openapi.json``: the routes as they are, with the bodies that the doors read. Nothing of it is written by hand twice:
+paths and methods come from the router, request schemas from the pydantic models, error schemas from the families.
+
+``HEAD`` is not listed, since it is ``GET`` without a body, and neither are the paths without ``/v1``.
+Source: OpenAPI 3.1; pydantic ``models_json_schema``, which keeps nested models in one place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from operator import itemgetter
+from typing import Any, Protocol
+
+import msgspec
+import pydantic
+from pydantic.json_schema import models_json_schema
+from sanic import HTTPResponse, Request
+
+from gptmock import __version__
+from gptmock.dialects.families import OLLAMA, OPENAI, Family, family_of
+from gptmock.dialects.table import Door
+from gptmock.server.context import App
+
+OPENAPI_PATH = "/openapi.json"
+_PARAMETER = re.compile(r"<(?P<name>\w+)(?::[^>]*)?>")
+_LISTED = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_REF = "#/components/schemas/{model}"
+_DESCRIPTION = (
+    "The OpenAI and Ollama APIs before a ChatGPT account. Paths under /v1 are served without /v1 too, doubled and "
+    "trailing slashes are forgiven, GET routes answer HEAD. Keys of a body that are not listed are ignored; parameters "
+    "that have no effect are named in the header x-gptmock-ignored."
+)
+
+Json = dict[str, Any]
+
+
+class Route(Protocol):
+    """
+    What is read of Sanic's. ``ctx`` may hold ``door`` (of a turn), ``body`` (the model of a request body) and
+    ``own_statuses`` (errors in a shape that is not the family's).
+    """
+
+    name: str
+    path: str
+    methods: frozenset[str]
+    ctx: Any
+
+
+def add_openapi_route(app: App) -> None:
+    """To be called when all other routes are there; the document is made once for each worker."""
+
+    async def openapi(_: Request) -> HTTPResponse:
+        return HTTPResponse(body, content_type="application/json")
+
+    app.add_route(openapi, OPENAPI_PATH, methods=["GET", "HEAD"], name="openapi")
+    body = msgspec.json.encode(openapi_document(app.router.routes))
+
+
+def openapi_document(routes: Iterable[Route]) -> Json:
+    """The document for these routes."""
+    served = [(_path(route), route) for route in routes]
+    paths = {path for path, _ in served}
+    listed = [(path, route) for path, route in sorted(served, key=itemgetter(0)) if f"/v1{path}" not in paths]
+    models = dict.fromkeys(model for _, route in listed if (model := _body_of(route)) is not None)
+    refs, schemas = _schemas(list(models))
+    items: dict[str, Json] = {}
+    for path, route in listed:
+        # Methods of one path may be routes of their own.
+        items.setdefault(path, {}).update(_path_item(path, route, refs))
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "gptmock", "version": __version__, "description": _DESCRIPTION},
+        # Who asks for no key takes any; with GPTMOCK_API_KEY set, probes apart, it is needed.
+        "security": [{"key": []}, {}],
+        "paths": items,
+        "components": {
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "headers": {"RequestId": {"required": True, "schema": {"type": "string", "minLength": 1}}},
+            "schemas": {**schemas, **{_error_name(family): dict(family.error_schema) for family in (OPENAI, OLLAMA)}},
+        },
+    }
+
+
+def _path(route: Route) -> str:
+    return "/" + _PARAMETER.sub(r"{\g<name>}", route.path)
+
+
+def _body_of(route: Route) -> type[pydantic.BaseModel] | None:
+    door: Door | None = getattr(route.ctx, "door", None)
+    model: type[pydantic.BaseModel] | None = getattr(route.ctx, "body", None) if door is None else door.body
+    return model
+
+
+def _schemas(models: list[type[pydantic.BaseModel]]) -> tuple[Mapping[type[pydantic.BaseModel], Json], Json]:
+    refs, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
+    return {model: refs[model, "validation"] for model in models}, definitions.get("$defs", {})
+
+
+def _path_item(path: str, route: Route, refs: Mapping[type[pydantic.BaseModel], Json]) -> Json:
+    item: Json = {
+        method.lower(): _operation(path, method, route, refs) for method in _LISTED if method in route.methods
+    }
+    names = _PARAMETER.findall(route.path)
+    if names:
+        item["parameters"] = [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+            for name in names
+        ]
+    return item
+
+
+def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic.BaseModel], Json]) -> Json:
+    family = family_of(path)
+    name = re.sub(r"_\d+\Z", "", route.name.rpartition(".")[2])
+    operation: Json = {
+        "operationId": f"{name}_{method.lower()}",
+        "tags": [family.name],
+        "responses": {
+            "200": _success(getattr(route.ctx, "door", None)),
+            "4XX": _response("What the client can mend.", {"application/json": _error_ref(family)}),
+            "5XX": _response("What it cannot.", {"application/json": _error_ref(family)}),
+            **{
+                str(status): _response("In a shape of its own.", {})
+                for status in getattr(route.ctx, "own_statuses", ())
+            },
+        },
+    }
+    if method == "POST":
+        model = _body_of(route)
+        schema = {"type": "object"} if model is None else refs[model]
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return operation
+
+
+def _success(door: Door | None) -> Json:
+    if door is None:
+        return _response("The answer.", {})
+    streamed = door.dialect.content_type.partition(";")[0]
+    return _response(
+        "The answer; streamed if the request asks for it.",
+        {"application/json": {"type": "object"}, streamed: {"type": "string"}},
+    )
+
+
+def _response(description: str, content: Mapping[str, Json]) -> Json:
+    response: Json = {
+        "description": description,
+        "headers": {"x-request-id": {"$ref": "#/components/headers/RequestId"}},
+    }
+    if content:
+        response["content"] = {kind: {"schema": schema} for kind, schema in content.items()}
+    return response
+
+
+def _error_ref(family: Family) -> Json:
+    return {"$ref": _REF.format(model=_error_name(family))}
+
+
+def _error_name(family: Family) -> str:
+    return f"{family.name}Error"

@@ -1,0 +1,117 @@
+"""
+Schemathesis over ``/openapi.json``: bodies that the schema allows and bodies that it forbids, against the whole program
+with the simulator behind it. No example may end in a 5xx, and every error has the shape of its family. Bodies that a
+door refuses are mended field by field until it takes them, so that odd bodies reach the upstream too.
+
+``GPTMOCK_FUZZ_EXAMPLES`` sets how many examples each operation gets.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from sanic import Sanic
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from gptmock.dialects.families import OLLAMA, family_of
+from gptmock.dialects.table import DIALECTS, Door
+from gptmock.server.app import create_app
+from gptmock.server.context import ServerOptions
+from gptmock.server.openapi import openapi_document
+from tests.harness import many_apps, server_process, simulator_process, write_login
+from tests.playbook import client_of
+
+pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(900)]
+
+EXAMPLES = int(os.environ.get("GPTMOCK_FUZZ_EXAMPLES", "200"))
+MOST_STEPS = 8
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    unsupported_method,
+]
+
+
+def _document():
+    with many_apps():
+        app = create_app(lambda: pytest.fail("opened"), ServerOptions())
+        Sanic.unregister_app(app)
+    return openapi_document(app.router.routes)
+
+
+DOORS = {door.paths[0]: door for door in DIALECTS}
+schema = schemathesis.openapi.from_dict(_document())
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory) -> Iterator[httpx.Client]:
+    home = tmp_path_factory.mktemp("home")
+    with simulator_process() as simulator:
+        write_login(home, simulator.new_login())
+        with (
+            server_process(home, simulator.base_url, workers=1) as server,
+            httpx.Client(base_url=server.base_url, timeout=30, trust_env=False) as opened,
+        ):
+            yield opened
+
+
+@schema.parametrize()
+@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+def test_no_example_breaks_an_operation(case, client):
+    response = case.call(base_url=str(client.base_url), timeout=30)
+    case.validate_response(response, checks=CHECKS)
+    if response.status_code >= 400:
+        assert_family(case.path, response.content)
+    door = DOORS.get(case.path)
+    if door is not None and case.method == door.method and isinstance(case.body, dict):
+        _mend(door, dict(case.body), client)
+
+
+def _mend(door: Door, body: dict[str, Any], client: httpx.Client) -> None:
+    """
+    Most made-up bodies are refused for one field. So do as a client would: put a good value in its place, or leave it
+    out, until the server takes the rest, however odd. What it then takes, it has to answer.
+    """
+    good = json.loads(client_of(door).body(stream=bool(body.get("stream"))))
+    body = {**body, "model": good["model"]}
+    for step in range(MOST_STEPS):
+        response = client.post(door.paths[0], content=json.dumps(body))
+        if response.status_code == 200:
+            return
+        assert 400 <= response.status_code < 500, response.text
+        error = assert_family(door.paths[0], response.content)
+        at_fault = re.match(r"\w*", error["param"] or "") if isinstance(error, dict) else None
+        key = at_fault[0] if at_fault else ""
+        if step < MOST_STEPS - 2 and key in body and body[key] != good.get(key):
+            body = {**body, key: good.get(key)}
+        else:
+            body = dict.fromkeys(body) | good
+    pytest.fail(f"never accepted: {response.text}")
+
+
+def assert_family(path: str, body: bytes) -> Any:
+    """The error of a body that has the shape of its path's family."""
+    error = json.loads(body)["error"]
+    if family_of(path) is OLLAMA:
+        assert isinstance(error, str)
+    else:
+        assert set(error) == {"message", "type", "param", "code"}
+    return error
