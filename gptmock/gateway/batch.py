@@ -176,6 +176,7 @@ class BatchReply:
         return [replace(self._turn, request=request, further=(), stream=False) for request in self._turn.further]
 
     def _note(self) -> Outcome:
-        outcome = Outcome()
+        # The books count by client key: whose call it is belongs to each of its turns.
+        outcome = Outcome(tenant=self._first.outcome.tenant)
         self._first.outcome.further.append(outcome)
         return outcome

@@ -123,10 +123,12 @@ async def test_a_call_of_one_turn_goes_straight_through():
 
 async def test_the_log_and_the_books_know_every_turn():
     house = House(*scripts("one", "two"))
+    house.outcome.tenant = "somebody"
     async with house.reply(asked("a", "b")) as reply:
         assert reply.model == "model-of-one"
         assert [block async for block in reply.frames()]
     usage = house.outcome.usage
+    assert {one.tenant for one in house.outcome.further} == {"somebody"}
     assert usage is not None
     assert (usage.input_tokens, usage.output_tokens) == (22, 10)
     await house.ledger.settle()
