@@ -2,7 +2,7 @@
 ``/openapi.json``: the routes as they are, with the bodies that the doors read. Nothing of it is written by hand twice:
 paths and methods come from the router, request schemas from the pydantic models, error schemas from the families.
 
-``HEAD`` is not listed, since it is ``GET`` without a body, and neither are the paths without ``/v1``.
+``HEAD`` is not listed beside ``GET``, which it is without the body, and neither are the paths without ``/v1``.
 Source: OpenAPI 3.1; pydantic ``models_json_schema``, which keeps nested models in one place.
 """
 
@@ -99,9 +99,10 @@ def _schemas(models: list[type[pydantic.BaseModel]]) -> tuple[Mapping[type[pydan
 
 
 def _path_item(path: str, route: Route, refs: Mapping[type[pydantic.BaseModel], Json]) -> Json:
-    item: Json = {
-        method.lower(): _operation(path, method, route, refs) for method in _LISTED if method in route.methods
-    }
+    methods = [method for method in _LISTED if method in route.methods]
+    if "HEAD" in route.methods and "GET" not in methods:
+        methods.append("HEAD")
+    item: Json = {method.lower(): _operation(path, method, route, refs) for method in methods}
     names = _PARAMETER.findall(route.path)
     if names:
         item["parameters"] = [
