@@ -98,7 +98,7 @@ def test_broad_excepts_stand_only_at_the_outermost_edge():
         and (node.type is None or ast.unparse(node.type) in ("Exception", "BaseException"))
         and not any(isinstance(statement, ast.Raise) and statement.exc is None for statement in node.body)
     ]
-    assert found == ["gptmock/gateway/relay.py"]
+    assert found == ["gptmock/gateway/reply.py"]
 
 
 def test_what_a_module_is_for_is_said_first():
