@@ -40,7 +40,7 @@ What can go wrong, by whose fault. Knows nothing of any wire: only a dialect say
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class GptmockError(Exception):
@@ -110,8 +110,8 @@ class UnknownModel(ClientError):
     code = "model_not_found"
     status_hint = 404
 
-    def __init__(self, message: str, *, param: str | None = None, model: str | None = None) -> None:
-        super().__init__(message, param=param)
+    def __init__(self, message: str, *, model: str | None = None, **fields: Any) -> None:
+        super().__init__(message, **fields)
         self.model = model
 
 
