@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from gptmock.gateway.relay import Outcome
+from gptmock.server.turns import told_to_codex
 from gptmock.simulator.events import seal
 from gptmock.simulator.server import Simulator
 from tests.harness import client as open_client
@@ -145,6 +147,19 @@ async def test_a_websocket_is_refused_so_that_clients_fall_back(client: httpx.As
         assert response.headers["upgrade"] == "HTTP/1.1"
     assert (await client.get(PATH)).status_code == 405
     assert (await client.post(PATH, json={"input": "scene:text"})).status_code == 200
+
+
+@pytest.mark.check(61)
+async def test_a_model_of_codex_answers_at_this_door(client: httpx.AsyncClient):
+    response = await client.post(PATH, json={"model": "codex-auto-review", "input": "scene:text"})
+    assert responses_text(response.json()).startswith("Hello")
+
+
+@pytest.mark.check(114)
+def test_in_a_pool_no_codex_hears_of_the_others():
+    headers = {"x-codex-primary-used-percent": "42", "x-codex-turn-state": "t", "x-models-etag": "e"}
+    assert told_to_codex(Outcome(headers=headers)) == headers
+    assert set(told_to_codex(Outcome(headers=headers, pooled=True))) == {"x-codex-turn-state", "x-models-etag"}
 
 
 # --- Encrypted thinking ----------------------------------------------------------------------
