@@ -13,6 +13,7 @@ from gptmock.gateway.relay import Outcome
 from gptmock.server.turns import told_to_codex
 from gptmock.simulator.events import seal
 from gptmock.simulator.server import Simulator
+from gptmock.simulator.state import RecordedRequest
 from tests.harness import client as open_client
 from tests.harness import serving_simulator, write_login
 from tests.responses_client import fold_responses, responses_text
@@ -68,6 +69,11 @@ def asked(simulator: Simulator) -> Any:
 
 def sent_headers(simulator: Simulator) -> dict[str, str]:
     return dict(simulator.state.model_calls()[-1].headers)
+
+
+def compaction(simulator: Simulator) -> RecordedRequest:
+    """The last call for one; other requests go on beside the turns."""
+    return [one for one in simulator.state.requests if one.path == "/backend-api/codex/responses/compact"][-1]
 
 
 def events(response: httpx.Response) -> list[dict[str, Any]]:
@@ -147,6 +153,14 @@ async def test_a_websocket_is_refused_so_that_clients_fall_back(client: httpx.As
         assert response.headers["upgrade"] == "HTTP/1.1"
     assert (await client.get(PATH)).status_code == 405
     assert (await client.post(PATH, json={"input": "scene:text"})).status_code == 200
+
+
+@pytest.mark.check(115)
+async def test_tokens_are_not_counted_in_advance(client: httpx.AsyncClient):
+    for path in (f"{PATH}/input_tokens", "/responses/input_tokens"):
+        response = await client.post(path, json={"model": "gpt-5.5", "input": "hi"})
+        assert (response.status_code, response.json()["error"]["code"]) == (404, "unsupported_endpoint")
+        assert response.headers["x-should-retry"] == "false"
 
 
 @pytest.mark.check(61)
@@ -287,8 +301,7 @@ async def test_a_conversation_is_compacted(client: httpx.AsyncClient, simulator:
     (item,) = reply["output"]
     assert (item["type"], bool(item["encrypted_content"])) == ("compaction", True)
     assert response.headers["x-gptmock-ignored"] == "temperature"
-    sent = simulator.state.requests[-1]
-    assert sent.path.endswith("/codex/responses/compact")
+    sent = compaction(simulator)
     assert sent.body["instructions"] == "be short"
     assert not {"store", "stream", "include"} & set(sent.body)
     again = await client.post(PATH, json={"model": "gpt-5.5", "input": [item, {"role": "user", "content": "on"}]})
@@ -300,8 +313,8 @@ async def test_codex_compacts_with_its_own_words(client: httpx.AsyncClient, simu
     body |= {"parallel_tool_calls": True, "prompt_cache_key": SESSION}
     response = await client.post(COMPACT_PATH, json=body, headers=CODEX)
     assert response.status_code == 200
-    assert simulator.state.requests[-1].body == body
-    assert simulator.state.requests[-1].headers["x-codex-window-id"] == f"{SESSION}:0"
+    assert compaction(simulator).body == body
+    assert compaction(simulator).headers["x-codex-window-id"] == f"{SESSION}:0"
 
 
 async def test_a_compaction_that_is_refused_says_so(client: httpx.AsyncClient):
