@@ -73,7 +73,9 @@ def sent_headers(simulator: Simulator) -> dict[str, str]:
 
 def compaction(simulator: Simulator) -> RecordedRequest:
     """The last call for one; other requests go on beside the turns."""
-    return [one for one in simulator.state.requests if one.path == "/backend-api/codex/responses/compact"][-1]
+    path = "/backend-api/codex/responses/compact"
+    found: list[RecordedRequest] = [one for one in simulator.state.requests if one.path == path]
+    return found[-1]
 
 
 def events(response: httpx.Response) -> list[dict[str, Any]]:
