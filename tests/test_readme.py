@@ -80,8 +80,18 @@ def test_the_blocks_are_counted():
     """A new block changes these figures, so that nobody adds an unrun one by accident."""
     run = [block.kind for block in ALL if block.kind]
     assert len(run) == 10
-    assert len([block for block in ALL if block.reason]) == 7
-    assert set(run) == {"clean-clone", "shell", "openai", "langchain", "serve", "annotation", "simulator", "ollama"}
+    assert len([block for block in ALL if block.reason]) == 8
+    assert set(run) == {
+        "clean-clone",
+        "shell",
+        "openai",
+        "langchain",
+        "serve",
+        "annotation",
+        "simulator",
+        "ollama",
+        "responses",
+    }
 
 
 def test_an_unmarked_block_is_seen():
@@ -124,6 +134,14 @@ def test_shell_blocks(block: Block, demo_url):
     else:
         answer = json.loads(done.stdout)
         assert "hello world" in answer["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("block", _of("responses"))
+def test_responses_blocks(block: Block, demo_url):
+    script = block.text.replace(BASE_URL, demo_url)
+    done = subprocess.run(["bash", "-c", f"set -e\n{script}"], capture_output=True, text=True, check=True, timeout=60)
+    (message,) = (item for item in json.loads(done.stdout)["output"] if item["type"] == "message")
+    assert "hello world" in message["content"][0]["text"]
 
 
 @pytest.mark.parametrize("block", _of("ollama"))

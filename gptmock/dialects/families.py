@@ -109,8 +109,14 @@ def unknown_route(method: str, path: str) -> UnknownRoute:
     return UnknownRoute(f"Unknown request URL: {asked}.")
 
 
-def wrong_method(method: str, path: str, *, allowed: tuple[str, ...]) -> MethodNotAllowed:
+def wrong_method(method: str, path: str, *, allowed: tuple[str, ...]) -> GptmockError:
     """The 405 of a path that is served to others; ``allowed`` names the methods."""
+    if path.strip("/").removeprefix("v1/") == "responses/input_tokens":
+        # It looks like the id of a stored response, and is an endpoint of its own.
+        return UnsupportedEndpoint(
+            f"gptmock does not serve {method} {_shown(path)}: the ChatGPT backend counts tokens only as it answers; "
+            "the count stands in 'usage'."
+        )
     return MethodNotAllowed(f"Not allowed to {method} on {_shown(path)}.", allowed=allowed)
 
 

@@ -9,8 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
+from gptmock.gateway.relay import Outcome
+from gptmock.server.turns import told_to_codex
 from gptmock.simulator.events import seal
 from gptmock.simulator.server import Simulator
+from gptmock.simulator.state import RecordedRequest
 from tests.harness import client as open_client
 from tests.harness import serving_simulator, write_login
 from tests.responses_client import fold_responses, responses_text
@@ -66,6 +69,13 @@ def asked(simulator: Simulator) -> Any:
 
 def sent_headers(simulator: Simulator) -> dict[str, str]:
     return dict(simulator.state.model_calls()[-1].headers)
+
+
+def compaction(simulator: Simulator) -> RecordedRequest:
+    """The last call for one; other requests go on beside the turns."""
+    path = "/backend-api/codex/responses/compact"
+    found: list[RecordedRequest] = [one for one in simulator.state.requests if one.path == path]
+    return found[-1]
 
 
 def events(response: httpx.Response) -> list[dict[str, Any]]:
@@ -145,6 +155,27 @@ async def test_a_websocket_is_refused_so_that_clients_fall_back(client: httpx.As
         assert response.headers["upgrade"] == "HTTP/1.1"
     assert (await client.get(PATH)).status_code == 405
     assert (await client.post(PATH, json={"input": "scene:text"})).status_code == 200
+
+
+@pytest.mark.check(115)
+async def test_tokens_are_not_counted_in_advance(client: httpx.AsyncClient):
+    for path in (f"{PATH}/input_tokens", "/responses/input_tokens"):
+        response = await client.post(path, json={"model": "gpt-5.5", "input": "hi"})
+        assert (response.status_code, response.json()["error"]["code"]) == (404, "unsupported_endpoint")
+        assert response.headers["x-should-retry"] == "false"
+
+
+@pytest.mark.check(61)
+async def test_a_model_of_codex_answers_at_this_door(client: httpx.AsyncClient):
+    response = await client.post(PATH, json={"model": "codex-auto-review", "input": "scene:text"})
+    assert responses_text(response.json()).startswith("Hello")
+
+
+@pytest.mark.check(114)
+def test_in_a_pool_no_codex_hears_of_the_others():
+    headers = {"x-codex-primary-used-percent": "42", "x-codex-turn-state": "t", "x-models-etag": "e"}
+    assert told_to_codex(Outcome(headers=headers)) == headers
+    assert set(told_to_codex(Outcome(headers=headers, pooled=True))) == {"x-codex-turn-state", "x-models-etag"}
 
 
 # --- Encrypted thinking ----------------------------------------------------------------------
@@ -272,8 +303,7 @@ async def test_a_conversation_is_compacted(client: httpx.AsyncClient, simulator:
     (item,) = reply["output"]
     assert (item["type"], bool(item["encrypted_content"])) == ("compaction", True)
     assert response.headers["x-gptmock-ignored"] == "temperature"
-    sent = simulator.state.requests[-1]
-    assert sent.path.endswith("/codex/responses/compact")
+    sent = compaction(simulator)
     assert sent.body["instructions"] == "be short"
     assert not {"store", "stream", "include"} & set(sent.body)
     again = await client.post(PATH, json={"model": "gpt-5.5", "input": [item, {"role": "user", "content": "on"}]})
@@ -285,8 +315,8 @@ async def test_codex_compacts_with_its_own_words(client: httpx.AsyncClient, simu
     body |= {"parallel_tool_calls": True, "prompt_cache_key": SESSION}
     response = await client.post(COMPACT_PATH, json=body, headers=CODEX)
     assert response.status_code == 200
-    assert simulator.state.requests[-1].body == body
-    assert simulator.state.requests[-1].headers["x-codex-window-id"] == f"{SESSION}:0"
+    assert compaction(simulator).body == body
+    assert compaction(simulator).headers["x-codex-window-id"] == f"{SESSION}:0"
 
 
 async def test_a_compaction_that_is_refused_says_so(client: httpx.AsyncClient):

@@ -10,7 +10,7 @@ from gptmock.dialects.table import DIALECTS
 from gptmock.protocol.reader import EventReader
 from gptmock.simulator.scenes import render_scene
 from tests.dialects.responses.asked import understood
-from tests.playbook import HEAD, as_client, events_of, sse, translate
+from tests.playbook import HEAD, SEPARATORS, as_client, events_of, sse, translate
 from tests.responses_client import responses_text
 
 (DOOR,) = (door for door in DIALECTS if door.name == "responses")
@@ -228,6 +228,16 @@ def test_a_tool_is_called_by_the_clients_own_name():
     names = [event.get("name") or event["item"]["name"] for event in events if "name" in event or "item" in event]
     assert set(names) == {name}
     assert short not in json.dumps(events)
+
+
+@pytest.mark.check(37)
+def test_separators_arrive_and_any_cut_gives_the_same_frames():
+    data = render_scene("separators")
+    whole = translate(DOOR, understood(stream=True), data).joined
+    for at in range(0, len(data), 97):
+        assert translate(DOOR, understood(stream=True), [data[:at], data[at:]]).joined == whole
+    text = responses_text(said(data)[-1]["response"])
+    assert all(separator in text and separator.encode() not in whole for separator in SEPARATORS)
 
 
 # --- Failures -------------------------------------------------------------------------------
