@@ -53,7 +53,7 @@ def picture(home: Path, simulator: SimulatorProcess, command: str, *, columns: i
     console.print(Text.from_ansi("\n".join(lines).strip("\n")))
     # Nothing is fetched from elsewhere when a page shows it.
     svg = re.sub(
-        r"@font-face \{.*?\}\s*", "", console.export_svg(title=f"gptmock {command}", unique_id=command), flags=re.S
+        r"@font-face \{.*?\}\s*", "", console.export_svg(title=f"gptmock {command}", unique_id=command), flags=re.DOTALL
     )
     return svg.replace("font-family: Fira Code,", "font-family: Fira Code, Menlo, Consolas, DejaVu Sans Mono,")
 
