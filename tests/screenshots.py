@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import tempfile
 from pathlib import Path
 
@@ -50,7 +51,11 @@ def picture(home: Path, simulator: SimulatorProcess, command: str, *, columns: i
     lines = [line.rstrip() for line in shown.replace("\r", "").split("\n")]
     console = Console(record=True, width=columns, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi("\n".join(lines).strip("\n")))
-    return console.export_svg(title=f"gptmock {command}", unique_id=command)
+    # Nothing is fetched from elsewhere when a page shows it.
+    svg = re.sub(
+        r"@font-face \{.*?\}\s*", "", console.export_svg(title=f"gptmock {command}", unique_id=command), flags=re.DOTALL
+    )
+    return svg.replace("font-family: Fira Code,", "font-family: Fira Code, Menlo, Consolas, DejaVu Sans Mono,")
 
 
 def _sign_in(home: Path, simulator: SimulatorProcess) -> None:

@@ -56,12 +56,14 @@ async def _examined(settings: Settings, *, quiet: bool) -> list[Finding]:
 
 def show_finding(finding: Finding) -> None:
     """One line; at a terminal the verdict has its colour."""
-    todo = f" -> {finding.todo}" if finding.todo else ""
-    rest = printable(f" {finding.check}: {finding.found}{todo}")
+    check, found = printable(finding.check), printable(finding.found)
+    todo = f" -> {printable(finding.todo)}" if finding.todo else ""
+    verdict = f"{finding.verdict:<4}"
     if person_looks():
-        console().print(Text(f"{finding.verdict:<4}", style=_STYLES[finding.verdict]) + Text(rest), soft_wrap=True)
+        shown = Text.assemble((verdict, _STYLES[finding.verdict]), " ", (check, "bold"), f": {found}", (todo, "cyan"))
+        console().print(shown, soft_wrap=True)
     else:
-        print(f"{finding.verdict:<4}{rest}", flush=True)
+        print(f"{verdict} {check}: {found}{todo}", flush=True)
 
 
 def check_port(settings: Settings) -> Finding:

@@ -74,7 +74,7 @@ def bar(used_percent: float, *, ascii_only: bool) -> Text:
     filled = round(min(max(used_percent, 0.0), 100.0) / 100 * BAR_CELLS)
     full, empty = ("#", ".") if ascii_only else ("█", "░")
     style = "red" if used_percent >= MOST_PERCENT else "yellow" if used_percent >= MUCH_PERCENT else "green"
-    return Text(full * filled, style=style) + Text(empty * (BAR_CELLS - filled), style="dim")
+    return Text.assemble((full * filled, style), (empty * (BAR_CELLS - filled), "dim"))
 
 
 def moment(seconds: float | None) -> str | None:

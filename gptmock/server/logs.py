@@ -1,18 +1,35 @@
 """
 Log lines as events with fields, as text for people or JSON for machines. Must not know what is logged.
 
-Credentials never get here: they are ``Secret`` until the one line that sends them.
+Credentials never get here: they are ``Secret`` until the one line that sends them. But clients write what they like
+into their bodies, and ``--verbose`` logs bodies: a second net takes out what has the shape of a credential.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_CREDENTIALS = re.compile(
+    r"""
+    \beyJ[\w-]{8,}\.[\w-]+\.[\w-]+                            # a JWT, as access and id tokens are
+    | \b(?:sk|rt|ac)[_-][\w-]{16,}                              # API keys, refresh tokens, authorization codes
+    | \bgm_[0-9A-Za-z]{8}_\w{16,}                              # keys of our own
+    | (?<=\bBearer[ ])[\w.~+/-]{8,}=*
+    | (?i:(?<="authorization":")|(?<="authorization":[ ]"))[^"\\]{8,}
+    """,
+    re.VERBOSE,
+)
+
+
+def redacted(text: str) -> str:
+    """The text without anything that has the shape of a credential."""
+    return _CREDENTIALS.sub("[redacted]", text)
 
 
 def configure_logs(log_format: str) -> None:
@@ -29,7 +46,11 @@ def configure_logs(log_format: str) -> None:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    return {name: value for name, value in vars(record).items() if name not in _STANDARD and value is not None}
+    return {
+        name: redacted(value) if isinstance(value, str) else value
+        for name, value in vars(record).items()
+        if name not in _STANDARD and value is not None
+    }
 
 
 class JsonLines(logging.Formatter):
@@ -47,7 +68,7 @@ class JsonLines(logging.Formatter):
             **_fields(record),
         }
         if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
+            line["traceback"] = redacted(self.formatException(record.exc_info))
         return json.dumps(line, default=str)
 
 
@@ -59,7 +80,7 @@ class TextLines(logging.Formatter):
         clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         fields = " ".join(f"{name}={_shown(value)}" for name, value in _fields(record).items())
         line = f"{clock} {record.levelname.lower()} {record.getMessage()} {fields}".rstrip()
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        return f"{line}\n{redacted(self.formatException(record.exc_info))}" if record.exc_info else line
 
 
 def _shown(value: object) -> str:

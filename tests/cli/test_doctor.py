@@ -75,7 +75,7 @@ def test_one_line_each_for_people(home: Path, issuer: dict[str, str]):
     assert last == "7 checks: 0 failed, 0 with a warning."
     with at_terminal(home, "doctor", **variables) as terminal:
         assert terminal.ended() == 0
-        assert "\x1b[32mok" in terminal.raw
+        assert "\x1b[32mok  \x1b[0m \x1b[1mstore\x1b[0m: " in terminal.raw
     with at_terminal(home, "doctor", NO_COLOR="1", GPTMOCK_ISSUER=f"http://127.0.0.1:{free_port()}") as terminal:
         assert terminal.ended() == 1
         assert "fail issuer: 127.0.0.1:" in terminal.text

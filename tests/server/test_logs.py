@@ -9,7 +9,7 @@ from datetime import datetime
 import pytest
 
 from gptmock.accounts import Secret
-from gptmock.server.logs import JsonLines, TextLines
+from gptmock.server.logs import JsonLines, TextLines, redacted
 
 
 def record(**extra: object) -> logging.LogRecord:
@@ -77,3 +77,47 @@ def test_a_text_line_is_followed_by_its_traceback():
 @pytest.mark.parametrize("lines", [JsonLines(), TextLines()])
 def test_a_secret_in_a_field_is_not_shown(lines: logging.Formatter):
     assert "planted" not in lines.format(record(key=Secret("planted")))
+
+
+CREDENTIALS = [
+    "eyJhbGciOiJSUzI1NiJ9.eyJwbGFudGVkIjoxfQ.c2lnbmF0dXJl",
+    "sk-planted-0123456789abcdef",
+    "sk-proj-planted_0123456789abcdef",
+    "rt_planted-0123456789abcdef",
+    "ac_planted-0123456789abcdef",
+    "gm_planted0_0123456789abcdef0123",
+]
+
+
+@pytest.mark.parametrize("credential", CREDENTIALS)
+@pytest.mark.parametrize("around", ["{}", "Bearer {}", '{{"text": "use {} here"}}', "key={},next"])
+def test_what_has_the_shape_of_a_credential_is_taken_out(credential: str, around: str):
+    text = around.format(credential)
+    assert redacted(text) == text.replace(credential, "[redacted]")
+    for formatter in (JsonLines(), TextLines()):
+        assert credential not in formatter.format(record(inbound=text))
+
+
+@pytest.mark.parametrize("text", ['{"authorization":"Basic cGxhbnRlZA=="}', '{"Authorization": "planted-secret"}'])
+def test_what_is_called_authorization_is_taken_out(text: str):
+    assert "anted" not in redacted(text)
+    assert redacted(text).endswith('"[redacted]"}')
+
+
+@pytest.mark.parametrize(
+    "text", ["", "risk_assessment_of_the_whole", "a task-list-of-many-things", "eyJust.a.word", "Bearer of news"]
+)
+def test_words_stay(text: str):
+    assert redacted(text) == text
+
+
+def test_a_traceback_is_no_way_around():
+    made = record()
+    try:
+        int(CREDENTIALS[1])
+    except ValueError:
+        made.exc_info = sys.exc_info()
+    for formatter in (JsonLines(), TextLines()):
+        shown = formatter.format(made)
+        assert "[redacted]" in shown
+        assert CREDENTIALS[1] not in shown
