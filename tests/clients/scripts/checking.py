@@ -42,6 +42,11 @@ class Bench:
     api_key: str
     simulator_url: str
 
+    @property
+    def root_url(self) -> str:
+        """The base URL without ``/v1``: where Ollama's routes are."""
+        return self.base_url.removesuffix("/v1")
+
     def queue(self, *scenes: str) -> None:
         """What the next model calls meet, whatever they say."""
         self._control("/simulator/scenes", {"scenes": scenes})

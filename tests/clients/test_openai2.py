@@ -1,0 +1,14 @@
+"""The openai library, second generation, in one environment with those who still need it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.clients.checks import checks_of
+
+pytestmark = pytest.mark.clients
+
+
+@pytest.mark.parametrize("check", checks_of("openai_checks.py"))
+def test_openai2(client_of, check):
+    client_of("openai2", "openai_checks.py").run(check)
