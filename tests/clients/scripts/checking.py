@@ -117,7 +117,10 @@ def _run(check: Callable[[Bench], Any], bench: Bench) -> str | None:
 def _told(error: Exception) -> str:
     """The traceback with the values at hand in the checks: nobody rewrites asserts here."""
     told = traceback.TracebackException.from_exception(error, capture_locals=True, compact=True)
-    for frame in told.stack:
-        ours = frame.filename.endswith("_checks.py")
-        frame.locals = {name: shown[:VALUE_CHARACTERS] for name, shown in (frame.locals or {}).items() if ours}
+    link: traceback.TracebackException | None = told
+    while link is not None:
+        for frame in link.stack:
+            ours = frame.filename.endswith("_checks.py")
+            frame.locals = {name: shown[:VALUE_CHARACTERS] for name, shown in (frame.locals or {}).items() if ours}
+        link = link.__cause__ or link.__context__
     return "".join(told.format())[-DETAIL_CHARACTERS:]
