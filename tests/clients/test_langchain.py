@@ -1,4 +1,4 @@
-"""LangChain's ChatOpenAI."""
+"""LangChain over OpenAI's APIs."""
 
 from __future__ import annotations
 
@@ -12,3 +12,8 @@ pytestmark = pytest.mark.clients
 @pytest.mark.parametrize("check", checks_of("langchain_checks.py"))
 def test_langchain(client_of, check):
     client_of("langchain", "langchain_checks.py").run(check)
+
+
+@pytest.mark.parametrize("check", checks_of("langchain_doors_checks.py"))
+def test_langchain_at_other_doors(client_of, check):
+    client_of("langchain", "langchain_doors_checks.py").run(check)
