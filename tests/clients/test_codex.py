@@ -5,19 +5,14 @@ with flat tools and to a new one with "responses lite", whose tools stand in an 
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import signal
-import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.clients.checks import Server, client_environment
+from tests.clients.checks import Server
+from tests.clients.codex import Run, codex_exec
 from tests.clients.environments import Node
 from tests.harness import SimulatorProcess
 
@@ -26,7 +21,6 @@ pytestmark = pytest.mark.clients
 OLD, NEW = "gpt-5.5", "gpt-6.1-sol"
 MODEL_PATH = "/backend-api/codex/responses"
 GREETING = "Hello from the simulator. Zażółć gęślą jaźń, 你好, 🙂!"
-RUN_SECONDS = 90
 # Everything that would call somebody else is switched off, and nothing is asked twice.
 CONFIG = """
 model_provider = "gptmock"
@@ -43,71 +37,13 @@ stream_max_retries = 0
 """
 
 
-@dataclass(frozen=True)
-class Run:
-    """What a run of ``codex exec --json`` said."""
-
-    code: int
-    events: list[dict[str, Any]]
-    errors: str
-
-    def said(self, kind: str) -> list[dict[str, Any]]:
-        """The items of a type that it completed."""
-        items = [event["item"] for event in self.events if event["type"] == "item.completed"]
-        return [item for item in items if item["type"] == kind]
-
-    @property
-    def text(self) -> str:
-        """The last message of the agent."""
-        return str(self.said("agent_message")[-1]["text"])
-
-    @property
-    def failure(self) -> str:
-        """Why the turn failed."""
-        (failed,) = [event for event in self.events if event["type"] == "turn.failed"]
-        return str(failed["error"]["message"])
-
-
 @pytest.fixture
 def codex(installed: Callable[[str], Path | Node], server: Server, tmp_path: Path) -> Callable[..., Run]:
-    """Runs ``codex exec`` in an empty folder, with nothing of this machine's user."""
+    """Runs ``codex exec`` with a model and a prompt."""
     node = installed("node")
     assert isinstance(node, Node)
-    home, work = tmp_path / "home", tmp_path / "work"
-    home.mkdir()
-    work.mkdir()
-    (home / "config.toml").write_text(CONFIG.format(url=server.url))
-    program = [str(node.program), str(node.root / "node_modules/@openai/codex/bin/codex.js"), "exec"]
-    options = ["--json", "--skip-git-repo-check", "--sandbox", "read-only"]
-    variables = {"CODEX_HOME": str(home), "HOME": str(tmp_path), "GPTMOCK_CLIENT_KEY": server.api_key}
-
-    def run(model: str, *prompt: str) -> Run:
-        command = [*program, *options, "--cd", str(work), "--model", model, *prompt]
-        with _process(command, {**client_environment(), **variables}) as process:
-            out, errors = process.communicate(timeout=RUN_SECONDS)
-        return Run(process.returncode, [json.loads(line) for line in out.splitlines()], errors)
-
-    return run
-
-
-@contextlib.contextmanager
-def _process(command: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
-    """A program and whatever it starts; nothing of it is left."""
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    (tmp_path / "config.toml").write_text(CONFIG.format(url=server.url))
+    return lambda model, *prompt: codex_exec(node, tmp_path, ["--model", model, *prompt], key=server.api_key)
 
 
 @pytest.fixture
@@ -193,12 +129,12 @@ def test_a_conversation_that_is_taken_up_again(codex, upstream, model):
 @pytest.mark.parametrize("model", [OLD, NEW])
 @pytest.mark.parametrize(
     ("scene", "words"),
-    [("400-detail", "Unsupported parameter"), ("429-usage", "usage limit"), ("401-always", "")],
+    [("400-detail", "Unsupported parameter"), ("429-usage", "usage limit"), ("401-always", "login")],
 )
 def test_a_refusal_is_told(codex, upstream, model, scene, words):
     run = codex(model, f"Please play scene:{scene}")
     assert run.code == 1
-    assert words in run.failure.lower() or words in run.failure
+    assert words in run.failure
     assert len(upstream()) == (2 if scene == "401-always" else 1)
 
 
