@@ -87,10 +87,9 @@ def check_tool_loop(bench: Bench) -> None:
     """70, 71, 45: what came back goes up again, reasoning included."""
     model = opened(bench, reasoning={"summary": "auto"})
     messages: list[BaseMessage] = [SystemMessage("Be kind."), HumanMessage("What does get_weather say?")]
-    for first in (
-        model.bind_tools([get_weather], tool_choice="any").invoke(messages),
-        reduce(add, model.bind_tools([get_weather], tool_choice="any").stream(messages)),
-    ):
+    asked_for = model.bind_tools([get_weather], tool_choice="any")
+    for ask in (asked_for.invoke, lambda given: reduce(add, asked_for.stream(given))):
+        first = ask(messages)
         assert bench.bodies()[-1]["tool_choice"] == "required"
         assert isinstance(first, AIMessage)
         (call,) = first.tool_calls

@@ -130,7 +130,7 @@ def check_separators(bench: Bench) -> None:
 def check_upstream_varieties(bench: Bench) -> None:
     """38, 39, 66, 68: whatever form the upstream gives an answer, events and final response agree."""
     names = "text done-only noids vendor-first filled two-messages text+tool tools2 oneshot-arguments crlf bom garbage"
-    for name in [*names.split(), "nobreak", "queued", "unknown"]:
+    for name in [*names.split(), "queued"]:
         given = f"scene:{name}"
         collected = ask(bench, given, tools=TOOLS)
         with opened(bench).responses.stream(model=MODEL, input=given, tools=STRICT_TOOLS) as stream:
@@ -145,6 +145,16 @@ def check_upstream_varieties(bench: Bench) -> None:
         assert ids <= {item.id for item in response.output}, name
         calls = [call.arguments for call in response.output if call.type == "function_call"]
         assert all(json.loads(arguments) == {"city": "Paris"} for arguments in calls), name
+
+
+def check_unknown_things(bench: Bench) -> None:
+    """38, 39: items and events that nobody knows yet pass, and harm neither the library nor the text."""
+    collected = opened(bench).responses.create(model=MODEL, input="scene:unknown")
+    events = streamed(bench, "scene:unknown")
+    assert collected.output_text == text_of(events) == final(events).output_text
+    kinds = [item.type for item in collected.output]
+    assert kinds == [item.type for item in final(events).output]
+    assert "hologram" in kinds
 
 
 def check_incomplete(bench: Bench) -> None:
