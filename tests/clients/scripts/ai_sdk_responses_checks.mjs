@@ -30,8 +30,8 @@ const weather = (called) =>
 export async function checkText(bench) {
   const model = opened(bench);
   for (const name of ["text", "noids", "done-only", "vendor-first", "filled"]) {
-    // These two say more, and call a tool.
-    const text = ["noids", "done-only"].includes(name) ? `${GREETING} See Example.` : GREETING;
+    // These say more, and call a tool.
+    const text = ["noids", "done-only", "filled"].includes(name) ? `${GREETING} See Example.` : GREETING;
     const answer = await asked(model, `scene:${name}`);
     assert.equal(answer.text, text, name);
     assert.equal(answer.finishReason, text === GREETING ? "stop" : "tool-calls", name);

@@ -62,6 +62,10 @@ export const user = (content) => [{ role: "user", content }];
 /** A conversation that the simulator answers with this scene. */
 export const scene = (name) => user(`Please play scene:${name}`);
 
+/** The texts of the messages that a model call has, oldest first; thinking stands between them. */
+export const textsOf = (body) =>
+  body.input.filter((item) => item.type === "message").map((item) => item.content[0].text);
+
 /** All that an iterable gives. */
 export async function all(stream) {
   const found = [];

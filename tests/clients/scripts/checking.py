@@ -86,6 +86,11 @@ def scene(name: str) -> list[dict[str, Any]]:
     return user(f"Please play scene:{name}")
 
 
+def texts_of(body: Mapping[str, Any]) -> list[str]:
+    """The texts of the messages that a model call has, oldest first; thinking stands between them."""
+    return [item["content"][0]["text"] for item in body["input"] if item["type"] == "message"]
+
+
 def main(namespace: Mapping[str, Any]) -> None:
     """Run checks by name until standard input ends. Arguments: base URL, key, URL of the simulator."""
     bench = Bench(*sys.argv[1:])

@@ -12,7 +12,7 @@ from typing import Any
 
 import openai
 import pydantic
-from checking import GREETING, MODEL, SEPARATED, UNKNOWN_MODEL, Bench, main
+from checking import GREETING, MODEL, SEPARATED, UNKNOWN_MODEL, Bench, main, texts_of
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAI
@@ -131,7 +131,7 @@ def check_previous_response(bench: Bench) -> None:
     model = opened(bench, use_previous_response_id=True)
     first = model.invoke([HumanMessage("hello")])
     model.invoke([HumanMessage("hello"), first, HumanMessage("and now?")])
-    texts = [item["content"][0]["text"] for item in bench.bodies()[-1]["input"]]
+    texts = texts_of(bench.bodies()[-1])
     assert texts == ["hello", "You said: hello", "and now?"]
 
 

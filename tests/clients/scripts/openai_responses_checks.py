@@ -11,7 +11,7 @@ from typing import Any
 
 import openai
 import pydantic
-from checking import GREETING, MODEL, SEPARATED, UNKNOWN_MODEL, WEATHER, Bench, main
+from checking import GREETING, MODEL, SEPARATED, UNKNOWN_MODEL, WEATHER, Bench, main, texts_of
 from openai import OpenAI
 from openai.types.responses import Response
 
@@ -435,7 +435,7 @@ def check_stored_responses(bench: Bench) -> None:
     client.delete(kept.id)
     failure(openai.NotFoundError, lambda: client.retrieve(kept.id))
     assert ask(bench, "again", previous_response_id=child.id).output_text == "You said: again"
-    texts = [item["content"][0]["text"] for item in bench.bodies()[-1]["input"]]
+    texts = texts_of(bench.bodies()[-1])
     assert texts == ["scene:text", GREETING, "hello", child.output_text, "again"]
     forgotten = ask(bench, "hi", store=False)
     assert forgotten.store is False
@@ -447,7 +447,7 @@ def check_item_reference(bench: Bench) -> None:
     kept = ask(bench, "scene:text")
     reference: Any = {"type": "item_reference", "id": kept.output[0].id}
     ask(bench, [{"role": "user", "content": "hi"}, reference, {"role": "user", "content": "again"}])
-    texts = [item["content"][0]["text"] for item in bench.bodies()[-1]["input"]]
+    texts = texts_of(bench.bodies()[-1])
     assert texts == ["hi", GREETING, "again"]
     unknown: Any = {"type": "item_reference", "id": "msg_" + "0" * 48}
     error = failure(openai.BadRequestError, lambda: ask(bench, [{"role": "user", "content": "hi"}, unknown]))
