@@ -201,6 +201,7 @@ def test_ollama_is_running(street):
         ("POST", "//v1//chat/completions", CHAT_PATH),
         ("GET", "/models", "/v1/models"),
         ("GET", "/v1/models/", "/v1/models"),
+        ("GET", "/v1/models/gpt-5.5/", "/v1/models/gpt-5.5"),
         ("GET", "//api/tags", "/api/tags"),
         ("GET", "/api/tags/", "/api/tags"),
     ],
