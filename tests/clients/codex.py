@@ -43,7 +43,7 @@ class Run:
         return str(failed["error"]["message"])
 
 
-def codex_exec(node: Node, home: Path, arguments: Sequence[str], *, key: str = "") -> Run:
+def codex_exec(node: Node, home: Path, arguments: Sequence[str], **variables: str) -> Run:
     """
     ``codex exec --json`` in an empty folder.
 
@@ -51,14 +51,14 @@ def codex_exec(node: Node, home: Path, arguments: Sequence[str], *, key: str = "
         node: where the package is.
         home: ``CODEX_HOME``, with its ``config.toml``.
         arguments: options and the prompt.
-        key: what the variable ``GPTMOCK_CLIENT_KEY`` has.
+        variables: more of its environment.
     """
     work = home / "work"
     work.mkdir(exist_ok=True)
     program = [str(node.program), str(node.root / "node_modules/@openai/codex/bin/codex.js"), "exec"]
     options = ["--json", "--skip-git-repo-check", "--sandbox", "read-only", "--cd", str(work)]
-    variables = {"CODEX_HOME": str(home), "HOME": str(work), "GPTMOCK_CLIENT_KEY": key}
-    with _process([*program, *options, *arguments], {**client_environment(), **variables}) as process:
+    environment = {**client_environment(), "CODEX_HOME": str(home), "HOME": str(work), **variables}
+    with _process([*program, *options, *arguments], environment) as process:
         out, errors = process.communicate(timeout=RUN_SECONDS)
     return Run(process.returncode, [json.loads(line) for line in out.split("\n") if line], errors)
 

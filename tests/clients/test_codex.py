@@ -15,7 +15,7 @@ import pytest
 from tests.clients.checks import Server
 from tests.clients.codex import Run, codex_exec
 from tests.clients.environments import Node
-from tests.harness import SimulatorProcess
+from tests.harness import SimulatorProcess, server_process, write_login
 
 pytestmark = pytest.mark.clients
 
@@ -44,7 +44,9 @@ def codex(installed: Callable[[str], Path | Node], server: Server, tmp_path: Pat
     node = installed("node")
     assert isinstance(node, Node)
     (tmp_path / "config.toml").write_text(CONFIG.format(url=server.url))
-    return lambda model, *prompt: codex_exec(node, tmp_path, ["--model", model, *prompt], key=server.api_key)
+    return lambda model, *prompt: codex_exec(
+        node, tmp_path, ["--model", model, *prompt], GPTMOCK_CLIENT_KEY=server.api_key
+    )
 
 
 @pytest.fixture
@@ -154,3 +156,18 @@ def test_an_unknown_model_is_told(codex, upstream):
     assert run.code == 1
     assert "gpt-4-classic" in run.failure
     assert len(upstream()) == 1
+
+
+@pytest.mark.check(24, 99)
+def test_it_takes_the_server_for_ollama(installed, simulator, tmp_path):
+    """``codex --oss``: asks for version, models and the model itself, then speaks Responses. It has no key to send."""
+    node = installed("node")
+    home, codex_home = tmp_path / "home", tmp_path / "codex"
+    codex_home.mkdir()
+    (codex_home / "config.toml").write_text("check_for_update_on_startup = false\nanalytics = { enabled = false }\n")
+    write_login(home, simulator.new_login())
+    with server_process(home, simulator.base_url, workers=1) as running:
+        arguments = ["--oss", "--local-provider", "ollama", "--model", NEW, "hello"]
+        run = codex_exec(node, codex_home, arguments, CODEX_OSS_BASE_URL=f"{running.base_url}/v1")
+    assert run.code == 0, run
+    assert run.text == "You said: hello"
