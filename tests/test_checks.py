@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.checks import LATER, TESTS, TITLES, module_checks, script_checks, table
+from tests.checks import LATER, TABLE, TESTS, TITLES, all_checks, module_checks, script_checks, table
 
 
 def test_the_checks_are_numbered_without_a_gap():
@@ -81,3 +81,15 @@ def test_the_table_names_tests_and_what_is_missing():
     assert f"| 1 | {TITLES[1]} | `test_a.py::test_one`<br>`test_b.py::test_two` |" in rows
     assert f"| 117 | {TITLES[117]} | later: {LATER[117]} |" in rows
     assert f"| 2 | {TITLES[2]} |  |" in rows
+
+
+# --- The whole tree ---------------------------------------------------------------------
+
+
+def test_every_check_to_99_is_shown():
+    known = all_checks().keys() | LATER.keys()
+    assert [(number, title) for number, title in TITLES.items() if number < 100 and number not in known] == []
+
+
+def test_the_table_is_up_to_date():
+    assert TABLE.read_text(encoding="utf-8") == table(all_checks()), "run: python -m tests.checks --write"
