@@ -67,6 +67,7 @@ def test_every_dialect_has_a_client_for_the_laws(door):
 # --- 1. Any split gives the same frames -------------------------------------------------
 
 
+@pytest.mark.check(37)
 @doors
 @scenes
 def test_one_byte_at_a_time_gives_the_same_frames(door, scene):
@@ -75,6 +76,7 @@ def test_one_byte_at_a_time_gives_the_same_frames(door, scene):
     assert play(door, chunks).joined == play(door, data).joined
 
 
+@pytest.mark.check(37)
 @doors
 @pytest.mark.parametrize("framing", FRAMINGS)
 @given(story=stories(mixed=True), data=st.data())
@@ -123,6 +125,7 @@ def test_a_scene_succeeds_exactly_when_its_upstream_did(door, scene):
     assert ended_well is (ENDINGS[scene] in ("completed", "incomplete") or scene == "nobreak")
 
 
+@pytest.mark.check(31, 120)
 @doors
 @pytest.mark.parametrize("scene", ["text", "tools2", "reasoning"])
 def test_a_cut_at_every_byte_is_never_success(door, scene):
@@ -154,6 +157,7 @@ def _succeeds(door, turn, events):
     return as_client(door, frames).succeeded
 
 
+@pytest.mark.check(32, 120)
 @doors
 @pytest.mark.parametrize("scene", ["text", "search", "filled", "done-only"])
 def test_a_cut_is_never_success_for_whoever_collects(door, scene):
@@ -189,6 +193,7 @@ def test_events_after_the_terminal_one_change_nothing(door, scene):
     assert str(collected) == str(expected)
 
 
+@pytest.mark.check(120)
 @doors
 @given(data=st.data())
 @slow
@@ -257,6 +262,7 @@ def _agree(door, data, style, stop):
         assert not streamed.succeeded
 
 
+@pytest.mark.check(39)
 @doors
 @given(story=stories())
 @slow
@@ -277,6 +283,7 @@ def test_the_text_of_any_stream_arrives_once_and_whole(door, story):
 # --- 4. Separators survive and are never raw on the wire ----------------------------------
 
 
+@pytest.mark.check(37)
 @doors
 @pytest.mark.parametrize("separator", SEPARATORS, ids=ascii)
 @pytest.mark.parametrize("stream", [True, False])

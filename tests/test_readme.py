@@ -20,7 +20,8 @@ from _pytest.mark.structures import ParameterSet
 
 from gptmock.cli.options import add_serve_options
 from gptmock.settings import Settings, variable_names
-from tests.clients.environments import client_python
+from tests.clients.codex import codex_exec
+from tests.clients.environments import client_node, client_python
 from tests.harness import CONSOLE_SCRIPT, free_port, plain_environment
 from tests.readme import README, Block, blocks, the_test_command
 
@@ -79,18 +80,19 @@ def test_every_block_is_run_or_says_why_not():
 def test_the_blocks_are_counted():
     """A new block changes these figures, so that nobody adds an unrun one by accident."""
     run = [block.kind for block in ALL if block.kind]
-    assert len(run) == 10
+    assert len(run) == 12
     assert len([block for block in ALL if block.reason]) == 8
     assert set(run) == {
-        "clean-clone",
-        "shell",
-        "openai",
-        "langchain",
-        "serve",
         "annotation",
-        "simulator",
+        "clean-clone",
+        "codex",
+        "langchain",
         "ollama",
+        "openai",
         "responses",
+        "serve",
+        "shell",
+        "simulator",
     }
 
 
@@ -176,6 +178,15 @@ def test_sdk_blocks(kind, environment, demo_url):
     python = client_python(environment)
     done = subprocess.run([python, "-c", script], capture_output=True, text=True, check=True, timeout=120)
     assert "hello world" in done.stdout
+
+
+@pytest.mark.clients
+def test_the_configuration_of_codex(demo_url, tmp_path):
+    (block,) = [block for block in ALL if block.kind == "codex"]
+    (tmp_path / "config.toml").write_text(block.text.replace(BASE_URL, demo_url))
+    run = codex_exec(client_node(), tmp_path, ["hello world"])
+    assert run.code == 0, run
+    assert "hello world" in run.text
 
 
 @pytest.mark.parametrize("block", [*_of("serve"), *_of("simulator")])

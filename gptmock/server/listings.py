@@ -25,7 +25,11 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
         return HTTPResponse(body, headers=headers, content_type="application/json")
 
     async def model(request: Request, name: str) -> HTTPResponse:
-        body = model_document((await admitted(request)).terms.catalog, unquote(name))
+        wanted = unquote(name).strip("/")
+        if not wanted:
+            # The list, asked for with a slash at its end.
+            return await models(request)
+        body = model_document((await admitted(request)).terms.catalog, wanted)
         return HTTPResponse(body, content_type="application/json")
 
     for number, path in enumerate(MODELS_PATHS):

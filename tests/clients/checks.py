@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import selectors
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
+from tests.checks import script_checks
+from tests.clients.environments import Node
 from tests.harness import plain_environment
 
-HERE = Path(__file__).parent
+SCRIPTS = Path(__file__).parent / "scripts"
 CHECK_SECONDS = 60
-_STRANGE = ("OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LOGFIRE_", "OTEL_")
+_STRANGE = ("OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LOGFIRE_", "OTEL_", "OLLAMA_", "LITELLM_", "NODE_", "CODEX_")
 """What the libraries would read from the environment; some of it would send traces somewhere."""
 
 
@@ -28,24 +31,32 @@ class Server:
     simulator_url: str
 
 
-def check_names(script: str) -> list[str]:
-    """The checks of ``scripts/<script>.py``, read and not imported: its library is not installed here."""
-    tree = ast.parse(_path(script).read_text(encoding="utf-8"))
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    names = [node.name for node in functions if node.name.startswith("check_")]
-    assert names, f"no checks in {script}"
-    return names
+def checks_of(script: str) -> list[ParameterSet]:
+    """The checks of a script as parameters of a test, each marked with the conformance checks that it shows."""
+    found = script_checks(SCRIPTS / script)
+    assert found, f"no checks in {script}"
+    return [pytest.param(name, marks=pytest.mark.check(*numbers), id=name) for name, numbers in found.items()]
+
+
+def python_command(python: Path, script: str) -> list[str]:
+    """How a script is run by Python; it is given the server's places as arguments."""
+    # -I: neither the user's packages nor PYTHON* variables; the script's own folder is said by hand.
+    start = f"import sys, runpy; sys.path.insert(0, {str(SCRIPTS)!r}); "
+    start += f"runpy.run_path({str(SCRIPTS / script)!r}, run_name='__main__')"
+    return [str(python), "-I", "-X", "utf8", "-c", start]
+
+
+def node_command(node: Node, script: str) -> list[str]:
+    """How a script is run by Node. It is reached through the folder of the packages, and has to seem to be there."""
+    kept = ("--preserve-symlinks", "--preserve-symlinks-main")
+    return [str(node.program), *kept, str(node.root / "scripts" / "running.mjs"), f"./{script}"]
 
 
 class Client:
     """A script under way in its environment; it is started again after a check that hung or killed it."""
 
-    def __init__(self, python: Path, script: str, server: Server) -> None:
-        # -I: neither the user's packages nor PYTHON* variables; the script's own folder is said by hand.
-        start = f"import sys, runpy; sys.path.insert(0, {str(HERE / 'scripts')!r}); "
-        start += f"runpy.run_path({str(_path(script))!r}, run_name='__main__')"
-        self._command = [str(python), "-I", "-X", "utf8", "-c", start]
-        self._command += [f"{server.url}/v1", server.api_key, server.simulator_url]
+    def __init__(self, command: Sequence[str], server: Server) -> None:
+        self._command = [*command, f"{server.url}/v1", server.api_key, server.simulator_url]
         self._process: subprocess.Popen[str] | None = None
 
     def run(self, name: str) -> None:
@@ -84,14 +95,11 @@ class Client:
     def _started(self) -> subprocess.Popen[str]:
         if self._process is None:
             self._process = subprocess.Popen(
-                self._command, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
+                self._command, env=client_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8"
             )
         return self._process
 
 
-def _environment() -> dict[str, str]:
+def client_environment() -> dict[str, str]:
+    """The variables of this process without those that a client library listens to."""
     return {name: value for name, value in plain_environment().items() if not name.startswith(_STRANGE)}
-
-
-def _path(script: str) -> Path:
-    return HERE / "scripts" / f"{script}.py"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -15,8 +16,8 @@ import pytest
 from gptmock.settings import load_settings
 from gptmock.stores.board import StoreBoard
 from gptmock.wiring import open_state
-from tests.clients.checks import Client, Server
-from tests.clients.environments import NotInstalled, client_python
+from tests.clients.checks import Client, Server, node_command, python_command
+from tests.clients.environments import Node, NotInstalled, client_node, client_python
 from tests.harness import SimulatorProcess, server_process, simulator_process, write_login
 
 API_KEY = "sk-for-the-clients-0001"
@@ -55,30 +56,43 @@ def server(simulator: SimulatorProcess, home: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="session")
-def client_of(server: Server) -> Iterator[Callable[[str, str], Client]]:
-    """Gives the client of a requirements file and a script; started once."""
+def client_of(server: Server, installed: Callable[[str], Path | Node]) -> Iterator[Callable[[str, str], Client]]:
+    """Gives the client of an environment and a script; started once."""
     with ExitStack() as stack:
 
         @cache
         def start(name: str, script: str) -> Client:
-            return stack.enter_context(closing(Client(_python(name), script, server)))
+            place = installed(name)
+            command = node_command(place, script) if isinstance(place, Node) else python_command(place, script)
+            return stack.enter_context(closing(Client(command, server)))
 
         yield start
 
 
-def _python(name: str) -> Path:
-    if os.environ.get("GPTMOCK_SKIP_CLIENTS") == "1":
-        pytest.skip("GPTMOCK_SKIP_CLIENTS=1")
-    found = _installed(name)
-    if isinstance(found, NotInstalled):
-        pytest.fail(f"{name} cannot be installed; GPTMOCK_SKIP_CLIENTS=1 skips the clients.\n{found}", pytrace=False)
-    return found
+@pytest.fixture(scope="session")
+def installed(pytestconfig: pytest.Config) -> Callable[[str], Path | Node]:
+    """Gives an environment by name, installed when it is first asked for."""
 
+    @cache
+    def tried(name: str) -> Path | Node | NotInstalled:
+        """An installation that failed is not tried again for each check."""
+        try:
+            return client_node(tell=tell) if name == "node" else client_python(name, tell=tell)
+        except NotInstalled as error:
+            return error
 
-@cache
-def _installed(name: str) -> Path | NotInstalled:
-    """An installation that failed is not tried again for each check."""
-    try:
-        return client_python(name)
-    except NotInstalled as error:
-        return error
+    def tell(words: str) -> None:
+        """Says it at once: people who wait want to know for what."""
+        with pytestconfig.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            print(f"\n{words}", file=sys.stderr, flush=True)  # noqa: T201
+
+    def give(name: str) -> Path | Node:
+        if os.environ.get("GPTMOCK_SKIP_CLIENTS") == "1":
+            pytest.skip("GPTMOCK_SKIP_CLIENTS=1")
+        found = tried(name)
+        if isinstance(found, NotInstalled):
+            words = f"{name} cannot be installed; GPTMOCK_SKIP_CLIENTS=1 skips the clients.\n{found}"
+            pytest.fail(words, pytrace=False)
+        return found
+
+    return give

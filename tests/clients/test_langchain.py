@@ -1,14 +1,19 @@
-"""LangChain's ChatOpenAI."""
+"""LangChain over OpenAI's APIs."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.clients.checks import check_names
+from tests.clients.checks import checks_of
 
 pytestmark = pytest.mark.clients
 
 
-@pytest.mark.parametrize("check", check_names("langchain_checks"))
+@pytest.mark.parametrize("check", checks_of("langchain_checks.py"))
 def test_langchain(client_of, check):
-    client_of("langchain", "langchain_checks").run(check)
+    client_of("langchain", "langchain_checks.py").run(check)
+
+
+@pytest.mark.parametrize("check", checks_of("langchain_doors_checks.py"))
+def test_langchain_at_other_doors(client_of, check):
+    client_of("langchain", "langchain_doors_checks.py").run(check)

@@ -1,4 +1,4 @@
-"""The wire itself, where the client libraries hide it. Numbers are those of the conformance checks."""
+"""The wire itself, where the client libraries hide it."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def chunks_of(lines: list[bytes]) -> list[dict[str, Any]]:
     return [json.loads(payload) for payload in payloads if payload != b"[DONE]"]
 
 
+@pytest.mark.check(3, 12, 13, 109)
 @pytest.mark.parametrize("include_usage", [False, True])
 @pytest.mark.parametrize("scene", SUCCESSES)
 def test_grammar_of_a_stream(street, scene, include_usage):
-    """3, 12, 13, 109."""
     lines = lines_of(street, scene, tools=TOOLS, stream_options={"include_usage": include_usage})
     assert lines[-1] == b"data: [DONE]"
     assert lines.count(b"data: [DONE]") == 1
@@ -72,8 +72,8 @@ def test_grammar_of_a_stream(street, scene, include_usage):
         assert all(choice["delta"].values())
 
 
+@pytest.mark.check(7)
 def test_calls_say_once_who_they_are(street):
-    """7."""
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks_of(lines_of(street, "tools2", tools=TOOLS))]
     parts = [part for delta in deltas for part in delta.get("tool_calls", [])]
     assert all(len(delta["tool_calls"]) == 1 for delta in deltas if "tool_calls" in delta)
@@ -87,8 +87,8 @@ def test_calls_say_once_who_they_are(street):
         assert all(part["function"].keys() == {"arguments"} for part in rest)
 
 
+@pytest.mark.check(37)
 def test_separators_are_escaped(street):
-    """37."""
     answer = street.post(CHAT_PATH, json=chat("scene:separators", stream=True)).content
     collected = street.post(CHAT_PATH, json=chat("scene:separators")).content
     for body in (answer, collected):
@@ -96,9 +96,9 @@ def test_separators_are_escaped(street):
         assert b"\\u2028" in body
 
 
+@pytest.mark.check(30, 31)
 @pytest.mark.parametrize("scene", FAILURES)
 def test_a_broken_stream_never_looks_complete(street, scene):
-    """30, 31."""
     lines = lines_of(street, scene, stream_options={"include_usage": True})
     assert b"data: [DONE]" not in lines
     *chunks, last = chunks_of(lines)
@@ -107,8 +107,8 @@ def test_a_broken_stream_never_looks_complete(street, scene):
     assert all(chunk["choices"][0]["finish_reason"] is None and chunk["usage"] is None for chunk in chunks)
 
 
+@pytest.mark.check(33)
 def test_a_failure_before_the_first_word_is_a_status(street):
-    """33."""
     body = chat("scene:failed-first:context_length_exceeded", stream=True)
     answer = street.post(CHAT_PATH, json=body)
     assert answer.status_code == 400
@@ -116,8 +116,8 @@ def test_a_failure_before_the_first_word_is_a_status(street):
     assert answer.json()["error"]["code"] == "context_length_exceeded"
 
 
+@pytest.mark.check(90, 85)
 def test_headers_of_a_stream(street):
-    """90, 85."""
     with street.stream("POST", CHAT_PATH, json=chat("scene:text", stream=True)) as answer:
         assert answer.headers["content-type"].replace(" ", "") == "text/event-stream;charset=utf-8"
         assert answer.headers["cache-control"] == "no-cache"
@@ -127,8 +127,8 @@ def test_headers_of_a_stream(street):
         answer.read()
 
 
+@pytest.mark.check(27)
 def test_usage_limit_tells_clients_to_wait(street, simulator):
-    """27."""
     before = simulator.stats()["model_calls"]
     answer = street.post(CHAT_PATH, json=chat("scene:429-usage"))
     assert answer.status_code == 429
@@ -138,15 +138,16 @@ def test_usage_limit_tells_clients_to_wait(street, simulator):
     assert simulator.stats()["model_calls"] == before + 1
 
 
+@pytest.mark.check(26)
 def test_the_upstreams_envelope_stays_outside(street):
-    """26."""
     body = street.post(CHAT_PATH, json=chat("scene:400-detail")).json()
     assert body.keys() == {"error"}
     assert body["error"].keys() == {"message", "type", "param", "code"}
 
 
+@pytest.mark.check(89)
 def test_silence_has_a_pulse(street):
-    """89: no proxy on the way gives up."""
+    """No proxy on the way gives up."""
     times, received = [time.monotonic()], b""
     with street.stream("POST", CHAT_PATH, json=chat("scene:silent:16", stream=True)) as answer:
         for block in answer.iter_raw():

@@ -40,6 +40,7 @@ def end(*pieces, **more):
 # --- Thinking: checks 56, 57 -------------------------------------------------------------------
 
 
+@pytest.mark.check(57)
 @pytest.mark.parametrize(
     ("pieces", "expected"),
     [
@@ -61,6 +62,7 @@ def test_tags_are_closed_before_a_call():
     assert show(thought("a"), CALL)[-2:] == [Content("</think>"), CALL]
 
 
+@pytest.mark.check(56)
 @pytest.mark.parametrize("style", ["o3", "legacy", "reasoning-content"])
 def test_other_styles_show_thinking_beside_the_answer(style):
     shown = show(thought("a"), thought("b", 1), text("c"), thought("d", 2, "text"), END, style=style)
@@ -72,6 +74,7 @@ def test_other_styles_show_thinking_beside_the_answer(style):
     ]
 
 
+@pytest.mark.check(57)
 def test_hidden_shows_none():
     assert show(thought("a"), text("b"), style="hidden") == [Content("b")]
 
@@ -114,6 +117,7 @@ def test_a_call_has_the_clients_own_name():
     assert show(CALL, names={"sent": "own.name"})[0].name == "own.name"
 
 
+@pytest.mark.check(111)
 @pytest.mark.parametrize(
     ("pieces", "incomplete", "stops", "reason"),
     [

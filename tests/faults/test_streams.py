@@ -63,6 +63,7 @@ class CuttingUpstream(RawServer):
             await writer.drain()
 
 
+@pytest.mark.check(31, 120)
 async def test_a_stream_cut_anywhere_never_looks_complete(simulator: SimulatorProcess, home: Path):
     load = asyncio.Semaphore(25)
 
@@ -133,6 +134,7 @@ def _sockets(pid: int) -> int:
     return sum(name.startswith("socket:") for name in open_files(pid))
 
 
+@pytest.mark.check(37)
 @pytest.mark.parametrize("scene", ["separators", "odd-splits", "garbage", "multiline", "crlf", "cr", "bom", "comments"])
 async def test_odd_bytes_come_through_real_sockets_unharmed(simulator: SimulatorProcess, home: Path, scene: str):
     with server_process(home, simulator.base_url, workers=1) as server:

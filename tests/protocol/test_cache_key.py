@@ -43,6 +43,7 @@ def test_each_part_counts(change):
     assert prompt_cache_key(**{**parts, **change}) != prompt_cache_key(**parts)
 
 
+@pytest.mark.check(108)
 def test_no_two_pairs_of_tenant_and_session_meet():
     pairs = [("a", "bc"), ("ab", "c"), ('a","b', "c"), ("a", 'b","c'), ("", "abc"), ("abc", "")]
     assert len({client_cache_key(*pair) for pair in pairs}) == len(pairs)

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gptmock.gateway.relay import Outcome
+from gptmock.gateway.reply import Outcome
 from gptmock.server.turns import told_to_codex
 from gptmock.simulator.events import seal
 from gptmock.simulator.server import Simulator

@@ -44,6 +44,7 @@ def error_of(response: httpx.Response) -> dict[str, Any]:
 # --- Heads ---------------------------------------------------------------------------------
 
 
+@pytest.mark.check(90)
 async def test_the_head_of_a_stream(client: httpx.AsyncClient):
     response = await streamed(client, "text")
     assert response.status_code == 200
@@ -64,6 +65,7 @@ async def test_the_head_of_a_document(client: httpx.AsyncClient):
     assert "x-gptmock-ignored" not in response.headers
 
 
+@pytest.mark.check(116)
 @pytest.mark.parametrize("stream", [True, False])
 async def test_what_had_no_effect_is_named(client: httpx.AsyncClient, stream: bool):  # noqa: FBT001
     response = await client.post(CHAT_PATH, json=chat("scene:text", stream=stream, temperature=0.5, max_tokens=7))
@@ -94,6 +96,7 @@ async def test_one_connection_serves_one_turn_after_another(base_url: str):
 # --- Failures ------------------------------------------------------------------------------
 
 
+@pytest.mark.check(33)
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize(
     ("scene", "status", "code"),
@@ -131,6 +134,7 @@ async def test_a_failure_before_the_first_word_is_a_status(
     assert "<" not in error["message"]
 
 
+@pytest.mark.check(27)
 async def test_a_usage_limit_is_told_with_its_end_after_one_call(client: httpx.AsyncClient, simulator: Simulator):
     response = await client.post(CHAT_PATH, json=chat("scene:429-usage"))
     assert int(response.headers["retry-after"]) == 13872
@@ -145,6 +149,7 @@ async def test_what_passes_soon_says_when(client: httpx.AsyncClient, scene: str)
     assert response.headers.get("x-should-retry") != "false"
 
 
+@pytest.mark.check(30, 31)
 @pytest.mark.parametrize(
     "scene", ["failed-mid", "error-event", "error-event-nested", "eof-mid", "abort-mid", "truncated-chunk"]
 )
@@ -160,6 +165,7 @@ async def test_a_failure_in_the_middle_never_looks_like_success(client: httpx.As
     assert error_of(collected)["code"] == last["error"]["code"]
 
 
+@pytest.mark.check(28)
 async def test_a_refused_token_is_renewed_and_the_client_sees_nothing(client: httpx.AsyncClient, simulator: Simulator):
     for stream in (True, False):
         simulator.state.logins.expire_access()
@@ -195,6 +201,7 @@ async def test_a_model_may_think_for_longer_than_sanic_waits(
         assert (await client.get("/health")).status_code == 200
 
 
+@pytest.mark.check(89)
 async def test_a_silent_stream_has_a_heartbeat_between_its_frames(simulator: Simulator, home: Path):
     options = ServerOptions(heartbeat_seconds=0.2)
     async with serving_simulator(simulator, home, options=options) as url, open_client(url) as client:
@@ -224,6 +231,7 @@ async def test_a_deadline_in_the_middle_is_a_farewell_and_before_it_a_status(sim
 # --- Clients that leave, and clients that do not read ----------------------------------------
 
 
+@pytest.mark.check(36)
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("scene", ["slow-head:30", "silent:30", "stall:30"])
 async def test_a_client_that_leaves_closes_the_upstream_within_a_second(

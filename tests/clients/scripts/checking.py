@@ -42,6 +42,11 @@ class Bench:
     api_key: str
     simulator_url: str
 
+    @property
+    def root_url(self) -> str:
+        """The base URL without ``/v1``: where Ollama's routes are."""
+        return self.base_url.removesuffix("/v1")
+
     def queue(self, *scenes: str) -> None:
         """What the next model calls meet, whatever they say."""
         self._control("/simulator/scenes", {"scenes": scenes})
@@ -81,6 +86,11 @@ def scene(name: str) -> list[dict[str, Any]]:
     return user(f"Please play scene:{name}")
 
 
+def texts_of(body: Mapping[str, Any]) -> list[str]:
+    """The texts of the messages that a model call has, oldest first; thinking stands between them."""
+    return [item["content"][0]["text"] for item in body["input"] if item["type"] == "message"]
+
+
 def main(namespace: Mapping[str, Any]) -> None:
     """Run checks by name until standard input ends. Arguments: base URL, key, URL of the simulator."""
     bench = Bench(*sys.argv[1:])
@@ -112,7 +122,10 @@ def _run(check: Callable[[Bench], Any], bench: Bench) -> str | None:
 def _told(error: Exception) -> str:
     """The traceback with the values at hand in the checks: nobody rewrites asserts here."""
     told = traceback.TracebackException.from_exception(error, capture_locals=True, compact=True)
-    for frame in told.stack:
-        ours = frame.filename.endswith("_checks.py")
-        frame.locals = {name: shown[:VALUE_CHARACTERS] for name, shown in (frame.locals or {}).items() if ours}
+    link: traceback.TracebackException | None = told
+    while link is not None:
+        for frame in link.stack:
+            ours = frame.filename.endswith("_checks.py")
+            frame.locals = {name: shown[:VALUE_CHARACTERS] for name, shown in (frame.locals or {}).items() if ours}
+        link = link.__cause__ or link.__context__
     return "".join(told.format())[-DETAIL_CHARACTERS:]

@@ -482,8 +482,9 @@ BODIES = [
 ]
 
 
+@pytest.mark.check(84)
 @pytest.mark.parametrize(("body", "param", "code"), [pytest.param(*row[1:], id=row[0]) for row in BODIES])
-def test_a_bad_body_is_one_clear_400(body, param, code):  # check 84
+def test_a_bad_body_is_one_clear_400(body, param, code):
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     with pytest.raises(BadRequest) as caught:
         CHAT.decode(Call(data), terms())
@@ -494,7 +495,8 @@ def test_a_bad_body_is_one_clear_400(body, param, code):  # check 84
     assert reply == {"message": error.message, "type": "invalid_request_error", "param": param, "code": code}
 
 
-def test_the_messages_of_orphans_are_the_well_known_ones():  # check 104
+@pytest.mark.check(104)
+def test_the_messages_of_orphans_are_the_well_known_ones():
     with pytest.raises(BadRequest, match="messages with role 'tool' must be a response to a preceding message"):
         CHAT.decode(
             Call(json.dumps(said(USER, {"role": "tool", "tool_call_id": "x", "content": ""})).encode()), terms()

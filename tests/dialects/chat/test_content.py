@@ -13,6 +13,7 @@ def decoded(part, role="user"):
     return items(*history, {"role": role, "content": [part]})[-1]["content"]
 
 
+@pytest.mark.check(51, 52)
 @pytest.mark.parametrize(
     ("part", "sent"),
     [

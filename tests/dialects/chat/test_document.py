@@ -21,7 +21,8 @@ def message(scene, **more):
     return document(render_scene(scene), **more)["choices"][0]["message"]
 
 
-def test_a_text_has_every_member_and_no_other():  # checks 1, 14
+@pytest.mark.check(1, 14)
+def test_a_text_has_every_member_and_no_other():
     whole = document(render_scene("text"))
     usage = whole.pop("usage")
     assert whole == {
@@ -57,10 +58,11 @@ def test_usage_is_mapped_and_never_invented():
     assert {"usage", "service_tier"}.isdisjoint(document(sse(END)))
 
 
+@pytest.mark.check(5, 55)
 @pytest.mark.parametrize(
     ("scene", "content"), [("tool", None), ("refusal", None), ("text+tool", "Let me look that up.")]
 )
-def test_content_is_null_only_beside_calls_or_a_refusal(scene, content):  # checks 5, 55
+def test_content_is_null_only_beside_calls_or_a_refusal(scene, content):
     assert message(scene)["content"] == content
 
 
@@ -68,18 +70,21 @@ def test_a_turn_that_says_nothing_has_an_empty_content():
     assert document(sse(END))["choices"][0]["message"] == {"role": "assistant", "content": "", "refusal": None}
 
 
-def test_a_call_has_its_call_id_and_no_index():  # check 5
+@pytest.mark.check(5)
+def test_a_call_has_its_call_id_and_no_index():
     (call,) = message("tool")["tool_calls"]
     assert call["id"].startswith("call_")
     assert set(call) == {"id", "type", "function"}
     assert isinstance(json.loads(call["function"]["arguments"]), dict)
 
 
+@pytest.mark.check(109)
 def test_calls_and_annotations_are_absent_where_there_are_none():
     assert {"tool_calls", "annotations", "function_call", "reasoning_content"}.isdisjoint(message("text"))
 
 
-def test_the_deprecated_shape():  # check 50
+@pytest.mark.check(50)
+def test_the_deprecated_shape():
     whole = document(render_scene("tools2"), functions=[{"name": "get_weather"}])["choices"][0]
     assert whole["finish_reason"] == "function_call"
     assert whole["message"]["function_call"]["name"] == "get_weather"
@@ -89,6 +94,7 @@ def test_the_deprecated_shape():  # check 50
 SUMMARY = "\n\n".join(THOUGHTS)
 
 
+@pytest.mark.check(57)
 @pytest.mark.parametrize(
     ("style", "content", "beside"),
     [
@@ -99,7 +105,7 @@ SUMMARY = "\n\n".join(THOUGHTS)
         ("hidden", GREETING, {}),
     ],
 )
-def test_a_style_of_reasoning(style, content, beside):  # check 57
+def test_a_style_of_reasoning(style, content, beside):
     assert message("reasoning", style=style) == {"role": "assistant", "content": content, "refusal": None, **beside}
 
 
@@ -123,8 +129,9 @@ def test_messages_are_joined_by_a_blank_line():
     assert message("two-messages")["content"] == f"I am going to greet.\n\n{GREETING}"
 
 
+@pytest.mark.check(38, 39)
 @pytest.mark.parametrize("scene", ["done-only", "noids", "filled"])
-def test_what_is_told_once_or_many_times_is_told_once(scene):  # checks 38, 39
+def test_what_is_told_once_or_many_times_is_told_once(scene):
     got = message(scene, style="hidden")
     assert got["content"] == f"{GREETING} See Example."
     assert len(got["tool_calls"]) == 1

@@ -18,6 +18,7 @@ def sent(*messages):
 # --- Instructions: checks 10, 11 ------------------------------------------------------------
 
 
+@pytest.mark.check(10)
 def test_the_leading_run_becomes_the_instructions():
     messages = [
         {"role": "system", "content": "a"},
@@ -28,6 +29,7 @@ def test_the_leading_run_becomes_the_instructions():
     assert sent(*messages) == ("a\n\nb\nc", [USER_ITEM])
 
 
+@pytest.mark.check(11)
 @pytest.mark.parametrize("role", ["system", "developer"])
 def test_a_later_one_stays_in_its_place_as_developer(role):
     assert sent(USER, {"role": role, "content": "x"}, USER) == ("", [USER_ITEM, text("developer", "x"), USER_ITEM])
@@ -112,6 +114,7 @@ def test_audio_of_the_assistant_is_ignored_beside_text():
 # --- Calls: checks 8, 9, 103 ----------------------------------------------------------------------
 
 
+@pytest.mark.check(8, 9)
 def test_text_precedes_the_calls_and_results_follow_with_their_ids():
     second = {**CALL, "id": "c2"}
     got = items(
@@ -147,6 +150,7 @@ def test_a_custom_call_and_its_result(given, sent):
     ]
 
 
+@pytest.mark.check(103)
 def test_long_ids_and_odd_names_are_shortened_alike_on_both_sides():
     call = {"id": "x" * 120, "function": {"name": "mcp.server/" + "y" * 90}}
     got = items(USER, {"role": "assistant", "tool_calls": [call]}, {**RESULT, "tool_call_id": "x" * 120})
@@ -176,6 +180,7 @@ def test_the_output_of_a_call(content, output):
 # --- Deprecated functions: check 50 -----------------------------------------------------------------
 
 
+@pytest.mark.check(50)
 def test_deprecated_calls_are_paired_by_name_in_order():
     def call(name):
         return {"role": "assistant", "content": None, "function_call": {"name": name, "arguments": "{}"}}

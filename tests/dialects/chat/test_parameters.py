@@ -45,27 +45,31 @@ def test_the_samples_cover_the_table():
     assert set(ASKED) == {rule.name for rule in RULES}
 
 
+@pytest.mark.check(4, 116)
 @pytest.mark.parametrize("name", IGNORED)
-def test_an_ignored_parameter_is_named_and_not_sent(name):  # checks 4, 116
+def test_an_ignored_parameter_is_named_and_not_sent(name):
     turn = understood({name: ASKED[name]})
     assert turn.ignored == (name,)
     assert upstream_body({name: ASKED[name]}) == upstream_body({})
 
 
+@pytest.mark.check(116)
 @pytest.mark.parametrize("name", ASKED)
-def test_strict_refuses_every_one_of_them(name):  # check 116
+def test_strict_refuses_every_one_of_them(name):
     with pytest.raises(BadRequest, match=f"Unsupported parameter: '{name}'") as caught:
         understood({name: ASKED[name]}, strict_parameters=True)
     assert (caught.value.param, caught.value.code) == (name, "unsupported_parameter")
 
 
+@pytest.mark.check(54)
 @pytest.mark.parametrize("name", ASKED)
-def test_null_asks_for_nothing(name):  # check 54
+def test_null_asks_for_nothing(name):
     assert understood({name: None}, strict_parameters=True).ignored == ()
 
 
+@pytest.mark.check(53, 54)
 @pytest.mark.parametrize(("name", "value"), HARMLESS.items())
-def test_what_is_so_anyway_asks_for_nothing(name, value):  # checks 53, 54
+def test_what_is_so_anyway_asks_for_nothing(name, value):
     assert understood({name: value}, strict_parameters=True).ignored == ()
 
 

@@ -16,7 +16,8 @@ CUSTOM = {"type": "custom", "custom": {"name": "c"}}
 SEARCH = {"type": "web_search"}
 
 
-def test_the_smallest_body():  # check 4
+@pytest.mark.check(4)
+def test_the_smallest_body():
     body = upstream_body({})
     key = body.pop("prompt_cache_key")
     assert str(uuid.UUID(key)) == key
@@ -69,6 +70,7 @@ def test_the_debug_model_goes_up_and_the_clients_name_comes_back():
 # --- Tools: checks 47, 49, 105 ---------------------------------------------------------
 
 
+@pytest.mark.check(47, 105)
 @pytest.mark.parametrize(
     ("tool", "sent"),
     [
@@ -117,11 +119,13 @@ def test_a_tool(tool, sent):
     assert upstream_body({"tools": [tool]})["tools"] == [sent]
 
 
+@pytest.mark.check(49)
 @pytest.mark.parametrize("tools", [{}, {"tools": None}, {"tools": []}])
 def test_no_tools_is_no_key(tools):
     assert {"tools", "tool_choice", "parallel_tool_calls"}.isdisjoint(upstream_body(tools))
 
 
+@pytest.mark.check(49)
 def test_the_order_of_tools_and_of_their_keys_is_kept():
     tools = [{"type": "function", "function": {"name": name, "parameters": {"z": 1, "a": 2}}} for name in ("b", "a")]
     sent = understood({"tools": tools}).request.to_json()
@@ -130,7 +134,8 @@ def test_the_order_of_tools_and_of_their_keys_is_kept():
     assert sent.count(b'"parameters":{"z":1,"a":2}') == 2
 
 
-def test_names_that_the_upstream_does_not_take_are_remembered():  # check 103
+@pytest.mark.check(103)
+def test_names_that_the_upstream_does_not_take_are_remembered():
     name = "mcp.server/" + "x" * 90
     turn = understood({"tools": [{"type": "function", "function": {"name": name}}, FUNCTION]})
     (sent,) = turn.tool_names
@@ -138,17 +143,19 @@ def test_names_that_the_upstream_does_not_take_are_remembered():  # check 103
     assert json.loads(turn.request.to_json())["tools"][0]["name"] == sent
 
 
+@pytest.mark.check(48)
 @pytest.mark.parametrize(
     ("given", "tools", "sent"),
     [(None, [FUNCTION], None), (False, [FUNCTION], False), (True, [FUNCTION], True), (False, [], None)],
 )
-def test_parallel_tool_calls(given, tools, sent):  # check 48
+def test_parallel_tool_calls(given, tools, sent):
     assert upstream_body({"parallel_tool_calls": given, "tools": tools}).get("parallel_tool_calls") is sent
 
 
 # --- Tool choice: checks 44, 45, 46 ----------------------------------------------------
 
 
+@pytest.mark.check(44, 45, 46)
 @pytest.mark.parametrize(
     ("choice", "sent"),
     [
@@ -197,6 +204,7 @@ def test_the_choice_of_a_renamed_tool():
 # --- Deprecated functions: check 50 ----------------------------------------------------
 
 
+@pytest.mark.check(50)
 @pytest.mark.parametrize(
     ("choice", "sent"),
     [(None, None), ("none", "none"), ("auto", "auto"), ({"name": "f"}, {"type": "function", "name": "f"})],
@@ -223,6 +231,7 @@ def test_format_text_says_nothing():
     assert "text" not in upstream_body({"response_format": {"type": "text"}})
 
 
+@pytest.mark.check(42)
 @pytest.mark.parametrize("role", ["user", "developer", "assistant"])
 def test_json_object_adds_nothing_where_the_word_stands(role):
     messages = [USER, {"role": role, "content": "answer in JSON"}]
@@ -231,6 +240,7 @@ def test_json_object_adds_nothing_where_the_word_stands(role):
     assert len(body["input"]) == 2
 
 
+@pytest.mark.check(42)
 def test_json_object_adds_the_word_where_only_the_instructions_have_it():
     messages = [{"role": "system", "content": "JSON only"}, USER]
     body = upstream_body({"messages": messages, "response_format": {"type": "json_object"}})
@@ -239,6 +249,7 @@ def test_json_object_adds_the_word_where_only_the_instructions_have_it():
     assert "JSON" in body["input"][1]["content"][0]["text"]
 
 
+@pytest.mark.check(41)
 @pytest.mark.parametrize(
     ("more", "sent"),
     [({}, {}), ({"strict": True}, {"strict": True}), ({"description": "d", "strict": None}, {"description": "d"})],
@@ -261,6 +272,7 @@ def test_think_tags_never_stand_in_a_json_answer(kind):
 # --- Reasoning: check 106 --------------------------------------------------------------
 
 
+@pytest.mark.check(106)
 @pytest.mark.parametrize(
     ("body", "effort"),
     [
@@ -332,6 +344,7 @@ def test_verbosity():
 # --- Tier: check 107 -------------------------------------------------------------------
 
 
+@pytest.mark.check(107)
 @pytest.mark.parametrize(
     ("body", "defaults", "tier", "ignored"),
     [
@@ -370,6 +383,7 @@ def key(body=None, **more):
     return understood(body or {}, **more).request.prompt_cache_key
 
 
+@pytest.mark.check(108)
 def test_the_key_of_a_conversation_stays_the_same_and_is_nobody_elses():
     later = {"messages": [USER, {"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}]}
     assert key() == key(later) == key({"temperature": 1})
@@ -378,6 +392,7 @@ def test_the_key_of_a_conversation_stays_the_same_and_is_nobody_elses():
     assert len({key(), *others}) == 5
 
 
+@pytest.mark.check(108)
 def test_the_clients_own_key_is_kept_apart_for_each_tenant():
     own = {"prompt_cache_key": "mine"}
     assert key(own, tenant="a") == key({**own, "tools": [FUNCTION]}, tenant="a")

@@ -36,7 +36,8 @@ def body(**more):
     return chat_body(**more)
 
 
-def test_a_text():  # checks 2, 3, 12, 109
+@pytest.mark.check(2, 3, 12, 109)
+def test_a_text():
     frames = play(CHAT, sse(delta("output_text", "Hel"), delta("output_text", "lo"), END))
     assert deltas(frames) == [
         {"role": "assistant", "content": "", "refusal": None},
@@ -63,7 +64,8 @@ def test_a_text():  # checks 2, 3, 12, 109
     assert frames[-1] == DONE
 
 
-def test_no_usage_key_unless_asked():  # check 13
+@pytest.mark.check(13)
+def test_no_usage_key_unless_asked():
     frames = play(CHAT, sse(delta("output_text", "a"), END), body=body(stream_options=None))
     assert all("usage" not in chunk for chunk in chunks(frames))
 
@@ -83,7 +85,8 @@ def test_the_role_comes_with_the_first_event_of_any_kind(event):
     assert len(translator.finish()) == 1
 
 
-def test_calls_are_opened_once_and_numbered_from_zero():  # checks 6, 7
+@pytest.mark.check(6, 7)
+def test_calls_are_opened_once_and_numbered_from_zero():
     frames = play(CHAT, render_scene("tools2"))
     entries = [one for part in deltas(frames) for one in part.get("tool_calls", [])]
     assert [one["index"] for one in entries if "id" in one] == [0, 1]
@@ -91,14 +94,16 @@ def test_calls_are_opened_once_and_numbered_from_zero():  # checks 6, 7
     assert as_client(CHAT, frames).reply["choices"][0]["finish_reason"] == "tool_calls"
 
 
-def test_a_custom_call():  # check 105
+@pytest.mark.check(105)
+def test_a_custom_call():
     message = as_client(CHAT, play(CHAT, render_scene("custom"))).reply["choices"][0]["message"]
     (call,) = message["tool_calls"]
     assert (call["type"], call["custom"]["name"]) == ("custom", "apply_patch")
     assert call["custom"]["input"].startswith("*** Begin Patch")
 
 
-def test_the_deprecated_shape_has_one_call():  # check 50
+@pytest.mark.check(50)
+def test_the_deprecated_shape_has_one_call():
     frames = play(CHAT, render_scene("tools2"), body=body(functions=[{"name": "get_weather"}]))
     reply = as_client(CHAT, frames).reply["choices"][0]
     assert reply["finish_reason"] == "function_call"
@@ -107,7 +112,8 @@ def test_the_deprecated_shape_has_one_call():  # check 50
     assert b"tool_calls" not in frames.joined
 
 
-def test_a_shortened_name_comes_back_as_the_client_wrote_it():  # check 103
+@pytest.mark.check(103)
+def test_a_shortened_name_comes_back_as_the_client_wrote_it():
     name = "mcp.server/" + "x" * 90
     turn = decode(CHAT, body(tools=[{"type": "function", "function": {"name": name}}]))
     ((sent, own),) = turn.tool_names.items()
@@ -121,7 +127,8 @@ def test_a_shortened_name_comes_back_as_the_client_wrote_it():  # check 103
     assert as_client(CHAT, frames).reply["choices"][0]["message"]["tool_calls"][0]["function"]["name"] == name
 
 
-def test_annotations_come_once_in_both_shapes_just_before_the_finish():  # check 59
+@pytest.mark.check(59)
+def test_annotations_come_once_in_both_shapes_just_before_the_finish():
     parts = deltas(play(CHAT, render_scene("search")))
     assert [index for index, part in enumerate(parts) if "annotations" in part] == [len(parts) - 2]
     (note,) = parts[-2]["annotations"]
@@ -149,19 +156,22 @@ def test_legacy_shows_raw_thought_under_its_own_name():
     assert deltas(frames)[1:-1] == [{"reasoning": "r"}]
 
 
-def test_a_refusal():  # check 55
+@pytest.mark.check(55)
+def test_a_refusal():
     message = as_client(CHAT, play(CHAT, render_scene("refusal"))).reply["choices"][0]
     assert message["message"]["refusal"] == "I'm sorry, but I can't help with that."
     assert (message["message"]["content"], message["finish_reason"]) == (None, "stop")
 
 
+@pytest.mark.check(40, 110)
 @pytest.mark.parametrize(("scene", "reason"), [("incomplete", "length"), ("filter", "content_filter")])
-def test_an_early_end_is_told(scene, reason):  # checks 40, 110
+def test_an_early_end_is_told(scene, reason):
     assert as_client(CHAT, play(CHAT, render_scene(scene))).reply["choices"][0]["finish_reason"] == reason
 
 
+@pytest.mark.check(30, 31)
 @pytest.mark.parametrize("scene", ["failed-mid", "error-event", "eof-mid", "abort-mid", "truncated-chunk"])
-def test_a_failure_is_one_error_frame_and_nothing_else(scene):  # checks 30, 31
+def test_a_failure_is_one_error_frame_and_nothing_else(scene):
     frames = play(CHAT, render_scene(scene))
     assert not as_client(CHAT, frames).succeeded
     assert DONE not in frames

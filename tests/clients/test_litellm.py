@@ -1,0 +1,14 @@
+"""LiteLLM as a client of every door."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.clients.checks import checks_of
+
+pytestmark = pytest.mark.clients
+
+
+@pytest.mark.parametrize("check", checks_of("litellm_checks.py"))
+def test_litellm(client_of, check):
+    client_of("openai2", "litellm_checks.py").run(check)

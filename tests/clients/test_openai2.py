@@ -1,0 +1,24 @@
+"""The openai library, second generation, in one environment with those who still need it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.clients.checks import checks_of
+
+pytestmark = pytest.mark.clients
+
+
+@pytest.mark.parametrize("check", checks_of("openai_checks.py"))
+def test_openai2(client_of, check):
+    client_of("openai2", "openai_checks.py").run(check)
+
+
+@pytest.mark.parametrize("check", checks_of("openai_responses_checks.py"))
+def test_responses(client_of, check):
+    client_of("openai2", "openai_responses_checks.py").run(check)
+
+
+@pytest.mark.parametrize("check", checks_of("openai_completions_checks.py"))
+def test_completions(client_of, check):
+    client_of("openai2", "openai_completions_checks.py").run(check)
