@@ -115,13 +115,15 @@ def _path_item(path: str, route: Route, refs: Mapping[type[pydantic.BaseModel], 
 def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic.BaseModel], Json]) -> Json:
     family = family_of(path)
     name = re.sub(r"_\d+\Z", "", route.name.rpartition(".")[2])
+    # An answer to HEAD has no body, whatever it says.
+    error = {} if method == "HEAD" else {"application/json": _error_ref(family)}
     operation: Json = {
         "operationId": f"{name}_{method.lower()}",
         "tags": [family.name],
         "responses": {
             "200": _success(getattr(route.ctx, "door", None)),
-            "4XX": _response("What the client can mend.", {"application/json": _error_ref(family)}),
-            "5XX": _response("What it cannot.", {"application/json": _error_ref(family)}),
+            "4XX": _response("What the client can mend.", error),
+            "5XX": _response("What it cannot.", error),
             **{
                 str(status): _response("In a shape of its own.", {})
                 for status in getattr(route.ctx, "own_statuses", ())

@@ -78,7 +78,7 @@ def client(tmp_path_factory) -> Iterator[httpx.Client]:
 def test_no_example_breaks_an_operation(case, client):
     response = case.call(base_url=str(client.base_url), timeout=30)
     case.validate_response(response, checks=CHECKS)
-    if response.status_code >= 400:
+    if response.status_code >= 400 and response.request.method != "HEAD":
         assert_family(case.path, response.content)
     door = DOORS.get(case.path)
     if door is not None and case.method == door.method and isinstance(case.body, dict):
