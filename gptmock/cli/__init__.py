@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import re
 import signal
 import sys
@@ -25,6 +26,7 @@ _COMMANDS: Mapping[str, str] = {
     "doctor": "check everything that a server needs",
     "store": "carry state between the embedded store and Redis",
     "simulator": "run the built-in stand-in for the Codex backend",
+    "completion": "print a script that lets your shell complete commands",
 }
 """Name to help; the module of that name is imported only when the command is run: half a second for ``--version``."""
 _PASSWORD = re.compile(r"://\S*@")
@@ -53,7 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
-        return int(options.run(options) or 0)
+        code = int(options.run(options) or 0)
+        # Here, where a reader that has left is no traceback.
+        sys.stdout.flush()
     except WrongUsage as error:
         for mistake in error.mistakes:
             print(f"gptmock: {mistake}", file=sys.stderr)
@@ -63,6 +67,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # Whoever read has seen enough; nor may Python complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    else:
+        return code
 
 
 def _stopped(*_: object) -> None:
@@ -76,7 +86,12 @@ class _Parser(argparse.ArgumentParser):
         super().error(_PASSWORD.sub("://***@", message))
 
 
-def _commands(chosen: str | None) -> argparse.ArgumentParser:
+def whole_parser() -> argparse.ArgumentParser:
+    """The parser with all of its commands made ready; slow, since it imports them."""
+    return _commands(*_COMMANDS)
+
+
+def _commands(*chosen: str | None) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="gptmock",
         description="OpenAI-compatible API server for your own ChatGPT account.",
@@ -88,6 +103,6 @@ def _commands(chosen: str | None) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, text in _COMMANDS.items():
         command = commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-        if name == chosen:
+        if name in chosen:
             import_module(f"gptmock.cli.{name}").prepare(command)
     return parser

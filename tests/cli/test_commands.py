@@ -33,7 +33,19 @@ from tests.harness import (
     write_login,
 )
 
-COMMANDS = ("serve", "demo", "login", "logout", "accounts", "info", "usage", "doctor", "store", "simulator")
+COMMANDS = (
+    "serve",
+    "demo",
+    "login",
+    "logout",
+    "accounts",
+    "info",
+    "usage",
+    "doctor",
+    "store",
+    "simulator",
+    "completion",
+)
 BOOK = LoginBook(SimulatorOptions)
 
 
