@@ -23,7 +23,8 @@ from gptmock.errors import (
 )
 from gptmock.protocol.sse import sse_frame
 
-_QUOTA_CODES = frozenset({"insufficient_quota", "usage_not_included", "usage_limit_reached", "quota_exceeded"})
+USAGE_LIMIT_REACHED = "usage_limit_reached"
+_QUOTA_CODES = frozenset({"insufficient_quota", "usage_not_included", USAGE_LIMIT_REACHED, "quota_exceeded"})
 
 
 class _Error(msgspec.Struct, frozen=True):
@@ -86,6 +87,9 @@ def retry_headers(error: GptmockError) -> dict[str, str]:
 
 
 def _type_of(error: GptmockError) -> str:
+    if error.code == USAGE_LIMIT_REACHED:
+        # Codex knows the limit by this word alone, and tells people to check their plan for the other one.
+        return USAGE_LIMIT_REACHED
     if error.code in _QUOTA_CODES:
         return "insufficient_quota"
     if error.status_hint == 429:

@@ -132,7 +132,7 @@ def test_a_conversation_that_is_taken_up_again(codex, upstream, model):
 @pytest.mark.parametrize("model", [OLD, NEW])
 @pytest.mark.parametrize(
     ("scene", "words"),
-    [("400-detail", "Unsupported parameter"), ("429-usage", "usage limit|Quota exceeded"), ("401-always", "login")],
+    [("400-detail", "Unsupported parameter"), ("429-usage", "hit your usage limit"), ("401-always", "login")],
 )
 def test_a_refusal_is_told(codex, upstream, model, scene, words):
     run = codex(model, f"Please play scene:{scene}")

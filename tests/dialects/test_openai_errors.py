@@ -35,9 +35,10 @@ from gptmock.errors import (
         (
             UpstreamRefused("M", code="usage_limit_reached", status=429),
             429,
-            "insufficient_quota",
+            "usage_limit_reached",
             "usage_limit_reached",
         ),
+        (UpstreamRefused("M", code="usage_not_included", status=429), 429, "insufficient_quota", "usage_not_included"),
         (UpstreamUnavailable("M", code="slow_down", status=503), 503, "server_error", "slow_down"),
         (NotLoggedIn("M"), 503, "server_error", "login_required"),
         (UpstreamBroken("M"), 502, "server_error", "upstream_stream_truncated"),
