@@ -74,4 +74,4 @@ def refreshes(simulator: SimulatorProcess) -> int:
 
 def whose(held: TokenSet) -> dict[str, str]:
     """The same person's next login."""
-    return {"email": "ada@example.test", "account_id": held.account.workspace_id, "user_id": held.account.user_id}
+    return {"email": "ada@example.test", "account_id": held.account.workspace_id, "user_id": held.account.user_id or ""}
