@@ -71,6 +71,9 @@ class AccountChooser:
         """The accounts that may serve, in the operator's order."""
         now = self._clock()
         if now - self._looked_at >= KNOWN_SECONDS:
+            if self._ids:
+                # One looks for all; whoever comes meanwhile goes on with what is known.
+                self._looked_at = now
             try:
                 self._ids = await self._look()
             except StoreError:

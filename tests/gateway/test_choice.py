@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 
 import pytest
@@ -161,6 +162,23 @@ async def test_the_accounts_are_looked_up_once_in_a_while():
     for _ in range(10):
         await house.order()
     assert house.place.calls == before + 10, "the board each time, the vault not"
+
+
+async def test_one_look_serves_a_crowd_that_comes_while_it_lasts(monkeypatch: pytest.MonkeyPatch):
+    house = House()
+    await house.sign_in("ada")
+    await house.order()
+    default, looks = house.one.vault.default, []
+
+    async def slowly() -> str | None:
+        looks.append(house.clock.now)
+        await asyncio.sleep(0)
+        return await default()
+
+    monkeypatch.setattr(house.one.vault, "default", slowly)
+    house.clock.now += A_SECOND
+    assert await asyncio.gather(*(house.order() for _ in range(20))) == [["ada"]] * 20
+    assert len(looks) == 1
 
 
 @pytest.mark.parametrize("pool", [(), ("ada", "bob")])
