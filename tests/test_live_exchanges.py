@@ -29,6 +29,19 @@ def recorded(exchange):
     return [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: ")]
 
 
+def with_ids(exchange):
+    """The stream with ids in the places where the recording hides them: of the response, and one for each item."""
+    frames = []
+    for event in recorded(exchange):
+        if "response" in event:
+            event["response"]["id"] = "resp_recorded"
+        if "output_index" in event:
+            item_id = f"item_{event['output_index']}"
+            event |= {"item": {**event["item"], "id": item_id}} if "item" in event else {"item_id": item_id}
+        frames.append(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n")
+    return "".join(frames).encode()
+
+
 def finished_items(exchange):
     return [event["item"] for event in recorded(exchange) if event["type"] == "response.output_item.done"]
 
@@ -89,7 +102,7 @@ def test_the_fold_says_what_the_recording_says(exchange):
 @doors
 @turns
 def test_every_dialect_tells_the_text_once(door, exchange):
-    data = exchange["response_body"].encode()
+    data = with_ids(exchange)
     reply = as_client(door, play(door, data, style="hidden")).reply
     assert client_of(door).text(reply) == "\n\n".join(text_of(exchange))
     document = collect(door, data, style="hidden")
