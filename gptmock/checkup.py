@@ -21,7 +21,7 @@ from gptmock.errors import CredentialRefused, GptmockError, UnusableKey
 from gptmock.limits import RateLimitSnapshot
 from gptmock.settings import Settings
 from gptmock.stores.auth_file import FILE_NAME
-from gptmock.upstream.codex import ClientIdentity
+from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.transport import open_client
 from gptmock.upstream.usage import CodexUsage
 from gptmock.wiring import State, encryption, open_state, storage

@@ -25,7 +25,7 @@ from gptmock.signin import DeviceCode
 from gptmock.stores.auth_file import write_login
 from gptmock.stores.board import StoreBoard, StoreLedger
 from gptmock.stores.takeover import adopt
-from gptmock.upstream.codex import ClientIdentity
+from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client
 from gptmock.upstream.usage import CodexUsage

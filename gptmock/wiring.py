@@ -54,7 +54,8 @@ from gptmock.stores.store import Store
 from gptmock.stores.takeover import take_over
 from gptmock.stores.vault import SealedVault
 from gptmock.upstream.catalogue import CodexCatalog
-from gptmock.upstream.codex import ClientIdentity, CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client
 from gptmock.upstream.usage import CodexUsage

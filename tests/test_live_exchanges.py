@@ -37,7 +37,7 @@ def with_ids(exchange):
             event["response"]["id"] = "resp_recorded"
         if "output_index" in event:
             item_id = f"item_{event['output_index']}"
-            event |= {"item": {**event["item"], "id": item_id}} if "item" in event else {"item_id": item_id}
+            event.update({"item": {**event["item"], "id": item_id}} if "item" in event else {"item_id": item_id})
         frames.append(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n")
     return "".join(frames).encode()
 

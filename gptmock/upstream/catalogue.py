@@ -13,7 +13,8 @@ from gptmock.catalog import CatalogSnapshot
 from gptmock.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnavailable
 from gptmock.protocol.failures import refusal_of
 from gptmock.protocol.models import decode_models
-from gptmock.upstream.codex import ClientIdentity, entity_tag
+from gptmock.upstream.codex import entity_tag
+from gptmock.upstream.identity import ClientIdentity, account_headers
 
 ANSWER_SECONDS = 10.0
 MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
@@ -69,16 +70,7 @@ class CodexCatalog:
         return CatalogSnapshot(body, entity_tag(response.headers, "etag"), self._clock())
 
     def _headers(self, credential: Credential, known: CatalogSnapshot | None) -> dict[str, str]:
-        headers = {
-            "accept": "application/json",
-            "authorization": f"Bearer {credential.access_token.reveal()}",
-            "chatgpt-account-id": credential.account.workspace_id,
-            "originator": self._identity.originator,
-            "user-agent": self._identity.user_agent,
-            "version": self._identity.codex_version,
-        }
-        if credential.account.is_fedramp:
-            headers["x-openai-fedramp"] = "true"
+        headers = {"accept": "application/json", **self._identity.headers, **account_headers(credential)}
         if known is not None and known.etag is not None:
             headers["if-none-match"] = known.etag
         return headers

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import platform
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from typing import Any
 import httpx
 import msgspec
 
-from gptmock import __version__
 from gptmock.accounts import Credential
 from gptmock.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnavailable
 from gptmock.limits import RateLimitSnapshot, snapshot_from_headers
@@ -28,6 +26,7 @@ from gptmock.protocol.reader import EventReader, Received
 from gptmock.protocol.request import JsonObject, ResponsesRequest
 from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES
 from gptmock.protocol.upstream import Compacted
+from gptmock.upstream.identity import ClientIdentity, account_headers
 
 log = logging.getLogger("gptmock.upstream")
 
@@ -50,21 +49,6 @@ class _CompactedBody(msgspec.Struct):
 
 _COMPACTED = msgspec.json.Decoder(_CompactedBody)
 _OBJECT: msgspec.json.Decoder[JsonObject] = msgspec.json.Decoder(dict[str, Any])
-
-
-@dataclass(frozen=True, slots=True)
-class ClientIdentity:
-    """Who we say we are: ourselves, unless the operator says otherwise."""
-
-    originator: str = "gptmock"
-    codex_version: str = "0.169.0"
-    """The protocol version asked for; a model's floor is its ``minimal_client_version``."""
-
-    @property
-    def user_agent(self) -> str:
-        """``originator/version (system; machine)``, with our own version under our own name."""
-        version = __version__ if self.originator == "gptmock" else self.codex_version
-        return f"{self.originator}/{version} ({platform.system()} {platform.release()}; {platform.machine()})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +92,7 @@ class CodexUpstream:
             "accept": "text/event-stream",
             "accept-encoding": "identity",
             "content-type": "application/json",
-            "originator": identity.originator,
-            "user-agent": identity.user_agent,
-            "version": identity.codex_version,
+            **identity.headers,
         }
 
     @asynccontextmanager
@@ -181,17 +163,13 @@ class CodexUpstream:
     def _headers(
         self, request: ResponsesRequest, credential: Credential, clients: Mapping[str, str] | None
     ) -> dict[str, str]:
-        headers = {
+        return {
             **self._fixed,
             "session-id": request.prompt_cache_key,
             "thread-id": request.prompt_cache_key,
             **(clients or {}),
-            "authorization": f"Bearer {credential.access_token.reveal()}",
-            "chatgpt-account-id": credential.account.workspace_id,
+            **account_headers(credential),
         }
-        if credential.account.is_fedramp:
-            headers["x-openai-fedramp"] = "true"
-        return headers
 
 
 class CodexEventStream:

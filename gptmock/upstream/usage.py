@@ -12,7 +12,7 @@ from gptmock.accounts import Credential
 from gptmock.errors import UpstreamTimeout, UpstreamUnavailable
 from gptmock.limits import RateLimitSnapshot, RateLimitWindow
 from gptmock.protocol.failures import refusal_of
-from gptmock.upstream.codex import ClientIdentity
+from gptmock.upstream.identity import ClientIdentity, account_headers
 
 ANSWER_SECONDS = 8.0
 
@@ -64,13 +64,7 @@ class CodexUsage:
 
         Source: upstream protocol 7.2.
         """
-        headers = {
-            "accept": "application/json",
-            "authorization": f"Bearer {credential.access_token.reveal()}",
-            "chatgpt-account-id": credential.account.workspace_id,
-            "originator": self._identity.originator,
-            "user-agent": self._identity.user_agent,
-        }
+        headers = {"accept": "application/json", **self._identity.headers, **account_headers(credential)}
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 response = await self._client.get(self._url, headers=headers)

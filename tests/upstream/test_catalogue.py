@@ -15,7 +15,7 @@ from gptmock.protocol.models import decode_models
 from gptmock.simulator.server import Simulator, SimulatorOptions
 from gptmock.upstream import catalogue
 from gptmock.upstream.catalogue import MAX_DOCUMENT_BYTES, CodexCatalog
-from gptmock.upstream.codex import ClientIdentity
+from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.transport import open_client
 
 NOW = 1_790_000_000.0

@@ -30,7 +30,8 @@ from gptmock.protocol.request import InputText, Message, ResponsesRequest
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.scenes import SCENES, STREAM_SCENES, RefusalScene, render_scene
 from gptmock.simulator.server import Simulator
-from gptmock.upstream.codex import LINGER_SECONDS, MAX_ERROR_BYTES, ClientIdentity, CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.codex import LINGER_SECONDS, MAX_ERROR_BYTES, CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.transport import open_client
 from tests.harness import free_port, until
 from tests.upstream.raw import HEAD, LAST_CHUNK, Handler, RawServer, answering, chunk, serving_again

@@ -10,7 +10,7 @@ import pytest
 from gptmock.accounts import Account, Credential, Secret
 from gptmock.errors import CredentialRefused, UpstreamUnavailable
 from gptmock.simulator.server import Simulator
-from gptmock.upstream.codex import ClientIdentity
+from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.transport import open_client
 from gptmock.upstream.usage import CodexUsage
 
