@@ -22,6 +22,7 @@ from gptmock.errors import (
     AccountError,
     CredentialRefused,
     InternalError,
+    SealBroken,
     UnknownModel,
     UpstreamError,
     UpstreamRefused,
@@ -164,7 +165,7 @@ class Gateway:
             outcome.account_id = account_id
             try:
                 got = await self._by_account(account_id, turn, attempt, stack, outcome)
-            except (AccountError, CredentialRefused) as error:
+            except (AccountError, CredentialRefused, SealBroken) as error:
                 if place == len(candidates) or outcome.spent:
                     raise
                 log.warning("turn.handed_over", extra={"account": account_id, "code": error.code})

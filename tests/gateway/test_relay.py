@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gptmock.accounts import Account
+from gptmock.accounts import Account, Credential
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import (
     Call,
@@ -32,6 +32,7 @@ from gptmock.errors import (
     CredentialRefused,
     GptmockError,
     RefreshRejected,
+    SealBroken,
     UnknownModel,
     UpstreamBroken,
     UpstreamRefused,
@@ -393,6 +394,20 @@ async def test_two_401s_hand_over():
     house = await pooled(refused, refused, Script([TEXT]))
     assert (await house.streamed()).endswith(b"data: [DONE]\n\n")
     assert [each.account.id for each in house.upstream.credentials] == [ACCOUNT.id, ACCOUNT.id, BOB.id]
+
+
+async def test_an_account_whose_record_does_not_open_hands_over(monkeypatch: pytest.MonkeyPatch):
+    house = await pooled(Script([TEXT]))
+    lease = house.one.keeper.lease
+
+    async def tampered(account_id: str) -> Credential:
+        if account_id == ACCOUNT.id:
+            raise SealBroken("A record does not open.")
+        return await lease(account_id)
+
+    monkeypatch.setattr(house.one.keeper, "lease", tampered)
+    assert (await house.streamed()).endswith(b"data: [DONE]\n\n")
+    assert [each.account.id for each in house.upstream.credentials] == [BOB.id]
 
 
 async def test_a_burst_is_not_carried_to_the_next_account():
