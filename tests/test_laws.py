@@ -222,7 +222,10 @@ def _pool():
     for event in from_scenes:
         kinds.setdefault(str(event["type"]), []).append(event)
     few = [event for events in kinds.values() for event in events[:6]]
-    failed = {"type": "response.failed", "response": {"id": "resp_r", "error": {"code": "server_error", "message": "no"}}}
+    failed = {
+        "type": "response.failed",
+        "response": {"id": "resp_r", "error": {"code": "server_error"}},
+    }
     return [*few, failed, {"type": "error", "message": "no"}, {"type": "response.cancelled", "response": {}}]
 
 

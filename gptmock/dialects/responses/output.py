@@ -358,4 +358,7 @@ def _fits(flow: Flow | None, kind: str, within: str) -> bool:
 
 
 def _with_logprobs(flow: Flow, raw: JsonObject) -> JsonObject:
-    return {"logprobs": raw.get("logprobs") or []} if flow is TEXT else {}
+    if flow is not TEXT:
+        return {}
+    told = raw.get("logprobs")
+    return {"logprobs": told if isinstance(told, list) else []}

@@ -364,3 +364,10 @@ def test_a_reader_is_all_that_a_machine_needs():
     first = [frame for received in reader.feed(render_scene("text")) for frame in translator.feed(received)]
     assert first[-1].startswith(b"event: response.completed\n")
     assert translator.finish() == []
+
+
+@pytest.mark.parametrize("told", [None, 1, "x", {}])
+def test_log_probabilities_are_a_list_whatever_the_backend_says(told: object):
+    part = {"type": "output_text", "text": "Hi", "annotations": [], "logprobs": told}
+    events = said(sse({"type": "response.content_part.done", "output_index": 0, "content_index": 0, "part": part}))
+    assert [event["part"]["logprobs"] for event in events if event["type"] == "response.content_part.done"] == [[]]
