@@ -14,7 +14,7 @@ from gptmock.errors import UpstreamBroken
 from gptmock.protocol.models import decode_models, parse_version
 
 BUNDLED = resources.files("gptmock.simulator").joinpath("models.json").read_bytes()
-OBSERVED = Path("/work/shared/data/codex-models-2026-11.json")
+OBSERVED = Path(__file__).parents[3] / "shared" / "data" / "codex-models-2026-11.json"
 
 
 def document(*entries: Any) -> bytes:
