@@ -63,6 +63,8 @@ from gptmock.upstream.usage import CodexUsage
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
 """After a change of keys everything is sealed by the new one within a minute."""
+BACKLOG = 4096
+"""Connections that may wait to be accepted, as far as the system allows: a herd is more than Sanic's 100."""
 _DEADLINE_MARGIN_SECONDS = 60.0
 
 
@@ -84,6 +86,7 @@ def serve(settings: Settings) -> None:
         host=settings.host,
         port=settings.port,
         workers=settings.worker_count,
+        backlog=BACKLOG,
         motd=False,
         access_log=False,
     )
