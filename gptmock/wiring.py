@@ -64,7 +64,7 @@ TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
 """After a change of keys everything is sealed by the new one within a minute."""
 BACKLOG = 4096
-"""Connections that may wait to be accepted, as far as the system allows: a herd is more than Sanic's 100."""
+"""Connections that may wait to be accepted. Where there is no more room (Sanic's 100), Linux resets some of a herd."""
 _DEADLINE_MARGIN_SECONDS = 60.0
 
 

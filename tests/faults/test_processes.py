@@ -16,7 +16,7 @@ import pytest
 
 from gptmock.cli.exits import CommandFailed
 from gptmock.cli.ports import check_port
-from tests.faults.state import report
+from tests.faults.state import report, statuses
 from tests.harness import (
     CHAT_PATH,
     MARK,
@@ -242,3 +242,30 @@ def test_workers_do_not_outlive_a_manager_that_was_killed(simulator: SimulatorPr
             check_port("127.0.0.1", port)
         except CommandFailed as error:
             pytest.fail(str(error))
+
+
+NETSTAT = Path("/proc/net/netstat")
+SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
+
+
+@pytest.mark.skipif(
+    not SOMAXCONN.exists() or int(SOMAXCONN.read_text()) < 1000, reason="the system has no room for a crowd"
+)
+async def test_a_crowd_that_comes_while_all_workers_are_busy_finds_room(simulator: SimulatorProcess, home: Path):
+    with server_process(home, simulator.base_url, workers=2) as server:
+        await until_all_serve(server, 2)
+        before = _without_room()
+        for pid in server.workers():
+            os.kill(pid, signal.SIGSTOP)
+        crowd = asyncio.ensure_future(statuses(server.base_url, 600))
+        await asyncio.sleep(1.5)
+        for pid in server.workers():
+            os.kill(pid, signal.SIGCONT)
+        assert await crowd == {200: 600}
+        assert _without_room() == before
+
+
+def _without_room() -> int:
+    """``ListenOverflows``, of the whole machine since its start."""
+    names, values = (line.split() for line in NETSTAT.read_text().splitlines()[:2])
+    return int(values[names.index("ListenOverflows")])
