@@ -33,6 +33,7 @@ from gptmock.settings import load_settings
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.codex import UpstreamDeadlines
 from gptmock.wiring import open_services, prepare, server_options
+from tests.timing import generous
 
 CONSOLE_SCRIPT = str(Path(sys.executable).with_name("gptmock"))
 ROOT = Path(__file__).parent.parent
@@ -52,7 +53,7 @@ def chat(text: str = "Hello", *, stream: bool = False, model: str = "gpt-5.5", *
     return {"model": model, "messages": [{"role": "user", "content": text}], "stream": stream, **members}
 
 
-async def until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
     """
     Wait for a condition without guessing how long it takes.
 
@@ -64,7 +65,7 @@ async def until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None
             await asyncio.sleep(0.01)
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float = 10.0) -> None:
+def wait_until(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
     """``until`` where no loop runs."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -308,7 +309,7 @@ def end_tree(process: subprocess.Popen[bytes], mark: str) -> None:
             process.wait(STOP_SECONDS / 3)
     # Helpers of multiprocessing end a moment after the manager.
     with contextlib.suppress(TimeoutError):
-        wait_until(lambda: not processes_of(mark), seconds=2.0)
+        wait_until(lambda: not processes_of(mark), seconds=generous(2.0))
     for pid in processes_of(mark):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -27,6 +27,7 @@ from tests.harness import (
     wait_until_ready,
     write_login,
 )
+from tests.timing import generous
 
 pytestmark = pytest.mark.faults
 REQUESTS = 400
@@ -126,7 +127,7 @@ async def test_a_login_that_has_ended_is_tried_once_in_all(simulator: SimulatorP
             assert {answer.status_code for answer in answers} == {503}
             assert {answer.json()["error"]["code"] for answer in answers} == {"login_required"}
             # A worker may believe its last look for a moment.
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(generous(LOOK_SECONDS)):
                 while (await opened.get("/readyz")).status_code != 503:  # noqa: ASYNC110 - what is awaited knows no event
                     await asyncio.sleep(0.05)
             assert exchanges(simulator) == {"ok": 0, "refused": 1}

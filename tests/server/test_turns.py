@@ -20,6 +20,7 @@ from gptmock.upstream.codex import UpstreamDeadlines
 from gptmock.wiring import open_state
 from tests.harness import CHAT_PATH, chat, serving_simulator, until, write_login
 from tests.harness import client as open_client
+from tests.timing import generous
 from tests.upstream.raw import HEAD, RawServer, chunk, read_request
 
 PROMPT = "a planted prompt, scene:"
@@ -295,7 +296,7 @@ async def test_a_client_that_does_not_read_stops_the_upstream_and_costs_no_memor
                 before = upstream.sent
                 await asyncio.sleep(0.3)
             assert before < 32 * 1024 * 1024
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(generous(1)):
             await upstream.left.wait()
 
 

@@ -17,14 +17,13 @@ from gptmock.stores.redis import RedisStore, open_redis, unavailable
 from gptmock.stores.store import Addition, Record
 from tests.stores.contract import until
 from tests.stores.servers import RedisServer, binary_of, running
+from tests.timing import generous
 
-PROMISED_SECONDS = 0.5
+IN_TIME_SECONDS = generous(0.5)
 SLOW_LOADING = [
     *("--enable-debug-command", "yes", "--key-load-delay", "1000"),
     *("--loading-process-events-interval-bytes", "1024"),
 ]
-SLOW_MACHINE_SECONDS = 0.4
-"""What a busy machine may add."""
 
 
 @pytest.fixture(params=["valkey", "redis"])
@@ -70,7 +69,7 @@ async def test_a_server_that_is_down_is_noticed_at_once(server: RedisServer, sto
     server.stop()
     for _ in range(5):
         seconds, said = await refused(store.read("a"))
-        assert seconds < PROMISED_SECONDS
+        assert seconds < IN_TIME_SECONDS
         assert said.message == "Redis cannot be reached."
         assert said.retry_after_seconds == 1.0
 
@@ -82,7 +81,7 @@ async def test_an_address_where_nobody_is(url: str):
         port = listening.getsockname()[1]
     store = open_redis(url.format(port=port))
     seconds, said = await refused(store.read("a"))
-    assert seconds < PROMISED_SECONDS
+    assert seconds < IN_TIME_SECONDS
     assert said.message == "Redis cannot be reached."
     assert said.__cause__ is not None
     await store.close()
@@ -91,7 +90,7 @@ async def test_an_address_where_nobody_is(url: str):
 async def test_a_name_that_no_resolver_knows():
     store = open_redis("redis://nowhere.invalid:6379")
     seconds, _ = await refused(store.read("a"))
-    assert seconds < PROMISED_SECONDS + SLOW_MACHINE_SECONDS
+    assert seconds < IN_TIME_SECONDS
     await store.close()
 
 
@@ -106,7 +105,7 @@ async def test_something_that_takes_connections_and_is_no_redis():
         port = listening.sockets[0].getsockname()[1]
         store = open_redis(f"redis://127.0.0.1:{port}")
         seconds, _ = await refused(store.read("a"))
-        assert seconds < PROMISED_SECONDS
+        assert seconds < IN_TIME_SECONDS
         await store.close()
 
 
@@ -115,7 +114,7 @@ async def test_a_frozen_server_costs_half_a_second(server: RedisServer, store: R
     with server.frozen():
         for _ in range(3):  # on a connection that was, then on new ones
             seconds, said = await refused(store.read("a"))
-            assert 0.3 < seconds < PROMISED_SECONDS + SLOW_MACHINE_SECONDS
+            assert 0.3 < seconds < IN_TIME_SECONDS
             assert said.message == "Redis does not answer in time."
     assert await store.read("a") == Record(1, b"1")
 
@@ -124,8 +123,9 @@ async def test_a_frozen_server_costs_a_crowd_half_a_second(server: RedisServer, 
     """More than the pool has connections: those who wait for one are not made to wait for a reply as well."""
     await asyncio.gather(*(store.read(f"r{number}") for number in range(40)))
     with server.frozen():
-        took = await asyncio.gather(*(refused(store.read(f"r{number}")) for number in range(200)))
-        assert max(seconds for seconds, _ in took) < PROMISED_SECONDS + 2 * SLOW_MACHINE_SECONDS
+        # Twenty times as many as there are connections: in turn they would take eight seconds.
+        took = await asyncio.gather(*(refused(store.read(f"r{number}")) for number in range(640)))
+        assert max(seconds for seconds, _ in took) < 2 * IN_TIME_SECONDS
     assert await store.read("a") is None
 
 
@@ -138,7 +138,7 @@ async def test_behind_the_breaker_only_the_first_one_waits(
     with server.frozen():
         first, _ = await refused(guarded.read("a"))
         later = sorted([(await refused(guarded.read("a")))[0] for _ in range(200)])
-    assert first < PROMISED_SECONDS + SLOW_MACHINE_SECONDS
+    assert first < IN_TIME_SECONDS
     assert later[len(later) // 2] < 0.001
     assert later[-2] < 0.005
     assert not guarded.available
@@ -275,7 +275,7 @@ async def test_tls_that_the_other_side_does_not_speak(kind: str):
     with running(kind, "--port", str(port)):
         store = open_redis(f"rediss://127.0.0.1:{port}")
         seconds, said = await refused(store.read("a"))
-        assert seconds < PROMISED_SECONDS + SLOW_MACHINE_SECONDS
+        assert seconds < IN_TIME_SECONDS
         assert said.message in ("Redis cannot be reached.", "Redis does not answer in time.")
         await store.close()
 

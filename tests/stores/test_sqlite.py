@@ -23,6 +23,7 @@ from gptmock.stores.sqlite_file import SCHEMA_VERSION, SWEEP_WRITES
 from gptmock.stores.store import Addition, Record
 from tests.harness import wait_until
 from tests.stores import processes
+from tests.timing import generous
 
 FULL_DISK = """
 import asyncio, resource, signal, sys
@@ -428,10 +429,11 @@ async def test_one_that_another_process_holds(path: Path, store: SqliteStore):
     holder.execute("BEGIN IMMEDIATE")
     began = time.perf_counter()
     calls = [store.write("a", b"2", expected=1), store.acquire("l", "me", ttl_seconds=5), store.probe()]
+    calls += [store.renew("l", "me", ttl_seconds=5) for _ in range(20)]
     said = await asyncio.gather(*(refused(call) for call in calls), refused(store.add([Addition("a", {"n": 1})])))
     took = time.perf_counter() - began
     assert {each.message for each in said} == {"The state file is held by another process for too long."}
-    assert 0.3 < took < 0.75  # one wait for all: those behind it do not wait once more
+    assert 0.3 < took < generous(0.5)  # one wait for all: those behind it do not wait once more, in turn ten seconds
     assert await store.read("a") == Record(1, b"1")
     holder.execute("ROLLBACK")
     holder.close()
@@ -447,7 +449,7 @@ async def test_a_disk_that_hangs(store: SqliteStore):
     behind = [asyncio.ensure_future(refused(store.read("a"))) for _ in range(20)]
     began = time.perf_counter()
     said = await asyncio.gather(stuck, *behind)
-    assert time.perf_counter() - began < 0.75
+    assert time.perf_counter() - began < generous(0.5)
     assert {each.message for each in said} == {"The state file does not answer."}
     assert await store.totals("c") == {}
     released.set()

@@ -13,6 +13,7 @@ import pytest
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.transport import AiohttpTransport, open_client
 from tests.harness import free_port, until
+from tests.timing import generous
 from tests.upstream.raw import HEAD, LAST_CHUNK, Handler, Proxy, RawServer, answering, chunk, reset, serving_again
 
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
@@ -235,7 +236,7 @@ async def test_a_reader_that_leaves_closes_the_connection_at_once(client: httpx.
         await until(lambda: server.connections == 1)
         await asyncio.sleep(0.05)
         asking.cancel()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(generous(1)):
             await gone.wait()
 
 
