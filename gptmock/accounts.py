@@ -197,6 +197,12 @@ class TokenVault(Protocol):
     async def logins(self) -> list[Login]:
         """All accounts, by label."""
 
+    async def revision(self) -> int:
+        """
+        Differs from the last look when somebody signed in or out, or changed what people call an account, since then:
+        a cheap look, in place of ``logins``. An emptied store has another one too.
+        """
+
     async def describe(self, account: Account, *, label: str | None = None, paused: bool | None = None) -> None:
         """Change what people call an account, or whether it may serve; what is not given stays."""
 

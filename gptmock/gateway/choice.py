@@ -18,6 +18,8 @@ log = logging.getLogger("gptmock.account")
 
 KNOWN_SECONDS = 0.8
 """How old the list of accounts may be."""
+LISTED_SECONDS = 30.0
+"""How long a pool's list is believed while the vault tells of no change: to list is work for the store."""
 UNKNOWN_USED_PERCENT = 50.0
 """An account of which nothing has been heard stands between the idle and the busy ones."""
 
@@ -43,6 +45,9 @@ class AccountChooser:
         self._ids: tuple[str, ...] = ()
         self._looked_at = float("-inf")
         self._is_paused = False
+        self._listed_at = float("-inf")
+        self._revision: int | None = None
+        self._missing: list[str] = []
 
     async def candidates(self, conversation: str, *, account_id: str | None = None) -> list[str]:
         """
@@ -87,10 +92,15 @@ class AccountChooser:
             default = await self._vault.default()
             self._is_paused = default is not None and await self._vault.is_paused(default)
             return (default,) if default is not None and not self._is_paused else ()
+        revision = await self._vault.revision()
+        if revision == self._revision and self._ids and self._clock() - self._listed_at < LISTED_SECONDS:
+            return self._ids
         by_label = {login.label: login for login in await self._vault.logins() if not login.paused}
         missing = [label for label in self._pool if label not in by_label]
-        if missing:
+        if missing and missing != self._missing:
             log.warning("account.pool_incomplete", extra={"labels": ", ".join(missing)})
+        # Of a revision from before the list: what changed between the two is listed once more.
+        self._listed_at, self._revision, self._missing = self._clock(), revision, missing
         return tuple(by_label[label].account.id for label in self._pool if label in by_label)
 
     def _ordered(self, standings: Standings) -> list[str]:

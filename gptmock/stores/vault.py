@@ -4,6 +4,7 @@ Tokens at rest: sealed records over any store. Knows seals and versions, not whe
     acct:{id}:tokens      the tokens and nothing else, sealed; their version is the record's
     acct:{id}:about       label, paused; sealed, since an e-mail address is nobody's business
     accounts:default      the id of the account that serves who is bound to none
+    accounts:changes      nothing; its version grows whenever the list of accounts has changed
 
 Versions put all changes of an account in order, wherever two of them meet:
 
@@ -46,6 +47,7 @@ log = logging.getLogger("gptmock.account")
 
 _TOKENS, _ABOUT = "tokens", "about"
 DEFAULT = "accounts:default"
+CHANGES = "accounts:changes"
 _PREFIX = "acct:"
 MAX_RACES = 50
 """Compare-and-set that loses so often has no competitor but a fault."""
@@ -103,6 +105,7 @@ class SealedVault:
             if await self._write(newer, expected=held_version) is None:
                 self._remember(newer)
                 await self._introduce(newer.account, label)
+                await self._changed()
                 return newer
         raise _lost_races()
 
@@ -137,6 +140,7 @@ class SealedVault:
             )
             if await self._write(gone, expected=held.version) is None:
                 self._remember(gone)
+                await self._changed()
                 return
         raise _lost_races()
 
@@ -148,11 +152,18 @@ class SealedVault:
         records = await self._store.read_many([_name(one, _TOKENS) for one in ids])
         abouts = await self._store.read_many([_name(one, _ABOUT) for one in ids])
         logins = []
-        for account_id, record, about in zip(ids, records, abouts, strict=True):
+        for account_id, record, found in zip(ids, records, abouts, strict=True):
+            # The label first: who is told that the account is back looks for it by its label.
+            about = await self._records.settle(_name(account_id, _ABOUT), found)
             tokens = await self._healed(account_id, record)
             if tokens is not None and not tokens.forgotten:
-                logins.append(_login(tokens, await self._about(tokens.account, about)))
+                logins.append(_login(tokens, self._about(tokens.account, about)))
         return sorted(logins, key=lambda login: login.label)
+
+    async def revision(self) -> int:
+        """See ``TokenVault.revision``. One round trip."""
+        record = await self._store.read(CHANGES)
+        return record.version if record is not None else 0
 
     async def default(self) -> str | None:
         """See ``TokenVault.default``."""
@@ -182,6 +193,7 @@ class SealedVault:
             version = record.version if record is not None else 0
             sealed = self._sealer.seal(msgspec.json.encode(about), kind=_ABOUT, name=name, version=version + 1)
             if await self._records.put(name, sealed, expected=version):
+                await self._changed()
                 return
         raise _lost_races()
 
@@ -225,10 +237,17 @@ class SealedVault:
         held = self._opened(account_id, record)
         known = self._newest.get(account_id)
         if known is not None and (held is None or held.version < known.version):
+            lost = held is None
             held = await self._push(held.version if held is not None else 0, known)
+            if lost:
+                await self._changed()
         if held is not None:
             self._remember(held)
         return held
+
+    async def _changed(self) -> None:
+        """Tell who keeps a list of accounts. Who loses the race leaves it to the winner, whose word comes later."""
+        await self._store.write(CHANGES, b"", expected=await self.revision())
 
     async def _push(self, expected: int, tokens: TokenSet) -> TokenSet:
         """Write ``tokens`` over anything older; gives back what is newest."""
@@ -310,10 +329,8 @@ class SealedVault:
         except (NotLoggedIn, SealBroken):
             return False
 
-    async def _about(self, account: Account, found: Record | None) -> _About:
-        name = _name(account.id, _ABOUT)
-        about = self._about_in(name, await self._records.settle(name, found))
-        return about or _About(account.email or account.id)
+    def _about(self, account: Account, record: Record | None) -> _About:
+        return self._about_in(_name(account.id, _ABOUT), record) or _About(account.email or account.id)
 
 
 def _login(tokens: TokenSet, about: _About) -> Login:

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from gptmock.accounts import Account
+from gptmock.accounts import Account, Login
 from gptmock.errors import AccountsExhausted, NotLoggedIn, StoreUnavailable
-from gptmock.gateway.choice import KNOWN_SECONDS, UNKNOWN_USED_PERCENT, AccountChooser
+from gptmock.gateway.choice import KNOWN_SECONDS, LISTED_SECONDS, UNKNOWN_USED_PERCENT, AccountChooser
 from gptmock.limits import RateLimitSnapshot, RateLimitWindow
 from gptmock.stores.board import StoreBoard
 from tests.gateway.memory import Site, tokens
@@ -162,6 +162,59 @@ async def test_the_accounts_are_looked_up_once_in_a_while():
     for _ in range(10):
         await house.order()
     assert house.place.calls == before + 10, "the board each time, the vault not"
+
+
+async def test_a_pool_is_listed_again_only_when_somebody_came_left_or_changed(monkeypatch: pytest.MonkeyPatch):
+    house = House("ada", "bob", "cyd")
+    await house.sign_in("ada", "bob")
+    logins, listed = house.one.vault.logins, []
+
+    async def counted() -> list[Login]:
+        listed.append(house.clock.now)
+        return await logins()
+
+    monkeypatch.setattr(house.one.vault, "logins", counted)
+    elsewhere = house.worker().vault
+    changes = [
+        (lambda: house.sign_in("cyd"), ["ada", "bob", "cyd"]),
+        (lambda: elsewhere.describe(ACCOUNTS["ada"], paused=True), ["bob", "cyd"]),
+        (lambda: elsewhere.forget(ACCOUNTS["bob"].id), ["cyd"]),
+        (lambda: elsewhere.describe(ACCOUNTS["ada"], paused=False), ["ada", "cyd"]),
+    ]
+    assert await house.order() == ["ada", "bob"]
+    for number, (change, expected) in enumerate(changes, start=2):
+        await change()
+        for _ in range(10):
+            house.clock.now += A_SECOND
+            assert await house.order() == expected
+        assert len(listed) == number
+    house.clock.now += LISTED_SECONDS
+    await house.order()
+    assert len(listed) == len(changes) + 2, "and now and then all the same"
+
+
+async def test_a_pool_in_a_store_that_was_emptied_is_whole_again_for_who_knew_nothing():
+    house = House("ada", "bob")
+    await house.sign_in("ada", "bob")
+    assert await house.order() == ["ada", "bob"]
+    house.place.forget()
+    newcomer = AccountChooser(house.worker().vault, house.board, pool=("ada", "bob"), clock=house.clock)
+    assert await newcomer.account_ids() == ()
+    house.clock.now += A_SECOND
+    assert await house.order() == ["ada", "bob"]
+    assert await newcomer.account_ids() == (ACCOUNTS["ada"].id, ACCOUNTS["bob"].id)
+
+
+async def test_what_a_pool_misses_is_said_once(caplog: pytest.LogCaptureFixture):
+    house = House("ada", "bob", "cyd")
+    await house.sign_in("ada")
+    for _ in range(5):
+        house.clock.now += LISTED_SECONDS
+        assert await house.order() == ["ada"]
+    await house.sign_in("bob")
+    house.clock.now += A_SECOND
+    assert await house.order() == ["ada", "bob"]
+    assert [vars(record)["labels"] for record in caplog.records] == ["bob, cyd", "cyd"]
 
 
 async def test_one_look_serves_a_crowd_that_comes_while_it_lasts(monkeypatch: pytest.MonkeyPatch):
