@@ -64,10 +64,12 @@ class StoreLease:
         # One stamp for all: whoever holds the lease speaks last.
         value = msgspec.json.encode(trouble)
         await self._store.observe(self._trouble_name, value, stamp=0.0, ttl_seconds=TROUBLE_SECONDS)
-        if trouble.left_seconds > 0:
-            await self._store.acquire(self._pause_name, _NOBODY, ttl_seconds=trouble.left_seconds)
-        else:
+        seconds = trouble.left_seconds
+        if seconds <= 0:
             await self._store.release(self._pause_name, _NOBODY)
+        elif not await self._store.renew(self._pause_name, _NOBODY, ttl_seconds=seconds):
+            # In this order: an earlier pause may still stand, be it for its last moment, and nobody takes it again.
+            await self._store.acquire(self._pause_name, _NOBODY, ttl_seconds=seconds)
 
 
 def _name(account_id: str, kind: str) -> str:

@@ -53,3 +53,12 @@ async def test_the_end_of_trouble_ends_its_pause(place: Place):
     await lease_on(place).report(MET)
     await lease_on(place, "you").report(Trouble())
     assert await lease_on(place).trouble() == Trouble()
+
+
+async def test_a_pause_that_stands_gives_way_to_the_next(place: Place):
+    """A request that needs new tokens may ask during the pause; what it meets is told, and counts from now."""
+    await lease_on(place).report(MET)
+    await lease_on(place, "you").report(Trouble(failures=4, message="down", left_seconds=600.0))
+    found = await lease_on(place).trouble()
+    assert found.failures == 4
+    assert 300 < found.left_seconds <= 600
