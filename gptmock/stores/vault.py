@@ -147,8 +147,8 @@ class SealedVault:
     async def logins(self) -> list[Login]:
         """See ``TokenVault.logins``. Three round trips, for people and timers; what the store has lost is healed."""
         names = await self._store.names(_PREFIX)
-        found = {name[len(_PREFIX) + 1 : -len(_TOKENS) - 2] for name in names if name.endswith(f":{_TOKENS}")}
-        ids = sorted(found | set(self._newest))
+        listed = {name[len(_PREFIX) + 1 : -len(_TOKENS) - 2] for name in names if name.endswith(f":{_TOKENS}")}
+        ids = sorted(listed | set(self._newest))
         records = await self._store.read_many([_name(one, _TOKENS) for one in ids])
         abouts = await self._store.read_many([_name(one, _ABOUT) for one in ids])
         logins = []
