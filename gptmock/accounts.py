@@ -19,6 +19,8 @@ import msgspec
 
 SIGN_IN_HINT = "The operator of this server can sign in with: gptmock login"
 """What to do about a login that is missing or has ended."""
+BROKEN_HINT = "Sign in to it again with gptmock login, or take it away with gptmock accounts remove."
+"""What to do about an account with a record that does not open."""
 ROTATION_STEP = 1000
 """
 How far a rotation raises the version. A mark or another seal over the same tokens raises it by one: tokens that were
@@ -142,6 +144,21 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokenLogin:
+    """An account with a record that does not open: sealed by another key, or changed. It can be signed in anew."""
+
+    account_id: str
+    label: str
+    """The id, where the label does not open either."""
+    reason: str
+
+    @property
+    def told(self) -> str:
+        """The same for people, with what helps."""
+        return f"{self.label}: {self.reason} {BROKEN_HINT}"
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
     """What the last refreshes of an account have met, told by each worker to the next; no secret in it."""
 
@@ -195,7 +212,16 @@ class TokenVault(Protocol):
         """A logout: the tokens are gone for every worker, and stay gone."""
 
     async def logins(self) -> list[Login]:
-        """All accounts, by label."""
+        """All accounts whose records open, by label."""
+
+    async def broken(self) -> list[BrokenLogin]:
+        """The others, by label."""
+
+    async def holder(self, label: str) -> str | None:
+        """The id of the account that people call so, whether it opens or not."""
+
+    async def discard(self, account_id: str) -> None:
+        """Take the records of an account away that does not open; a process that still knows better puts it back."""
 
     async def revision(self) -> int:
         """

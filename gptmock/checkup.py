@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from gptmock.accounts import SIGN_IN_HINT, Login, TokenSet
+from gptmock.accounts import BROKEN_HINT, SIGN_IN_HINT, Login, TokenSet
 from gptmock.errors import CredentialRefused, GptmockError, UnusableKey
 from gptmock.limits import RateLimitSnapshot
 from gptmock.settings import Settings
@@ -108,8 +108,13 @@ async def _credentials(settings: Settings, state: State, client: httpx.AsyncClie
     try:
         logins = await state.vault.logins()
         tokens = [await state.vault.load(login.account.id) for login in logins]
+        broken = [
+            Finding(f"account {one.label}", "fail", one.reason, BROKEN_HINT) for one in await state.vault.broken()
+        ]
     except GptmockError as error:
         return [Finding("credentials", "fail", error.message, "sign in again with: gptmock login")]
+    if not logins and broken:
+        return broken
     if not logins and (settings.home / FILE_NAME).is_file():
         todo = "it is taken over by the next gptmock serve or info"
         return [Finding("credentials", "warn", f"nobody is signed in yet, but there is an {FILE_NAME}", todo)]
@@ -119,7 +124,8 @@ async def _credentials(settings: Settings, state: State, client: httpx.AsyncClie
     usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
     findings = [_pool(settings, logins)] if settings.pool_labels else []
     pairs = zip(logins, tokens, strict=True)
-    return [*findings, *await asyncio.gather(*(_credential(login, held, usage.windows) for login, held in pairs))]
+    findings += await asyncio.gather(*(_credential(login, held, usage.windows) for login, held in pairs))
+    return findings + broken
 
 
 def _pool(settings: Settings, logins: list[Login]) -> Finding:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from gptmock.accounts import Login
+from gptmock.accounts import BrokenLogin, Login
 from gptmock.errors import CredentialRefused, GptmockError, SealBroken, StoreUnavailable, UnusableKey
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.logins import LoginBook
@@ -62,6 +62,10 @@ class Desk:
     async def logins(self) -> list[Login]:
         """All accounts, by label."""
         return await self._state.vault.logins()
+
+    async def broken(self) -> list[BrokenLogin]:
+        """The accounts with a record that does not open, by label."""
+        return await self._state.vault.broken()
 
     async def default(self) -> str | None:
         """The id of the account that serves who is bound to none."""
@@ -134,6 +138,7 @@ class Desk:
 
         Raises:
             NotLoggedIn: it holds none, or one that was taken before.
+            LoginRefused: ``label`` is another account's.
             StoreError: file or store cannot be read or written.
         """
         account = await adopt(self._state.vault, self._state.store, path, label=label)

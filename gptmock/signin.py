@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from gptmock.accounts import IssuedTokens, Login, Secret
+from gptmock.accounts import Account, BrokenLogin, IssuedTokens, Login, Secret
 from gptmock.errors import LoginRefused
 
 MAX_SPOKEN_CHARACTERS = 200
@@ -44,7 +44,7 @@ class DeviceCode:
 class Farewell:
     """What became of a logout."""
 
-    login: Login
+    login: Login | BrokenLogin
     revoked: bool
     """Whether the issuer has ended the login too; the tokens are forgotten either way."""
     successor: Login | None
@@ -104,6 +104,14 @@ def denied(code: str, description: str) -> LoginRefused:
     if code == "access_denied":
         return LoginRefused("The sign-in was declined in the browser.")
     return LoginRefused(f"The OAuth issuer refused the login: {spoken(description or code)}")
+
+
+def label_taken(label: str, account: Account) -> LoginRefused:
+    """A login by a label that another account has."""
+    return LoginRefused(
+        f"The label {label} belongs to another account than the one of this login ({account.email or account.id}). "
+        "Nothing was changed; choose another label, or sign in as the other account."
+    )
 
 
 def spoken(text: str) -> str:

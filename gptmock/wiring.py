@@ -216,18 +216,19 @@ async def prepare(settings: Settings) -> list[str]:
         try:
             await state.vault.check_key()
             await take_over(state.vault, state.store, state.home)
-            logins = await state.vault.logins()
+            logins, broken = await state.vault.logins(), await state.vault.broken()
         except SealBroken as error:
             raise UnusableKey(f"{error.message} Nothing was changed.") from error
         except GptmockError as error:
             return [error.message]
-    if not logins:
+    if not logins and not broken:
         return [f"No ChatGPT account is signed in. {SIGN_IN_HINT}"]
-    return [f"{login.label}: {login.refused}" for login in logins if login.refused is not None]
+    refused = [f"{login.label}: {login.refused}" for login in logins if login.refused is not None]
+    return refused + [one.told for one in broken]
 
 
 async def has_account(settings: Settings) -> bool:
-    """Whether anybody is signed in; taken for true while the store cannot tell."""
+    """Whether anybody is signed in whose record opens; taken for true while the store cannot tell."""
     async with open_state(settings) as state:
         try:
             return bool(await state.vault.logins())

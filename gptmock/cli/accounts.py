@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from gptmock.accounts import Login
+from gptmock.accounts import BrokenLogin, Login
 from gptmock.cli.exits import CommandFailed, WrongUsage
 from gptmock.cli.screen import moment, relative, show_document, show_table
 from gptmock.cli.settings import at_desk
@@ -74,14 +74,14 @@ def label_text(text: str) -> str:
 def run_list(options: argparse.Namespace) -> int:
     """Show them."""
 
-    async def work(desk: Desk) -> tuple[list[Login], str | None]:
-        return await desk.logins(), await desk.default()
+    async def work(desk: Desk) -> tuple[list[Login], list[BrokenLogin], str | None]:
+        return await desk.logins(), await desk.broken(), await desk.default()
 
-    logins, default = at_desk(work)
+    logins, broken, default = at_desk(work)
     if options.json:
         shown = [login_document(login, is_default=login.account.id == default) for login in logins]
-        show_document({"accounts": shown})
-    elif logins:
+        show_document({"accounts": shown, "broken": [broken_document(one) for one in broken]})
+    elif logins or broken:
         rows = [
             (
                 login.label,
@@ -92,9 +92,13 @@ def run_list(options: argparse.Namespace) -> int:
             )
             for login in logins
         ]
+        rows += [(one.label, "unknown", "unknown", "does not open", "unknown") for one in broken]
         show_table(("LABEL", "PLAN", "WORKSPACE", "STATE", "TOKEN ENDS"), rows)
     else:
         print("No ChatGPT account is signed in. Sign in with: gptmock login")
+    if not options.json:
+        for one in broken:
+            print(one.told, file=sys.stderr)
     return 0
 
 
@@ -173,7 +177,9 @@ def leave(label: str | None, *, revoke: bool = True) -> int:
     """
 
     async def work(desk: Desk) -> Farewell:
-        name = label if label is not None else _only(await desk.logins())
+        name = label if label is not None else _only(await desk.logins(), await desk.broken())
+        if (broken := await desk.accounts.find_broken(name)) is not None:
+            return await desk.accounts.discard(broken)
         return await desk.accounts.leave(await desk.accounts.find(name), revoke=revoke)
 
     farewell = at_desk(work)
@@ -205,12 +211,18 @@ def login_document(login: Login, *, is_default: bool) -> dict[str, Any]:
     }
 
 
-def _only(logins: list[Login]) -> str:
-    if not logins:
+def broken_document(broken: BrokenLogin) -> dict[str, Any]:
+    """An account that does not open, for ``--json``."""
+    return {"label": broken.label, "id": broken.account_id, "reason": broken.reason}
+
+
+def _only(logins: list[Login], broken: list[BrokenLogin]) -> str:
+    labels = {login.account.id: login.label for login in logins} | {one.account_id: one.label for one in broken}
+    if not labels:
         raise CommandFailed("No ChatGPT account is signed in.")
-    if len(logins) > 1:
-        raise WrongUsage(f"there are several accounts; say which: {', '.join(login.label for login in logins)}")
-    return logins[0].account.id
+    if len(labels) > 1:
+        raise WrongUsage(f"there are several accounts; say which: {', '.join(labels.values())}")
+    return next(iter(labels))
 
 
 def _state(login: Login, *, is_default: bool) -> str:

@@ -15,7 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from gptmock import __version__, wiring
-from gptmock.cli.accounts import login_document
+from gptmock.accounts import BrokenLogin
+from gptmock.cli.accounts import broken_document, login_document
 from gptmock.cli.screen import bar, console, local, moment, person_looks, printable, relative, show_document
 from gptmock.cli.settings import at_desk, given_settings, prepared
 from gptmock.desk import AccountOverview, Desk
@@ -51,22 +52,25 @@ def run(options: argparse.Namespace) -> int:
     settings = given_settings({})
     notes = prepared(settings)
 
-    async def work(desk: Desk) -> list[AccountOverview]:
-        return await desk.overview(ask=not options.offline)
+    async def work(desk: Desk) -> tuple[list[AccountOverview], list[BrokenLogin]]:
+        return await desk.overview(ask=not options.offline), await desk.broken()
 
-    accounts = at_desk(work, take_over=False)
+    accounts, broken = at_desk(work, take_over=False)
     if options.json:
-        show_document(_document(settings, accounts, notes))
+        show_document({**_document(settings, accounts, notes), "broken": [broken_document(one) for one in broken]})
     else:
-        show_info(settings, accounts, notes)
+        # The notes tell of those that do not open.
+        show_info(settings, accounts, notes, first_run=not accounts and not broken)
     return 0
 
 
-def show_info(settings: Settings, accounts: Sequence[AccountOverview], notes: Sequence[str]) -> None:
+def show_info(
+    settings: Settings, accounts: Sequence[AccountOverview], notes: Sequence[str], *, first_run: bool
+) -> None:
     """For people: panels where one looks, plain lines elsewhere."""
     screen = console()
     if not person_looks():
-        for text in _plain(settings, accounts, notes):
+        for text in _plain(settings, accounts, notes, first_run=first_run):
             print(text.plain)
         return
     for note in notes:
@@ -80,18 +84,20 @@ def show_info(settings: Settings, accounts: Sequence[AccountOverview], notes: Se
         screen.print(Columns(panels))
     else:
         screen.print(*panels)
-    if not accounts:
+    if first_run:
         screen.print(Panel(Text("\n".join(_FIRST_STEPS)), title="gptmock", width=width))
     screen.print(_facts(_surroundings(settings)))
 
 
-def _plain(settings: Settings, accounts: Sequence[AccountOverview], notes: Sequence[str]) -> list[Text]:
+def _plain(
+    settings: Settings, accounts: Sequence[AccountOverview], notes: Sequence[str], *, first_run: bool
+) -> list[Text]:
     lines = [Text(note) for note in notes]
     for one in accounts:
         lines += [_line(name, Text(value)) for name, value in _account_facts(one)]
         lines += [_line("Window", _window_text(window, ascii_only=True)) for window in _windows(one)]
         lines.append(Text())
-    if not accounts:
+    if first_run:
         lines += [Text(), *(Text(line) for line in _FIRST_STEPS), Text()]
     return [*lines, *(_line(name, Text(value)) for name, value in _surroundings(settings))]
 

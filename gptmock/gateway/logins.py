@@ -9,10 +9,19 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from gptmock.accounts import Escrow, IssuedTokens, Login, TokenSet, TokenVault, account_of, expiry_of
-from gptmock.errors import LoginRefused, LoginUnavailable, NotLoggedIn, StoreError
+from gptmock.accounts import (
+    BrokenLogin,
+    Escrow,
+    IssuedTokens,
+    Login,
+    TokenSet,
+    TokenVault,
+    account_of,
+    expiry_of,
+)
+from gptmock.errors import LoginRefused, LoginUnavailable, NotLoggedIn, SealBroken, StoreError
 from gptmock.limits import LimitBoard
-from gptmock.signin import Farewell, SignInIssuer
+from gptmock.signin import Farewell, SignInIssuer, label_taken
 
 log = logging.getLogger("gptmock.account")
 
@@ -44,6 +53,7 @@ class LoginBook:
 
         Raises:
             NotLoggedIn: there is none; the message names those that there are.
+            SealBroken: there is one, and its record does not open.
         """
         logins = await self._vault.logins()
         found = [login for login in logins if name == login.label] or [
@@ -54,8 +64,14 @@ class LoginBook:
         if found:
             ids = ", ".join(login.label for login in found)
             raise NotLoggedIn(f"{name} is more than one account; say which: {ids}")
+        if (broken := await self.find_broken(name)) is not None:
+            raise SealBroken(broken.told)
         known = ", ".join(login.label for login in logins) or "none"
         raise NotLoggedIn(f"There is no account {name}. Accounts: {known}")
+
+    async def find_broken(self, name: str) -> BrokenLogin | None:
+        """The account of that label, or of that id, if a record of it does not open."""
+        return next((one for one in await self._vault.broken() if name in (one.label, one.account_id)), None)
 
     async def enroll(self, issued: IssuedTokens, *, label: str | None = None) -> Login:
         """
@@ -80,11 +96,7 @@ class LoginBook:
         )
         if label is not None and await self._owner(label) not in (None, account.id):
             await self._revoke(tokens)
-            who = account.email or account.id
-            raise LoginRefused(
-                f"The label {label} belongs to another account than the one you signed in as ({who}). "
-                "Nothing was changed; choose another label, or sign in as the other account."
-            )
+            raise label_taken(label, account)
         held = await self._vault.enroll(tokens, label=label)
         await self.welcome(account.id)
         return await self._login(held, label)
@@ -113,6 +125,12 @@ class LoginBook:
         revoked = revoke and tokens is not None and await self._revoke(tokens)
         log.info("account.signed_out", extra={"account": account_id, "revoked": revoked})
         return Farewell(login, revoked, successor)
+
+    async def discard(self, broken: BrokenLogin) -> Farewell:
+        """Forget an account with a record that does not open; its login cannot be ended at the issuer."""
+        await self._vault.discard(broken.account_id)
+        log.info("account.discarded", extra={"account": broken.account_id})
+        return Farewell(broken, revoked=False, successor=await self._succeed(broken.account_id))
 
     async def prefer(self, login: Login) -> None:
         """Let this account serve who is bound to none."""
@@ -149,7 +167,7 @@ class LoginBook:
 
     async def _owner(self, label: str) -> str | None:
         try:
-            return next((login.account.id for login in await self._vault.logins() if login.label == label), None)
+            return await self._vault.holder(label)
         except StoreError:
             # Whether the label is free cannot be told; the tokens are worth more than the label.
             return None
@@ -159,7 +177,7 @@ class LoginBook:
         try:
             return next(login for login in await self._vault.logins() if login.account.id == account.id)
         except StoreError:
-            # Another account's record does not open; this one is in.
+            # The tokens are in; what else is known of the account cannot be read now.
             return Login(
                 account, label or account.email or account.id, held.version, held.expires_at, held.last_refresh
             )

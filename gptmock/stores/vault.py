@@ -30,6 +30,7 @@ from gptmock.accounts import (
     ROTATION_STEP,
     SIGN_IN_HINT,
     Account,
+    BrokenLogin,
     Login,
     Secret,
     TokenSet,
@@ -39,7 +40,7 @@ from gptmock.accounts import (
 from gptmock.errors import NotLoggedIn, SealBroken, StoreUnavailable
 from gptmock.stores.newest import NewestRecords
 from gptmock.stores.seal import Sealer
-from gptmock.stores.sealed import CANARY, reseal
+from gptmock.stores.sealed import CANARY, opened, reseal, sealed_records
 from gptmock.stores.store import Record, Store
 from gptmock.stores.token_bytes import decode_tokens, encode_tokens
 
@@ -146,19 +147,48 @@ class SealedVault:
 
     async def logins(self) -> list[Login]:
         """See ``TokenVault.logins``. Three round trips, for people and timers; what the store has lost is healed."""
+        return [one for one in await self._census() if isinstance(one, Login)]
+
+    async def broken(self) -> list[BrokenLogin]:
+        """See ``TokenVault.broken``."""
+        return [one for one in await self._census() if isinstance(one, BrokenLogin)]
+
+    async def holder(self, label: str) -> str | None:
+        """See ``TokenVault.holder``."""
+        return (await self._holders()).get(label)
+
+    async def discard(self, account_id: str) -> None:
+        """See ``TokenVault.discard``."""
+        for kind in (_TOKENS, _ABOUT):
+            await self._store.delete(_name(account_id, kind))
+        await self._changed()
+
+    async def _holders(self) -> dict[str, str]:
+        census = await self._census()
+        return {one.label: one.account_id if isinstance(one, BrokenLogin) else one.account.id for one in census}
+
+    async def _census(self) -> list[Login | BrokenLogin]:
         names = await self._store.names(_PREFIX)
         listed = {name[len(_PREFIX) + 1 : -len(_TOKENS) - 2] for name in names if name.endswith(f":{_TOKENS}")}
         ids = sorted(listed | set(self._newest))
         records = await self._store.read_many([_name(one, _TOKENS) for one in ids])
         abouts = await self._store.read_many([_name(one, _ABOUT) for one in ids])
-        logins = []
+        census: list[Login | BrokenLogin] = []
         for account_id, record, found in zip(ids, records, abouts, strict=True):
             # The label first: who is told that the account is back looks for it by its label.
-            about = await self._records.settle(_name(account_id, _ABOUT), found)
-            tokens = await self._healed(account_id, record)
+            name = _name(account_id, _ABOUT)
+            about = await self._records.settle(name, found)
+            label = account_id
+            try:
+                described = self._about_in(name, about)
+                label = described.label if described is not None else label
+                tokens = await self._healed(account_id, record)
+            except SealBroken as error:
+                census.append(BrokenLogin(account_id, label, error.message))
+                continue
             if tokens is not None and not tokens.forgotten:
-                logins.append(_login(tokens, self._about(tokens.account, about)))
-        return sorted(logins, key=lambda login: login.label)
+                census.append(_login(tokens, described or _About(tokens.account.email or account_id)))
+        return sorted(census, key=lambda one: one.label)
 
     async def revision(self) -> int:
         """See ``TokenVault.revision``. One round trip."""
@@ -210,11 +240,26 @@ class SealedVault:
         Raises:
             SealBroken: it does not.
         """
+        if await self._store.read(CANARY) is None:
+            await self._check_records()
         plain = b"sealed by gptmock"
         sealed = self._sealer.seal(plain, kind="canary", name=CANARY, version=1)
         standing = await self._store.write(CANARY, sealed, expected=0)
         if standing is not None:
             self._sealer.open(standing.value, kind="canary", name=CANARY, version=standing.version)
+
+    async def _check_records(self) -> None:
+        """Without a mark to tell by: a ring that opens none of the records is not theirs."""
+        broken = None
+        for name, record in await sealed_records(self._store):
+            try:
+                opened(self._sealer, name, record)
+            except SealBroken as error:
+                broken = error
+            else:
+                return
+        if broken is not None:
+            raise broken
 
     async def reseal(self) -> int:
         """See ``stores.sealed.reseal``: the accounts, and whatever else is sealed."""
@@ -301,15 +346,11 @@ class SealedVault:
     async def _free_label(self, account: Account) -> str:
         """The mail address, unless another account has it: a person may be in several workspaces."""
         wanted = account.email or account.id
-        try:
-            taken = {login.label for login in await self.logins() if login.account.id != account.id}
-        except SealBroken:
-            # A record that does not open must not keep a person from signing in.
-            return wanted
+        holders = await self._holders()
         return next(
             label
             for label in (wanted, f"{wanted}/{account.workspace_id[:8]}", f"{wanted}/{account.id}")
-            if label not in taken
+            if holders.get(label, account.id) == account.id
         )
 
     def _opens(self, name: str, record: Record) -> bool:
@@ -328,9 +369,6 @@ class SealedVault:
             return (await self.load(account_id)).refused is None
         except (NotLoggedIn, SealBroken):
             return False
-
-    def _about(self, account: Account, record: Record | None) -> _About:
-        return self._about_in(_name(account.id, _ABOUT), record) or _About(account.email or account.id)
 
 
 def _login(tokens: TokenSet, about: _About) -> Login:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import sqlite3
 import stat
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,18 @@ from gptmock.desk import open_desk
 from gptmock.settings import load_settings
 from tests.cli.inside import run
 from tests.cli.test_commands import run as run_process
-from tests.harness import CHAT_PATH, SimulatorProcess, chat, client, free_port, server_process, until, write_login
+from tests.harness import (
+    CHAT_PATH,
+    SimulatorProcess,
+    chat,
+    client,
+    free_port,
+    server_process,
+    until,
+    wait_until,
+    wait_until_ready,
+    write_login,
+)
 from tests.terminal import at_terminal
 
 
@@ -169,6 +182,72 @@ def test_a_paused_default_is_explained(home: Path):
     assert [account["paused"] for account in listed(home)] == [False, True]
 
 
+# --- What does not open ---------------------------------------------------------------------
+
+
+def spoil(home: Path, label: str) -> str:
+    """Change one bit of an account's tokens where they rest; gives back its id."""
+    account_id = next(str(account["id"]) for account in listed(home) if account["label"] == label)
+    with contextlib.closing(sqlite3.connect(home / "state.db", isolation_level=None)) as db:
+        name = f"acct:{{{account_id}}}:tokens"
+        (value,) = db.execute("SELECT value FROM records WHERE name = ?", (name,)).fetchone()
+        db.execute("UPDATE records SET value = ? WHERE name = ?", (value[:-1] + bytes([value[-1] ^ 1]), name))
+    return account_id
+
+
+def test_an_account_that_does_not_open_stops_no_other(home: Path, simulator: SimulatorProcess, issuer: dict[str, str]):
+    account_id = spoil(home, "ada")
+    shown = run(home, "accounts", "list")
+    assert shown.returncode == 0
+    assert [line.split()[0] for line in shown.stdout.splitlines()] == ["LABEL", "work", "ada"]
+    assert "does not open" in shown.stdout
+    assert shown.stderr.startswith("ada: A stored tokens record was changed or moved by somebody else. Sign in to it")
+    document = json.loads(run(home, "accounts", "list", "--json").stdout)
+    assert [account["label"] for account in document["accounts"]] == ["work"]
+    assert [(broken["label"], broken["id"]) for broken in document["broken"]] == [("ada", account_id)]
+    for command in (("info", "--offline"), ("doctor",)):
+        shown = run(home, *command, **issuer)
+        assert "was changed or moved" in shown.stdout
+        assert "gptmock accounts remove" in shown.stdout
+        assert "work" in shown.stdout
+    assert json.loads(run(home, "info", "--offline", "--json").stdout)["broken"] == document["broken"]
+    with server_process(home, simulator.base_url, wait_ready=False) as server:
+        wait_until(lambda: "event" in server.text())
+        assert "ada: A stored tokens record was changed" in server.text()
+        assert run(home, "accounts", "default", "work").returncode == 0
+        wait_until_ready(server)
+        assert httpx.post(f"{server.base_url}{CHAT_PATH}", json=chat()).status_code == 200
+
+
+@pytest.mark.parametrize("mend", ["remove", "login"])
+def test_an_account_that_does_not_open_is_mended_or_taken_away(
+    home: Path, simulator: SimulatorProcess, issuer: dict[str, str], mend: str
+):
+    ada = next(account for account in listed(home) if account["label"] == "ada")
+    spoil(home, "ada")
+    if mend == "remove":
+        shown = run(home, "accounts", "remove", "ada", **issuer)
+        assert (shown.returncode, shown.stdout) == (0, "Signed out of ada.\nThe default account is work now.\n")
+        assert "could not be told to end it" in shown.stderr
+        assert labels(home) == ["work"]
+    else:
+        again = simulator.new_login(account_id=ada["account_id"], user_id=ada["user_id"])
+        path = write_login(home / "again", again)
+        assert run(home, "accounts", "import", str(path), "--account", "ada").returncode == 0
+        assert labels(home) == ["ada", "work"]
+    assert json.loads(run(home, "accounts", "list", "--json").stdout)["broken"] == []
+
+
+def test_the_only_account_does_not_open(home: Path, issuer: dict[str, str]):
+    assert run(home, "logout", "work", **issuer).returncode == 0
+    spoil(home, "ada")
+    shown = run(home, "info", "--offline")
+    assert shown.stdout.startswith("ada: A stored tokens record was changed")
+    assert "Nobody is signed in" not in shown.stdout
+    assert run(home, "logout", **issuer).stdout == "Signed out of ada.\n"
+    assert "Nobody is signed in" in run(home, "info", "--offline").stdout
+
+
 # --- Leaving --------------------------------------------------------------------------------
 
 
@@ -236,6 +315,18 @@ def test_an_import_says_that_the_login_changes_hands(tmp_path: Path, simulator: 
     again = run(tmp_path, "accounts", "import", str(path))
     assert again.returncode == 1
     assert "imported before" in again.stderr
+
+
+def test_an_import_does_not_take_the_label_of_another(home: Path, simulator: SimulatorProcess):
+    before = listed(home)
+    path = write_login(home / "more", simulator.new_login(email="bob@example.test"))
+    shown = run(home, "accounts", "import", str(path), "--account", "work")
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert "The label work belongs to another account than the one of this login (bob@example.test)" in shown.stderr
+    assert listed(home) == before
+    # The file was not used up by it.
+    assert run(home, "accounts", "import", str(path), "--account", "bob").returncode == 0
+    assert labels(home) == ["ada", "bob", "work"]
 
 
 def test_a_file_in_the_home_may_be_the_one_that_is_imported(tmp_path: Path, simulator: SimulatorProcess):

@@ -114,8 +114,8 @@ async def until_resealed(place: Place) -> None:
         while True:
             with contextlib.suppress(SealBroken):
                 await state.vault.check_key()
-                await state.vault.logins()
-                return
+                if not await state.vault.broken():
+                    return
             await asyncio.sleep(0.2)
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gptmock.accounts import IssuedTokens, Secret, TokenSet
-from gptmock.errors import GptmockError, LoginRefused, NotLoggedIn
+from gptmock.errors import GptmockError, LoginRefused, NotLoggedIn, SealBroken
 from gptmock.gateway.choice import AccountChooser
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.logins import LoginBook
@@ -159,6 +159,10 @@ async def test_a_person_signs_in_beside_an_account_whose_record_does_not_open(si
     await MemoryStore(site.place).write(name, b"gm1" + bytes(100), expected=record.version)
     site.vault = site.another_process()
     site.book = LoginBook(site.vault, site.board, site.escrow, site.issuer, clock=site.clock)
+    with pytest.raises(SealBroken, match=r"bob@example.test: .* gptmock accounts remove"):
+        await site.book.find("bob@example.test")
+    with pytest.raises(LoginRefused, match="belongs to another account"):
+        await site.book.enroll(issued(site, email="cid@example.test"), label="bob@example.test")
     login = await site.sign_in(login_hint="ada@example.test")
     assert login.label == "ada@example.test"
     assert (await site.another_process().load(login.account.id)).version == login.version

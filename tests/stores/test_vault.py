@@ -343,12 +343,14 @@ async def test_a_foreign_key_opens_nothing_and_changes_nothing(near_place: Place
     await mine.enroll(tokens("1"))
     before = await dump(store)
     foreign = vault_on(near_place.open(), NEW)
-    for attempt in (foreign.check_key, lambda: foreign.load(ADA.id), foreign.logins, lambda: foreign.forget(ADA.id)):
+    for attempt in (foreign.check_key, lambda: foreign.load(ADA.id), lambda: foreign.forget(ADA.id)):
         with pytest.raises(SealBroken) as caught:
             await attempt()
         assert caught.value.code == "encryption_key_unknown"
     with pytest.raises(SealBroken):
         await foreign.replace(tokens("1"), tokens("2", version=1))
+    assert await foreign.logins() == []
+    assert [broken.account_id for broken in await foreign.broken()] == [ADA.id]
     assert await foreign.reseal() == 0
     assert await dump(store) == before
     assert name_of(await mine.load(ADA.id)) == "1"
@@ -383,6 +385,63 @@ async def test_records_that_were_moved_or_set_back_do_not_open(near_place: Place
     await store.write(f"acct:{{{BOB.id}}}:tokens", old.value, expected=0, version=old.version)
     with pytest.raises(SealBroken, match="changed or moved"):
         await vault_on(near_place.open()).load(BOB.id)
+
+
+async def spoil(store: Store, name: str) -> None:
+    """Change one bit of a record, and nothing else."""
+    record = await store.read(name)
+    assert record is not None
+    spoiled = record.value[:-1] + bytes([record.value[-1] ^ 1])
+    assert await store.delete(name)
+    assert await store.write(name, spoiled, expected=0, version=record.version) is None
+
+
+@pytest.mark.parametrize(("kind", "label"), [("tokens", "mine"), ("about", ADA.id)])
+async def test_an_account_that_does_not_open_is_listed_beside_the_others(near_place: Place, kind: str, label: str):
+    store = near_place.open()
+    vault = vault_on(store)
+    await vault.enroll(tokens("1"), label="mine")
+    await vault.enroll(tokens("2", BOB))
+    await spoil(store, f"acct:{{{ADA.id}}}:{kind}")
+    late = vault_on(near_place.open())
+    assert [login.account.id for login in await late.logins()] == [BOB.id]
+    (broken,) = await late.broken()
+    assert (broken.account_id, broken.label) == (ADA.id, label)
+    assert "changed or moved" in broken.reason
+    # Its label is not given to somebody else meanwhile, and a login mends it.
+    await late.enroll(tokens("3"), label="mine")
+    assert await late.broken() == []
+    assert {login.label for login in await vault_on(near_place.open()).logins()} == {"mine", "bob@example.test"}
+
+
+async def test_what_does_not_open_can_be_taken_away_and_whoever_knows_better_puts_it_back(near_place: Place):
+    store = near_place.open()
+    knows = vault_on(store)
+    await knows.enroll(tokens("1"), label="mine")
+    await spoil(store, TOKENS)
+    late = vault_on(near_place.open())
+    before = await late.revision()
+    await late.discard(ADA.id)
+    assert await late.revision() != before
+    assert (await late.logins(), await late.broken()) == ([], [])
+    with pytest.raises(NotLoggedIn):
+        await late.load(ADA.id)
+    assert [login.label for login in await knows.logins()] == ["mine"]
+    assert name_of(await vault_on(near_place.open()).load(ADA.id)) == "1"
+
+
+async def test_without_the_mark_a_foreign_key_is_told_by_the_records(near_place: Place):
+    store = near_place.open()
+    await vault_on(store).enroll(tokens("1"))
+    before = await dump(store)
+    with pytest.raises(SealBroken):
+        await vault_on(near_place.open(), NEW).check_key()
+    assert await dump(store) == before
+    # One that opens is enough: the other is the account's trouble, not the key's.
+    await spoil(store, TOKENS)
+    await vault_on(near_place.open()).check_key()
+    with pytest.raises(SealBroken):
+        await vault_on(near_place.open(), NEW).check_key()
 
 
 # --- Another seal ----------------------------------------------------------------------
