@@ -10,6 +10,7 @@ from pathlib import Path
 
 from gptmock.accounts import SIGN_IN_HINT, Account, Secret, TokenSet, TokenVault
 from gptmock.errors import NotLoggedIn, SealBroken
+from gptmock.signin import label_taken
 from gptmock.stores.auth_file import FILE_NAME, read_login
 from gptmock.stores.store import Store
 
@@ -52,6 +53,7 @@ async def adopt(vault: TokenVault, store: Store, path: Path, *, label: str | Non
 
     Raises:
         NotLoggedIn: there is no such file, it holds no login, or one that was taken before or is older than ours.
+        LoginRefused: ``label`` is another account's.
         StoreError: file or store cannot be read or written.
     """
     tokens = read_login(path)
@@ -59,6 +61,8 @@ async def adopt(vault: TokenVault, store: Store, path: Path, *, label: str | Non
         raise NotLoggedIn(f"There is no file {path.name} at that place.")
     if tokens.refresh_token is None:
         raise NotLoggedIn(f"{path.name} has no refresh token: its login would end within days. {SIGN_IN_HINT}")
+    if label is not None and await vault.holder(label) not in (None, tokens.account.id):
+        raise label_taken(label, tokens.account)
     if await _is_newer(vault, tokens):
         raise NotLoggedIn(f"This account is signed in here already, and more recently than {path.name} says.")
     if not await _claimed(store, tokens.refresh_token):
