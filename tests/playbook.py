@@ -43,6 +43,8 @@ class Frames(list[bytes]):
     def __init__(self) -> None:
         super().__init__()
         self.script: list[str] = []
+        self.failure: GptmockError | None = None
+        """What the translator says of its own end."""
 
     def came(self, event: ResponseEvent) -> None:
         self.script.append(f"-> {event}"[:_SHOWN_CHARACTERS])
@@ -99,6 +101,7 @@ def translate(door: Door, turn: Turn, upstream: bytes | Iterable[bytes]) -> Fram
         frames.went(translator.finish(cause))
     else:
         frames.went(translator.finish())
+    frames.failure = translator.failure
     return frames
 
 

@@ -150,6 +150,10 @@ class ErrorReply:
 class Translator(Protocol):
     """One streamed reply in the making; used once and never shared."""
 
+    @property
+    def failure(self) -> GptmockError | None:
+        """What the reply has ended with, if with no success: the upstream's own, or what has no form in the dialect."""
+
     def feed(self, received: Received) -> list[bytes]:
         """The frames that this event adds; often none. After the end: none."""
 

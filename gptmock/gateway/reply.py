@@ -17,7 +17,7 @@ from gptmock.gateway.opening import Opened
 from gptmock.gateway.recall import ConversationKeeper
 from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseCreated, ResponseFailed, ResponseIncomplete
-from gptmock.protocol.failures import failure_of, truncated
+from gptmock.protocol.failures import failure_of
 from gptmock.protocol.fold import FoldedResponse, ResponseFold
 from gptmock.protocol.items import ResponseObject, ResponseUsage, total_usage
 from gptmock.protocol.reader import Received
@@ -122,8 +122,8 @@ class Reply:
             log.exception("turn.broken")
             cause = InternalError("An internal error ended this answer.")
         farewell = b"".join(translator.finish(cause))
+        self.outcome.error = self.outcome.error or translator.failure
         if farewell:
-            self.outcome.error = self.outcome.error or cause or truncated()
             yield farewell
 
     async def document(self) -> bytes:

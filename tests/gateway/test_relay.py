@@ -463,6 +463,18 @@ async def test_a_turn_that_stops_in_the_middle_never_looks_complete(ending: list
     assert caught.value.code == code
 
 
+async def test_an_answer_without_a_form_in_the_dialect_is_a_failed_one_in_the_log():
+    house = House(Script([render_scene("filter")]))
+    dialect = next(door.dialect for door in DIALECTS if door.name == "ollama_chat")
+    body = json.dumps({"model": "gpt-5.5", "messages": [{"role": "user", "content": "hi"}]}).encode()
+    asked = dialect.decode(Call(body), Terms(ModelCatalog(), Defaults()))
+    assert isinstance(asked, Turn)
+    assert b'{"error":' in await house.streamed(asked, dialect)
+    assert house.outcome.error is not None
+    assert house.outcome.error.code == "content_filter"
+    assert house.outcome.response is not None, "what it has cost is known all the same"
+
+
 class Broken:
     """A dialect with a fault of its own."""
 
@@ -488,6 +500,10 @@ class BrokenTranslator:
     def __init__(self, good: Translator) -> None:
         self._good = good
         self._count = 0
+
+    @property
+    def failure(self) -> GptmockError | None:
+        return self._good.failure
 
     def feed(self, received: Received) -> list[bytes]:
         self._count += 1

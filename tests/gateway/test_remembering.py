@@ -60,6 +60,7 @@ class PlainTranslator:
         self._withholds = withholds
         self._ended = False
         self.answer: bytes | None = None
+        self.failure: GptmockError | None = None
 
     def feed(self, received: Received) -> list[bytes]:
         if not isinstance(received.event, ResponseCompleted | ResponseIncomplete):
@@ -75,7 +76,10 @@ class PlainTranslator:
         return [response(stored=stored)]
 
     def finish(self, cause: GptmockError | None = None) -> list[bytes]:
-        return [] if self._ended else [f"failed: {cause}".encode()]
+        if self._ended:
+            return []
+        self.failure = cause
+        return [f"failed: {cause}".encode()]
 
 
 class RememberingHouse(House):

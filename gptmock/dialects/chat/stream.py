@@ -50,6 +50,7 @@ class ChatTranslator:
         "_tail",
         "_text_tail",
         "_turn",
+        "failure",
     )
 
     def __init__(self, turn: Turn, head: ReplyHead) -> None:
@@ -69,6 +70,7 @@ class ChatTranslator:
         self._kinds: dict[int, str] = {}
         self._started = False
         self._ended = False
+        self.failure: GptmockError | None = None
 
     def feed(self, received: Received) -> list[bytes]:
         """The frames that this event adds."""
@@ -95,7 +97,8 @@ class ChatTranslator:
         if self._ended:
             return []
         self._ended = True
-        return [error_frame(cause or truncated())]
+        self.failure = cause or truncated()
+        return [error_frame(self.failure)]
 
     # --- Chunks -----------------------------------------------------------------
 

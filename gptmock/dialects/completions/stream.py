@@ -36,7 +36,18 @@ DONE = b"data: [DONE]\n\n"
 class CompletionTranslator:
     """One streamed reply. What every chunk repeats is encoded once, here at the start."""
 
-    __slots__ = ("_assembler", "_ended", "_head", "_index", "_presenter", "_started", "_tail", "_turn", "_usages")
+    __slots__ = (
+        "_assembler",
+        "_ended",
+        "_head",
+        "_index",
+        "_presenter",
+        "_started",
+        "_tail",
+        "_turn",
+        "_usages",
+        "failure",
+    )
 
     def __init__(self, turn: Turn, head: ReplyHead) -> None:
         fixed = {"id": ID_PREFIX + head.id, "object": OBJECT, "created": head.created, "model": turn.model}
@@ -52,6 +63,7 @@ class CompletionTranslator:
         """Of the choices that have ended."""
         self._started = False
         self._ended = False
+        self.failure: GptmockError | None = None
 
     def feed(self, received: Received) -> list[bytes]:
         """The frames that this event adds."""
@@ -79,7 +91,8 @@ class CompletionTranslator:
         if self._ended:
             return []
         self._ended = True
-        return [error_frame(cause or truncated())]
+        self.failure = cause or truncated()
+        return [error_frame(self.failure)]
 
     def _frames(self, shown: Shown) -> list[bytes]:
         if isinstance(shown, Conclusion):

@@ -34,7 +34,7 @@ from gptmock.protocol.reader import Received
 class OllamaTranslator:
     """One streamed reply of either door."""
 
-    __slots__ = ("_assembler", "_ended", "_lines", "_presenter", "_telling")
+    __slots__ = ("_assembler", "_ended", "_lines", "_presenter", "_telling", "failure")
 
     def __init__(self, shape: Shape, turn: Turn, head: ReplyHead) -> None:
         self._lines = Lines(shape, turn.model, head)
@@ -42,6 +42,7 @@ class OllamaTranslator:
         self._presenter = Presenter(turn.style, turn.stops, turn.tool_names)
         self._telling = Telling()
         self._ended = False
+        self.failure: GptmockError | None = None
 
     def feed(self, received: Received) -> list[bytes]:
         """The lines that this event adds."""
@@ -64,7 +65,8 @@ class OllamaTranslator:
         if self._ended:
             return []
         self._ended = True
-        return [error_line(cause or truncated())]
+        self.failure = cause or truncated()
+        return [error_line(self.failure)]
 
     def _told(self, shown: Shown) -> list[bytes]:
         match shown:

@@ -65,7 +65,18 @@ _Inner: TypeAlias = (
 class ResponsesMachine:
     """Events of one turn in, events for the client out; no framing."""
 
-    __slots__ = ("_codex", "_early", "_output", "_sequence", "_shape", "_show_padding", "_started", "ended", "final")
+    __slots__ = (
+        "_codex",
+        "_early",
+        "_output",
+        "_sequence",
+        "_shape",
+        "_show_padding",
+        "_started",
+        "ended",
+        "failure",
+        "final",
+    )
 
     def __init__(self, turn: Turn, head: ReplyHead) -> None:
         self._codex = turn.codex
@@ -77,6 +88,7 @@ class ResponsesMachine:
         self._started = False
         self._sequence = 0
         self.ended = False
+        self.failure: GptmockError | None = None
         self.final: JsonObject | None = None
         """The Response of a turn that ended well."""
 
@@ -101,7 +113,7 @@ class ResponsesMachine:
 
     def _farewell(self, cause: GptmockError) -> list[JsonObject]:
         """SDKs act on the first, which is flat as in the schema and nested as on the wire; Codex on the second."""
-        self.ended = True
+        self.ended, self.failure = True, cause
         flat = {"type": "error", "code": cause.code, "message": cause.message, "param": cause.param}
         failed = {"type": "response.failed", "response": self._shape.failed(cause, self._output.items)}
         return [{**flat, "error": error_members(cause)}, failed]
@@ -218,6 +230,11 @@ class ResponsesTranslator:
         self._withholds = turn.memo is not None
         self._end: JsonObject | None = None
         """The last event, while it is withheld."""
+
+    @property
+    def failure(self) -> GptmockError | None:
+        """See ``Translator.failure``."""
+        return self._machine.failure
 
     @property
     def answer(self) -> bytes | None:
