@@ -31,7 +31,7 @@ from gptmock.stores.seal import Sealer, SealingKey, parse_keys
 from gptmock.stores.sealed import CANARY, CHUNK, opened, sealed_records
 from gptmock.stores.store import Addition, Record, Store
 from gptmock.stores.takeover import TAKEN, TAKEN_PREFIX
-from gptmock.stores.vault import DEFAULT
+from gptmock.stores.vault import DEFAULT, tell_changed
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """What is carried, how many of these are done, and how many there are."""
@@ -181,6 +181,9 @@ class _Carrier:
 
     async def carry(self) -> None:
         await self._records()
+        if self._writes:
+            # Also when nothing was carried: the run before may have been cut off here.
+            await tell_changed(self._target)
         await self._counters()
 
     # --- Records -----------------------------------------------------------------------

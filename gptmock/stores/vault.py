@@ -106,7 +106,7 @@ class SealedVault:
             if await self._write(newer, expected=held_version) is None:
                 self._remember(newer)
                 await self._introduce(newer.account, label)
-                await self._changed()
+                await tell_changed(self._store)
                 return newer
         raise _lost_races()
 
@@ -141,7 +141,7 @@ class SealedVault:
             )
             if await self._write(gone, expected=held.version) is None:
                 self._remember(gone)
-                await self._changed()
+                await tell_changed(self._store)
                 return
         raise _lost_races()
 
@@ -161,7 +161,7 @@ class SealedVault:
         """See ``TokenVault.discard``."""
         for kind in (_TOKENS, _ABOUT):
             await self._store.delete(_name(account_id, kind))
-        await self._changed()
+        await tell_changed(self._store)
 
     async def _holders(self) -> dict[str, str]:
         census = await self._census()
@@ -223,7 +223,7 @@ class SealedVault:
             version = record.version if record is not None else 0
             sealed = self._sealer.seal(msgspec.json.encode(about), kind=_ABOUT, name=name, version=version + 1)
             if await self._records.put(name, sealed, expected=version):
-                await self._changed()
+                await tell_changed(self._store)
                 return
         raise _lost_races()
 
@@ -285,14 +285,10 @@ class SealedVault:
             lost = held is None
             held = await self._push(held.version if held is not None else 0, known)
             if lost:
-                await self._changed()
+                await tell_changed(self._store)
         if held is not None:
             self._remember(held)
         return held
-
-    async def _changed(self) -> None:
-        """Tell who keeps a list of accounts. Who loses the race leaves it to the winner, whose word comes later."""
-        await self._store.write(CHANGES, b"", expected=await self.revision())
 
     async def _push(self, expected: int, tokens: TokenSet) -> TokenSet:
         """Write ``tokens`` over anything older; gives back what is newest."""
@@ -369,6 +365,12 @@ class SealedVault:
             return (await self.load(account_id)).refused is None
         except (NotLoggedIn, SealBroken):
             return False
+
+
+async def tell_changed(store: Store) -> None:
+    """Tell who keeps a list of accounts. Who loses the race leaves it to the winner, whose word comes later."""
+    record = await store.read(CHANGES)
+    await store.write(CHANGES, b"", expected=record.version if record is not None else 0)
 
 
 def _login(tokens: TokenSet, about: _About) -> Login:
