@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Generator
 
@@ -15,6 +16,10 @@ pytest.register_assert_rewrite("tests.playbook", "tests.responses_client")
 # In CI a commit has one verdict: the same examples each time. Everybody else looks for new ones with each run.
 settings.register_profile("gptmock", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("gptmock")
+
+# What a script starts by "&" ignores Ctrl-C, and so does all that it starts itself; some tests press it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
