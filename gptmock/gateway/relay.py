@@ -100,10 +100,7 @@ class Gateway:
         async with AsyncExitStack() as stack:
             compacted = await self._accepted(turn, attempt, stack, outcome, account_id)
             outcome.response = ResponseObject(usage=compacted.usage)
-            assert outcome.account_id is not None  # noqa: S101 - who served
-            self._books.ended(
-                outcome.account_id, turn.resolved.slug, outcome.response, failed=False, tenant=outcome.tenant
-            )
+            self._ended(turn, outcome)
             return compacted
 
     @asynccontextmanager
@@ -138,17 +135,23 @@ class Gateway:
                 yield Reply(turn, dialect, head, accepting, outcome, conversations=self._conversations)
             finally:
                 accepting.cancel()
-                # Gathered, so that a failure which nobody waits for any more is nobody's any more.
-                await asyncio.gather(accepting, return_exceptions=True)
-                if outcome.accepted and outcome.account_id is not None:
-                    failed = outcome.response is None
-                    self._books.ended(
-                        outcome.account_id,
-                        turn.resolved.slug,
-                        outcome.response,
-                        failed=failed,
-                        tenant=outcome.tenant,
-                    )
+                try:
+                    # Gathered, so that a failure which nobody waits for any more is nobody's any more.
+                    await asyncio.gather(accepting, return_exceptions=True)
+                finally:
+                    # Also when the client leaves just now, as many do with the last byte.
+                    self._ended(turn, outcome)
+
+    def _ended(self, turn: Turn, outcome: Outcome) -> None:
+        if not outcome.accepted or outcome.account_id is None:
+            return
+        self._books.ended(
+            outcome.account_id,
+            turn.resolved.slug,
+            outcome.response,
+            failed=outcome.response is None,
+            tenant=outcome.tenant,
+        )
 
     async def _accepted(
         self, turn: Turn, attempt: _Attempt[_Got], stack: AsyncExitStack, outcome: Outcome, bound: str | None

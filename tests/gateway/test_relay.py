@@ -545,6 +545,31 @@ async def test_a_client_that_leaves_closes_the_upstream(blocks: list[bytes | Exc
     assert house.upstream.open_now == 0
 
 
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_client_that_leaves_at_any_step_leaves_no_turn_in_flight(times: int):
+    """Also when it leaves with the last byte, as those do that ask once and close."""
+    for step in range(1000):
+        house = House(Script([TEXT]))
+        await house.login(1)
+        house.signs_in = False
+        asking = asyncio.ensure_future(house.streamed())
+        for _ in range(step):
+            await asyncio.sleep(0)
+        for _ in range(times):
+            await asyncio.sleep(0)
+            asking.cancel()
+        await asyncio.wait({asking})
+        await house.books.close()
+        await house.ledger.settle()
+        usage = await house.ledger.read(ACCOUNT.id)
+        assert usage.in_flight == 0, f"left at step {step}"
+        assert house.upstream.open_now == 0
+        if not asking.cancelled():
+            break
+    assert step > 10
+    assert usage.today["requests"] == 1
+
+
 async def test_a_client_that_leaves_between_two_tries_leaves_nothing():
     house = House(Script(error=UNREACHABLE))
     asking = asyncio.ensure_future(house.streamed())
