@@ -248,7 +248,7 @@ async def test_a_client_that_leaves_closes_the_upstream_within_a_second(
         await until(lambda: simulator.state.open_streams == 1)
         await asyncio.sleep(0.1)
         asking.cancel()
-        await simulator.state.until_closed(seconds=1)
+        await simulator.state.until_closed(seconds=generous(1.0))
     await until(lambda: any(record.getMessage() == "turn" for record in caplog.records))
     (record,) = (each for each in caplog.records if each.getMessage() == "turn")
     assert vars(record)["ended"] == "client_gone"

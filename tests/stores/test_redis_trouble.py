@@ -140,7 +140,7 @@ async def test_behind_the_breaker_only_the_first_one_waits(
         later = sorted([(await refused(guarded.read("a")))[0] for _ in range(200)])
     assert first < IN_TIME_SECONDS
     assert later[len(later) // 2] < 0.001
-    assert later[-2] < 0.005
+    assert later[-2] < generous(0.005)
     assert not guarded.available
     began = time.perf_counter()
 

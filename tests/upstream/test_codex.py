@@ -485,7 +485,7 @@ async def test_a_turn_that_is_given_up_is_closed_at_once(
     await until(lambda: simulator.state.open_streams == 1)
     await asyncio.sleep(0.05)
     turn.cancel()
-    await simulator.state.until_closed(seconds=1)
+    await simulator.state.until_closed(seconds=generous(1.0))
     await asyncio.wait({turn})
     assert turn.cancelled()
 
@@ -496,4 +496,4 @@ async def test_leaving_in_the_middle_closes_at_once(
     async with codex(client, simulator.upstream_url).open(asking("scene:stall:30"), credential) as stream:
         batches: Any = stream.batches()
         await anext(batches)
-    await simulator.state.until_closed(seconds=1)
+    await simulator.state.until_closed(seconds=generous(1.0))
