@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import io
 import logging
 import os
 import re
@@ -48,12 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stopped)
     # A command says itself what went wrong; a server sends its log where it should go when it starts.
     logging.getLogger("gptmock").addHandler(logging.NullHandler())
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A label may have letters that the terminal's encoding lacks; as stderr does anyway.
+        sys.stdout.reconfigure(errors="backslashreplace")
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = _commands(next((word for word in given if not word.startswith("-")), None))
     options = parser.parse_args(given)
     if options.run is None:
         parser.print_help()
         return 0
+    return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     try:
         code = int(options.run(options) or 0)
         # Here, where a reader that has left is no traceback.
@@ -68,11 +77,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read has seen enough; nor may Python complain when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read has seen enough.
+        _mute()
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _mute()
+        print(f"gptmock: {error.strerror}", file=sys.stderr)
+        return 1
     else:
         return code
+
+
+def _mute() -> None:
+    """What cannot be written is not tried again: Python would complain when it flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stopped(*_: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import stat
 import sys
 from pathlib import Path
@@ -139,7 +140,7 @@ def run_export(options: argparse.Namespace) -> int:
 
     login = at_desk(work)
     print(f"Wrote the login of {login.label} to {path}.")
-    print(_EXPORTED.strip().format(label=login.label), file=sys.stderr)
+    print(_EXPORTED.strip().format(label=shlex.quote(login.label)), file=sys.stderr)
     return 0
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import sqlite3
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,12 @@ from tests.cli.inside import run
 from tests.cli.test_commands import run as run_process
 from tests.harness import (
     CHAT_PATH,
+    CONSOLE_SCRIPT,
     SimulatorProcess,
     chat,
     client,
     free_port,
+    plain_environment,
     server_process,
     until,
     wait_until,
@@ -78,6 +81,33 @@ def test_the_list_at_a_terminal_and_piped(home: Path):
         assert "\x1b[1m" in terminal.raw
         shown = piped.stdout + terminal.raw
     assert not any(token in shown for token in tokens_in(home / "files"))
+
+
+def test_a_label_that_the_terminal_cannot_show_is_shown_all_the_same(home: Path, simulator: SimulatorProcess):
+    path = write_login(home / "more", simulator.new_login())
+    assert run(home, "accounts", "import", str(path), "--account", "wörk two").returncode == 0
+    for command in (("accounts", "list"), ("info", "--offline")):
+        shown = run_process(home, *command, PYTHONIOENCODING="ascii")
+        assert (shown.returncode, shown.stderr) == (0, "")
+        assert r"w\xf6rk two" in shown.stdout
+    # What is to be typed can be typed.
+    exported = run(home, "accounts", "export", "wörk two", "--output", "given.json")
+    assert "accounts remove 'wörk two' --keep-login" in exported.stderr
+
+
+@pytest.mark.parametrize("arguments", [("accounts", "list"), ("info", "--offline", "--json")])
+def test_where_nothing_can_be_written_it_says_so(home: Path, arguments: tuple[str, ...]):
+    with Path("/dev/full").open("w") as full:
+        shown = subprocess.run(
+            [CONSOLE_SCRIPT, *arguments],
+            env=plain_environment(GPTMOCK_HOME=str(home)),
+            cwd=home,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert (shown.returncode, shown.stderr) == (1, "gptmock: No space left on device\n")
 
 
 def test_nobody_is_said_in_words(tmp_path: Path):
