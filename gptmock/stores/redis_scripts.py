@@ -28,7 +28,8 @@ return redis.call('DEL', KEYS[1])
 """
 LEASE_LEFT = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
-return redis.call('PTTL', KEYS[1])
+-- In its last millisecond it is still one's own.
+return math.max(redis.call('PTTL', KEYS[1]), 1)
 """
 _NOW = """
 local time = redis.call('TIME')

@@ -296,6 +296,15 @@ class Leases:
         assert not await store.renew("l", "me", ttl_seconds=LONG)
         assert not await store.release("l", "me")
 
+    async def test_whoever_is_told_that_it_is_lost_has_lost_it(self, place: Place):
+        """Also in its last millisecond, which stores with whole ones may call none."""
+        store = place.open()
+        for number in range(100):
+            assert await store.acquire(f"l{number}", "me", ttl_seconds=0.003)
+            while await store.lease_left(f"l{number}", "me") > 0.0:
+                await asyncio.sleep(0)
+            assert not await store.renew(f"l{number}", "me", ttl_seconds=LONG)
+
     async def test_it_lasts_longer_when_renewed(self, place: Place):
         store = place.open()
         await store.acquire("l", "me", ttl_seconds=5)
