@@ -10,7 +10,8 @@ a minor version because of this module; each correction has a test with real pro
       respawn         a worker that dies is never started again, and nothing is logged (sanic #3062)
       early death     while workers start, it re-sends the message that one is to be started again for ever
       drain           it gives all workers 10 seconds each and then leaves, whatever they were told
-      lost stop       a worker that is just coming up ignores signals for a moment: it is asked again until it goes
+      lost stop       a worker that is just coming up, or not yet there, does not hear it: it is asked again until
+                      it goes
     in each worker
       Ctrl-C          a terminal signals the whole group, so workers hear it twice and cut their streams
       orphans         when the manager is killed, workers go on serving and hold the port
@@ -146,12 +147,16 @@ class _Watch:
         self._ask_again()
 
     def _ask_again(self) -> None:
-        """A worker that drains ignores it (``_drain_in_peace``); one that never heard it stops."""
-        while pids := [process.pid for process in self._manager.processes if process.is_alive()]:
+        """
+        A worker that drains ignores it (``_drain_in_peace``); one that never heard it stops. For as long as the
+        manager lives: told to stop before it has started its workers, it starts them all the same.
+        """
+        while True:
             time.sleep(ASK_AGAIN_SECONDS)
-            for pid in pids:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGTERM)
+            for process in self._manager.processes:
+                if process.pid is not None and process.is_alive():
+                    with suppress(ProcessLookupError):
+                        os.kill(process.pid, signal.SIGTERM)
 
     def _dead(self, name: str, pid: int) -> bool:
         now = time.monotonic()
