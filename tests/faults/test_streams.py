@@ -165,15 +165,12 @@ async def test_who_asks_once_and_closes_is_counted_once(
     with server_process(place.home, simulator.base_url, env=place.env) as server:
         for _ in range(ONCE // 20):
             await asyncio.gather(*(ask(server.base_url) for _ in range(20)))
-        # Counters are written once a second, and once more at the end.
-        await asyncio.sleep(LOOK_SECONDS)
-        async with place.opened() as state:
-            used = await StoreLedger(state.store, clock=time.time).read(account.id)
-        assert used.in_flight == 0
-        assert server.stop() == 0
-    async with place.opened() as state:
-        used = await StoreLedger(state.store, clock=time.time).read(account.id)
-    assert (used.today["requests"], used.today.get("failed", 0), used.in_flight) == (turns * ONCE, 0, 0)
+        async with place.opened() as state, asyncio.timeout(generous(5.0)):
+            ledger = StoreLedger(state.store, clock=time.time)
+            # Each worker tells about once a second; one that tells of a turn that is over would do so for ever.
+            while (used := await ledger.read(account.id)).in_flight or used.today.get("requests") != turns * ONCE:
+                await asyncio.sleep(0.1)
+    assert used.today.get("failed", 0) == 0
 
 
 def _sockets(pid: int) -> int:
