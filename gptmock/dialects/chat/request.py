@@ -107,19 +107,19 @@ def decode(call: Call, terms: Terms) -> Turn:
         resolved=state.resolved,
         model=name,
         stream=bool(body.stream),
-        reply=ChatReply(
-            ChatOptions(
-                model=name,
-                include_usage=bool(body.stream_options and body.stream_options.include_usage),
-                style=shown_style(
-                    terms.defaults.reasoning_style, json_format=text is not UNSET and text.format is not None
-                ),
-                stops=stop_sequences(body.stop),
-                tool_names=_renamed(body),
-                legacy_functions=_legacy(body),
-            )
-        ),
+        reply=ChatReply(_reply_options(name, body, terms, json_format=text is not UNSET and text.format is not None)),
         ignored=tuple(state.ignored),
+    )
+
+
+def _reply_options(name: str, body: ChatBody, terms: Terms, *, json_format: bool) -> ChatOptions:
+    return ChatOptions(
+        model=name,
+        include_usage=bool(body.stream_options and body.stream_options.include_usage),
+        style=shown_style(terms.defaults.reasoning_style, json_format=json_format),
+        stops=stop_sequences(body.stop),
+        tool_names=_renamed(body),
+        legacy_functions=_legacy(body),
     )
 
 
