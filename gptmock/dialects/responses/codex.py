@@ -1,6 +1,6 @@
 """
 Calls of a real Codex client: they go upstream as they came, and only what the backend insists on is put right. The
-operator's defaults stay out. Source: the observed Codex CLI 0.169.0, upstream protocol 4.2.
+operator's defaults stay out. Source: the observed Codex CLI 0.171.0, upstream protocol 4.2.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Mapping
 
 from msgspec import UNSET
 
-from gptmock.catalog import ResolvedModel, clamp_effort
+from gptmock.catalog import PRIORITY_TIER, ResolvedModel, clamp_effort
 from gptmock.conversations import NOTHING_RECALLED, Recalled
 from gptmock.dialects.conversation_key import conversation_key
 from gptmock.dialects.dialect import Call, Terms, Turn
-from gptmock.dialects.model_options import PRIORITY_TIER, model_name
+from gptmock.dialects.model_options import model_name
 from gptmock.dialects.responses.items import decode_input, refuse_reference, user_message
 from gptmock.dialects.responses.previous_response import continued
 from gptmock.dialects.responses.reply import ResponsesReply

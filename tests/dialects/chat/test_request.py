@@ -23,7 +23,7 @@ def test_the_smallest_body():
     key = body.pop("prompt_cache_key")
     assert str(uuid.UUID(key)) == key
     assert body == {
-        "model": "gpt-6.1-sol",
+        "model": "gpt-6.2-sol",
         "instructions": "",
         "input": [USER_ITEM],
         "reasoning": {"effort": "medium", "summary": "auto"},
@@ -52,7 +52,7 @@ def test_the_content_type_does_not_matter():
 
 @pytest.mark.parametrize("model", [{}, {"model": None}, {"model": ""}, {"model": "  "}])
 def test_a_missing_model_is_the_default(model):
-    assert understood(model).model == "gpt-6.1-sol"
+    assert understood(model).model == "gpt-6.2-sol"
     turn = understood(model, model="gpt-5.5-low")
     assert (turn.model, turn.request.model) == ("gpt-5.5-low", "gpt-5.5")
     assert turn.request.reasoning == ReasoningOptions(effort="low", summary="auto")
@@ -356,6 +356,7 @@ def test_verbosity():
         ({"service_tier": "default"}, {}, None, ()),
         ({"service_tier": "flex"}, {}, None, ("service_tier",)),
         ({"service_tier": "scale"}, {}, None, ("service_tier",)),
+        ({"service_tier": "ultrafast"}, {}, None, ("service_tier",)),
         ({"model": "gpt-5.5-fast"}, {}, "priority", ()),
         ({"model": "gpt-5.5-fast", "service_tier": "default"}, {}, None, ()),
         ({}, {"fast": True}, "priority", ()),

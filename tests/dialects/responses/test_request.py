@@ -28,7 +28,7 @@ def test_the_smallest_body():
 
 
 def test_a_body_without_a_model_gets_the_default():
-    assert understood(model=...).model == "gpt-6.1-sol"
+    assert understood(model=...).model == "gpt-6.2-sol"
     assert understood(model=..., defaults={"model": "gpt-5.5"}).model == "gpt-5.5"
 
 
@@ -124,7 +124,8 @@ def test_the_tier(asked: str, expected: str | None):
 
 
 def test_no_other_tier():
-    assert refused(service_tier="weird").param == "service_tier"
+    assert refused(service_tier="").param == "service_tier"
+    assert understood(service_tier="ultrafast").ignored == ("service_tier",)
     assert understood(service_tier="flex").ignored == ("service_tier",)
     assert sent(model="gpt-5.5-fast")["service_tier"] == "priority"
 
