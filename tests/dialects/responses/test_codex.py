@@ -38,6 +38,7 @@ def test_which_headers_pass():
         "thread-id": "t",
         "x-client-request-id": "r",
         "x-codex-window-id": "w",
+        "x-codex-routing-hint": "model=gpt-6.2-sol",
         "x-codex-turn-state": "ü",
         "x-openai-subagent": "review",
         "x-openai-internal-codex-responses-lite": "true",
@@ -52,6 +53,12 @@ def test_which_headers_pass():
         "x-stainless-lang": "python",
         "x-openai-client-user-agent": "{}",
         "x-openai-fedramp": "true",
+        "x-openai-account-routing-override": "workspace-1",
+        "x-openai-internal-codex-residency": "eu",
+        "x-codex-workspace-id": "w",
+        "x-oai-attestation": "a",
+        "oai-device-id": "d",
+        "openai-organization": "o",
         "x-forwarded-for": "1.2.3.4",
     }
     assert passing_headers({**passing, **staying}) == passing
