@@ -153,10 +153,6 @@ TITLES: Mapping[int, str] = {
     118: "messages: two turns",
     119: "messages: errors",
     120: "no prefix of a stream is a success",
-    272: "codex: nothing of the client's own account goes upstream",
-    350: "codex: a signed-in client without a key gets 403 and the lines for its configuration",
-    356: "codex: the service tier is judged by the catalogue",
-    358: "codex: silence of the upstream does not end a turn",
 }
 """The checks by number: client contracts, section 8."""
 

@@ -39,7 +39,6 @@ def admitting(api_key: str | None) -> Admission:
 JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJl"
 
 
-@pytest.mark.check(350)
 @pytest.mark.parametrize(
     "headers",
     [

@@ -241,7 +241,6 @@ async def test_a_codex_call_goes_upstream_as_it_came(simulator: Simulator, home:
     assert responses_text(last["response"]).startswith("Hello")
 
 
-@pytest.mark.check(272)
 async def test_nothing_of_a_signed_in_codex_goes_upstream(client: httpx.AsyncClient, simulator: Simulator):
     canaries = {
         name: f"canary-{number}"

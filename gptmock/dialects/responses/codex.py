@@ -38,8 +38,8 @@ _PASSING = frozenset(
 )
 _PASSING_PREFIXES = ("x-codex-", "x-openai-")
 _STAYING = re.compile(
-    "account|workspace|organi[sz]ation|project|tenant|fedramp|residency|attestation|routing-override|authorization"
-    "|cookie|x-openai-client-"
+    "account|workspace|organi[sz]ation|project|tenant|fedramp|residency|attestation|routing-override"
+    "|authorization|cookie|x-openai-client-"
 )
 """
 Parts of names that speak of the client's own account, workspace, login or machine: beside the credentials of our account

@@ -345,7 +345,7 @@ def test_verbosity():
 # --- Tier: check 107 -------------------------------------------------------------------
 
 
-@pytest.mark.check(107, 356)
+@pytest.mark.check(107)
 @pytest.mark.parametrize(
     ("body", "defaults", "tier", "ignored"),
     [
