@@ -51,7 +51,7 @@ class Standings:
     """The account that served the conversation before."""
 
 
-class LimitBoard(Protocol):
+class LimitStore(Protocol):
     """What the upstream said of each account last, shared by all workers. All of it may be lost without harm."""
 
     async def post(self, account_id: str, snapshot: RateLimitSnapshot) -> None:

@@ -2,7 +2,8 @@
 Settings: flags, environment and ``.env`` to one frozen object, every mistake reported at once.
 
 Precedence: flag, then ``GPTMOCK_*``, then the legacy ``CHATGPT_LOCAL_*``, then ``.env`` in the working directory,
-then the default. An empty value counts as unset. Read at the door and nowhere else.
+then the default. An empty value counts as unset.
+Only ``wiring``, ``command_services``, ``diagnostics`` and ``cli`` read settings.
 """
 
 from __future__ import annotations
@@ -141,13 +142,13 @@ class Settings(pydantic.BaseModel):
 
     @pydantic.field_validator("api_key")
     @classmethod
-    def _door(cls, value: pydantic.SecretStr | None, info: pydantic.ValidationInfo) -> pydantic.SecretStr | None:
+    def _route(cls, value: pydantic.SecretStr | None, info: pydantic.ValidationInfo) -> pydantic.SecretStr | None:
         # A field's check, so that it is reported beside the mistakes in other fields; it needs those declared above.
         host, allowed = info.data.get("host", "127.0.0.1"), info.data.get("allow_unauthenticated", True)
         if value is None and not allowed and not is_loopback(host):
             raise ValueError(
                 f"is needed to bind {host}, which is beyond loopback; or --allow-unauthenticated "
-                "(GPTMOCK_ALLOW_UNAUTHENTICATED=true) if something else guards the door"
+                "(GPTMOCK_ALLOW_UNAUTHENTICATED=true) if something else guards the port"
             )
         return value
 

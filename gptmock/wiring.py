@@ -25,33 +25,33 @@ from gptmock.accounts import SIGN_IN_HINT, Secret
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
 from gptmock.errors import GptmockError, SealBroken, StoreError, UnusableKey
+from gptmock.gateway.account_selection import AccountSelector
 from gptmock.gateway.admission import Admission
-from gptmock.gateway.batch import BatchGateway
-from gptmock.gateway.books import Bookkeeper
 from gptmock.gateway.catalogue import CatalogWatch
-from gptmock.gateway.choice import AccountChooser
 from gptmock.gateway.credentials import CredentialKeeper
-from gptmock.gateway.recall import ConversationKeeper
+from gptmock.gateway.gateway import Gateway
+from gptmock.gateway.limit_polling import LimitPoller
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
-from gptmock.gateway.relay import Gateway
-from gptmock.gateway.windows import WindowWatch
+from gptmock.gateway.several_turns import BatchGateway
+from gptmock.gateway.stored_responses import ConversationKeeper
+from gptmock.gateway.usage_recording import TurnRecorder
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
 from gptmock.server.supervisor import gave_up
 from gptmock.settings import Settings
-from gptmock.stores.board import StoreBoard, StoreLedger
+from gptmock.stores.auth_import import take_over
 from gptmock.stores.breaker import GuardedStore
 from gptmock.stores.catalogue import StoreCatalogCache
 from gptmock.stores.client_keys import StoreClientKeys
 from gptmock.stores.conversations import SealedConversations
 from gptmock.stores.escrow import FileEscrow
 from gptmock.stores.lease import StoreLease
+from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
+from gptmock.stores.locations import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.migrate import Migration, Progress, carry
-from gptmock.stores.places import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.seal import Sealer, SealingKey, key_file, parse_keys
 from gptmock.stores.store import Store
-from gptmock.stores.takeover import take_over
 from gptmock.stores.vault import SealedVault
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
@@ -64,7 +64,8 @@ TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
 """After a change of keys everything is sealed by the new one within a minute."""
 BACKLOG = 4096
-"""Connections that may wait to be accepted. Where there is no more room (Sanic's 100), Linux resets some of a herd."""
+"""Connections that may wait to be accepted. With a shorter backlog (Sanic's 100), Linux resets
+some connections of a burst."""
 _DEADLINE_MARGIN_SECONDS = 60.0
 
 
@@ -104,7 +105,7 @@ def build_app(settings: Settings) -> App:
 
 
 def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOptions:
-    """How the street is kept, as the settings say."""
+    """Limits and features of the HTTP layer, from the settings."""
     return ServerOptions(
         max_body_bytes=settings.max_body_bytes,
         shutdown_grace_seconds=settings.shutdown_grace,
@@ -126,16 +127,16 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
         keeper = CredentialKeeper(state.vault, refresher, clock=time.time)
         stack.push_async_callback(keeper.close)
-        board = StoreBoard(state.store)
-        chooser = AccountChooser(state.vault, board, pool=settings.pool_labels, clock=time.time)
-        ledger = StoreLedger(state.store, clock=time.time)
+        board = SharedLimits(state.store)
+        chooser = AccountSelector(state.vault, board, pool=settings.pool_labels, clock=time.time)
+        ledger = SharedUsage(state.store, clock=time.time)
         stack.push_async_callback(ledger.settle)
-        books = Bookkeeper(board, ledger, clock=time.time)
+        books = TurnRecorder(board, ledger, clock=time.time)
         stack.push_async_callback(books.close)
         readiness = partial(_reasons, chooser, keeper)
         identity = ClientIdentity(settings.originator, settings.codex_version)
         usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
-        windows = WindowWatch(board, keeper, usage, chooser.account_ids)
+        windows = LimitPoller(board, keeper, usage, chooser.account_ids)
         await stack.enter_async_context(
             _beside(
                 ledger.run(),
@@ -327,7 +328,7 @@ async def _reseal(state: State) -> None:
             await state.escrow.reseal()
 
 
-async def _reasons(chooser: AccountChooser, keeper: CredentialKeeper) -> list[str]:
+async def _reasons(chooser: AccountSelector, keeper: CredentialKeeper) -> list[str]:
     try:
         account_ids = await chooser.account_ids()
         if not account_ids:

@@ -1,4 +1,4 @@
-"""How clients of Ollama ask at either door, and how they read lines and documents; client contracts 5.5 and 5.6."""
+"""How clients of Ollama ask at either route, and how they read lines and documents; client contracts 5.5 and 5.6."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gptmock.protocol.fold import FoldedResponse
-from gptmock.protocol.pieces import CallInput, CallOpened
+from gptmock.protocol.output_parts import CallInput, CallOpened
 
 SEPARATORS = ("\u0085", "\u2028", "\u2029")
 _DURATIONS = ("total_duration", "load_duration", "prompt_eval_duration", "eval_duration")
@@ -28,7 +28,7 @@ def _ollama_body(asked: Mapping[str, Any], stop: Sequence[str], more: Mapping[st
 
 
 def _ollama_said(line: dict[str, Any], *, chat: bool) -> dict[str, Any]:
-    """What a line says, the same for both doors; checks client contracts 5.5 and 5.6."""
+    """What a line says, the same for both routes; checks client contracts 5.5 and 5.6."""
     if chat:
         said = line.pop("message")
         assert said.pop("role") == "assistant"

@@ -1,5 +1,5 @@
 """
-The test language: upstream bytes in, frames out. Drives a door as the gateway does, and reads the reply as a client
+The test language: upstream bytes in, frames out. Drives a route as the gateway does, and reads the reply as a client
 would. A failure prints the script: each event that came in (``->``) and each frame that went out (``<-``).
 
 A new dialect adds one row to ``CLIENTS``: how its clients ask, and how they read a stream and a document.
@@ -16,7 +16,7 @@ from typing import Any
 
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Call, Defaults, ReasoningStyle, ReplyHead, Terms, Turn
-from gptmock.dialects.table import Door
+from gptmock.dialects.table import DialectRoute
 from gptmock.errors import GptmockError
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseEvent, ResponseFailed, ResponseIncomplete
 from gptmock.protocol.fold import FoldedResponse, ResponseFold
@@ -67,26 +67,26 @@ def terms(**defaults: Any) -> Terms:
     return Terms(catalog=ModelCatalog(), defaults=Defaults(**defaults))
 
 
-def decode(door: Door, body: bytes, *, style: ReasoningStyle = "think-tags") -> Turn:
-    turn = door.dialect.decode(Call(body), terms(reasoning_style=style))
+def decode(route: DialectRoute, body: bytes, *, style: ReasoningStyle = "think-tags") -> Turn:
+    turn = route.dialect.decode(Call(body), terms(reasoning_style=style))
     assert isinstance(turn, Turn), "the body asks for no model turn"
     return turn
 
 
 def play(
-    door: Door,
+    route: DialectRoute,
     upstream: bytes | Iterable[bytes],
     *,
     body: bytes | None = None,
     style: ReasoningStyle = "think-tags",
 ) -> Frames:
     """The streamed reply to these upstream bytes, driven as the gateway drives it."""
-    turn = decode(door, client_of(door).body() if body is None else body, style=style)
-    return translate(door, turn, upstream)
+    turn = decode(route, client_of(route).body() if body is None else body, style=style)
+    return translate(route, turn, upstream)
 
 
-def translate(door: Door, turn: Turn, upstream: bytes | Iterable[bytes]) -> Frames:
-    reader, translator, frames = EventReader(), door.dialect.translator(turn, HEAD), Frames()
+def translate(route: DialectRoute, turn: Turn, upstream: bytes | Iterable[bytes]) -> Frames:
+    reader, translator, frames = EventReader(), route.dialect.translator(turn, HEAD), Frames()
 
     def take(batch: list[Received]) -> None:
         for received in batch:
@@ -106,10 +106,10 @@ def translate(door: Door, turn: Turn, upstream: bytes | Iterable[bytes]) -> Fram
 
 
 def collect(
-    door: Door, upstream: bytes, *, body: bytes | None = None, style: ReasoningStyle = "think-tags"
+    route: DialectRoute, upstream: bytes, *, body: bytes | None = None, style: ReasoningStyle = "think-tags"
 ) -> bytes | GptmockError:
     """The reply of ``stream: false`` to these upstream bytes, or why there is none."""
-    turn = decode(door, client_of(door).body() if body is None else body, style=style)
+    turn = decode(route, client_of(route).body() if body is None else body, style=style)
     reader, fold = EventReader(), ResponseFold(keep_events=turn.keeps_events)
     try:
         batch = reader.feed(upstream)
@@ -118,18 +118,18 @@ def collect(
             batch += reader.finish()
         for received in batch:
             fold.feed(received)
-        return door.dialect.document(turn, HEAD, fold.finish())
+        return route.dialect.document(turn, HEAD, fold.finish())
     except GptmockError as error:
         return error
 
 
-def tells(door: Door, upstream: bytes) -> bool:
-    """Whether these upstream bytes end well, and this door has a form for what they say."""
+def tells(route: DialectRoute, upstream: bytes) -> bool:
+    """Whether these upstream bytes end well, and this route has a form for what they say."""
     fold = ResponseFold()
     try:
         for received in events_of(upstream):
             fold.feed(received)
-        return client_of(door).tells(fold.finish())
+        return client_of(route).tells(fold.finish())
     except GptmockError:
         return False
 
@@ -197,18 +197,18 @@ class Client:
     """A refusal is part of the answer text."""
 
 
-def client_of(door: Door) -> Client:
-    assert door.name in CLIENTS, (
-        f"The dialect '{door.name}' has no client in tests/playbook.py. Add a row to CLIENTS that says how its "
+def client_of(route: DialectRoute) -> Client:
+    assert route.name in CLIENTS, (
+        f"The dialect '{route.name}' has no client in tests/playbook.py. Add a row to CLIENTS that says how its "
         "clients ask, and how they fold a stream and read a document; the laws then hold for it too."
     )
-    return CLIENTS[door.name]
+    return CLIENTS[route.name]
 
 
-def as_client(door: Door, frames: Sequence[bytes]) -> Read:
-    """Read a stream as a client of this door would, and hold it to its grammar."""
+def as_client(route: DialectRoute, frames: Sequence[bytes]) -> Read:
+    """Read a stream as a client of this route would, and hold it to its grammar."""
     try:
-        return client_of(door).fold(frames)
+        return client_of(route).fold(frames)
     except AssertionError as error:
         error.add_note(repr(frames))
         raise

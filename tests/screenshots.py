@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from gptmock.desk import open_desk
+from gptmock.command_services import open_command_services
 from gptmock.settings import load_settings
 from tests.harness import SimulatorProcess, free_port, simulator_process, write_login
 from tests.terminal import at_terminal
@@ -62,10 +62,10 @@ def _sign_in(home: Path, simulator: SimulatorProcess) -> None:
     people = {"ada@example.test": "plus", "work": "team"}
 
     async def work() -> None:
-        async with open_desk(load_settings({"home": str(home)}, environ={}, directory=home)) as desk:
+        async with open_command_services(load_settings({"home": str(home)}, environ={}, directory=home)) as services:
             for label, plan in people.items():
                 login = simulator.new_login(email=label if "@" in label else f"{label}@example.test", plan=plan)
-                await desk.import_login(write_login(home / label, login), label=label)
+                await services.import_login(write_login(home / label, login), label=label)
 
     asyncio.run(work())
     simulator.options(used_percent=72.0)

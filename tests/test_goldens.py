@@ -69,24 +69,24 @@ def test_the_scene_is_recorded(scene, golden):
     assert golden(path, render_scene(scene)) or path.stat().st_size > 0
 
 
-@pytest.mark.parametrize("door", DIALECTS, ids=lambda door: door.name)
+@pytest.mark.parametrize("route", DIALECTS, ids=lambda route: route.name)
 @pytest.mark.parametrize("scene", SCENES)
-def test_streamed(door, scene, golden):
-    frames = play(door, (GOLDENS / scene / "upstream.sse").read_bytes())
-    as_client(door, frames)
-    assert golden(GOLDENS / scene / f"{door.name}.stream.txt", frames.joined), frames
+def test_streamed(route, scene, golden):
+    frames = play(route, (GOLDENS / scene / "upstream.sse").read_bytes())
+    as_client(route, frames)
+    assert golden(GOLDENS / scene / f"{route.name}.stream.txt", frames.joined), frames
 
 
-@pytest.mark.parametrize("door", DIALECTS, ids=lambda door: door.name)
+@pytest.mark.parametrize("route", DIALECTS, ids=lambda route: route.name)
 @pytest.mark.parametrize("scene", SCENES)
-def test_collected(door, scene, golden):
-    collected = collect(door, (GOLDENS / scene / "upstream.sse").read_bytes())
-    document = collected if isinstance(collected, bytes) else door.dialect.error(collected).body
-    assert golden(GOLDENS / scene / f"{door.name}.document.json", document + b"\n"), document
+def test_collected(route, scene, golden):
+    collected = collect(route, (GOLDENS / scene / "upstream.sse").read_bytes())
+    document = collected if isinstance(collected, bytes) else route.dialect.error(collected).body
+    assert golden(GOLDENS / scene / f"{route.name}.document.json", document + b"\n"), document
 
 
 def test_no_golden_is_left_over():
     assert {path.name for path in GOLDENS.iterdir()} == set(SCENES)
-    names = {f"{door.name}.{kind}" for door in DIALECTS for kind in ("stream.txt", "document.json")}
+    names = {f"{route.name}.{kind}" for route in DIALECTS for kind in ("stream.txt", "document.json")}
     for scene in SCENES:
         assert {path.name for path in (GOLDENS / scene).iterdir()} == {"upstream.sse", *names}

@@ -79,7 +79,7 @@ def test_there_is_one_read_loop_over_the_upstream():
         if isinstance(node, ast.AsyncFor) and ast.unparse(node.iter).endswith(("batches()", ".batches", "rest()"))
     ]
     # One passes on what was held and what comes; one is the loop that everybody reads through.
-    assert [loop.split(":")[0] for loop in loops] == ["gptmock/gateway/opening.py", "gptmock/gateway/reply.py"]
+    assert [loop.split(":")[0] for loop in loops] == ["gptmock/gateway/first_event.py", "gptmock/gateway/reply.py"]
 
 
 @pytest.mark.parametrize("word", ["aiter_lines", "splitlines", "iter_lines", "aiter_text"])

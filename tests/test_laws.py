@@ -36,7 +36,7 @@ from tests.streams import stories
 ENDINGS = {name: scene.ending for name, scene in SCENES.items() if isinstance(scene, StreamScene)}
 SMALL = tuple(name for name in STREAM_SCENE_NAMES if name != "giant")
 STOPS = ((), ("Hello",), ("simulator", "\n\n", "I "), ("}",))
-doors = pytest.mark.parametrize("door", DIALECTS, ids=lambda door: door.name)
+routes = pytest.mark.parametrize("route", DIALECTS, ids=lambda route: route.name)
 styles = pytest.mark.parametrize("style", STYLES)
 scenes = pytest.mark.parametrize("scene", SMALL)
 slow = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -57,10 +57,10 @@ FRAMINGS = [
 ]
 
 
-@doors
-def test_every_dialect_has_a_client_for_the_laws(door):
-    client = client_of(door)
-    assert door.dialect.decode is not None
+@routes
+def test_every_dialect_has_a_client_for_the_laws(route):
+    client = client_of(route)
+    assert route.dialect.decode is not None
     assert client.body()
 
 
@@ -68,73 +68,73 @@ def test_every_dialect_has_a_client_for_the_laws(door):
 
 
 @pytest.mark.check(37)
-@doors
+@routes
 @scenes
-def test_one_byte_at_a_time_gives_the_same_frames(door, scene):
+def test_one_byte_at_a_time_gives_the_same_frames(route, scene):
     data = upstream_of(scene)[:20_000]
     chunks = [data[at : at + 1] for at in range(len(data))]
-    assert play(door, chunks).joined == play(door, data).joined
+    assert play(route, chunks).joined == play(route, data).joined
 
 
 @pytest.mark.check(37)
-@doors
+@routes
 @pytest.mark.parametrize("framing", FRAMINGS)
 @given(story=stories(mixed=True), data=st.data())
 @slow
-def test_any_split_of_any_stream_gives_the_same_frames(door, framing, story, data):
+def test_any_split_of_any_stream_gives_the_same_frames(route, framing, story, data):
     # The framing is only changed where it is framing: a newline inside a string is escaped in JSON.
     upstream = framed(story.upstream, **framing)
     cuts = data.draw(st.lists(st.integers(0, len(upstream)), max_size=20))
-    assert play(door, split(upstream, cuts)).joined == play(door, story.upstream).joined
+    assert play(route, split(upstream, cuts)).joined == play(route, story.upstream).joined
 
 
-@doors
+@routes
 @pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("scene", ["reasoning", "tools2", "separators", "failed-mid", "eof-mid"])
-def test_any_split_of_a_scene_gives_the_same_frames(door, scene, framing):
+def test_any_split_of_a_scene_gives_the_same_frames(route, scene, framing):
     whole = upstream_of(scene)
-    upstream, expected = framed(whole, **framing), play(door, whole).joined
+    upstream, expected = framed(whole, **framing), play(route, whole).joined
     chance = random.Random(scene)
     for _ in range(20):
         cuts = [chance.randrange(len(upstream)) for _ in range(chance.randrange(60))]
-        assert play(door, split(upstream, cuts)).joined == expected
+        assert play(route, split(upstream, cuts)).joined == expected
 
 
-@doors
-def test_a_fault_is_at_the_same_place_however_the_stream_is_cut(door):
+@routes
+def test_a_fault_is_at_the_same_place_however_the_stream_is_cut(route):
     text = {"type": "response.output_text.delta", "output_index": 0, "delta": "seen"}
     data = sse(text, {"type": "response.output_text.delta", "delta": 5}, text)
-    expected = play(door, data)
-    assert not as_client(door, expected).succeeded
+    expected = play(route, data)
+    assert not as_client(route, expected).succeeded
     assert b"seen" in expected.joined
     for at in range(len(data)):
-        assert play(door, split(data, [at])).joined == expected.joined
+        assert play(route, split(data, [at])).joined == expected.joined
 
 
 # --- 2. It ends exactly once, and a cut is never success ----------------------------------
 
 
-@doors
+@routes
 @scenes
-def test_a_scene_succeeds_exactly_when_its_upstream_did(door, scene):
+def test_a_scene_succeeds_exactly_when_its_upstream_did(route, scene):
     data = upstream_of(scene)
     ended_well = any(ends_well(received.event) for received in events_of(data))
-    frames = play(door, data)
-    assert as_client(door, frames).succeeded is (ended_well and tells(door, data))
+    frames = play(route, data)
+    assert as_client(route, frames).succeeded is (ended_well and tells(route, data))
     # What the log says of it is what the client sees.
-    assert (frames.failure is None) is (ended_well and tells(door, data))
-    assert isinstance(collect(door, data), bytes) is (ended_well and tells(door, data))
+    assert (frames.failure is None) is (ended_well and tells(route, data))
+    assert isinstance(collect(route, data), bytes) is (ended_well and tells(route, data))
     # The simulator says so too, but for the missing blank line, which we forgive.
     assert ended_well is (ENDINGS[scene] in ("completed", "incomplete") or scene == "nobreak")
 
 
 @pytest.mark.check(31, 120)
-@doors
+@routes
 @pytest.mark.parametrize("scene", ["text", "tools2", "reasoning"])
-def test_a_cut_at_every_byte_is_never_success(door, scene):
+def test_a_cut_at_every_byte_is_never_success(route, scene):
     data = upstream_of(scene)
-    body = client_of(door).body()
-    turn = decode(door, body)
+    body = client_of(route).body()
+    turn = decode(route, body)
     last_byte = max(at for at in range(len(data)) if data[at : at + 1] == b"}")
     reader = EventReader()
     read: list[Received] = []
@@ -144,37 +144,37 @@ def test_a_cut_at_every_byte_is_never_success(door, scene):
         tail = copy.deepcopy(reader).finish()
         key = (len(read), tuple(received.data for received in tail))
         if key not in seen:
-            seen[key] = _succeeds(door, turn, [*read, *tail])
+            seen[key] = _succeeds(route, turn, [*read, *tail])
         assert seen[key] is (offset > last_byte), f"cut at byte {offset} of {len(data)}"
         read += reader.feed(data[offset : offset + 1])
     assert len(seen) > 20
-    assert _succeeds(door, turn, [*read, *reader.finish()])
+    assert _succeeds(route, turn, [*read, *reader.finish()])
 
 
-def _succeeds(door, turn, events):
-    translator, frames = door.dialect.translator(turn, HEAD), Frames()
+def _succeeds(route, turn, events):
+    translator, frames = route.dialect.translator(turn, HEAD), Frames()
     for received in events:
         frames.came(received.event)
         frames.went(translator.feed(received))
     frames.went(translator.finish())
-    return as_client(door, frames).succeeded
+    return as_client(route, frames).succeeded
 
 
 @pytest.mark.check(32, 120)
-@doors
+@routes
 @pytest.mark.parametrize("scene", ["text", "search", "filled", "done-only"])
-def test_a_cut_is_never_success_for_whoever_collects(door, scene):
+def test_a_cut_is_never_success_for_whoever_collects(route, scene):
     data = upstream_of(scene)
     last_byte = max(at for at in range(len(data)) if data[at : at + 1] == b"}")
     for offset in range(0, last_byte, 101):
-        assert isinstance(collect(door, data[:offset]), GptmockError)
+        assert isinstance(collect(route, data[:offset]), GptmockError)
 
 
-@doors
+@routes
 @scenes
-def test_after_the_end_nothing_comes(door, scene):
-    turn = decode(door, client_of(door).body())
-    translator = door.dialect.translator(turn, HEAD)
+def test_after_the_end_nothing_comes(route, scene):
+    turn = decode(route, client_of(route).body())
+    translator = route.dialect.translator(turn, HEAD)
     events = events_of(upstream_of(scene))
     for received in events:
         translator.feed(received)
@@ -185,30 +185,30 @@ def test_after_the_end_nothing_comes(door, scene):
     assert translator.finish(truncated()) == []
 
 
-@doors
+@routes
 @pytest.mark.parametrize("scene", [name for name in SMALL if ENDINGS[name] != "cut"])
-def test_events_after_the_terminal_one_change_nothing(door, scene):
+def test_events_after_the_terminal_one_change_nothing(route, scene):
     data = upstream_of(scene)
     more = upstream_of("failed-mid") + sse({"type": "response.output_text.delta", "delta": 5})
     separated = data if data.endswith((b"\n\n", b"\r\n\r\n", b"\r\r")) else data + b"\n"
-    assert play(door, separated + more).joined == play(door, data).joined
-    collected, expected = collect(door, separated + more), collect(door, data)
+    assert play(route, separated + more).joined == play(route, data).joined
+    collected, expected = collect(route, separated + more), collect(route, data)
     assert str(collected) == str(expected)
 
 
 @pytest.mark.check(120)
-@doors
+@routes
 @given(data=st.data())
 @slow
-def test_any_order_of_events_ends_once_and_a_failure_is_no_success(door, data):
+def test_any_order_of_events_ends_once_and_a_failure_is_no_success(route, data):
     pool = _pool()
     chosen = data.draw(st.lists(st.sampled_from(pool), max_size=30))
-    frames = play(door, sse(*chosen))
-    read = as_client(door, frames)
+    frames = play(route, sse(*chosen))
+    read = as_client(route, frames)
     first_end = next((event["type"] for event in chosen if event["type"] in _ENDS), None)
     ended_well = first_end in ("response.completed", "response.incomplete")
-    assert read.succeeded is (ended_well and tells(door, sse(*chosen)))
-    collected = collect(door, sse(*chosen))
+    assert read.succeeded is (ended_well and tells(route, sse(*chosen)))
+    collected = collect(route, sse(*chosen))
     assert isinstance(collected, bytes) is read.succeeded
 
 
@@ -235,94 +235,94 @@ def _pool():
 # --- 3. Streamed and collected agree -----------------------------------------------------
 
 
-@doors
+@routes
 @styles
 @pytest.mark.parametrize("stop", STOPS, ids=repr)
 @scenes
-def test_streamed_and_collected_agree(door, scene, style, stop):
+def test_streamed_and_collected_agree(route, scene, style, stop):
     data = upstream_of(scene)
-    _agree(door, data, style, stop)
+    _agree(route, data, style, stop)
 
 
-@doors
+@routes
 @given(story=stories(), style=st.sampled_from(STYLES), stop=st.sampled_from([(), ("a",), ("STOP", "TO"), ("\n\n",)]))
 @slow
-def test_any_stream_streamed_and_collected_agrees(door, story, style, stop):
-    _agree(door, story.upstream, style, stop)
+def test_any_stream_streamed_and_collected_agrees(route, story, style, stop):
+    _agree(route, story.upstream, style, stop)
 
 
-@doors
+@routes
 @given(story=stories(mixed=True), style=st.sampled_from(STYLES), stop=st.sampled_from([(), ("ab", "b"), ("S",)]))
 @slow
-def test_any_interleaved_stream_streamed_and_collected_agrees(door, story, style, stop):
-    _agree(door, story.upstream, style, stop)
+def test_any_interleaved_stream_streamed_and_collected_agrees(route, story, style, stop):
+    _agree(route, story.upstream, style, stop)
 
 
-def _agree(door, data, style, stop):
-    body = client_of(door).body(stop=stop)
-    streamed = as_client(door, play(door, data, body=body, style=style))
-    collected = collect(door, data, body=body, style=style)
+def _agree(route, data, style, stop):
+    body = client_of(route).body(stop=stop)
+    streamed = as_client(route, play(route, data, body=body, style=style))
+    collected = collect(route, data, body=body, style=style)
     if isinstance(collected, bytes):
-        assert streamed.reply == client_of(door).document(collected)
+        assert streamed.reply == client_of(route).document(collected)
     else:
         assert not streamed.succeeded
 
 
 @pytest.mark.check(39)
-@doors
+@routes
 @given(story=stories())
 @slow
-def test_the_text_of_any_stream_arrives_once_and_whole(door, story):
-    assume(story.messages and not (story.refusals and client_of(door).refuses_in_text))
-    read = as_client(door, play(door, story.upstream, style="hidden"))
-    if not tells(door, story.upstream):
+def test_the_text_of_any_stream_arrives_once_and_whole(route, story):
+    assume(story.messages and not (story.refusals and client_of(route).refuses_in_text))
+    read = as_client(route, play(route, story.upstream, style="hidden"))
+    if not tells(route, story.upstream):
         assert not read.succeeded
-    elif story.refusals and client_of(door).refuses_in_text:
-        text = client_of(door).text(read.reply)
+    elif story.refusals and client_of(route).refuses_in_text:
+        text = client_of(route).text(read.reply)
         said = [*story.messages, *story.refusals]
         assert all(text.count(one) >= said.count(one) for one in said)
         assert sum(map(len, said)) <= len(text) <= len("\n\n".join(said))
     else:
-        assert client_of(door).text(read.reply) == "\n\n".join(story.messages)
+        assert client_of(route).text(read.reply) == "\n\n".join(story.messages)
 
 
 # --- 4. Separators survive and are never raw on the wire ----------------------------------
 
 
 @pytest.mark.check(37)
-@doors
+@routes
 @pytest.mark.parametrize("separator", SEPARATORS, ids=ascii)
 @pytest.mark.parametrize("stream", [True, False])
-def test_separators_survive_and_are_never_raw(door, separator, stream):
+def test_separators_survive_and_are_never_raw(route, separator, stream):
     text = f"a{separator}b"
     delta = {"type": "response.output_text.delta", "output_index": 0, "delta": text}
     data = sse(delta, {"type": "response.completed", "response": {}})
     if stream:
-        frames = play(door, data)
-        wire, reply = frames.joined, as_client(door, frames).reply
+        frames = play(route, data)
+        wire, reply = frames.joined, as_client(route, frames).reply
     else:
-        collected = collect(door, data)
+        collected = collect(route, data)
         assert isinstance(collected, bytes)
-        wire, reply = collected, client_of(door).document(collected)
+        wire, reply = collected, client_of(route).document(collected)
     assert separator.encode() not in wire
-    assert client_of(door).text(reply) == text
+    assert client_of(route).text(reply) == text
 
 
-@doors
+@routes
 @pytest.mark.parametrize("separator", SEPARATORS, ids=ascii)
-def test_separators_in_an_error_are_never_raw(door, separator):
+def test_separators_in_an_error_are_never_raw(route, separator):
     event = {"type": "error", "message": f"a{separator}b", "code": f"c{separator}"}
-    frames = play(door, sse(event))
+    frames = play(route, sse(event))
     assert separator.encode() not in frames.joined
-    told = as_client(door, frames).error or {}
+    told = as_client(route, frames).error or {}
     assert any(separator in str(value) for value in told.values())
-    error = collect(door, sse(event))
+    error = collect(route, sse(event))
     assert isinstance(error, GptmockError)
-    assert separator.encode() not in door.dialect.error(error).body
+    assert separator.encode() not in route.dialect.error(error).body
 
 
 def test_a_failure_prints_the_script():
-    door = DIALECTS[0]
-    frames = translate(door, decode(door, client_of(door).body()), upstream_of("eof-mid"))
+    route = DIALECTS[0]
+    frames = translate(route, decode(route, client_of(route).body()), upstream_of("eof-mid"))
     assert "-> OutputTextDelta" in repr(frames)
     assert "<- b'data: " in repr(frames)

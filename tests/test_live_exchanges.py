@@ -10,7 +10,7 @@ from gptmock.limits import snapshot_from_headers
 from gptmock.protocol.events import OtherEvent
 from gptmock.protocol.failures import refusal_of
 from gptmock.protocol.fold import ResponseFold
-from gptmock.protocol.pieces import CallInput, CallOpened, Reasoning, Text
+from gptmock.protocol.output_parts import CallInput, CallOpened, Reasoning, Text
 from gptmock.protocol.reader import EventReader
 from tests.playbook import as_client, client_of, collect, play
 
@@ -20,7 +20,7 @@ TURNS = [one for one in EXCHANGES if one["status"] == 200]
 pytestmark = pytest.mark.skipif(not EXCHANGES, reason="the recording is not beside this checkout")
 
 turns = pytest.mark.parametrize("exchange", TURNS or [None], ids=lambda one: one and one["started_at"])
-doors = pytest.mark.parametrize("door", DIALECTS, ids=lambda door: door.name)
+routes = pytest.mark.parametrize("route", DIALECTS, ids=lambda route: route.name)
 
 
 def recorded(exchange):
@@ -99,21 +99,21 @@ def test_the_fold_says_what_the_recording_says(exchange):
     )
 
 
-@doors
+@routes
 @turns
-def test_every_dialect_tells_the_text_once(door, exchange):
+def test_every_dialect_tells_the_text_once(route, exchange):
     data = with_ids(exchange)
-    reply = as_client(door, play(door, data, style="hidden")).reply
-    assert client_of(door).text(reply) == "\n\n".join(text_of(exchange))
-    document = collect(door, data, style="hidden")
+    reply = as_client(route, play(route, data, style="hidden")).reply
+    assert client_of(route).text(reply) == "\n\n".join(text_of(exchange))
+    document = collect(route, data, style="hidden")
     assert isinstance(document, bytes)
-    assert client_of(door).document(document) == reply
+    assert client_of(route).document(document) == reply
 
 
 @turns
 def test_chat_has_the_calls_and_the_usage(exchange):
-    (door,) = [door for door in DIALECTS if door.name == "chat"]
-    reply = as_client(door, play(door, exchange["response_body"].encode())).reply
+    (route,) = [route for route in DIALECTS if route.name == "chat"]
+    reply = as_client(route, play(route, exchange["response_body"].encode())).reply
     calls = reply["choices"][0]["message"].get("tool_calls", [])
     told = [(call["id"], call["function"]["name"], call["function"]["arguments"]) for call in calls]
     assert told == calls_of(exchange)

@@ -219,7 +219,7 @@ def test_https_anywhere_and_http_to_loopback_are_fine(tmp_path: Path, url: str):
     assert load(tmp_path, environ={"GPTMOCK_ISSUER": url}).issuer == url.rstrip("/")
 
 
-# --- The door ------------------------------------------------------------------------------
+# --- The route ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.test", "2001:db8::1"])

@@ -13,7 +13,7 @@ from sanic import Sanic
 
 from gptmock import wiring
 from gptmock.accounts import Secret
-from gptmock.desk import AccountOverview, open_desk
+from gptmock.command_services import AccountOverview, open_command_services
 from gptmock.dialects.table import DIALECTS
 from gptmock.errors import UnusableKey
 from gptmock.server.context import App
@@ -21,7 +21,7 @@ from gptmock.settings import Settings, load_settings
 from gptmock.simulator.accounts import LoginBook
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.server import Simulator
-from gptmock.stores.places import KEY_FILE, STATE_FILE
+from gptmock.stores.locations import KEY_FILE, STATE_FILE
 from gptmock.upstream.codex import UpstreamDeadlines
 from tests.harness import CHAT_PATH, chat, client, free_port, many_apps, serving_simulator, write_login
 from tests.upstream.raw import Proxy
@@ -45,8 +45,8 @@ def own_logs() -> Iterator[None]:
 
 
 async def overview(given: Settings) -> list[AccountOverview]:
-    async with open_desk(given) as desk:
-        return await desk.overview(ask=False)
+    async with open_command_services(given) as services:
+        return await services.overview(ask=False)
 
 
 def built(given: Settings) -> App:
@@ -68,10 +68,10 @@ def test_a_worker_is_a_process_that_can_build_the_app_by_itself(tmp_path: Path):
     assert spawned.exitcode == 0
 
 
-def test_every_door_of_every_dialect_is_a_route(tmp_path: Path):
+def test_every_route_of_every_dialect_is_a_route(tmp_path: Path):
     app = built(settings(tmp_path))
     routes = {(method, f"/{route.path}") for route in app.router.routes for method in route.methods}
-    assert {(door.method, path) for door in DIALECTS for path in door.paths} <= routes
+    assert {(route.method, path) for route in DIALECTS for path in route.paths} <= routes
     assert {("GET", "/health"), ("HEAD", "/health"), ("GET", "/v1/models"), ("GET", "/api/tags")} <= routes
 
 

@@ -15,7 +15,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from gptmock import __version__
-from gptmock.cli.exits import CommandFailed, WrongUsage
+from gptmock.cli.errors import CommandFailed, WrongUsage
 
 _COMMANDS: Mapping[str, str] = {
     "serve": "run the server",

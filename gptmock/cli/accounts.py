@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from gptmock.accounts import BrokenLogin, Login
-from gptmock.cli.exits import CommandFailed, WrongUsage
-from gptmock.cli.screen import moment, relative, show_document, show_table
-from gptmock.cli.settings import at_desk
-from gptmock.desk import Desk
+from gptmock.cli.errors import CommandFailed, WrongUsage
+from gptmock.cli.settings import with_command_services
+from gptmock.cli.terminal import moment, relative, show_document, show_table
+from gptmock.command_services import CommandServices
 from gptmock.signin import Farewell
 
 _EPILOG = """example:
@@ -75,10 +75,10 @@ def label_text(text: str) -> str:
 def run_list(options: argparse.Namespace) -> int:
     """Show them."""
 
-    async def work(desk: Desk) -> tuple[list[Login], list[BrokenLogin], str | None]:
-        return await desk.logins(), await desk.broken(), await desk.default()
+    async def work(services: CommandServices) -> tuple[list[Login], list[BrokenLogin], str | None]:
+        return await services.logins(), await services.broken(), await services.default()
 
-    logins, broken, default = at_desk(work)
+    logins, broken, default = with_command_services(work)
     if options.json:
         shown = [login_document(login, is_default=login.account.id == default) for login in logins]
         show_document({"accounts": shown, "broken": [broken_document(one) for one in broken]})
@@ -106,23 +106,23 @@ def run_list(options: argparse.Namespace) -> int:
 def run_default(options: argparse.Namespace) -> int:
     """Choose who serves."""
 
-    async def work(desk: Desk) -> Login:
-        login = await desk.accounts.find(options.label)
-        await desk.accounts.prefer(login)
+    async def work(services: CommandServices) -> Login:
+        login = await services.accounts.find(options.label)
+        await services.accounts.prefer(login)
         return login
 
-    print(f"{at_desk(work).label} is the default account now.")
+    print(f"{with_command_services(work).label} is the default account now.")
     return 0
 
 
 def run_import(options: argparse.Namespace) -> int:
     """Take a login over; the file stays as it is."""
 
-    async def work(desk: Desk) -> Login:
-        return await desk.import_login(options.file.expanduser(), label=options.account)
+    async def work(services: CommandServices) -> Login:
+        return await services.import_login(options.file.expanduser(), label=options.account)
 
     # Without the usual look for an auth.json in the home: it may be this very file.
-    login = at_desk(work, take_over=False)
+    login = with_command_services(work, take_over=False)
     print(f"Imported {login.label}{f' ({login.account.plan})' if login.account.plan else ''}.")
     print(_IMPORTED.strip(), file=sys.stderr)
     return 0
@@ -133,12 +133,12 @@ def run_export(options: argparse.Namespace) -> int:
     path = options.output.expanduser()
     _check_output(path)
 
-    async def work(desk: Desk) -> Login:
-        login = await desk.accounts.find(options.label)
-        await desk.export_login(login, path)
+    async def work(services: CommandServices) -> Login:
+        login = await services.accounts.find(options.label)
+        await services.export_login(login, path)
         return login
 
-    login = at_desk(work)
+    login = with_command_services(work)
     print(f"Wrote the login of {login.label} to {path}.")
     print(_EXPORTED.strip().format(label=shlex.quote(login.label)), file=sys.stderr)
     return 0
@@ -177,13 +177,13 @@ def leave(label: str | None, *, revoke: bool = True) -> int:
         WrongUsage: there are several, and none was named.
     """
 
-    async def work(desk: Desk) -> Farewell:
-        name = label if label is not None else _only(await desk.logins(), await desk.broken())
-        if (broken := await desk.accounts.find_broken(name)) is not None:
-            return await desk.accounts.discard(broken)
-        return await desk.accounts.leave(await desk.accounts.find(name), revoke=revoke)
+    async def work(services: CommandServices) -> Farewell:
+        name = label if label is not None else _only(await services.logins(), await services.broken())
+        if (broken := await services.accounts.find_broken(name)) is not None:
+            return await services.accounts.discard(broken)
+        return await services.accounts.leave(await services.accounts.find(name), revoke=revoke)
 
-    farewell = at_desk(work)
+    farewell = with_command_services(work)
     print(f"Signed out of {farewell.login.label}.")
     if farewell.successor is not None:
         print(f"The default account is {farewell.successor.label} now.")
@@ -258,9 +258,9 @@ def _check_output(path: Path) -> None:
 
 
 def _pause(label: str, *, paused: bool) -> tuple[Login, bool]:
-    async def work(desk: Desk) -> tuple[Login, bool]:
-        login = await desk.accounts.find(label)
-        await desk.accounts.pause(login, paused=paused)
-        return login, await desk.default() == login.account.id
+    async def work(services: CommandServices) -> tuple[Login, bool]:
+        login = await services.accounts.find(label)
+        await services.accounts.pause(login, paused=paused)
+        return login, await services.default() == login.account.id
 
-    return at_desk(work)
+    return with_command_services(work)

@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 
 from gptmock.catalog import ModelCatalog
-from gptmock.cli.exits import CommandFailed
+from gptmock.cli.errors import CommandFailed
 from gptmock.cli.options import add_serve_options, serve_flags
 from gptmock.cli.ports import check_port, free_port
 from gptmock.cli.settings import given_settings

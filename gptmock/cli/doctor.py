@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 from rich.text import Text
 
-from gptmock.checkup import Finding, examine
 from gptmock.cli.ports import is_free
-from gptmock.cli.screen import console, person_looks, printable, show_document
 from gptmock.cli.settings import given_settings
+from gptmock.cli.terminal import console, person_looks, printable, show_document
+from gptmock.diagnostics import Finding, examine
 from gptmock.settings import Settings
 
 ASK_SECONDS = 3.0

@@ -17,9 +17,9 @@ from rich.text import Text
 from gptmock import __version__, wiring
 from gptmock.accounts import BrokenLogin
 from gptmock.cli.accounts import broken_document, login_document
-from gptmock.cli.screen import bar, console, local, moment, person_looks, printable, relative, show_document
-from gptmock.cli.settings import at_desk, given_settings, prepared
-from gptmock.desk import AccountOverview, Desk
+from gptmock.cli.settings import given_settings, prepared, with_command_services
+from gptmock.cli.terminal import bar, console, local, moment, person_looks, printable, relative, show_document
+from gptmock.command_services import AccountOverview, CommandServices
 from gptmock.limits import RateLimitWindow
 from gptmock.settings import Settings
 
@@ -52,10 +52,10 @@ def run(options: argparse.Namespace) -> int:
     settings = given_settings({})
     notes = prepared(settings)
 
-    async def work(desk: Desk) -> tuple[list[AccountOverview], list[BrokenLogin]]:
-        return await desk.overview(ask=not options.offline), await desk.broken()
+    async def work(services: CommandServices) -> tuple[list[AccountOverview], list[BrokenLogin]]:
+        return await services.overview(ask=not options.offline), await services.broken()
 
-    accounts, broken = at_desk(work, take_over=False)
+    accounts, broken = with_command_services(work, take_over=False)
     if options.json:
         show_document({**_document(settings, accounts, notes), "broken": [broken_document(one) for one in broken]})
     else:

@@ -9,10 +9,10 @@ from collections.abc import Callable
 from gptmock.accounts import Login
 from gptmock.cli.accounts import label_text
 from gptmock.cli.browser import open_browser
-from gptmock.cli.exits import CommandFailed
-from gptmock.cli.lines import typed_lines
+from gptmock.cli.errors import CommandFailed
+from gptmock.cli.prompts import typed_lines
 from gptmock.cli.settings import given_settings, run_async
-from gptmock.desk import Desk, open_desk
+from gptmock.command_services import CommandServices, open_command_services
 from gptmock.login.flow import LoginSkipped
 from gptmock.settings import Settings
 
@@ -56,12 +56,14 @@ async def sign_in(settings: Settings, *, label: str | None, browser: bool, skipp
         LoginSkipped: by an empty line, where that is offered.
         GptmockError: it came to nothing.
     """
-    async with open_desk(settings) as desk:
-        return await _with_browser(desk, settings, label=label, browser=browser, skippable=skippable)
+    async with open_command_services(settings) as services:
+        return await _with_browser(services, settings, label=label, browser=browser, skippable=skippable)
 
 
-async def _with_browser(desk: Desk, settings: Settings, *, label: str | None, browser: bool, skippable: bool) -> Login:
-    attempt = desk.browser_login(label=label)
+async def _with_browser(
+    services: CommandServices, settings: Settings, *, label: str | None, browser: bool, skippable: bool
+) -> Login:
+    attempt = services.browser_login(label=label)
     async with attempt.listening(settings.login_bind):
         opened = browser and open_browser(attempt.url)
         print("Your browser should open. If it does not, go to:" if opened else "Open this URL in a browser:")
@@ -75,14 +77,14 @@ async def _with_browser(desk: Desk, settings: Settings, *, label: str | None, br
 
 
 async def _headless(settings: Settings, *, label: str | None) -> Login:
-    async with open_desk(settings) as desk:
-        device = await desk.begin_device()
+    async with open_command_services(settings) as services:
+        device = await services.begin_device()
         print(f"Open this page on any device:\n\n  {device.page}\n\nand type this code:\n\n  {device.user_code}\n")
         print(f"It is good for {device.lifetime_seconds / 60:.0f} minutes. Type it only if you started this yourself.")
         sys.stdout.flush()
         tick = _countdown() if sys.stdout.isatty() else _silence
         try:
-            return await desk.device_login(device, label=label, tick=tick)
+            return await services.device_login(device, label=label, tick=tick)
         finally:
             if sys.stdout.isatty():
                 print("\r\x1b[K", end="", flush=True)

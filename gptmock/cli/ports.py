@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
-from gptmock.cli.exits import CommandFailed
+from gptmock.cli.errors import CommandFailed
 
 
 def check_port(host: str, port: int) -> None:

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from gptmock import wiring
-from gptmock.cli.exits import CommandFailed
+from gptmock.cli.errors import CommandFailed
 from gptmock.cli.login import first_login
 from gptmock.cli.options import add_serve_options, serve_flags
 from gptmock.cli.ports import check_port

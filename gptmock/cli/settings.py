@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
 from gptmock import wiring
-from gptmock.cli.exits import CommandFailed, WrongUsage
-from gptmock.desk import Desk, open_desk
+from gptmock.cli.errors import CommandFailed, WrongUsage
+from gptmock.command_services import CommandServices, open_command_services
 from gptmock.errors import GptmockError, UnusableKey
 from gptmock.settings import Settings, SettingsError, load_settings
 
@@ -54,7 +54,9 @@ def run_async(work: Coroutine[Any, Any, _Result]) -> _Result:
         raise CommandFailed(error.message) from error
 
 
-def at_desk(work: Callable[[Desk], Coroutine[Any, Any, _Result]], *, take_over: bool = True) -> _Result:
+def with_command_services(
+    work: Callable[[CommandServices], Coroutine[Any, Any, _Result]], *, take_over: bool = True
+) -> _Result:
     """
     Do something with the accounts of the store that the settings name.
 
@@ -70,7 +72,7 @@ def at_desk(work: Callable[[Desk], Coroutine[Any, Any, _Result]], *, take_over: 
         prepared(settings)
 
     async def done() -> _Result:
-        async with open_desk(settings) as desk:
-            return await work(desk)
+        async with open_command_services(settings) as services:
+            return await work(services)
 
     return run_async(done())

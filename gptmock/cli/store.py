@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from gptmock import wiring
-from gptmock.cli.exits import CommandFailed, WrongUsage
+from gptmock.cli.errors import CommandFailed, WrongUsage
 from gptmock.cli.settings import given_settings
 from gptmock.errors import StoreError, UnusableKey, WrongPlace
 

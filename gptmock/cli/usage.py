@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from gptmock.accounts import Login, Secret
-from gptmock.cli.screen import show_document, show_table
-from gptmock.cli.settings import at_desk, given_settings
-from gptmock.desk import Desk
+from gptmock.cli.settings import given_settings, with_command_services
+from gptmock.cli.terminal import show_document, show_table
+from gptmock.command_services import CommandServices
 from gptmock.settings import Settings
 from gptmock.usage import UsageRow
 
@@ -49,11 +49,11 @@ def run(options: argparse.Namespace) -> int:
 
     settings = given_settings({})
 
-    async def work(desk: Desk) -> list[tuple[dict[str, str], dict[str, int]]]:
-        keys = _static_keys(settings) | await desk.key_names()
-        return _named(await desk.used(days), await desk.logins(), keys)
+    async def work(services: CommandServices) -> list[tuple[dict[str, str], dict[str, int]]]:
+        keys = _static_keys(settings) | await services.key_names()
+        return _named(await services.used(days), await services.logins(), keys)
 
-    groups = grouped(at_desk(work), options.by)
+    groups = grouped(with_command_services(work), options.by)
     if options.json:
         document = [dict(zip(options.by, group, strict=True)) | _filled(amounts) for group, amounts in groups.items()]
         show_document({"from": days[0], "to": days[-1], "by": list(options.by), "usage": document})

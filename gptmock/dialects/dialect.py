@@ -46,7 +46,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One client call as it came from the street."""
+    """One client call as the HTTP layer received it."""
 
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)

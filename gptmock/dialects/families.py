@@ -1,6 +1,6 @@
 """
 Whose shape an answer has where no dialect is asked: unknown paths, wrong methods, requests that cannot be read. The one
-place that judges a path by its prefix; a door's own errors come from its dialect, which is of the same family.
+place that judges a path by its prefix; a route's own errors come from its dialect, which is of the same family.
 
 Source: client contracts 4.2, 4.3 and 4.7.
 """

@@ -24,9 +24,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, assert_never
 
 from gptmock.dialects.dialect import ReasoningStyle
-from gptmock.dialects.stops import StopFilter
+from gptmock.dialects.stop_sequences import StopFilter
 from gptmock.protocol.items import Annotation, ResponseUsage
-from gptmock.protocol.pieces import (
+from gptmock.protocol.output_parts import (
     CallInput,
     CallOpened,
     Cited,

@@ -1,4 +1,4 @@
-"""The doors: one row for each dialect. Routes, laws and goldens iterate over it."""
+"""The routes: one row for each dialect. Routes, laws and goldens iterate over it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from gptmock.dialects.responses.types import ResponsesBody
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class DialectRoute:
     """Where a dialect is spoken."""
 
     name: str
@@ -31,13 +31,15 @@ class Door:
     """What a request body is read as, for ``/openapi.json``."""
 
 
-DIALECTS: tuple[Door, ...] = (
-    Door("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions(), ChatBody),
-    Door("completions", "POST", ("/v1/completions", "/completions"), TextCompletions(), CompletionBody),
-    Door("responses", "POST", ("/v1/responses", "/responses"), Responses(), ResponsesBody),
-    Door("ollama_chat", "POST", ("/api/chat",), OllamaChat(), OllamaChatBody),
-    Door("ollama_generate", "POST", ("/api/generate",), OllamaGenerate(), OllamaGenerateBody),
+DIALECTS: tuple[DialectRoute, ...] = (
+    DialectRoute("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions(), ChatBody),
+    DialectRoute("completions", "POST", ("/v1/completions", "/completions"), TextCompletions(), CompletionBody),
+    DialectRoute("responses", "POST", ("/v1/responses", "/responses"), Responses(), ResponsesBody),
+    DialectRoute("ollama_chat", "POST", ("/api/chat",), OllamaChat(), OllamaChatBody),
+    DialectRoute("ollama_generate", "POST", ("/api/generate",), OllamaGenerate(), OllamaGenerateBody),
 )
 
-COMPACTION = Door("compaction", "POST", ("/v1/responses/compact", "/responses/compact"), Responses(), ResponsesBody)
+COMPACTION = DialectRoute(
+    "compaction", "POST", ("/v1/responses/compact", "/responses/compact"), Responses(), ResponsesBody
+)
 """Speaks the Responses dialect and answers no turn, so it stands apart."""

@@ -10,7 +10,7 @@ import msgspec
 from msgspec import UNSET
 
 from gptmock.dialects.bodies import Body, missing, validate
-from gptmock.dialects.names import upstream_name
+from gptmock.dialects.identifiers import upstream_name
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import CustomTool, FunctionTool, JsonObject, Tool, ToolChoice
 

@@ -39,7 +39,7 @@ MAX_HEARD = 8
 """Tags that turned out to name the same catalogue; with more of them the timer alone decides when to ask."""
 
 
-class TellsModels(Protocol):
+class CatalogSource(Protocol):
     """The upstream's list of models (``upstream.catalogue.CodexCatalog``)."""
 
     async def models(self, credential: Credential, known: CatalogSnapshot | None) -> CatalogSnapshot:
@@ -73,7 +73,7 @@ class CatalogWatch:
         self,
         cache: CatalogCache,
         keeper: Keeper,
-        source: TellsModels,
+        source: CatalogSource,
         account_ids: Callable[[], Awaitable[Sequence[str]]],
         *,
         clock: Callable[[], float],

@@ -18,8 +18,8 @@ class Keeper(Protocol):
         """Another one in the place of a refused one."""
 
 
-class Chooser(Protocol):
-    """Who knows which account serves (``gateway.choice.AccountChooser``)."""
+class Selector(Protocol):
+    """Who knows which account serves (``gateway.account_selection.AccountSelector``)."""
 
     async def candidates(self, conversation: str, *, account_id: str | None = None) -> list[str]:
         """Account ids, the first to be tried first; none but ``account_id``, if it is given."""

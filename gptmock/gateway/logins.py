@@ -20,7 +20,7 @@ from gptmock.accounts import (
     expiry_of,
 )
 from gptmock.errors import LoginRefused, LoginUnavailable, NotLoggedIn, SealBroken, StoreError
-from gptmock.limits import LimitBoard
+from gptmock.limits import LimitStore
 from gptmock.signin import Farewell, SignInIssuer, label_taken
 
 log = logging.getLogger("gptmock.account")
@@ -39,7 +39,7 @@ class LoginBook:
     """
 
     def __init__(
-        self, vault: TokenVault, board: LimitBoard, escrow: Escrow, issuer: SignInIssuer, *, clock: Callable[[], float]
+        self, vault: TokenVault, board: LimitStore, escrow: Escrow, issuer: SignInIssuer, *, clock: Callable[[], float]
     ) -> None:
         self._vault = vault
         self._board = board

@@ -5,7 +5,7 @@ workers, and no rotated token lost on its way. Knows contracts, no file and no H
     in this process   one shared task for each account
     over all workers  a lease with a random owner, renewed, given back by compare-and-delete
     under the lease   load again; newer? take it. Escrowed by somebody who died? put it in place.
-                      has another worker found the issuer in trouble? leave it alone (``gateway.pauses``)
+                      has another worker found the issuer in trouble? leave it alone (``gateway.issuer_backoff``)
                       see that the store can be written; see that the lease outlasts the exchange
     the exchange      sent once, with a deadline below the lease; then escrow, then compare-and-set, then drop
 
@@ -43,8 +43,8 @@ from gptmock.errors import (
     StoreError,
     StoreUnavailable,
 )
-from gptmock.gateway import pauses
-from gptmock.gateway.pauses import Pause
+from gptmock.gateway import issuer_backoff
+from gptmock.gateway.issuer_backoff import Backoff
 
 log = logging.getLogger("gptmock.account")
 
@@ -64,7 +64,7 @@ class _Failure:
     """What these tokens have met in this process: it need not ask the store about it each time."""
 
     seen: TokenSet
-    pause: Pause
+    pause: Backoff
     until: float
     """Unix seconds, as ``background_until``."""
     background_until: float
@@ -165,7 +165,7 @@ class Refresher:
         failure = self._failures.get(seen.account.id)
         return failure if failure is not None and failure.seen.has_tokens_of(seen) else None
 
-    def _pause(self, tokens: TokenSet, pause: Pause) -> RefreshUnavailable:
+    def _pause(self, tokens: TokenSet, pause: Backoff) -> RefreshUnavailable:
         """Keep to it in this process; gives back what to raise."""
         now = self._clock()
         self._failures[tokens.account.id] = _Failure(tokens, pause, now + pause.seconds, now + pause.background_seconds)
@@ -195,7 +195,7 @@ class Refresher:
         if not isinstance(error, RefreshUnavailable):
             self._failures.pop(account_id, None)
         elif isinstance(error.__cause__, StoreError):
-            self._pause(seen, Pause(error.message, STORE_PAUSE_SECONDS, STORE_PAUSE_SECONDS))
+            self._pause(seen, Backoff(error.message, STORE_PAUSE_SECONDS, STORE_PAUSE_SECONDS))
         if error is None and not flight.cancelled():
             self.renewed(flight.result())
         if isinstance(error, GptmockError):
@@ -225,7 +225,7 @@ class Refresher:
         except StoreError as error:
             # No lease, no spending: while the store is away the login is left alone.
             raise RefreshUnavailable(
-                f"The login cannot be renewed now. {error.message}", retry_after_seconds=pauses.STEPS_SECONDS[0]
+                f"The login cannot be renewed now. {error.message}", retry_after_seconds=issuer_backoff.STEPS_SECONDS[0]
             ) from error
 
     async def _acquire(self, lease: RefreshLease, seen: TokenSet) -> TokenSet | None:
@@ -264,7 +264,7 @@ class Refresher:
         if held.refused is not None or held.refresh_token is None:
             raise RefreshRejected(held.refused or f"The login has no refresh token. {SIGN_IN_HINT}")
         trouble = await lease.trouble()
-        if (pause := pauses.pause_of(trouble, held, needed=needed, now=self._clock())) is not None:
+        if (pause := issuer_backoff.current_backoff(trouble, held, needed=needed, now=self._clock())) is not None:
             raise self._pause(held, pause)
         await self._vault.probe()
         await _see_that_it_lasts(lease)
@@ -298,12 +298,12 @@ class Refresher:
     ) -> TokenSet:
         """The other workers are told; they need not find out one by one."""
         try:
-            met = pauses.after(trouble, held, error)
+            met = issuer_backoff.next_trouble(trouble, held, error)
         except RefreshRejected as lost:
             return await self._refused(held, lost)
         with suppress(StoreUnavailable):
             await lease.report(met)
-        raise self._pause(held, Pause(met.message, met.left_seconds, met.left_seconds)) from error
+        raise self._pause(held, Backoff(met.message, met.left_seconds, met.left_seconds)) from error
 
     async def _refused(self, held: TokenSet, error: RefreshRejected) -> TokenSet:
         """A spent token is often somebody's success: look for it before the login is given up."""

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from gptmock.conversations import Memo
 from gptmock.dialects.dialect import Dialect, Progress, ReplyHead, Translator, Turn, WithholdsItsEnd
 from gptmock.errors import GptmockError, InternalError
-from gptmock.gateway.opening import Opened
-from gptmock.gateway.recall import ConversationKeeper
+from gptmock.gateway.first_event import Opened
+from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseCreated, ResponseFailed, ResponseIncomplete
 from gptmock.protocol.failures import failure_of
@@ -105,7 +105,7 @@ class Reply:
         The streamed reply, one block for each read; raises nothing of ours, but ends with the dialect's farewell.
 
         Args:
-            events: those of the whole call, where this reply is only its beginning (``gateway.batch``).
+            events: those of the whole call, where this reply is only its beginning (``gateway.several_turns``).
         """
         translator = self._dialect.translator(self._turn, self._head)
         cause: GptmockError | None = None

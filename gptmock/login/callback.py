@@ -33,7 +33,7 @@ _OF_A_PAGE = re.compile(rb"^(?:origin|referer|sec-fetch-[a-z]+):", re.IGNORECASE
 """What a browser sends when a web page makes it ask; the next login's handshake has none of it."""
 
 
-class CallbackDoor:
+class CallbackServer:
     """
     Answers browsers.
 
@@ -45,7 +45,7 @@ class CallbackDoor:
     def __init__(self, came_back: Callable[[str], Awaitable[Page]], cancelled: Callable[[], None]) -> None:
         self._came_back = came_back
         self._cancelled = cancelled
-        self._visits: set[asyncio.Task[None]] = set()
+        self._requests: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def listen(self, host: str, ports: Sequence[int]) -> AsyncIterator[int]:
@@ -60,12 +60,12 @@ class CallbackDoor:
             yield int(server.sockets[0].getsockname()[1])
         finally:
             server.close()
-            if self._visits:
+            if self._requests:
                 # The last page is on its way.
-                await asyncio.wait(self._visits, timeout=CLOSE_SECONDS)
-            for visit in self._visits:
-                visit.cancel()
-            await asyncio.gather(*self._visits, return_exceptions=True)
+                await asyncio.wait(self._requests, timeout=CLOSE_SECONDS)
+            for request in self._requests:
+                request.cancel()
+            await asyncio.gather(*self._requests, return_exceptions=True)
 
     async def _bind(self, host: str, ports: Sequence[int]) -> asyncio.Server:
         for port in ports:
@@ -104,13 +104,13 @@ class CallbackDoor:
     async def _visited(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asyncio runs this as one
-        self._visits.add(task)
+        self._requests.add(task)
         try:
             with suppress(ConnectionError, asyncio.IncompleteReadError, TimeoutError):
                 writer.write(await self._answer(reader))
                 await writer.drain()
         finally:
-            self._visits.discard(task)
+            self._requests.discard(task)
             writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:

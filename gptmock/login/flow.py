@@ -16,7 +16,7 @@ from gptmock.accounts import IssuedTokens, Login
 from gptmock.errors import GptmockError, LoginRefused, LoginUnavailable
 from gptmock.login import pages
 from gptmock.login.attempt import CALLBACK_PATH, Attempt, Stray
-from gptmock.login.callback import PORTS, CallbackDoor
+from gptmock.login.callback import PORTS, CallbackServer
 from gptmock.login.pages import Page
 from gptmock.signin import DeviceCode, Grant, SignInIssuer
 
@@ -69,7 +69,7 @@ class BrowserLogin:
         Raises:
             LoginUnavailable: no port can be had.
         """
-        async with CallbackDoor(self._came_back, self._cancelled).listen(host, ports) as port:
+        async with CallbackServer(self._came_back, self._cancelled).listen(host, ports) as port:
             # The word, not the number: the issuer compares it.
             self._attempt = Attempt(f"http://localhost:{port}{CALLBACK_PATH}")
             try:

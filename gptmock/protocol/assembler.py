@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
 from gptmock.protocol import events as ev
+from gptmock.protocol.item_tracking import GrowingText, ItemTracker, Names, TrackedItem
 from gptmock.protocol.items import (
     Annotation,
     ContentPart,
@@ -32,7 +33,7 @@ from gptmock.protocol.items import (
     ReasoningItem,
     decode_item,
 )
-from gptmock.protocol.pieces import (
+from gptmock.protocol.output_parts import (
     CallInput,
     CallKind,
     CallOpened,
@@ -45,7 +46,6 @@ from gptmock.protocol.pieces import (
     Text,
 )
 from gptmock.protocol.placeholders import PlaceholderFilter
-from gptmock.protocol.slots import GrowingText, Names, Slot, Slots
 
 _ContentEvent: TypeAlias = (
     ev.OutputTextDone | ev.ContentPartDone | ev.OutputTextAnnotationAdded | ev.RefusalDelta | ev.RefusalDone
@@ -85,7 +85,7 @@ class _Call:
 
 
 @dataclass(slots=True)
-class _Item(Slot):
+class _Item(TrackedItem):
     """One output item."""
 
     texts: dict[int, _Part] = field(default_factory=dict)
@@ -102,7 +102,7 @@ class OutputAssembler:
     __slots__ = ("_messages", "_slots", "_texts", "_thoughts", "calls")
 
     def __init__(self) -> None:
-        self._slots: Slots[_Item] = Slots(_Item)
+        self._slots: ItemTracker[_Item] = ItemTracker(_Item)
         self._texts = 0
         self._thoughts = 0
         self._messages = 0

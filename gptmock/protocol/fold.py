@@ -8,7 +8,7 @@ from itertools import groupby
 from gptmock.protocol.assembler import OutputAssembler
 from gptmock.protocol.events import ErrorEvent, ResponseFailed
 from gptmock.protocol.failures import failure_of, truncated
-from gptmock.protocol.pieces import CallInput, Finished, Piece, Reasoning, Refusal, Text
+from gptmock.protocol.output_parts import CallInput, Finished, Piece, Reasoning, Refusal, Text
 from gptmock.protocol.reader import Received
 
 _TEXTUAL = (Text, Reasoning, Refusal, CallInput)

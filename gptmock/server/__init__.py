@@ -1,1 +1,1 @@
-"""The street: HTTP over Sanic. Knows bytes and frames, never a token."""
+"""The HTTP layer, over Sanic. Knows bytes and frames, never a token."""

@@ -35,7 +35,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
 
     Args:
         open_services: entered in each worker when it starts, left after its last stream has ended.
-        options: how the street is kept.
+        options: limits and features of the HTTP layer.
     """
     cors = CorsPolicy(options.cors_origins)
     app = Sanic(
@@ -45,10 +45,10 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         request_class=ClientRequest,
         configure_logging=False,
     )
-    for door in DIALECTS:
-        for number, path in enumerate(door.paths):
-            handler, name = turn_handler(door, options), f"{door.name}_{number}"
-            app.add_route(handler, path, methods=[door.method], name=name, ctx_door=door)
+    for route in DIALECTS:
+        for number, path in enumerate(route.paths):
+            handler, name = turn_handler(route, options), f"{route.name}_{number}"
+            app.add_route(handler, path, methods=[route.method], name=name, ctx_dialect_route=route)
     add_responses_routes(app, options)
     add_listing_routes(app, options)
     add_conversation_routes(app)

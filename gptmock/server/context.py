@@ -18,8 +18,8 @@ from sanic.config import Config
 from gptmock.clients import Client
 from gptmock.conversations import Recalled, Snapshot, Wanted
 from gptmock.dialects.dialect import Dialect, Progress, ReplyHead, Terms, Turn
-from gptmock.gateway.batch import AnyReply
 from gptmock.gateway.reply import Outcome
+from gptmock.gateway.several_turns import AnyReply
 from gptmock.protocol.upstream import Compacted
 
 App: TypeAlias = "Sanic[Config, SimpleNamespace]"
@@ -29,7 +29,7 @@ ID_CHARACTERS = 29
 
 
 class OpensTurns(Protocol):
-    """``gateway.batch.BatchGateway``."""
+    """``gateway.several_turns.BatchGateway``."""
 
     def open(
         self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
@@ -48,7 +48,7 @@ class Admits(Protocol):
 
 
 class KeepsConversations(Protocol):
-    """``gateway.recall.ConversationKeeper``."""
+    """``gateway.stored_responses.ConversationKeeper``."""
 
     async def recall(self, tenant: str, wanted: Wanted) -> Recalled:
         """What a request refers to."""
@@ -65,7 +65,7 @@ class KeepsConversations(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
-    """How the street is kept."""
+    """Limits and features of the HTTP layer."""
 
     max_body_bytes: int = 64 * 1024 * 1024
     shutdown_grace_seconds: int = 60

@@ -1,5 +1,5 @@
 """
-Ollama's routes beside the two doors: probes, the catalogue, and honest refusals of what local models are managed by.
+Ollama's routes beside the two routes: probes, the catalogue, and honest refusals of what local models are managed by.
 
 The documents are ``dialects.ollama.catalogue``'s; errors get their shape from the family of the path.
 """

@@ -1,5 +1,5 @@
 """
-``/openapi.json``: the routes as they are, with the bodies that the doors read. Nothing of it is written by hand twice:
+``/openapi.json``: the routes as they are, with the bodies that the routes read. Nothing of it is written by hand twice:
 paths and methods come from the router, request schemas from the pydantic models, error schemas from the families.
 
 ``HEAD`` is not listed beside ``GET``, which it is without the body, and neither are the paths without ``/v1``.
@@ -20,7 +20,7 @@ from sanic import HTTPResponse, Request
 
 from gptmock import __version__
 from gptmock.dialects.families import OLLAMA, OPENAI, Family, family_of
-from gptmock.dialects.table import Door
+from gptmock.dialects.table import DialectRoute
 from gptmock.server.context import App
 
 OPENAPI_PATH = "/openapi.json"
@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 class Route(Protocol):
     """
-    What is read of Sanic's. ``ctx`` may hold ``door`` (of a turn), ``body`` (the model of a request body) and
+    What is read of Sanic's. ``ctx`` may hold ``dialect_route`` (of a turn), ``body`` (the model of a request body) and
     ``own_statuses`` (errors in a shape that is not the family's).
     """
 
@@ -88,8 +88,8 @@ def _path(route: Route) -> str:
 
 
 def _body_of(route: Route) -> type[pydantic.BaseModel] | None:
-    door: Door | None = getattr(route.ctx, "door", None)
-    model: type[pydantic.BaseModel] | None = getattr(route.ctx, "body", None) if door is None else door.body
+    turn: DialectRoute | None = getattr(route.ctx, "dialect_route", None)
+    model: type[pydantic.BaseModel] | None = getattr(route.ctx, "body", None) if turn is None else turn.body
     return model
 
 
@@ -121,7 +121,7 @@ def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic
         "operationId": f"{name}_{method.lower()}",
         "tags": [family.name],
         "responses": {
-            "200": _success(getattr(route.ctx, "door", None)),
+            "200": _success(getattr(route.ctx, "dialect_route", None)),
             "4XX": _response("What the client can mend.", error),
             "5XX": _response("What it cannot.", error),
             **{
@@ -137,10 +137,10 @@ def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic
     return operation
 
 
-def _success(door: Door | None) -> Json:
-    if door is None:
+def _success(route: DialectRoute | None) -> Json:
+    if route is None:
         return _response("The answer.", {})
-    streamed = door.dialect.content_type.partition(";")[0]
+    streamed = route.dialect.content_type.partition(";")[0]
     return _response(
         "The answer; streamed if the request asks for it.",
         {"application/json": {"type": "object"}, streamed: {"type": "string"}},

@@ -7,7 +7,7 @@ from sanic import HTTPResponse, Request
 from gptmock.dialects.responses.compaction import compaction_document, decode_compaction
 from gptmock.dialects.table import COMPACTION
 from gptmock.server.context import App, ServerOptions
-from gptmock.server.turns import Visit
+from gptmock.server.turns import TurnRequest
 
 
 def add_responses_routes(app: App, options: ServerOptions) -> None:
@@ -21,7 +21,7 @@ def add_responses_routes(app: App, options: ServerOptions) -> None:
         app.add_route(compact, path, methods=[COMPACTION.method], name=name, ctx_body=COMPACTION.body)
 
 
-class _Compaction(Visit):
+class _Compaction(TurnRequest):
     """A call for a compaction: judged, logged and refused as a turn is, answered whole."""
 
     async def _answer(self) -> HTTPResponse:

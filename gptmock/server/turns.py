@@ -13,10 +13,10 @@ from sanic import HTTPResponse, Request
 
 from gptmock.clients import Client
 from gptmock.dialects.dialect import Call, Dialect, ReadyReply, Recalls, ReplyHead, Terms, Turn
-from gptmock.dialects.table import Door
+from gptmock.dialects.table import DialectRoute
 from gptmock.errors import GptmockError
-from gptmock.gateway.batch import AnyReply
 from gptmock.gateway.reply import Outcome
+from gptmock.gateway.several_turns import AnyReply
 from gptmock.server.context import ServerOptions, Services, new_head
 from gptmock.server.replies import as_gptmock_error, error_response
 from gptmock.server.requests import headers_of, request_id
@@ -33,22 +33,22 @@ TURN_STATE_HEADER = "x-codex-turn-state"
 STREAM_HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 
-def turn_handler(door: Door, options: ServerOptions) -> Handler:
-    """The handler of one door."""
+def turn_handler(route: DialectRoute, options: ServerOptions) -> Handler:
+    """The handler of one route."""
 
     async def handle(request: Request) -> HTTPResponse | None:
-        return await Visit(request, door, options).run()
+        return await TurnRequest(request, route, options).run()
 
-    handle.__name__ = f"turn_{door.name}"
+    handle.__name__ = f"turn_{route.name}"
     return handle
 
 
-class Visit:
+class TurnRequest:
     """One client call from its first byte to the log line."""
 
-    def __init__(self, request: Request, door: Door, options: ServerOptions) -> None:
+    def __init__(self, request: Request, route: DialectRoute, options: ServerOptions) -> None:
         self._request = request
-        self._door = door
+        self._route = route
         self._options = options
         self._services: Services = request.app.ctx.services
         self._head: ReplyHead = new_head()
@@ -60,7 +60,7 @@ class Visit:
 
     @property
     def _dialect(self) -> Dialect:
-        return self._door.dialect
+        return self._route.dialect
 
     async def run(self) -> HTTPResponse | None:
         """The answer, or ``None`` when it was streamed; one line in the log either way."""
@@ -151,7 +151,7 @@ class Visit:
             self._show_answer(shown)
 
     def _reply_headers(self, turn: Turn, model: str | None) -> dict[str, str]:
-        headers = told_to_codex(self._outcome) if turn.codex else {}
+        headers = forwarded_to_codex(self._outcome) if turn.codex else {}
         if turn.ignored:
             headers["x-gptmock-ignored"] = ",".join(turn.ignored)
         if self._outcome.reasoning_dropped:
@@ -183,7 +183,7 @@ class Visit:
             "turn",
             extra={
                 "request_id": request_id(self._request),
-                "dialect": self._door.name,
+                "dialect": self._route.name,
                 "key": key.id if key is not None else None,
                 "account": outcome.account_id,
                 "model": turn.resolved.slug if turn is not None else None,
@@ -201,7 +201,7 @@ class Visit:
         )
 
 
-def told_to_codex(outcome: Outcome) -> dict[str, str]:
+def forwarded_to_codex(outcome: Outcome) -> dict[str, str]:
     """The upstream's headers for its own client; in a pool not those that tell of an account others use too."""
     return {
         name: value

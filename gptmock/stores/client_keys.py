@@ -31,10 +31,10 @@ from gptmock.clients import (
     key_text,
 )
 from gptmock.errors import LockBusy, NameTaken, StoreUnavailable, UnknownClientKey
-from gptmock.stores.newest import NewestRecords
+from gptmock.stores.resealing import kind_of, opened
 from gptmock.stores.seal import Sealer
-from gptmock.stores.sealed import kind_of, opened
 from gptmock.stores.store import Record, Store
+from gptmock.stores.version_guard import VersionGuard
 
 KNOWN_SECONDS = 0.8
 """How old a look at the store may be: a revoked key is refused by all workers within a second."""
@@ -82,7 +82,7 @@ class StoreClientKeys:
         self._store = store
         self._sealer = sealer
         self._clock = clock
-        self._records = NewestRecords(store)
+        self._records = VersionGuard(store)
         self._known: dict[str, _Known] = {}
         self._looks: dict[str, asyncio.Task[_Stored | None]] = {}
 

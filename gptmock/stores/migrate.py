@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from gptmock.errors import LockBusy, SealBroken, StoreUnavailable, UnusableKey, WrongPlace
-from gptmock.stores.board import USAGE_SECONDS
+from gptmock.stores.auth_import import TAKEN, TAKEN_PREFIX
+from gptmock.stores.limits_and_usage import USAGE_SECONDS
+from gptmock.stores.locations import Place
 from gptmock.stores.memory import MemoryStore
-from gptmock.stores.places import Place
+from gptmock.stores.resealing import CANARY, CHUNK, opened, sealed_records
 from gptmock.stores.seal import Sealer, SealingKey, parse_keys
-from gptmock.stores.sealed import CANARY, CHUNK, opened, sealed_records
 from gptmock.stores.store import Addition, Record, Store
-from gptmock.stores.takeover import TAKEN, TAKEN_PREFIX
 from gptmock.stores.vault import DEFAULT, tell_changed
 
 Progress: TypeAlias = Callable[[str, int, int], None]

@@ -38,11 +38,11 @@ from gptmock.accounts import (
     organization_of,
 )
 from gptmock.errors import NotLoggedIn, SealBroken, StoreUnavailable
-from gptmock.stores.newest import NewestRecords
+from gptmock.stores.resealing import CANARY, opened, reseal, sealed_records
 from gptmock.stores.seal import Sealer
-from gptmock.stores.sealed import CANARY, opened, reseal, sealed_records
 from gptmock.stores.store import Record, Store
 from gptmock.stores.token_bytes import decode_tokens, encode_tokens
+from gptmock.stores.version_guard import VersionGuard
 
 log = logging.getLogger("gptmock.account")
 
@@ -78,7 +78,7 @@ class SealedVault:
         self._clock = clock
         self._newest: dict[str, TokenSet] = {}
         """What this process knows; the store is believed only where it is not older."""
-        self._records = NewestRecords(store)
+        self._records = VersionGuard(store)
         """The same of labels and the default, as they rest."""
 
     async def load(self, account_id: str) -> TokenSet:
@@ -262,7 +262,7 @@ class SealedVault:
             raise broken
 
     async def reseal(self) -> int:
-        """See ``stores.sealed.reseal``: the accounts, and whatever else is sealed."""
+        """See ``stores.resealing.reseal``: the accounts, and whatever else is sealed."""
         return await reseal(self._store, self._sealer)
 
     async def probe(self) -> None:

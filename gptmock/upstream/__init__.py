@@ -1,1 +1,1 @@
-"""The other side of the street: the Codex backend and its OAuth issuer, over httpx."""
+"""Clients of the Codex backend and of its OAuth issuer, over httpx."""

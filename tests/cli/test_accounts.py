@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gptmock.desk import open_desk
+from gptmock.command_services import open_command_services
 from gptmock.settings import load_settings
 from tests.cli.inside import run
 from tests.cli.test_commands import run as run_process
@@ -40,10 +40,12 @@ def home(tmp_path: Path, simulator: SimulatorProcess) -> Path:
     """A home with the accounts ``ada`` (the default) and ``work``."""
 
     async def fill() -> None:
-        async with open_desk(load_settings({"home": str(tmp_path)}, environ={}, directory=tmp_path)) as desk:
+        async with open_command_services(
+            load_settings({"home": str(tmp_path)}, environ={}, directory=tmp_path)
+        ) as services:
             for label in ("ada", "work"):
                 path = write_login(tmp_path / "files" / label, simulator.new_login(email=f"{label}@example.test"))
-                await desk.import_login(path, label=label)
+                await services.import_login(path, label=label)
 
     asyncio.run(fill())
     return tmp_path

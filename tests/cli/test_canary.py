@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import pytest
 
-from gptmock.desk import open_desk
+from gptmock.command_services import open_command_services
 from gptmock.settings import load_settings
 from gptmock.wiring import open_state
 from tests.cli.inside import run
@@ -112,11 +112,11 @@ def home(tmp_path: Path, simulator: SimulatorProcess, canaries: Canaries, variab
 
     async def fill() -> None:
         settings = load_settings({"home": str(home)}, environ=variables, directory=tmp_path)
-        async with open_desk(settings) as desk:
+        async with open_command_services(settings) as services:
             for name in PEOPLE:
                 document = simulator.new_login(email=f"{name}@example.test")
                 canaries.tokens += [document["tokens"][kind] for kind in ("access_token", "refresh_token", "id_token")]
-                await desk.import_login(write_login(tmp_path / name, document), label=name)
+                await services.import_login(write_login(tmp_path / name, document), label=name)
 
     asyncio.run(fill())
     return home

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from gptmock.checkup import Finding, examine
-from gptmock.desk import open_desk
+from gptmock.command_services import open_command_services
+from gptmock.diagnostics import Finding, examine
 from gptmock.settings import load_settings
 from tests.cli.inside import run
 from tests.harness import SimulatorProcess, free_port, write_login
@@ -33,8 +33,10 @@ def home(tmp_path: Path, simulator: SimulatorProcess) -> Path:
 
 def sign_in(home: Path, document: dict[str, Any], **variables: str) -> None:
     async def work() -> None:
-        async with open_desk(load_settings({"home": str(home)}, environ=variables, directory=home)) as desk:
-            await desk.import_login(write_login(home / "files", document), label=None)
+        async with open_command_services(
+            load_settings({"home": str(home)}, environ=variables, directory=home)
+        ) as services:
+            await services.import_login(write_login(home / "files", document), label=None)
 
     asyncio.run(work())
 

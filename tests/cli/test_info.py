@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gptmock.cli.info import span
-from gptmock.cli.screen import bar, duration, printable
+from gptmock.cli.terminal import bar, duration, printable
 from gptmock.simulator.accounts import LoginBook
 from gptmock.simulator.jwt import encode_jwt
 from gptmock.simulator.options import SimulatorOptions

@@ -13,7 +13,7 @@ import pytest
 from gptmock.cli.usage import GROUPS, grouped
 from gptmock.clients import KeyTerms
 from gptmock.settings import load_settings
-from gptmock.stores.board import StoreLedger
+from gptmock.stores.limits_and_usage import SharedUsage
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.usage import TurnUsage, UsageRow
 from gptmock.wiring import open_state
@@ -44,7 +44,7 @@ def fill(home: Path) -> None:
                 (1, [turn(), turn("b", failed=True, rate_limited=True, input_tokens=0, output_tokens=0)]),
                 (8, [turn("a", "gpt-5")]),
             ):
-                ledger = StoreLedger(state.store, clock=lambda at=NOW - ago * DAY: at)  # type: ignore[misc]
+                ledger = SharedUsage(state.store, clock=lambda at=NOW - ago * DAY: at)  # type: ignore[misc]
                 for one in turns:
                     ledger.ended(one)
                 await ledger.settle()
@@ -126,7 +126,7 @@ def test_grouped_sums_what_is_alike():
 
 
 async def test_models_that_nobody_has_do_not_pile_up():
-    ledger = StoreLedger(MemoryStore(MemoryPlace()), clock=lambda: NOW)
+    ledger = SharedUsage(MemoryStore(MemoryPlace()), clock=lambda: NOW)
     for number in range(100):
         ledger.ended(turn(model=f"nonsense-{number}", failed=True, input_tokens=0, output_tokens=0))
     await ledger.settle()

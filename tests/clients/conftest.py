@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from gptmock.settings import load_settings
-from gptmock.stores.board import StoreBoard
+from gptmock.stores.limits_and_usage import SharedLimits
 from gptmock.wiring import open_state
 from tests.clients.checks import Client, Server, node_command, python_command
 from tests.clients.environments import Node, NotInstalled, client_node, client_python
@@ -43,7 +43,7 @@ def nobody_stays_parked(home: Path) -> Iterator[None]:
 
 async def _unpark(home: Path) -> None:
     async with open_state(load_settings({"home": str(home)}, environ={})) as state:
-        board = StoreBoard(state.store)
+        board = SharedLimits(state.store)
         for login in await state.vault.logins():
             await board.unpark(login.account.id, now=time.time())
 

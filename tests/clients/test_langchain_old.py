@@ -14,6 +14,6 @@ def test_langchain_old(client_of, check):
     client_of("openai2", "langchain_checks.py").run(check)
 
 
-@pytest.mark.parametrize("check", checks_of("langchain_doors_checks.py"))
-def test_langchain_old_at_other_doors(client_of, check):
-    client_of("openai2", "langchain_doors_checks.py").run(check)
+@pytest.mark.parametrize("check", checks_of("langchain_other_routes_checks.py"))
+def test_langchain_old_at_other_routes(client_of, check):
+    client_of("openai2", "langchain_other_routes_checks.py").run(check)

@@ -1,4 +1,4 @@
-"""LiteLLM as a client of every door."""
+"""LiteLLM as a client of every route."""
 
 from __future__ import annotations
 

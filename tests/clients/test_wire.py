@@ -25,14 +25,14 @@ HEARTBEAT_SECONDS = 15.0
 
 
 @pytest.fixture(scope="module")
-def street(server) -> Iterator[httpx.Client]:
+def http(server) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {server.api_key}"}
     with httpx.Client(base_url=server.url, headers=headers, timeout=60.0, trust_env=False) as client:
         yield client
 
 
-def lines_of(street: httpx.Client, scene: str, **members: Any) -> list[bytes]:
-    answer = street.post(CHAT_PATH, json=chat(f"scene:{scene}", stream=True, **members))
+def lines_of(http: httpx.Client, scene: str, **members: Any) -> list[bytes]:
+    answer = http.post(CHAT_PATH, json=chat(f"scene:{scene}", stream=True, **members))
     assert answer.status_code == 200
     assert answer.content.endswith(b"\n\n")
     assert b"\r" not in answer.content
@@ -49,8 +49,8 @@ def chunks_of(lines: list[bytes]) -> list[dict[str, Any]]:
 @pytest.mark.check(3, 12, 13, 109)
 @pytest.mark.parametrize("include_usage", [False, True])
 @pytest.mark.parametrize("scene", SUCCESSES)
-def test_grammar_of_a_stream(street, scene, include_usage):
-    lines = lines_of(street, scene, tools=TOOLS, stream_options={"include_usage": include_usage})
+def test_grammar_of_a_stream(http, scene, include_usage):
+    lines = lines_of(http, scene, tools=TOOLS, stream_options={"include_usage": include_usage})
     assert lines[-1] == b"data: [DONE]"
     assert lines.count(b"data: [DONE]") == 1
     chunks = chunks_of(lines)
@@ -73,8 +73,8 @@ def test_grammar_of_a_stream(street, scene, include_usage):
 
 
 @pytest.mark.check(7)
-def test_calls_say_once_who_they_are(street):
-    deltas = [chunk["choices"][0]["delta"] for chunk in chunks_of(lines_of(street, "tools2", tools=TOOLS))]
+def test_calls_say_once_who_they_are(http):
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks_of(lines_of(http, "tools2", tools=TOOLS))]
     parts = [part for delta in deltas for part in delta.get("tool_calls", [])]
     assert all(len(delta["tool_calls"]) == 1 for delta in deltas if "tool_calls" in delta)
     for index in (0, 1):
@@ -88,9 +88,9 @@ def test_calls_say_once_who_they_are(street):
 
 
 @pytest.mark.check(37)
-def test_separators_are_escaped(street):
-    answer = street.post(CHAT_PATH, json=chat("scene:separators", stream=True)).content
-    collected = street.post(CHAT_PATH, json=chat("scene:separators")).content
+def test_separators_are_escaped(http):
+    answer = http.post(CHAT_PATH, json=chat("scene:separators", stream=True)).content
+    collected = http.post(CHAT_PATH, json=chat("scene:separators")).content
     for body in (answer, collected):
         assert not [raw for raw in ("\u0085", "\u2028", "\u2029") if raw.encode() in body]
         assert b"\\u2028" in body
@@ -98,8 +98,8 @@ def test_separators_are_escaped(street):
 
 @pytest.mark.check(30, 31)
 @pytest.mark.parametrize("scene", FAILURES)
-def test_a_broken_stream_never_looks_complete(street, scene):
-    lines = lines_of(street, scene, stream_options={"include_usage": True})
+def test_a_broken_stream_never_looks_complete(http, scene):
+    lines = lines_of(http, scene, stream_options={"include_usage": True})
     assert b"data: [DONE]" not in lines
     *chunks, last = chunks_of(lines)
     assert last.keys() == {"error"}
@@ -108,17 +108,17 @@ def test_a_broken_stream_never_looks_complete(street, scene):
 
 
 @pytest.mark.check(33)
-def test_a_failure_before_the_first_word_is_a_status(street):
+def test_a_failure_before_the_first_word_is_a_status(http):
     body = chat("scene:failed-first:context_length_exceeded", stream=True)
-    answer = street.post(CHAT_PATH, json=body)
+    answer = http.post(CHAT_PATH, json=body)
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["error"]["code"] == "context_length_exceeded"
 
 
 @pytest.mark.check(90, 85)
-def test_headers_of_a_stream(street):
-    with street.stream("POST", CHAT_PATH, json=chat("scene:text", stream=True)) as answer:
+def test_headers_of_a_stream(http):
+    with http.stream("POST", CHAT_PATH, json=chat("scene:text", stream=True)) as answer:
         assert answer.headers["content-type"].replace(" ", "") == "text/event-stream;charset=utf-8"
         assert answer.headers["cache-control"] == "no-cache"
         assert answer.headers["x-accel-buffering"] == "no"
@@ -128,9 +128,9 @@ def test_headers_of_a_stream(street):
 
 
 @pytest.mark.check(27)
-def test_usage_limit_tells_clients_to_wait(street, simulator):
+def test_usage_limit_tells_clients_to_wait(http, simulator):
     before = simulator.stats()["model_calls"]
-    answer = street.post(CHAT_PATH, json=chat("scene:429-usage"))
+    answer = http.post(CHAT_PATH, json=chat("scene:429-usage"))
     assert answer.status_code == 429
     assert int(answer.headers["retry-after"]) > 0
     assert answer.headers["x-should-retry"] == "false"
@@ -139,17 +139,17 @@ def test_usage_limit_tells_clients_to_wait(street, simulator):
 
 
 @pytest.mark.check(26)
-def test_the_upstreams_envelope_stays_outside(street):
-    body = street.post(CHAT_PATH, json=chat("scene:400-detail")).json()
+def test_the_upstreams_envelope_stays_outside(http):
+    body = http.post(CHAT_PATH, json=chat("scene:400-detail")).json()
     assert body.keys() == {"error"}
     assert body["error"].keys() == {"message", "type", "param", "code"}
 
 
 @pytest.mark.check(89)
-def test_silence_has_a_pulse(street):
+def test_silence_has_a_pulse(http):
     """No proxy on the way gives up."""
     times, received = [time.monotonic()], b""
-    with street.stream("POST", CHAT_PATH, json=chat("scene:silent:16", stream=True)) as answer:
+    with http.stream("POST", CHAT_PATH, json=chat("scene:silent:16", stream=True)) as answer:
         for block in answer.iter_raw():
             times.append(time.monotonic())
             received += block

@@ -27,11 +27,11 @@ def test_the_family_is_a_matter_of_the_prefix(path, family):
     assert family_of(path) is family
 
 
-@pytest.mark.parametrize("door", DIALECTS, ids=lambda door: door.name)
-def test_a_door_and_the_family_of_its_path_say_errors_alike(door):
+@pytest.mark.parametrize("route", DIALECTS, ids=lambda route: route.name)
+def test_a_route_and_the_family_of_its_path_say_errors_alike(route):
     error = BadRequest("M", param="n")
-    for path in door.paths:
-        assert family_of(path).error(error) == door.dialect.error(error)
+    for path in route.paths:
+        assert family_of(path).error(error) == route.dialect.error(error)
 
 
 def test_ollamas_errors_are_one_string():

@@ -2,7 +2,7 @@ import pytest
 
 from gptmock.dialects.presentation import Citation, Conclusion, Content, Presenter, Thought, shown_style
 from gptmock.protocol.items import Annotation
-from gptmock.protocol.pieces import CallInput, CallOpened, Cited, Finished, Reasoning, Refusal, Text
+from gptmock.protocol.output_parts import CallInput, CallOpened, Cited, Finished, Reasoning, Refusal, Text
 
 END = Finished(incomplete_reason=None, usage=None, service_tier=None, model=None)
 CALL = CallOpened(0, kind="function", call_id="c", name="sent")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gptmock.dialects.presentation import Content, Presenter
-from gptmock.protocol.pieces import CallOpened, Piece, Reasoning, Refusal, Text
+from gptmock.protocol.output_parts import CallOpened, Piece, Reasoning, Refusal, Text
 
 THOUGHT = [Reasoning("Hm, ", 0, "summary"), Reasoning("let me see.", 0, "summary"), Reasoning("Yes.", 1, "summary")]
 SHOWN = ["<think>", "Hm, ", "let me see.", "\n\nYes.", "</think>"]

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from gptmock.accounts import Secret, TokenSet
-from gptmock.desk import open_desk
+from gptmock.command_services import open_command_services
 from tests.faults.state import Place, a_redis, spent_twice, statuses
 from tests.harness import ServerProcess, SimulatorProcess, server_process, simulator_process, until, write_login
 
@@ -64,11 +64,11 @@ async def test_a_login_is_seen_everywhere_and_wins_over_a_refresh(place: Place, 
 
 async def signed_in(place: Place, document: dict[str, Any], folder: Path) -> str:
     """By a process of its own, as ``gptmock accounts import`` does it."""
-    async with open_desk(place.settings) as desk:
+    async with open_command_services(place.settings) as services:
         # To the microsecond: a refresh may end in the second in which the person signs in.
         made = {**document, "last_refresh": datetime.now(UTC).isoformat()}
         path = write_login(folder / document["tokens"]["refresh_token"][-8:], made)
-        return (await desk.import_login(path, label=None)).account.id
+        return (await services.import_login(path, label=None)).account.id
 
 
 def refreshes(simulator: SimulatorProcess) -> int:

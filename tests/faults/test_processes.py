@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from gptmock.cli.exits import CommandFailed
+from gptmock.cli.errors import CommandFailed
 from gptmock.cli.ports import check_port
 from tests.faults.state import report, statuses
 from tests.harness import (

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from gptmock.accounts import TokenSet
-from gptmock.gateway.pauses import STEPS_SECONDS
+from gptmock.gateway.issuer_backoff import STEPS_SECONDS
 from gptmock.settings import load_settings
 from gptmock.wiring import open_state
 from tests.faults.state import LOOK_SECONDS, exchanges, spent_twice, statuses

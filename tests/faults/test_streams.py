@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from gptmock.simulator.scenes import render_scene
-from gptmock.stores.board import StoreLedger
+from gptmock.stores.limits_and_usage import SharedUsage
 from tests.faults.state import LOOK_SECONDS, Place, exchanges, login_again, statuses
 from tests.harness import (
     CHAT_PATH,
@@ -166,7 +166,7 @@ async def test_who_asks_once_and_closes_is_counted_once(
         for _ in range(ONCE // 20):
             await asyncio.gather(*(ask(server.base_url) for _ in range(20)))
         async with place.opened() as state, asyncio.timeout(generous(5.0)):
-            ledger = StoreLedger(state.store, clock=time.time)
+            ledger = SharedUsage(state.store, clock=time.time)
             used = await ledger.read(account.id)
             # Each worker tells about once a second; one that tells of a turn that is over would do so for ever.
             while used.in_flight or used.today.get("requests") != turns * ONCE:

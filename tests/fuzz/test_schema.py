@@ -1,7 +1,7 @@
 """
 Schemathesis over ``/openapi.json``: bodies that the schema allows and bodies that it forbids, against the whole program
 with the simulator behind it. No example may end in a 5xx, and every error has the shape of its family. Bodies that a
-door refuses are mended field by field until it takes them, so that odd bodies reach the upstream too.
+route refuses are mended field by field until it takes them, so that odd bodies reach the upstream too.
 
 ``GPTMOCK_EXAMPLES`` multiplies how many examples each operation gets; see ``tests/examples.py``.
 """
@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from gptmock.dialects.families import OLLAMA, family_of
-from gptmock.dialects.table import DIALECTS, Door
+from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.server.app import create_app
 from gptmock.server.context import ServerOptions
 from gptmock.server.openapi import openapi_document
@@ -56,7 +56,7 @@ def _document():
     return openapi_document(app.router.routes)
 
 
-DOORS = {door.paths[0]: door for door in DIALECTS}
+ROUTES = {route.paths[0]: route for route in DIALECTS}
 schema = schemathesis.openapi.from_dict(_document())
 
 
@@ -79,24 +79,24 @@ def test_no_example_breaks_an_operation(case, client):
     case.validate_response(response, checks=CHECKS)
     if response.status_code >= 400 and response.request.method != "HEAD":
         assert_family(case.path, response.content)
-    door = DOORS.get(case.path)
-    if door is not None and case.method == door.method and isinstance(case.body, dict):
-        _mend(door, dict(case.body), client)
+    route = ROUTES.get(case.path)
+    if route is not None and case.method == route.method and isinstance(case.body, dict):
+        _mend(route, dict(case.body), client)
 
 
-def _mend(door: Door, body: dict[str, Any], client: httpx.Client) -> None:
+def _mend(route: DialectRoute, body: dict[str, Any], client: httpx.Client) -> None:
     """
     Most made-up bodies are refused for one field. So do as a client would: put a good value in its place, or leave it
     out, until the server takes the rest, however odd. What it then takes, it has to answer.
     """
-    good = json.loads(client_of(door).body(stream=bool(body.get("stream"))))
+    good = json.loads(client_of(route).body(stream=bool(body.get("stream"))))
     body = {**body, "model": good["model"]}
     for step in range(MOST_STEPS):
-        response = client.post(door.paths[0], content=json.dumps(body))
+        response = client.post(route.paths[0], content=json.dumps(body))
         if response.status_code == 200:
             return
         assert 400 <= response.status_code < 500, response.text
-        error = assert_family(door.paths[0], response.content)
+        error = assert_family(route.paths[0], response.content)
         at_fault = re.match(r"\w*", error["param"] or "") if isinstance(error, dict) else None
         key = at_fault[0] if at_fault else ""
         if step < MOST_STEPS - 2 and key in body and body[key] != good.get(key):

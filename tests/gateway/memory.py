@@ -16,7 +16,7 @@ from gptmock.accounts import Account, Credential, IssuedTokens, Secret, TokenSet
 from gptmock.catalog import ModelCatalog
 from gptmock.errors import GptmockError, RefreshRejected
 from gptmock.gateway.credentials import CredentialKeeper
-from gptmock.gateway.pauses import STEPS_SECONDS
+from gptmock.gateway.issuer_backoff import STEPS_SECONDS
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
 from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.items import ResponseUsage

@@ -11,7 +11,7 @@ import pytest
 
 from gptmock.accounts import IssuedTokens, Secret, TokenSet
 from gptmock.errors import GptmockError, LoginRefused, NotLoggedIn, SealBroken
-from gptmock.gateway.choice import AccountChooser
+from gptmock.gateway.account_selection import AccountSelector
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.logins import LoginBook
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
@@ -176,7 +176,7 @@ async def test_a_person_signs_in_beside_an_account_whose_record_does_not_open(si
 
 async def test_a_paused_default_says_so(site: Site):
     login = await site.sign_in()
-    chooser = AccountChooser(site.another_process(), site.board, pool=(), clock=site.clock)
+    chooser = AccountSelector(site.another_process(), site.board, pool=(), clock=site.clock)
     assert await chooser.account_ids() == (login.account.id,)
     await site.book.pause(login, paused=True)
     site.clock.now += 1

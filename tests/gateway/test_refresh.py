@@ -10,7 +10,7 @@ import pytest
 from gptmock.accounts import AUTH_CLAIM, PROFILE_CLAIM, ROTATION_STEP, IssuedTokens, Secret, TokenSet, Trouble
 from gptmock.errors import NotLoggedIn, RefreshRejected, RefreshUnanswered, RefreshUnavailable, StoreUnavailable
 from gptmock.gateway import refresh as procedure
-from gptmock.gateway.pauses import LAST_SECONDS
+from gptmock.gateway.issuer_backoff import LAST_SECONDS
 from gptmock.gateway.refresh import EXCHANGE_SECONDS, STORE_PAUSE_SECONDS, Refresher
 from gptmock.simulator.jwt import encode_jwt
 from tests.gateway.memory import ACCOUNT, FIRST_PAUSE, LIFE_SECONDS, Site, Worker, access, name_of

@@ -14,7 +14,7 @@ from msgspec import Raw
 from gptmock.conversations import Memo, Snapshot
 from gptmock.dialects.dialect import Call, ErrorReply, ReplyHead, Terms, Translator, Turn
 from gptmock.errors import GptmockError, UpstreamBroken
-from gptmock.gateway.recall import ConversationKeeper
+from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.protocol.events import ResponseCompleted, ResponseIncomplete
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.reader import Received
@@ -24,7 +24,7 @@ from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.seal import Sealer
 from tests.conversations import user
 from tests.gateway.memory import ACCOUNT, KEY, Script, tokens
-from tests.gateway.test_relay import BOB, CHAT, FIRST_DELTA, TEXT, House, turn
+from tests.gateway.test_gateway import BOB, CHAT, FIRST_DELTA, TEXT, House, turn
 from tests.harness import until
 
 MEMO = Memo("ada", (user("before"), user("now")), 1)

@@ -15,7 +15,7 @@ from gptmock.gateway.logins import LoginBook
 from gptmock.login.flow import BrowserLogin
 from gptmock.simulator.options import CODEX_CLIENT_ID
 from gptmock.simulator.server import Simulator, SimulatorOptions
-from gptmock.stores.board import StoreBoard
+from gptmock.stores.limits_and_usage import SharedLimits
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.seal import Sealer, SealingKey
 from gptmock.stores.vault import SealedVault
@@ -57,7 +57,7 @@ class Site:
 
     def __post_init__(self) -> None:
         self.vault = self.another_process()
-        self.board = StoreBoard(MemoryStore(self.place))
+        self.board = SharedLimits(MemoryStore(self.place))
         self.book = LoginBook(self.vault, self.board, self.escrow, self.issuer, clock=self.clock)
 
     def another_process(self) -> SealedVault:

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from gptmock.errors import LoginRefused, LoginUnavailable
-from gptmock.login.callback import CallbackDoor
+from gptmock.login.callback import CallbackServer
 from gptmock.login.flow import LoginSkipped
 from tests.harness import free_port, until
 from tests.login.site import Site, Waiting
@@ -293,11 +293,11 @@ async def test_an_empty_line_skips_where_that_is_offered(site: Site):
 # --- Ports ------------------------------------------------------------------------------------
 
 
-def nobody_comes() -> CallbackDoor:
+def nobody_comes() -> CallbackServer:
     async def came_back(_: str) -> object:
         raise AssertionError
 
-    return CallbackDoor(came_back, lambda: None)  # type: ignore[arg-type]
+    return CallbackServer(came_back, lambda: None)  # type: ignore[arg-type]
 
 
 async def test_the_next_login_takes_the_port_over(site: Site):

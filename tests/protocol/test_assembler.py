@@ -10,7 +10,7 @@ from gptmock.protocol.assembler import OutputAssembler
 from gptmock.protocol.events import decode_event
 from gptmock.protocol.fold import join_neighbours
 from gptmock.protocol.items import Annotation
-from gptmock.protocol.pieces import (
+from gptmock.protocol.output_parts import (
     CallInput,
     CallKind,
     CallOpened,

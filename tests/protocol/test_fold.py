@@ -5,7 +5,7 @@ from gptmock.errors import UpstreamBroken, UpstreamFailed, UpstreamUnavailable
 from gptmock.protocol.assembler import OutputAssembler
 from gptmock.protocol.fold import ResponseFold, join_neighbours
 from gptmock.protocol.items import Annotation
-from gptmock.protocol.pieces import CallInput, CallOpened, Cited, Finished, Piece, Reasoning, Refusal, Text
+from gptmock.protocol.output_parts import CallInput, CallOpened, Cited, Finished, Piece, Reasoning, Refusal, Text
 from gptmock.simulator.scene_replies import GREETING, THOUGHTS
 from gptmock.simulator.scenes import render_scene
 from tests.playbook import events_of

@@ -21,7 +21,7 @@ from gptmock import __version__
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Defaults, Terms
 from gptmock.gateway.admission import Admission
-from gptmock.gateway.recall import ConversationKeeper
+from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.server.context import ServerOptions, Services
 from gptmock.simulator.server import Simulator
 from gptmock.stores.client_keys import StoreClientKeys

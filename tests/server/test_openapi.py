@@ -15,7 +15,7 @@ from gptmock.server.context import App, ServerOptions
 from gptmock.server.openapi import openapi_document
 from tests.harness import many_apps
 
-doors = pytest.mark.parametrize("door", DIALECTS, ids=lambda door: door.name)
+routes = pytest.mark.parametrize("route", DIALECTS, ids=lambda route: route.name)
 
 
 @pytest.fixture(scope="module")
@@ -88,21 +88,21 @@ def test_operations_have_names_of_their_own(document):
     assert len(names) == len(set(names))
 
 
-@doors
-def test_every_door_tells_its_body(door):
-    assert door.body is not None, f"Add the pydantic model of the body to the row '{door.name}' of DIALECTS."
-    assert issubclass(door.body, Body)
+@routes
+def test_every_route_tells_its_body(route):
+    assert route.body is not None, f"Add the pydantic model of the body to the row '{route.name}' of DIALECTS."
+    assert issubclass(route.body, Body)
 
 
-@doors
-def test_a_door_is_described_by_the_model_that_reads_it(door, document):
-    operation = document["paths"][door.paths[0]][door.method.lower()]
+@routes
+def test_a_route_is_described_by_the_model_that_reads_it(route, document):
+    operation = document["paths"][route.paths[0]][route.method.lower()]
     (reference,) = references(operation["requestBody"])
     schema = document["components"]["schemas"][reference.rpartition("/")[2]]
-    assert set(schema["properties"]) == {field.alias or name for name, field in door.body.model_fields.items()}
+    assert set(schema["properties"]) == {field.alias or name for name, field in route.body.model_fields.items()}
     assert set(operation["responses"]["200"]["content"]) == {
         "application/json",
-        door.dialect.content_type.partition(";")[0],
+        route.dialect.content_type.partition(";")[0],
     }
 
 

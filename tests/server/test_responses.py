@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from gptmock.gateway.reply import Outcome
-from gptmock.server.turns import told_to_codex
+from gptmock.server.turns import forwarded_to_codex
 from gptmock.simulator.events import seal
 from gptmock.simulator.server import Simulator
 from gptmock.simulator.state import RecordedRequest
@@ -166,7 +166,7 @@ async def test_tokens_are_not_counted_in_advance(client: httpx.AsyncClient):
 
 
 @pytest.mark.check(61)
-async def test_a_model_of_codex_answers_at_this_door(client: httpx.AsyncClient):
+async def test_a_model_of_codex_answers_at_this_route(client: httpx.AsyncClient):
     response = await client.post(PATH, json={"model": "codex-auto-review", "input": "scene:text"})
     assert responses_text(response.json()).startswith("Hello")
 
@@ -174,8 +174,8 @@ async def test_a_model_of_codex_answers_at_this_door(client: httpx.AsyncClient):
 @pytest.mark.check(114)
 def test_in_a_pool_no_codex_hears_of_the_others():
     headers = {"x-codex-primary-used-percent": "42", "x-codex-turn-state": "t", "x-models-etag": "e"}
-    assert told_to_codex(Outcome(headers=headers)) == headers
-    assert set(told_to_codex(Outcome(headers=headers, pooled=True))) == {"x-codex-turn-state", "x-models-etag"}
+    assert forwarded_to_codex(Outcome(headers=headers)) == headers
+    assert set(forwarded_to_codex(Outcome(headers=headers, pooled=True))) == {"x-codex-turn-state", "x-models-etag"}
 
 
 # --- Encrypted thinking ----------------------------------------------------------------------

@@ -8,8 +8,8 @@ from gptmock.accounts import Secret
 from gptmock.clients import ClientKey, ClientKeys, IssuedKey, KeyTerms, key_text
 from gptmock.errors import NameTaken, SealBroken, StoreUnavailable, UnknownClientKey
 from gptmock.stores.client_keys import KNOWN_SECONDS, MAX_UNKNOWN, OUTAGE_SECONDS, StoreClientKeys
+from gptmock.stores.locations import Place as StatePlace
 from gptmock.stores.memory import MemoryPlace, MemoryStore
-from gptmock.stores.places import Place as StatePlace
 from gptmock.stores.seal import Sealer, SealingKey
 from gptmock.stores.store import Store
 from tests.stores.conftest import Place

@@ -17,7 +17,7 @@ class TestCounters(contract.Counters):
     pass
 
 
-class TestSlots(contract.Slots):
+class TestSlots(contract.ItemTracker):
     pass
 
 

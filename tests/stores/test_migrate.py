@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from gptmock.errors import LockBusy, StoreUnavailable, UnusableKey, WrongPlace
 from gptmock.stores.keys import PREFIX
+from gptmock.stores.locations import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.migrate import Migration, Tally, carry
-from gptmock.stores.places import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.store import Addition, Record, Store
 from tests.stores.logins import ADA, BOB, NEW, OLD, name_of, rotated, tokens, vault_on
 from tests.stores.servers import RedisServer, binary_of, running

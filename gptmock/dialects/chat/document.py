@@ -11,7 +11,7 @@ from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_usage import completion_usage
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
 from gptmock.protocol.fold import FoldedResponse
-from gptmock.protocol.pieces import CallInput, CallOpened, Refusal
+from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
 
 
 @dataclass(slots=True)

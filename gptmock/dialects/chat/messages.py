@@ -15,7 +15,7 @@ import msgspec
 from gptmock.dialects.bodies import missing
 from gptmock.dialects.chat.content import decode_parts
 from gptmock.dialects.chat.types import CalledFunction, ChatMessage, ToolCall
-from gptmock.dialects.names import upstream_call_id, upstream_name
+from gptmock.dialects.identifiers import upstream_call_id, upstream_name
 from gptmock.dialects.presentation import without_thinking
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import (

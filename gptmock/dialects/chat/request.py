@@ -13,7 +13,9 @@ from gptmock.dialects.chat.messages import Conversation, decode_messages
 from gptmock.dialects.chat.parameters import RULES
 from gptmock.dialects.chat.responses_input import decode_input
 from gptmock.dialects.chat.types import ChatBody, ResponseFormat
+from gptmock.dialects.conversation_key import conversation_key
 from gptmock.dialects.dialect import Call, Terms, Turn
+from gptmock.dialects.identifiers import upstream_name
 from gptmock.dialects.model_options import (
     known_effort,
     known_summary,
@@ -22,11 +24,9 @@ from gptmock.dialects.model_options import (
     service_tier,
     verbosity_option,
 )
-from gptmock.dialects.names import upstream_name
 from gptmock.dialects.parameters import judge, refused
 from gptmock.dialects.presentation import shown_style
-from gptmock.dialects.sessions import conversation_key
-from gptmock.dialects.stops import stop_sequences
+from gptmock.dialects.stop_sequences import stop_sequences
 from gptmock.dialects.text_format import with_json_mentioned
 from gptmock.dialects.tools import (
     FunctionDefinition,

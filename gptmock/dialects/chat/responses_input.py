@@ -8,7 +8,7 @@ from gptmock.dialects.bodies import missing, validate
 from gptmock.dialects.chat.content import decode_parts
 from gptmock.dialects.chat.messages import Conversation
 from gptmock.dialects.chat.types import ChatMessage
-from gptmock.dialects.names import upstream_call_id, upstream_name
+from gptmock.dialects.identifiers import upstream_call_id, upstream_name
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import InputItem, InputText, Message
 

@@ -29,7 +29,7 @@ from gptmock.errors import GptmockError, UpstreamBroken
 from gptmock.protocol.assembler import OutputAssembler
 from gptmock.protocol.events import ErrorEvent, ResponseFailed
 from gptmock.protocol.failures import failure_of, truncated
-from gptmock.protocol.pieces import CallInput, CallOpened, Refusal
+from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
 from gptmock.protocol.reader import Received
 
 DONE = b"data: [DONE]\n\n"

@@ -7,11 +7,11 @@ from msgspec import UNSET
 from gptmock.catalog import EFFORTS, ResolvedModel
 from gptmock.dialects.bodies import decode_body, missing
 from gptmock.dialects.completions.types import CompletionBody
+from gptmock.dialects.conversation_key import conversation_key
 from gptmock.dialects.dialect import Call, Terms, Turn
 from gptmock.dialects.model_options import default_tier, model_name, reasoning_options
 from gptmock.dialects.parameters import Fate, Rule, judge
-from gptmock.dialects.sessions import conversation_key
-from gptmock.dialects.stops import stop_sequences
+from gptmock.dialects.stop_sequences import stop_sequences
 from gptmock.dialects.tools import Toolbox, requested_searches, with_default_search
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import InputItem, InputText, Message, ReasoningOptions, ResponsesRequest

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gptmock.dialects.dialect import Turn
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown
-from gptmock.protocol.pieces import Refusal
+from gptmock.protocol.output_parts import Refusal
 
 ID_PREFIX = "cmpl-"
 OBJECT = "text_completion"

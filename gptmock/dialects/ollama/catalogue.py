@@ -16,7 +16,7 @@ from gptmock.dialects.bodies import Body
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.listings import CREATED, find_model, listed_names, shown_name
 from gptmock.dialects.ollama.bodies import read_body, required_model
-from gptmock.dialects.ollama.lines import rfc3339
+from gptmock.dialects.ollama.line_encoder import rfc3339
 from gptmock.dialects.ollama_errors import error_line
 from gptmock.errors import BadRequest, UnknownModel
 from gptmock.protocol.ndjson import ndjson_line

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, assert_never
 
 from gptmock.dialects.dialect import ReplyHead, Turn
-from gptmock.dialects.ollama.lines import Lines, Shape
-from gptmock.dialects.ollama.telling import Telling, done_reason
+from gptmock.dialects.ollama.line_encoder import Lines, Shape
+from gptmock.dialects.ollama.reply_content import ReplyContent, done_reason
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Thought
 from gptmock.protocol.fold import FoldedResponse
-from gptmock.protocol.pieces import CallInput, CallOpened, Refusal
+from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
 
 
 def document(shape: Shape, turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
@@ -19,7 +19,7 @@ def document(shape: Shape, turn: Turn, head: ReplyHead, folded: FoldedResponse) 
     Raises:
         GptmockError: the content filter, or a call whose arguments are no object, as in the stream.
     """
-    presenter, telling = Presenter(turn.style, turn.stops, turn.tool_names), Telling()
+    presenter, telling = Presenter(turn.style, turn.stops, turn.tool_names), ReplyContent()
     texts: list[str] = []
     thoughts: list[str] = []
     end: Conclusion | None = None

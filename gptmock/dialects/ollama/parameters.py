@@ -56,7 +56,7 @@ RULES: tuple[Rule, ...] = (
 
 def ignored_parameters(body: OllamaBody, rules: tuple[Rule, ...], *, strict: bool) -> tuple[str, ...]:
     """
-    The parameters of this body that have no effect; ``rules`` are those of the door alone.
+    The parameters of this body that have no effect; ``rules`` are those of the route alone.
 
     Raises:
         BadRequest: ``top_logprobs`` out of bounds, as Ollama has it; with ``strict`` anything without effect.

@@ -1,4 +1,4 @@
-"""From the body of either door to a ``Turn``: model, thinking, format, tools, options (client contracts 5.1, 5.3)."""
+"""From the body of either route to a ``Turn``: model, thinking, format, tools, options (client contracts 5.1, 5.3)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from gptmock.catalog import EFFORTS, ResolvedModel
+from gptmock.dialects.conversation_key import conversation_key
 from gptmock.dialects.dialect import Call, ReadyReply, ReasoningStyle, Terms, Turn
 from gptmock.dialects.images import image_address
 from gptmock.dialects.model_options import default_tier, reasoning_options
 from gptmock.dialects.ollama.bodies import required_model
 from gptmock.dialects.ollama.catalogue import living_model
-from gptmock.dialects.ollama.lines import Lines, Shape
+from gptmock.dialects.ollama.line_encoder import Lines, Shape
 from gptmock.dialects.ollama.types import JsonObject, OllamaBody
-from gptmock.dialects.sessions import conversation_key
 from gptmock.dialects.text_format import with_json_mentioned
 from gptmock.dialects.tools import Toolbox, decode_tools, renamed_tools, requested_searches, with_default_search
 from gptmock.errors import BadRequest
@@ -38,7 +38,7 @@ _ZERO = re.compile(r"[-+]?(?:0+\.?0*|\.0+)(?:ns|us|µs|ms|s|m|h)?")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked, as far as the doors differ in how it is written."""
+    """What is asked, as far as the routes differ in how it is written."""
 
     instructions: str
     items: list[InputItem]
@@ -141,7 +141,7 @@ def _with_type(tool: JsonObject) -> JsonObject:
 
 
 def _thinking(body: OllamaBody, terms: Terms, resolved: ResolvedModel) -> tuple[ReasoningOptions, ReasoningStyle]:
-    """How hard to think, and whether it is shown: in ``thinking``, whatever style the OpenAI doors have."""
+    """How hard to think, and whether it is shown: in ``thinking``, whatever style the OpenAI routes have."""
     think, defaults = body.think, terms.defaults
     if isinstance(think, str) and think not in EFFORTS:
         raise BadRequest(

@@ -18,8 +18,8 @@ from __future__ import annotations
 from typing import assert_never
 
 from gptmock.dialects.dialect import ReplyHead, Turn
-from gptmock.dialects.ollama.lines import Lines, Shape
-from gptmock.dialects.ollama.telling import Telling, done_reason
+from gptmock.dialects.ollama.line_encoder import Lines, Shape
+from gptmock.dialects.ollama.reply_content import ReplyContent, done_reason
 from gptmock.dialects.ollama_errors import error_line
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
 from gptmock.errors import GptmockError
@@ -27,12 +27,12 @@ from gptmock.protocol.assembler import OutputAssembler
 from gptmock.protocol.events import ErrorEvent, ResponseFailed
 from gptmock.protocol.failures import failure_of, truncated
 from gptmock.protocol.ndjson import ndjson_line
-from gptmock.protocol.pieces import CallInput, CallOpened, Refusal
+from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
 from gptmock.protocol.reader import Received
 
 
 class OllamaTranslator:
-    """One streamed reply of either door."""
+    """One streamed reply of either route."""
 
     __slots__ = ("_assembler", "_ended", "_lines", "_presenter", "_telling", "failure")
 
@@ -40,7 +40,7 @@ class OllamaTranslator:
         self._lines = Lines(shape, turn.model, head)
         self._assembler = OutputAssembler()
         self._presenter = Presenter(turn.style, turn.stops, turn.tool_names)
-        self._telling = Telling()
+        self._telling = ReplyContent()
         self._ended = False
         self.failure: GptmockError | None = None
 

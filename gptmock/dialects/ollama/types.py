@@ -38,7 +38,7 @@ class Options(Body):
 
 
 class OllamaBody(Body):
-    """The members that both doors read."""
+    """The members that both routes read."""
 
     model: str | None = None
     stream: bool | None = None

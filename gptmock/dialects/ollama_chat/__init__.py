@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from gptmock.dialects.dialect import Call, ReadyReply, Terms, Turn
-from gptmock.dialects.ollama.door import OllamaDoor
+from gptmock.dialects.ollama.base import OllamaDialect
 from gptmock.dialects.ollama_chat.request import SHAPE, decode
 
 
-class OllamaChat(OllamaDoor):
+class OllamaChat(OllamaDialect):
     """The dialect as the table has it."""
 
     shape = SHAPE

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from gptmock.dialects.names import upstream_call_id, upstream_name
+from gptmock.dialects.identifiers import upstream_call_id, upstream_name
 from gptmock.dialects.ollama.request import user_content
 from gptmock.dialects.ollama_chat.types import CalledFunction, OllamaMessage, ToolCall
 from gptmock.dialects.presentation import without_thinking

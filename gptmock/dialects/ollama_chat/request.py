@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gptmock.dialects.dialect import Call, ReadyReply, Terms, Turn
 from gptmock.dialects.ollama.bodies import read_body, required_model
-from gptmock.dialects.ollama.lines import MESSAGE
+from gptmock.dialects.ollama.line_encoder import MESSAGE
 from gptmock.dialects.ollama.parameters import ignored_parameters
 from gptmock.dialects.ollama.request import Asked, load_reply, turn_of
 from gptmock.dialects.ollama_chat.messages import decode_messages

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from gptmock.dialects.dialect import Call, ReadyReply, Terms, Turn
-from gptmock.dialects.fill_in import gap_items
+from gptmock.dialects.infill import gap_items
 from gptmock.dialects.ollama.bodies import read_body, required_model
-from gptmock.dialects.ollama.lines import RESPONSE
+from gptmock.dialects.ollama.line_encoder import RESPONSE
 from gptmock.dialects.ollama.parameters import ignored_parameters
 from gptmock.dialects.ollama.request import Asked, load_reply, turn_of, user_content
 from gptmock.dialects.ollama_generate.types import OllamaGenerateBody

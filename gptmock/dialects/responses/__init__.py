@@ -5,8 +5,8 @@ from __future__ import annotations
 from gptmock.conversations import Wanted
 from gptmock.dialects.dialect import Call, ErrorReply, ReplyHead, Terms, Translator, Turn
 from gptmock.dialects.openai_errors import error_reply
-from gptmock.dialects.responses.continuing import wanted_of
 from gptmock.dialects.responses.document import document
+from gptmock.dialects.responses.previous_response import wanted_of
 from gptmock.dialects.responses.request import decode
 from gptmock.dialects.responses.stream import ResponsesTranslator
 from gptmock.errors import GptmockError

@@ -12,12 +12,12 @@ from msgspec import UNSET
 
 from gptmock.catalog import ResolvedModel, clamp_effort
 from gptmock.conversations import NOTHING_RECALLED, Recalled
+from gptmock.dialects.conversation_key import conversation_key
 from gptmock.dialects.dialect import Call, Terms, Turn
 from gptmock.dialects.model_options import PRIORITY_TIER, model_name
-from gptmock.dialects.responses.continuing import continued
 from gptmock.dialects.responses.items import decode_input, refuse_reference, user_message
+from gptmock.dialects.responses.previous_response import continued
 from gptmock.dialects.responses.types import CodexBody
-from gptmock.dialects.sessions import conversation_key
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import InputItem, JsonObject, ResponsesRequest
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from gptmock.dialects.dialect import Call, ReplyHead, Terms, Turn
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.responses.request import decode
-from gptmock.dialects.responses.shape import ID_PREFIX
+from gptmock.dialects.responses.response_object import ID_PREFIX
 from gptmock.protocol.upstream import Compacted
 
 

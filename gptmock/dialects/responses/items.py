@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 
 from gptmock.dialects.bodies import missing
+from gptmock.dialects.identifiers import upstream_call_id, upstream_name
 from gptmock.dialects.images import image_address
-from gptmock.dialects.names import upstream_call_id, upstream_name
-from gptmock.dialects.responses.continuing import Continued
+from gptmock.dialects.responses.previous_response import Continued
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import InputItem, JsonObject
 

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gptmock.dialects.responses.flows import CALLS, PARTS, PREFIXES, TEXT, THOUGHT, WITH_STATUS, Flow
+from gptmock.dialects.responses.text_kinds import CALLS, PARTS, PREFIXES, TEXT, THOUGHT, WITH_STATUS, Flow
 from gptmock.protocol.events import InItem
+from gptmock.protocol.item_tracking import GrowingText, ItemTracker, Names, TrackedItem
 from gptmock.protocol.request import JsonObject
-from gptmock.protocol.slots import GrowingText, Names, Slot, Slots
 
 _LISTS: Mapping[str, tuple[str, str]] = {
     "content": ("response.content_part", "content_index"),
@@ -45,7 +45,7 @@ class _Part:
 
 
 @dataclass(slots=True)
-class _Item(Slot):
+class _Item(TrackedItem):
     """One output item."""
 
     place: int | None = None
@@ -71,7 +71,7 @@ class OutputStream:
     def __init__(self, mark: str, names: Mapping[str, str]) -> None:
         self._mark = mark
         self._names = names
-        self._slots: Slots[_Item] = Slots(_Item)
+        self._slots: ItemTracker[_Item] = ItemTracker(_Item)
         self._begun: list[_Item] = []
         self._said: list[JsonObject] = []
 

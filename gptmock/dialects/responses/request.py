@@ -8,6 +8,7 @@ from msgspec import UNSET, UnsetType
 
 from gptmock.catalog import ResolvedModel
 from gptmock.dialects.bodies import decode_body, missing
+from gptmock.dialects.conversation_key import conversation_key
 from gptmock.dialects.dialect import Call, Terms, Turn
 from gptmock.dialects.model_options import (
     known_effort,
@@ -19,11 +20,10 @@ from gptmock.dialects.model_options import (
 )
 from gptmock.dialects.parameters import judge, refused
 from gptmock.dialects.responses.codex import codex_turn, is_codex
-from gptmock.dialects.responses.continuing import Continued, continued, memo_of
 from gptmock.dialects.responses.items import decode_input
 from gptmock.dialects.responses.parameters import REFUSED, RULES
+from gptmock.dialects.responses.previous_response import Continued, continued, memo_of
 from gptmock.dialects.responses.types import CodexBody, ReasoningParameter, Refused, ResponsesBody, TextParameter
-from gptmock.dialects.sessions import conversation_key
 from gptmock.dialects.text_format import with_json_mentioned
 from gptmock.dialects.tools import (
     Toolbox,

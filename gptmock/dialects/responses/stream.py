@@ -29,9 +29,9 @@ from typing import TypeAlias, assert_never
 from gptmock.dialects.dialect import ReplyHead, Turn
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import error_members
-from gptmock.dialects.responses.flows import FLOWS
 from gptmock.dialects.responses.output import OutputStream, object_of
-from gptmock.dialects.responses.shape import ResponseShape
+from gptmock.dialects.responses.response_object import ResponseShape
+from gptmock.dialects.responses.text_kinds import FLOWS
 from gptmock.errors import GptmockError, UpstreamBroken
 from gptmock.protocol import events as ev
 from gptmock.protocol.failures import failure_of, truncated

@@ -112,7 +112,7 @@ def check_reasoning(bench: Bench) -> None:
 
 
 def check_llm(bench: Bench) -> None:
-    """98: the door of plain texts."""
+    """98: the route of plain texts."""
     model = OllamaLLM(model=MODEL, **places(bench))
     assert model.invoke("scene:text") == GREETING
     assert "".join(model.stream("scene:text")) == GREETING

@@ -128,7 +128,7 @@ def check_text_completion(bench: Bench) -> None:
 
 
 def check_responses(bench: Bench) -> None:
-    """15, 17, 35: its own door to the Responses API."""
+    """15, 17, 35: its own route to the Responses API."""
     places = {"api_base": bench.base_url, "api_key": bench.api_key, "max_retries": 0}
     answer = litellm.responses(model=f"openai/{MODEL}", input="scene:text", **places)
     assert answer.output_text == GREETING

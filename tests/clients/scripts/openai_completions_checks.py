@@ -92,7 +92,7 @@ def check_parameters(bench: Bench) -> None:
 
 
 def check_errors(bench: Bench) -> None:
-    """30, 31, 82: as at every door."""
+    """30, 31, 82: as at every route."""
     for name in ("failed-mid", "eof-mid", "abort-mid"):
         try:
             streamed(bench, f"scene:{name}")

@@ -1,4 +1,4 @@
-"""What the chat door makes of a body, for the tests of this folder."""
+"""What the chat route makes of a body, for the tests of this folder."""
 
 from __future__ import annotations
 

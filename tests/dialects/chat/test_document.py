@@ -7,7 +7,7 @@ from gptmock.simulator.scene_replies import GREETING, THOUGHTS
 from gptmock.simulator.scenes import render_scene
 from tests.playbook import chat_body, collect, sse
 
-(CHAT,) = (door for door in DIALECTS if door.name == "chat")
+(CHAT,) = (route for route in DIALECTS if route.name == "chat")
 END = {"type": "response.completed", "response": {}}
 
 

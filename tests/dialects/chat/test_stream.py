@@ -8,7 +8,7 @@ from gptmock.errors import UpstreamTimeout
 from gptmock.simulator.scenes import render_scene
 from tests.playbook import HEAD, as_client, chat_body, decode, play, sse
 
-(CHAT,) = (door for door in DIALECTS if door.name == "chat")
+(CHAT,) = (route for route in DIALECTS if route.name == "chat")
 USAGE = {"input_tokens": 11, "output_tokens": 5, "total_tokens": 16, "output_tokens_details": {"reasoning_tokens": 2}}
 END = {"type": "response.completed", "response": {"usage": USAGE, "service_tier": "priority"}}
 

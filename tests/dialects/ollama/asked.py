@@ -1,4 +1,4 @@
-"""What the Ollama doors make of a body, for the tests of the three folders."""
+"""What the Ollama routes make of a body, for the tests of the three folders."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ GENERATE: Dialect = OllamaGenerate()
 USER: Mapping[str, Any] = {"role": "user", "content": "hi"}
 PNG = "iVBORw0KGgo="
 PNG_URL = f"data:image/png;base64,{PNG}"
-DOORS = [pytest.param(CHAT, id="chat"), pytest.param(GENERATE, id="generate")]
+ROUTES = [pytest.param(CHAT, id="chat"), pytest.param(GENERATE, id="generate")]
 
 
-def question(door: Dialect, **members: Any) -> dict[str, Any]:
+def question(route: Dialect, **members: Any) -> dict[str, Any]:
     """A body that asks something."""
-    asked = {"messages": [USER]} if door is CHAT else {"prompt": "hi"}
+    asked = {"messages": [USER]} if route is CHAT else {"prompt": "hi"}
     return {"model": "gpt-5.5", **asked, **members}
 
 
-def decoded(door: Dialect, body: Mapping[str, Any] | bytes, **defaults: Any) -> Turn | ReadyReply:
+def decoded(route: Dialect, body: Mapping[str, Any] | bytes, **defaults: Any) -> Turn | ReadyReply:
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return door.decode(Call(data), terms(**defaults))
+    return route.decode(Call(data), terms(**defaults))
 
 
-def understood(door: Dialect, body: Mapping[str, Any], **defaults: Any) -> Turn:
-    turn = decoded(door, body, **defaults)
+def understood(route: Dialect, body: Mapping[str, Any], **defaults: Any) -> Turn:
+    turn = decoded(route, body, **defaults)
     assert isinstance(turn, Turn)
     return turn
 
 
-def upstream_body(door: Dialect, body: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
+def upstream_body(route: Dialect, body: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
     """What goes upstream."""
-    sent: dict[str, Any] = json.loads(understood(door, body, **defaults).request.to_json())
+    sent: dict[str, Any] = json.loads(understood(route, body, **defaults).request.to_json())
     return sent
 
 
-def refused(door: Dialect, body: Mapping[str, Any] | bytes, **defaults: Any) -> BadRequest:
+def refused(route: Dialect, body: Mapping[str, Any] | bytes, **defaults: Any) -> BadRequest:
     with pytest.raises(BadRequest) as caught:
-        decoded(door, body, **defaults)
+        decoded(route, body, **defaults)
     return caught.value
 
 
-def told(door: Dialect, error: GptmockError) -> str:
+def told(route: Dialect, error: GptmockError) -> str:
     """The one string of an error."""
-    body = json.loads(door.error(error).body)
+    body = json.loads(route.error(error).body)
     assert set(body) == {"error"}
     assert isinstance(body["error"], str)
     return str(body["error"])
 
 
-def ready(door: Dialect, body: Mapping[str, Any], head: ReplyHead = HEAD, **defaults: Any) -> dict[str, Any]:
+def ready(route: Dialect, body: Mapping[str, Any], head: ReplyHead = HEAD, **defaults: Any) -> dict[str, Any]:
     """The answer without a model turn."""
-    reply = decoded(door, body, **defaults)
+    reply = decoded(route, body, **defaults)
     assert isinstance(reply, ReadyReply)
     answer: dict[str, Any] = json.loads(reply.document(head))
     return answer

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from gptmock.dialects.dialect import Dialect, ReadyReply
 from gptmock.errors import ClientError
-from tests.dialects.ollama.asked import CHAT, DOORS, GENERATE, PNG, decoded, understood
+from tests.dialects.ollama.asked import CHAT, GENERATE, PNG, ROUTES, decoded, understood
 from tests.playbook import HEAD
 
-doors = pytest.mark.parametrize("door", DOORS)
+routes = pytest.mark.parametrize("route", ROUTES)
 CALL = {"id": "c1", "function": {"name": "f", "arguments": {"x": 1}}}
 GOOD: dict[str, Any] = {
     "model": "gpt-5.5:high",
@@ -26,7 +26,7 @@ GOOD: dict[str, Any] = {
     "responses_tools": [{"type": "web_search"}],
     "responses_tool_choice": "auto",
     "images": [PNG],
-    # Read by one door each.
+    # Read by one route each.
     "messages": [
         {"role": "system", "content": "s"},
         {"role": "user", "content": "t", "images": [PNG]},
@@ -57,9 +57,9 @@ values = st.recursive(
 )
 
 
-def survives(door: Dialect, body: Any) -> None:
+def survives(route: Dialect, body: Any) -> None:
     with contextlib.suppress(ClientError):
-        turn = decoded(door, body)
+        turn = decoded(route, body)
         if isinstance(turn, ReadyReply):
             assert json.loads(turn.document(HEAD))["done"] is True
         else:
@@ -79,17 +79,17 @@ def changed(draw: st.DrawFn, good: dict[str, Any]) -> Any:
         container = child
 
 
-@doors
+@routes
 @given(data=st.data())
-def test_any_change_of_a_good_body_survives(door, data):
-    survives(door, changed(data.draw, GOOD))
+def test_any_change_of_a_good_body_survives(route, data):
+    survives(route, changed(data.draw, GOOD))
 
 
-@doors
+@routes
 @given(body=st.dictionaries(st.sampled_from(KEYS), values, max_size=6))
-def test_any_body_survives(door, body):
-    survives(door, body)
-    survives(door, {**body, "model": "gpt-5.5"})
+def test_any_body_survives(route, body):
+    survives(route, body)
+    survives(route, {**body, "model": "gpt-5.5"})
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(KEYS), values, max_size=5), max_size=4))
@@ -97,10 +97,10 @@ def test_any_messages_survive(messages):
     survives(CHAT, {"model": "gpt-5.5", "messages": [{"role": "user", "content": "t"}, *messages]})
 
 
-@doors
+@routes
 @given(data=st.binary(max_size=60))
-def test_any_bytes_survive(door, data):
-    survives(door, data)
+def test_any_bytes_survive(route, data):
+    survives(route, data)
 
 
 def test_the_good_body_is_good():

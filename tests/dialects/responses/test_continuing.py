@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gptmock.conversations import Recalled, Reference, Wanted
-from gptmock.dialects.responses.continuing import continued, wanted_of
+from gptmock.dialects.responses.previous_response import continued, wanted_of
 from gptmock.errors import BadRequest
 from tests.conversations import raw, said, snapshot, user
 

@@ -15,7 +15,7 @@ from gptmock.dialects.dialect import Call, Turn
 from gptmock.errors import BadRequest
 from gptmock.simulator.scenes import render_scene
 from tests.dialects.responses.asked import RESPONSES, understood
-from tests.dialects.responses.test_stream import CODEX, DOOR
+from tests.dialects.responses.test_stream import CODEX, ROUTE
 from tests.playbook import as_client, collect, events_of, sse, terms, translate
 from tests.streams import stories
 
@@ -89,8 +89,8 @@ def turn_of(*, codex: bool) -> Turn:
 @slow
 @pytest.mark.check(120)
 def test_odd_events_break_no_more_than_the_stream(upstream: bytes):
-    read = as_client(DOOR, translate(DOOR, turn_of(codex=False), upstream))
-    collected = collect(DOOR, upstream)
+    read = as_client(ROUTE, translate(ROUTE, turn_of(codex=False), upstream))
+    collected = collect(ROUTE, upstream)
     assert isinstance(collected, bytes) is read.succeeded
     if isinstance(collected, bytes):
         assert json.loads(collected) == read.reply
@@ -99,7 +99,7 @@ def test_odd_events_break_no_more_than_the_stream(upstream: bytes):
 @given(upstream=streams())
 @slow
 def test_a_codex_gets_whole_frames_too(upstream: bytes):
-    frames = translate(DOOR, turn_of(codex=True), upstream)
+    frames = translate(ROUTE, turn_of(codex=True), upstream)
     numbers = [json.loads(frame.partition(b"data: ")[2])["sequence_number"] for frame in frames]
     assert numbers == list(range(len(frames)))
 
@@ -107,7 +107,7 @@ def test_a_codex_gets_whole_frames_too(upstream: bytes):
 @given(story=stories(mixed=True))
 @slow
 def test_a_codex_reads_any_stream_as_everybody_does(story: Any):
-    frames = translate(DOOR, turn_of(codex=True), story.upstream)
+    frames = translate(ROUTE, turn_of(codex=True), story.upstream)
     shown = [frame for frame in frames if b'"type":"codex.' not in frame]
     ends = [json.loads(frame.partition(b"data: ")[2])["type"] for frame in shown[-1:]]
     assert ends == [f"response.{story.ending}"]

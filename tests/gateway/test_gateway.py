@@ -39,15 +39,15 @@ from gptmock.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from gptmock.gateway.books import Bookkeeper
-from gptmock.gateway.choice import AccountChooser
-from gptmock.gateway.recall import ConversationKeeper
-from gptmock.gateway.relay import FOREIGN_REASONING, Gateway
+from gptmock.gateway.account_selection import AccountSelector
+from gptmock.gateway.gateway import FOREIGN_REASONING, Gateway
 from gptmock.gateway.reply import MAX_TRIES, Outcome, Reply
+from gptmock.gateway.stored_responses import ConversationKeeper
+from gptmock.gateway.usage_recording import TurnRecorder
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.reader import Received
 from gptmock.simulator.scenes import render_scene
-from gptmock.stores.board import StoreBoard, StoreLedger
+from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
 from tests.gateway.memory import ACCOUNT, FixedCatalogs, MemoryUpstream, Script, Site, name_of, tokens
 from tests.harness import chat, until
 from tests.playbook import sse
@@ -81,10 +81,10 @@ class House(Site):
         super().__init__()
         self.upstream = MemoryUpstream(list(scripts))
         self.one = self.worker()
-        self.board = StoreBoard(self.one.store)
-        self.ledger = StoreLedger(self.one.store, clock=self.clock)
-        self.books = Bookkeeper(self.board, self.ledger, clock=self.clock)
-        chooser = AccountChooser(self.one.vault, self.board, pool=pool, clock=self.clock)
+        self.board = SharedLimits(self.one.store)
+        self.ledger = SharedUsage(self.one.store, clock=self.clock)
+        self.books = TurnRecorder(self.board, self.ledger, clock=self.clock)
+        chooser = AccountSelector(self.one.vault, self.board, pool=pool, clock=self.clock)
         self.catalogs = FixedCatalogs()
         self.gateway = Gateway(
             chooser,
@@ -465,7 +465,7 @@ async def test_a_turn_that_stops_in_the_middle_never_looks_complete(ending: list
 
 async def test_an_answer_without_a_form_in_the_dialect_is_a_failed_one_in_the_log():
     house = House(Script([render_scene("filter")]))
-    dialect = next(door.dialect for door in DIALECTS if door.name == "ollama_chat")
+    dialect = next(route.dialect for route in DIALECTS if route.name == "ollama_chat")
     body = json.dumps({"model": "gpt-5.5", "messages": [{"role": "user", "content": "hi"}]}).encode()
     asked = dialect.decode(Call(body), Terms(ModelCatalog(), Defaults()))
     assert isinstance(asked, Turn)
@@ -592,7 +592,7 @@ async def test_a_failure_that_nobody_waits_for_any_more_is_not_reported():
 
 # --- Thinking of another account, compactions, a Codex client's headers ----------------------
 
-RESPONSES = next(door.dialect for door in DIALECTS if door.name == "responses")
+RESPONSES = next(route.dialect for route in DIALECTS if route.name == "responses")
 FOREIGN = UpstreamRefused("cannot be decrypted", code=FOREIGN_REASONING)
 
 

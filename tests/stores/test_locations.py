@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gptmock.errors import WrongPlace
-from gptmock.stores.places import KEY_FILE, STATE_FILE, Place
+from gptmock.stores.locations import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.redis import RedisStore
 from gptmock.stores.sqlite import SqliteStore
 

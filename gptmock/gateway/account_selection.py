@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from gptmock.accounts import SIGN_IN_HINT, TokenVault
 from gptmock.errors import AccountError, AccountsExhausted, AccountUnusable, NotLoggedIn, StoreError
-from gptmock.limits import LimitBoard, Standing, Standings
+from gptmock.limits import LimitStore, Standing, Standings
 from gptmock.protocol.failures import spoken_duration
 
 log = logging.getLogger("gptmock.account")
@@ -24,7 +24,7 @@ UNKNOWN_USED_PERCENT = 50.0
 """An account of which nothing has been heard stands between the idle and the busy ones."""
 
 
-class AccountChooser:
+class AccountSelector:
     """
     Puts accounts in the order in which they are tried.
 
@@ -36,7 +36,7 @@ class AccountChooser:
     """
 
     def __init__(
-        self, vault: TokenVault, board: LimitBoard, *, pool: tuple[str, ...], clock: Callable[[], float]
+        self, vault: TokenVault, board: LimitStore, *, pool: tuple[str, ...], clock: Callable[[], float]
     ) -> None:
         self._vault = vault
         self._board = board

@@ -1,4 +1,4 @@
-"""The wire of the doors beside chat, where the client libraries hide it."""
+"""The wire of the routes beside chat, where the client libraries hide it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PLACED = {"output_item.added", "output_item.done", "content_part.added", "conten
 
 
 @pytest.fixture(scope="module")
-def street(server) -> Iterator[httpx.Client]:
+def http(server) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {server.api_key}"}
     with httpx.Client(base_url=server.url, headers=headers, timeout=60.0, trust_env=False) as client:
         yield client
@@ -46,10 +46,10 @@ def street(server) -> Iterator[httpx.Client]:
 # --- Responses ----------------------------------------------------------------------------
 
 
-def events_of(street: httpx.Client, scene: str, **members: Any) -> list[dict[str, Any]]:
+def events_of(http: httpx.Client, scene: str, **members: Any) -> list[dict[str, Any]]:
     """All events of a stream, each framed as it should be."""
     body = {"model": MODEL, "input": f"scene:{scene}", "stream": True, **members}
-    answer = street.post("/v1/responses", json=body)
+    answer = http.post("/v1/responses", json=body)
     assert answer.status_code == 200
     assert answer.headers["content-type"].replace(" ", "") == "text/event-stream;charset=utf-8"
     assert answer.headers["cache-control"] == "no-cache"
@@ -72,8 +72,8 @@ def events_of(street: httpx.Client, scene: str, **members: Any) -> list[dict[str
 
 @pytest.mark.check(18, 65, 66, 67, 68, 69, 85, 90)
 @pytest.mark.parametrize("scene", SUCCESSES)
-def test_grammar_of_a_responses_stream(street, scene):
-    events = events_of(street, scene, tools=TOOLS)
+def test_grammar_of_a_responses_stream(http, scene):
+    events = events_of(http, scene, tools=TOOLS)
     types = [event["type"].removeprefix("response.") for event in events]
     assert types[0] == "created"
     assert types[-1] == "completed"
@@ -108,8 +108,8 @@ def test_grammar_of_a_responses_stream(street, scene):
 
 @pytest.mark.check(35)
 @pytest.mark.parametrize("scene", FAILURES)
-def test_a_broken_responses_stream_ends_with_both_frames(street, scene):
-    *before, error, failed = events_of(street, scene)
+def test_a_broken_responses_stream_ends_with_both_frames(http, scene):
+    *before, error, failed = events_of(http, scene)
     assert error["type"] == "error"
     assert error.keys() == {"type", "sequence_number", "code", "message", "param", "error"}
     assert error["error"].keys() == {"type", "code", "message", "param"}
@@ -126,10 +126,10 @@ def test_a_broken_responses_stream_ends_with_both_frames(street, scene):
 # --- Ollama -------------------------------------------------------------------------------
 
 
-def lines_of(street: httpx.Client, scene: str, **members: Any) -> list[dict[str, Any]]:
+def lines_of(http: httpx.Client, scene: str, **members: Any) -> list[dict[str, Any]]:
     """All lines of a stream of Ollama's chat, which is one unless another is asked for."""
     body = {"model": MODEL, "messages": [{"role": "user", "content": f"scene:{scene}"}], **members}
-    answer = street.post("/api/chat", json=body)
+    answer = http.post("/api/chat", json=body)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("application/x-ndjson")
     assert "content-encoding" not in answer.headers
@@ -142,9 +142,9 @@ def lines_of(street: httpx.Client, scene: str, **members: Any) -> list[dict[str,
 
 @pytest.mark.check(19, 85, 90)
 @pytest.mark.parametrize("scene", SUCCESSES)
-def test_grammar_of_ollamas_stream(street, scene):
+def test_grammar_of_ollamas_stream(http, scene):
     tools = [{"type": "function", "function": {**tool, "type": None}} for tool in TOOLS]
-    lines = lines_of(street, scene, tools=tools)
+    lines = lines_of(http, scene, tools=tools)
     assert [line["done"] for line in lines] == [False] * (len(lines) - 1) + [True]
     assert all(line["message"]["role"] == "assistant" for line in lines)
     assert all(isinstance(line["message"]["content"], str) for line in lines)
@@ -157,15 +157,15 @@ def test_grammar_of_ollamas_stream(street, scene):
 
 @pytest.mark.check(34)
 @pytest.mark.parametrize("scene", FAILURES)
-def test_a_broken_stream_of_ollamas_ends_with_an_error(street, scene):
-    *before, last = lines_of(street, scene)
+def test_a_broken_stream_of_ollamas_ends_with_an_error(http, scene):
+    *before, last = lines_of(http, scene)
     assert last.keys() == {"error"}
     assert isinstance(last["error"], str)
     assert last["error"]
     assert not [line for line in before if line["done"] or "error" in line]
 
 
-# --- All doors ----------------------------------------------------------------------------
+# --- All routes ----------------------------------------------------------------------------
 
 
 @pytest.mark.check(37)
@@ -179,15 +179,15 @@ def test_a_broken_stream_of_ollamas_ends_with_an_error(street, scene):
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-def test_separators_are_escaped_at_every_door(street, path, body, stream):
-    content = street.post(path, json={**body, "stream": stream}).content
+def test_separators_are_escaped_at_every_route(http, path, body, stream):
+    content = http.post(path, json={**body, "stream": stream}).content
     assert not [raw for raw in SEPARATORS if raw.encode() in content]
     assert b"\\u2028" in content
 
 
 @pytest.mark.check(23)
-def test_ollama_is_running(street):
-    got, headed = street.get("/"), street.head("/")
+def test_ollama_is_running(http):
+    got, headed = http.get("/"), http.head("/")
     assert (got.status_code, got.text) == (200, "Ollama is running")
     assert (headed.status_code, headed.content) == (200, b"")
 
@@ -206,11 +206,11 @@ def test_ollama_is_running(street):
         ("GET", "/api/tags/", "/api/tags"),
     ],
 )
-def test_slashes_do_not_matter(street, method, path, same):
+def test_slashes_do_not_matter(http, method, path, same):
     """The same answer at once: a redirect would lose the body or the key in several clients."""
     body = chat("scene:text") if method == "POST" else None
-    url = httpx.URL(f"{street.base_url}").copy_with(raw_path=path.encode())
-    odd, plain = street.request(method, url, json=body), street.request(method, same, json=body)
+    url = httpx.URL(f"{http.base_url}").copy_with(raw_path=path.encode())
+    odd, plain = http.request(method, url, json=body), http.request(method, same, json=body)
     assert (odd.status_code, plain.status_code) == (200, 200)
     shown = [answer.json() for answer in (odd, plain)]
     if method == "POST":
@@ -219,19 +219,19 @@ def test_slashes_do_not_matter(street, method, path, same):
 
 
 @pytest.mark.check(40)
-def test_a_limit_at_every_door(street):
-    *_, last = events_of(street, "incomplete")
+def test_a_limit_at_every_route(http):
+    *_, last = events_of(http, "incomplete")
     assert last["type"] == "response.incomplete"
     assert last["response"]["status"] == "incomplete"
     assert last["response"]["incomplete_details"] == {"reason": "max_output_tokens"}
-    assert lines_of(street, "incomplete")[-1]["done_reason"] == "length"
+    assert lines_of(http, "incomplete")[-1]["done_reason"] == "length"
 
 
 @pytest.mark.check(89)
-def test_comments_are_no_events(street):
+def test_comments_are_no_events(http):
     """Between two events of an answer that is late, nothing but comments is added."""
     body = {"model": MODEL, "input": "scene:silent:11", "stream": True}
-    frames = street.post("/v1/responses", json=body).content[:-2].split(b"\n\n")
+    frames = http.post("/v1/responses", json=body).content[:-2].split(b"\n\n")
     assert any(frame.startswith(b":") for frame in frames)
     assert not [1 for one, other in pairwise(frames) if one == other == b""]
     assert b"response.completed" in frames[-1]

@@ -23,8 +23,8 @@ from gptmock.login.flow import BrowserLogin, device_login
 from gptmock.settings import Settings
 from gptmock.signin import DeviceCode
 from gptmock.stores.auth_file import write_login
-from gptmock.stores.board import StoreBoard, StoreLedger
-from gptmock.stores.takeover import adopt
+from gptmock.stores.auth_import import adopt
+from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client
@@ -48,7 +48,7 @@ class AccountOverview:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class CommandServices:
     """What a command about accounts works with."""
 
     accounts: LoginBook
@@ -56,8 +56,8 @@ class Desk:
     _issuer: OAuthIssuer
     _keeper: CredentialKeeper
     _usage: CodexUsage
-    _board: StoreBoard
-    _ledger: StoreLedger
+    _board: SharedLimits
+    _ledger: SharedUsage
 
     async def logins(self) -> list[Login]:
         """All accounts, by label."""
@@ -161,9 +161,9 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
+async def open_command_services(settings: Settings) -> AsyncIterator[CommandServices]:
     """
-    A desk over the store that the settings name, once the encryption key is known to fit.
+    A services over the store that the settings name, once the encryption key is known to fit.
 
     Raises:
         UnusableKey: it does not, or there is none; nothing was touched.
@@ -175,13 +175,13 @@ async def open_desk(settings: Settings) -> AsyncIterator[Desk]:
         except SealBroken as error:
             raise UnusableKey(f"{error.message} Nothing was changed.") from error
         issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
-        board, ledger = StoreBoard(state.store), StoreLedger(state.store, clock=time.time)
+        board, ledger = SharedLimits(state.store), SharedUsage(state.store, clock=time.time)
         refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
         keeper = CredentialKeeper(state.vault, refresher, clock=time.time)
         identity = ClientIdentity(settings.originator, settings.codex_version)
         usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
         book = LoginBook(state.vault, board, state.escrow, issuer, clock=time.time)
         try:
-            yield Desk(book, state, issuer, keeper, usage, board, ledger)
+            yield CommandServices(book, state, issuer, keeper, usage, board, ledger)
         finally:
             await keeper.close()

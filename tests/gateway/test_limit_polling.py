@@ -4,9 +4,9 @@ import pytest
 
 from gptmock.accounts import Account, Credential, Secret
 from gptmock.errors import UpstreamUnavailable
-from gptmock.gateway.windows import WindowWatch
+from gptmock.gateway.limit_polling import LimitPoller
 from gptmock.limits import RateLimitSnapshot, RateLimitWindow
-from gptmock.stores.board import StoreBoard
+from gptmock.stores.limits_and_usage import SharedLimits
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 
 TOLD = RateLimitSnapshot(taken_at=1.0, windows=(RateLimitWindow(40.0, 300, 99.0),), plan="plus")
@@ -37,12 +37,12 @@ async def ids() -> list[str]:
     return ["a"]
 
 
-def watch(board: StoreBoard, usage: Usage) -> WindowWatch:
-    return WindowWatch(board, OneKeeper(), usage, ids)
+def watch(board: SharedLimits, usage: Usage) -> LimitPoller:
+    return LimitPoller(board, OneKeeper(), usage, ids)
 
 
 async def test_an_unknown_account_is_asked_about_once():
-    board, usage = StoreBoard(MemoryStore(MemoryPlace())), Usage()
+    board, usage = SharedLimits(MemoryStore(MemoryPlace())), Usage()
     machine = watch(board, usage)
     await machine.fill("a")
     await machine.fill("a")
@@ -52,15 +52,15 @@ async def test_an_unknown_account_is_asked_about_once():
 
 async def test_what_another_worker_has_heard_is_enough():
     place = MemoryPlace()
-    await StoreBoard(MemoryStore(place)).post("a", TOLD)
+    await SharedLimits(MemoryStore(place)).post("a", TOLD)
     usage = Usage()
-    await watch(StoreBoard(MemoryStore(place)), usage).fill("a")
+    await watch(SharedLimits(MemoryStore(place)), usage).fill("a")
     assert usage.asked == 0
 
 
 async def test_trouble_is_not_asked_about_again_and_again():
     usage = Usage(UpstreamUnavailable("away"))
-    machine = watch(StoreBoard(MemoryStore(MemoryPlace())), usage)
+    machine = watch(SharedLimits(MemoryStore(MemoryPlace())), usage)
     with pytest.raises(UpstreamUnavailable):
         await machine.fill("a")
     await machine.fill("a")

@@ -1,7 +1,7 @@
 """
 Lines as Ollama writes them: the model, one time for all lines of a reply, what is said, and at the end the numbers.
 
-Where the two doors differ is a ``Shape``. Source: client contracts 5.1, 5.5 and 5.6; ollama/ollama ``api/types.go``.
+Where the two routes differ is a ``Shape``. Source: client contracts 5.1, 5.5 and 5.6; ollama/ollama ``api/types.go``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NANOSECONDS = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """Where a line of one door holds what is said."""
+    """Where a line of one route holds what is said."""
 
     before: bytes
     """From the line's beginning to the text."""

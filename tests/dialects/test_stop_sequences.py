@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptmock.dialects.stops import StopFilter
+from gptmock.dialects.stop_sequences import StopFilter
 from tests.playbook import split
 
 

@@ -8,7 +8,7 @@ from msgspec import Raw
 
 from gptmock.conversations import MAX_SNAPSHOT_BYTES, NOTHING_RECALLED, Reference, Snapshot, Wanted, item_id
 from gptmock.errors import BadRequest, GptmockError, StoreUnavailable, UnknownResponse
-from gptmock.gateway.recall import ConversationKeeper
+from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.stores.conversations import SealedConversations
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.seal import Sealer

@@ -1,4 +1,4 @@
-"""What every door of the table keeps over HTTP, with the simulator behind it; a new door is held to it unasked."""
+"""What every route of the table keeps over HTTP, with the simulator behind it; a new route is held to it unasked."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import httpx
 import pytest
 
 from gptmock.dialects.families import OLLAMA, OPENAI, family_of
-from gptmock.dialects.table import DIALECTS, Door
+from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.simulator.server import Simulator
 from tests.playbook import as_client, client_of
 
-doors = pytest.mark.parametrize("door", DIALECTS, ids=lambda door: door.name)
+routes = pytest.mark.parametrize("route", DIALECTS, ids=lambda route: route.name)
 streams = pytest.mark.parametrize("stream", [True, False], ids=["streamed", "collected"])
-OPENAI_DOORS = [door for door in DIALECTS if family_of(door.paths[0]) is OPENAI]
+OPENAI_ROUTES = [route for route in DIALECTS if family_of(route.paths[0]) is OPENAI]
 
 
-async def asked(client: httpx.AsyncClient, door: Door, **members: Any) -> httpx.Response:
-    return await client.post(door.paths[0], content=client_of(door).body(**members))
+async def asked(client: httpx.AsyncClient, route: DialectRoute, **members: Any) -> httpx.Response:
+    return await client.post(route.paths[0], content=client_of(route).body(**members))
 
 
-def error_of(door: Door, response: httpx.Response) -> dict[str, Any]:
-    """The error in the shape of the door's family, as the four members of OpenAI's."""
+def error_of(route: DialectRoute, response: httpx.Response) -> dict[str, Any]:
+    """The error in the shape of the route's family, as the four members of OpenAI's."""
     assert response.headers["content-type"] == "application/json"
     assert response.headers["x-request-id"]
     said = response.json()
     assert set(said) == {"error"}
-    if family_of(door.paths[0]) is OLLAMA:
+    if family_of(route.paths[0]) is OLLAMA:
         assert isinstance(said["error"], str)
         return {"message": said["error"]}
     assert set(said["error"]) == {"message", "type", "param", "code"}
@@ -40,159 +40,159 @@ def error_of(door: Door, response: httpx.Response) -> dict[str, Any]:
 
 
 @pytest.mark.check(26)
-@doors
+@routes
 @streams
 async def test_the_upstreams_own_words_are_kept(
     client: httpx.AsyncClient,
     simulator: Simulator,
-    door: Door,
+    route: DialectRoute,
     *,
     stream: bool,
 ):
     simulator.state.scenes.append("400-detail")
-    response = await asked(client, door, stream=stream)
+    response = await asked(client, route, stream=stream)
     assert response.status_code == 400
-    assert "Unsupported parameter: temperature" in error_of(door, response)["message"]
+    assert "Unsupported parameter: temperature" in error_of(route, response)["message"]
     assert "detail" not in response.json()
 
 
 @pytest.mark.check(27)
-@doors
+@routes
 @streams
 async def test_a_usage_limit_is_told_with_its_end_after_one_call(
     client: httpx.AsyncClient,
     simulator: Simulator,
-    door: Door,
+    route: DialectRoute,
     *,
     stream: bool,
 ):
     simulator.state.scenes.append("429-usage")
-    response = await asked(client, door, stream=stream)
+    response = await asked(client, route, stream=stream)
     assert (response.status_code, response.headers["x-should-retry"]) == (429, "false")
     assert int(response.headers["retry-after"]) > 0
     assert simulator.state.model_call_count == 1
-    assert error_of(door, response).get("code", "usage_limit_reached") == "usage_limit_reached"
+    assert error_of(route, response).get("code", "usage_limit_reached") == "usage_limit_reached"
 
 
 @pytest.mark.check(28)
-@doors
+@routes
 @streams
 async def test_the_upstreams_401_is_never_the_clients(
     client: httpx.AsyncClient,
     simulator: Simulator,
-    door: Door,
+    route: DialectRoute,
     *,
     stream: bool,
 ):
     simulator.state.scenes.extend(["401-always"] * 3)
-    response = await asked(client, door, stream=stream)
+    response = await asked(client, route, stream=stream)
     assert response.status_code == 503
-    assert error_of(door, response).get("code", "auth_unavailable") in ("auth_unavailable", "login_required")
+    assert error_of(route, response).get("code", "auth_unavailable") in ("auth_unavailable", "login_required")
     assert "www-authenticate" not in response.headers
 
 
 @pytest.mark.check(82)
-@doors
+@routes
 @streams
-async def test_an_unknown_model_is_not_found(client: httpx.AsyncClient, door: Door, *, stream: bool):
-    response = await asked(client, door, stream=stream, model="gpt-nowhere")
+async def test_an_unknown_model_is_not_found(client: httpx.AsyncClient, route: DialectRoute, *, stream: bool):
+    response = await asked(client, route, stream=stream, model="gpt-nowhere")
     assert response.status_code == 404
-    error = error_of(door, response)
+    error = error_of(route, response)
     assert "gpt-nowhere" in error["message"]
     assert (error.get("code", "model_not_found"), error.get("param", "model")) == ("model_not_found", "model")
 
 
 @pytest.mark.check(86)
-@doors
+@routes
 @streams
 @pytest.mark.parametrize(("scene", "status"), [("503-overload", 503), ("429-burst", 429)])
 async def test_what_passes_soon_says_when(
     client: httpx.AsyncClient,
     simulator: Simulator,
-    door: Door,
+    route: DialectRoute,
     *,
     stream: bool,
     scene: str,
     status: int,
 ):
     simulator.state.scenes.extend([scene] * 3)
-    response = await asked(client, door, stream=stream)
+    response = await asked(client, route, stream=stream)
     assert response.status_code == status
     assert float(response.headers["retry-after"]) >= 1
     assert response.headers.get("x-should-retry") != "false"
     simulator.state.scenes.clear()
-    assert (await asked(client, door, stream=stream)).status_code == 200
+    assert (await asked(client, route, stream=stream)).status_code == 200
 
 
 @pytest.mark.check(87)
-@doors
+@routes
 @streams
 @pytest.mark.parametrize("scene", ["403-html", "502-html"])
 async def test_no_html_comes_through(
     client: httpx.AsyncClient,
     simulator: Simulator,
-    door: Door,
+    route: DialectRoute,
     *,
     stream: bool,
     scene: str,
 ):
     simulator.state.scenes.extend([scene] * 3)
-    response = await asked(client, door, stream=stream)
+    response = await asked(client, route, stream=stream)
     assert response.status_code in (502, 503)
-    assert "<" not in error_of(door, response)["message"]
+    assert "<" not in error_of(route, response)["message"]
 
 
 # --- Bad requests, paths, ids -----------------------------------------------------------------
 
 
 @pytest.mark.check(84)
-@doors
+@routes
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b"null", b"17", b'"x"', b"\xff", b"[" * 9999, b'{"model": 5}', b'{"stream": "yes"}']
 )
 async def test_a_bad_body_is_a_400_and_nothing_is_spent(
-    client: httpx.AsyncClient, simulator: Simulator, door: Door, body: bytes
+    client: httpx.AsyncClient, simulator: Simulator, route: DialectRoute, body: bytes
 ):
-    response = await client.post(door.paths[0], content=body)
+    response = await client.post(route.paths[0], content=body)
     assert response.status_code == 400
-    error = error_of(door, response)
+    error = error_of(route, response)
     if body.startswith(b'{"'):
         assert error.get("param", "model") in ("model", "stream")
     assert simulator.state.model_call_count == 0
 
 
-@doors
+@routes
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "application/x-www-form-urlencoded", "nonsense"])
-async def test_a_body_is_read_whatever_it_is_called(client: httpx.AsyncClient, door: Door, kind: str):
-    body = client_of(door).body(stream=False)
-    assert (await client.post(door.paths[0], content=body, headers={"content-type": kind})).status_code == 200
+async def test_a_body_is_read_whatever_it_is_called(client: httpx.AsyncClient, route: DialectRoute, kind: str):
+    body = client_of(route).body(stream=False)
+    assert (await client.post(route.paths[0], content=body, headers={"content-type": kind})).status_code == 200
 
 
 @pytest.mark.check(93)
-@doors
-async def test_slashes_and_prefixes_are_forgiven_without_a_redirect(client: httpx.AsyncClient, door: Door):
-    body, base = client_of(door).body(stream=False), client.base_url
+@routes
+async def test_slashes_and_prefixes_are_forgiven_without_a_redirect(client: httpx.AsyncClient, route: DialectRoute):
+    body, base = client_of(route).body(stream=False), client.base_url
     answers = set()
-    for path in door.paths:
+    for path in route.paths:
         for variant in (path, path + "/", path.replace("/", "//"), f"/{path}"):
             response = await client.post(base.copy_with(raw_path=variant.encode()), content=body)
             assert (response.status_code, response.is_redirect) == (200, False)
-            answers.add(client_of(door).text(client_of(door).document(response.content)))
+            answers.add(client_of(route).text(client_of(route).document(response.content)))
     assert len(answers) == 1
 
 
 @pytest.mark.check(83)
-@doors
+@routes
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS"])
-async def test_a_wrong_method_names_the_right_one(client: httpx.AsyncClient, door: Door, method: str):
-    response = await client.request(method, door.paths[0])
+async def test_a_wrong_method_names_the_right_one(client: httpx.AsyncClient, route: DialectRoute, method: str):
+    response = await client.request(method, route.paths[0])
     if response.status_code == 405:
-        assert door.method in response.headers["allow"].split(", ")
-    error_of(door, response)
+        assert route.method in response.headers["allow"].split(", ")
+    error_of(route, response)
 
 
 @pytest.mark.check(85)
-@doors
+@routes
 @pytest.mark.parametrize(
     ("scene", "stream", "status"),
     [("text", True, 200), ("text", False, 200), ("failed-mid", True, 200), ("503-overload", True, 503)],
@@ -200,45 +200,45 @@ async def test_a_wrong_method_names_the_right_one(client: httpx.AsyncClient, doo
 async def test_every_answer_has_the_id_of_its_request(
     client: httpx.AsyncClient,
     simulator: Simulator,
-    door: Door,
+    route: DialectRoute,
     scene: str,
     *,
     stream: bool,
     status: int,
 ):
     simulator.state.scenes.extend([scene] * 3)
-    body = client_of(door).body(stream=stream)
-    response = await client.post(door.paths[0], content=body, headers={"x-request-id": "mine-1"})
+    body = client_of(route).body(stream=stream)
+    response = await client.post(route.paths[0], content=body, headers={"x-request-id": "mine-1"})
     assert (response.status_code, response.headers["x-request-id"]) == (status, "mine-1")
     simulator.state.scenes.clear()
-    assert (await client.post(door.paths[0], content=body)).headers["x-request-id"] not in ("", "mine-1")
+    assert (await client.post(route.paths[0], content=body)).headers["x-request-id"] not in ("", "mine-1")
 
 
 # --- Streams --------------------------------------------------------------------------------
 
 
 @pytest.mark.check(90)
-@doors
-async def test_a_stream_is_neither_cached_nor_held_up_nor_packed(client: httpx.AsyncClient, door: Door):
-    body = client_of(door).body()
-    response = await client.post(door.paths[0], content=body, headers={"accept-encoding": "gzip, deflate, zstd"})
+@routes
+async def test_a_stream_is_neither_cached_nor_held_up_nor_packed(client: httpx.AsyncClient, route: DialectRoute):
+    body = client_of(route).body()
+    response = await client.post(route.paths[0], content=body, headers={"accept-encoding": "gzip, deflate, zstd"})
     kind = response.headers["content-type"].partition(";")[0]
-    assert kind == door.dialect.content_type.partition(";")[0]
+    assert kind == route.dialect.content_type.partition(";")[0]
     assert kind in ("text/event-stream", "application/x-ndjson")
     assert response.headers["cache-control"] == "no-cache"
     assert response.headers["x-accel-buffering"] == "no"
     assert "content-encoding" not in response.headers
-    assert as_client(door, [response.content]).succeeded
+    assert as_client(route, [response.content]).succeeded
 
 
 @pytest.mark.check(109)
-@doors
+@routes
 async def test_no_empty_data_and_no_error_in_a_stream_that_is_well(
-    client: httpx.AsyncClient, simulator: Simulator, door: Door
+    client: httpx.AsyncClient, simulator: Simulator, route: DialectRoute
 ):
     for scene in ("text", "tools2", "search", "reasoning"):
         simulator.state.scenes.append(scene)
-        response = await asked(client, door)
+        response = await asked(client, route)
         lines = [line for line in response.text.split("\n") if line.startswith(("data:", "{"))]
         assert lines
         for line in lines:
@@ -249,44 +249,44 @@ async def test_no_empty_data_and_no_error_in_a_stream_that_is_well(
 
 
 @pytest.mark.check(112)
-@doors
-async def test_streams_at_the_same_time_have_their_own_ids_and_texts(client: httpx.AsyncClient, door: Door):
+@routes
+async def test_streams_at_the_same_time_have_their_own_ids_and_texts(client: httpx.AsyncClient, route: DialectRoute):
     def body(number: int) -> bytes:
-        return client_of(door).body().replace(b"Hello", f"Number {number} of many".encode())
+        return client_of(route).body().replace(b"Hello", f"Number {number} of many".encode())
 
-    responses = await asyncio.gather(*(client.post(door.paths[0], content=body(number)) for number in range(10)))
-    replies = [as_client(door, [response.content]).reply for response in responses]
+    responses = await asyncio.gather(*(client.post(route.paths[0], content=body(number)) for number in range(10)))
+    replies = [as_client(route, [response.content]).reply for response in responses]
     for number, reply in enumerate(replies):
-        assert f"Number {number} of many" in client_of(door).text(reply)
+        assert f"Number {number} of many" in client_of(route).text(reply)
     if "id" in replies[0]:
         assert len({reply["id"] for reply in replies}) == 10
 
 
 @pytest.mark.check(30, 31, 120)
-@doors
+@routes
 @pytest.mark.parametrize("scene", ["failed-mid", "eof-mid", "abort-mid", "truncated-chunk", "error-event"])
 async def test_what_breaks_in_the_middle_never_looks_like_success(
-    client: httpx.AsyncClient, simulator: Simulator, door: Door, scene: str
+    client: httpx.AsyncClient, simulator: Simulator, route: DialectRoute, scene: str
 ):
     simulator.state.scenes.extend([scene] * 2)
-    streamed = await asked(client, door)
+    streamed = await asked(client, route)
     assert streamed.status_code == 200
-    assert not as_client(door, [streamed.content]).succeeded
-    collected = await asked(client, door, stream=False)
+    assert not as_client(route, [streamed.content]).succeeded
+    collected = await asked(client, route, stream=False)
     assert collected.status_code >= 500
-    error_of(door, collected)
+    error_of(route, collected)
 
 
 @pytest.mark.check(116)
-@pytest.mark.parametrize("door", OPENAI_DOORS, ids=lambda door: door.name)
+@pytest.mark.parametrize("route", OPENAI_ROUTES, ids=lambda route: route.name)
 @streams
 async def test_exactly_what_had_no_effect_is_named(
     client: httpx.AsyncClient,
-    door: Door,
+    route: DialectRoute,
     *,
     stream: bool,
 ):
-    assert "x-gptmock-ignored" not in (await asked(client, door, stream=stream)).headers
-    response = await asked(client, door, stream=stream, temperature=0.5, top_p=0.5, unheard_of=1)
+    assert "x-gptmock-ignored" not in (await asked(client, route, stream=stream)).headers
+    response = await asked(client, route, stream=stream, temperature=0.5, top_p=0.5, unheard_of=1)
     assert response.status_code == 200
     assert set(response.headers["x-gptmock-ignored"].split(",")) == {"temperature", "top_p"}

@@ -25,7 +25,7 @@ DEFERRED_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Pause:
+class Backoff:
     """A time in which the issuer is not asked for an account."""
 
     message: str
@@ -41,7 +41,7 @@ class Pause:
         return RefreshUnavailable(self.message, retry_after_seconds=min(max(left_seconds, shortest), longest))
 
 
-def pause_of(trouble: Trouble, held: TokenSet, *, needed: bool, now: float) -> Pause | None:
+def current_backoff(trouble: Trouble, held: TokenSet, *, needed: bool, now: float) -> Backoff | None:
     """
     Whether the issuer must be left alone now; ``None`` when it may be asked.
 
@@ -52,10 +52,10 @@ def pause_of(trouble: Trouble, held: TokenSet, *, needed: bool, now: float) -> P
         now: Unix seconds.
     """
     if trouble.left_seconds > 0:
-        return Pause(trouble.message, trouble.left_seconds, trouble.left_seconds)
+        return Backoff(trouble.message, trouble.left_seconds, trouble.left_seconds)
     life = float("inf") if held.expires_at is None else held.expires_at - now
     if is_suspect(trouble, held) and not needed and life > LAST_SECONDS:
-        return Pause(trouble.message, 0.0, min(life - LAST_SECONDS, DEFERRED_SECONDS))
+        return Backoff(trouble.message, 0.0, min(life - LAST_SECONDS, DEFERRED_SECONDS))
     return None
 
 
@@ -64,7 +64,7 @@ def is_suspect(trouble: Trouble, held: TokenSet) -> bool:
     return held.refresh_token is not None and held.refresh_token.fingerprint() == trouble.unanswered
 
 
-def after(trouble: Trouble, held: TokenSet, error: RefreshUnavailable) -> Trouble:
+def next_trouble(trouble: Trouble, held: TokenSet, error: RefreshUnavailable) -> Trouble:
     """
     What to tell the other workers of a refresh that has failed; its ``left_seconds`` begin now.
 

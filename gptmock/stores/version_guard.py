@@ -8,7 +8,7 @@ from __future__ import annotations
 from gptmock.stores.store import Record, Store
 
 
-class NewestRecords:
+class VersionGuard:
     """The newest of what a store shows and what this process has seen of it."""
 
     def __init__(self, store: Store) -> None:

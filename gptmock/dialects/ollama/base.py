@@ -1,4 +1,4 @@
-"""What is the same at both doors: lines out, strings for errors. The shape of a line is the door's own."""
+"""What is the same at both routes: lines out, strings for errors. The shape of a line is the route's own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from gptmock.dialects.dialect import ErrorReply, ReplyHead, Translator, Turn
 from gptmock.dialects.ollama.document import document
-from gptmock.dialects.ollama.lines import Lines, Shape
+from gptmock.dialects.ollama.line_encoder import Lines, Shape
 from gptmock.dialects.ollama.stream import OllamaTranslator
 from gptmock.dialects.ollama_errors import error_reply
 from gptmock.errors import GptmockError
@@ -14,7 +14,7 @@ from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.ndjson import NDJSON
 
 
-class OllamaDoor:
+class OllamaDialect:
     """All of a ``Dialect`` but ``decode``."""
 
     content_type = NDJSON

@@ -27,11 +27,11 @@ from gptmock.errors import (
     UpstreamError,
     UpstreamRefused,
 )
-from gptmock.gateway.books import Bookkeeper, is_quota
-from gptmock.gateway.contracts import Catalogs, Chooser, Keeper
-from gptmock.gateway.opening import Opened, first_event
-from gptmock.gateway.recall import ConversationKeeper
+from gptmock.gateway.contracts import Catalogs, Keeper, Selector
+from gptmock.gateway.first_event import Opened, first_event
 from gptmock.gateway.reply import Outcome, Reply
+from gptmock.gateway.stored_responses import ConversationKeeper
+from gptmock.gateway.usage_recording import TurnRecorder, is_quota
 from gptmock.protocol.items import ResponseObject
 from gptmock.protocol.request import ResponsesRequest
 from gptmock.protocol.upstream import Compacted, Upstream
@@ -67,10 +67,10 @@ class Gateway:
 
     def __init__(  # noqa: PLR0913 - the gateway is where the contracts meet
         self,
-        chooser: Chooser,
+        chooser: Selector,
         keeper: Keeper,
         upstream: Upstream,
-        books: Bookkeeper,
+        books: TurnRecorder,
         catalogs: Catalogs,
         *,
         conversations: ConversationKeeper | None = None,

@@ -14,7 +14,7 @@ Names: TypeAlias = tuple[str | None, ...]
 
 
 @dataclass(slots=True)
-class Slot:
+class TrackedItem:
     """One output item; whoever keeps more about it derives from this."""
 
     index: int | None = None
@@ -23,10 +23,10 @@ class Slot:
     done: bool = False
 
 
-_Slot = TypeVar("_Slot", bound=Slot)
+_Slot = TypeVar("_Slot", bound=TrackedItem)
 
 
-class Slots(Generic[_Slot]):
+class ItemTracker(Generic[_Slot]):
     """The items of one turn, found by whatever the upstream calls them. ``last`` is the one spoken of last."""
 
     __slots__ = ("_by_id", "_by_index", "_make", "last")

@@ -5,10 +5,10 @@ import asyncio
 import pytest
 
 from gptmock.errors import GptmockError, UpstreamRefused
-from gptmock.gateway.books import POST_SECONDS, UNKNOWN_RESET_SECONDS, Bookkeeper, is_quota
+from gptmock.gateway.usage_recording import POST_SECONDS, UNKNOWN_RESET_SECONDS, TurnRecorder, is_quota
 from gptmock.limits import RateLimitSnapshot, RateLimitWindow
 from gptmock.protocol.items import InputTokensDetails, OutputTokensDetails, ResponseObject, ResponseUsage
-from gptmock.stores.board import StoreBoard, StoreLedger
+from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
 from tests.gateway.memory import ACCOUNT, Site
 
 USAGE = ResponseUsage(
@@ -25,9 +25,9 @@ class House(Site):
     def __init__(self) -> None:
         super().__init__()
         store = self.worker().store
-        self.board = StoreBoard(store)
-        self.ledger = StoreLedger(store, clock=self.clock)
-        self.books = Bookkeeper(self.board, self.ledger, clock=self.clock)
+        self.board = SharedLimits(store)
+        self.ledger = SharedUsage(store, clock=self.clock)
+        self.books = TurnRecorder(self.board, self.ledger, clock=self.clock)
 
     async def today(self) -> dict[str, int]:
         await self.books.close()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptmock.dialects.names import MAX_CHARACTERS, upstream_call_id, upstream_name
+from gptmock.dialects.identifiers import MAX_CHARACTERS, upstream_call_id, upstream_name
 
 LEGAL = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 

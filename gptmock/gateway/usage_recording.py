@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from gptmock.errors import GptmockError, StoreError
-from gptmock.limits import LimitBoard, RateLimitSnapshot
+from gptmock.limits import LimitStore, RateLimitSnapshot
 from gptmock.protocol.items import InputTokensDetails, OutputTokensDetails, ResponseObject, ResponseUsage
 from gptmock.usage import TurnUsage, UsageLedger
 
@@ -31,7 +31,7 @@ def is_quota(error: GptmockError) -> bool:
     return error.code in _QUOTA_CODES
 
 
-class Bookkeeper:
+class TurnRecorder:
     """
     Writes down.
 
@@ -41,7 +41,7 @@ class Bookkeeper:
         clock: Unix seconds.
     """
 
-    def __init__(self, board: LimitBoard, ledger: UsageLedger, *, clock: Callable[[], float]) -> None:
+    def __init__(self, board: LimitStore, ledger: UsageLedger, *, clock: Callable[[], float]) -> None:
         self._board = board
         self._ledger = ledger
         self._clock = clock

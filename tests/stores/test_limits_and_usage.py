@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from gptmock.limits import RateLimitSnapshot, RateLimitWindow, Standing, Standings
-from gptmock.stores.board import StoreBoard, StoreLedger
+from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
 from gptmock.stores.memory import MemoryStore
 from gptmock.usage import AccountUsage, TurnUsage
 from tests.stores.conftest import Place
@@ -26,22 +26,22 @@ def turn(account_id: str = ADA.id, *, failed: bool = False) -> TurnUsage:
 
 
 async def test_at_first_nothing_is_known(near_place: Place):
-    board = StoreBoard(near_place.open())
+    board = SharedLimits(near_place.open())
     assert await board.look([ADA.id], conversation="c") == Standings((Standing(ADA.id),), None)
     assert await board.look([], conversation=None) == Standings((), None)
     assert await board.snapshot(ADA.id) is None
 
 
 async def test_what_one_worker_posts_all_see(near_place: Place):
-    await StoreBoard(near_place.open()).post(ADA.id, snapshot(10.0, 70.5))
-    board = StoreBoard(near_place.open())
+    await SharedLimits(near_place.open()).post(ADA.id, snapshot(10.0, 70.5))
+    board = SharedLimits(near_place.open())
     standings = await board.look([BOB.id, ADA.id], conversation=None)
     assert [(one.account_id, one.used_percent) for one in standings.accounts] == [(BOB.id, None), (ADA.id, 70.5)]
     assert await board.snapshot(ADA.id) == snapshot(10.0, 70.5)
 
 
 async def test_an_older_snapshot_never_covers_a_newer_one(near_place: Place):
-    board = StoreBoard(near_place.open())
+    board = SharedLimits(near_place.open())
     await board.post(ADA.id, snapshot(50.0, taken_at=NOW))
     await board.post(ADA.id, snapshot(10.0, taken_at=NOW - 1))
     assert await board.snapshot(ADA.id) == snapshot(50.0)
@@ -50,7 +50,7 @@ async def test_an_older_snapshot_never_covers_a_newer_one(near_place: Place):
 
 
 async def test_a_parked_account_is_parked_for_all_until_it_is_not(near_place: Place):
-    mine, yours = StoreBoard(near_place.open()), StoreBoard(near_place.open())
+    mine, yours = SharedLimits(near_place.open()), SharedLimits(near_place.open())
     await mine.park(ADA.id, until=NOW + 600, now=NOW)
     assert (await yours.look([ADA.id], conversation=None)).accounts == (Standing(ADA.id, parked_until=NOW + 600),)
     await yours.unpark(ADA.id, now=NOW + 1)
@@ -58,7 +58,7 @@ async def test_a_parked_account_is_parked_for_all_until_it_is_not(near_place: Pl
 
 
 async def test_a_park_ends_with_its_window(near_place: Place):
-    board = StoreBoard(near_place.open())
+    board = SharedLimits(near_place.open())
     await board.park(ADA.id, until=NOW - 5, now=NOW)
     async with asyncio.timeout(10):
         while (await board.look([ADA.id], conversation=None)).accounts[0].parked_until is not None:  # noqa: ASYNC110 - no event
@@ -66,7 +66,7 @@ async def test_a_park_ends_with_its_window(near_place: Place):
 
 
 async def test_who_served_a_conversation_is_remembered(near_place: Place):
-    mine, yours = StoreBoard(near_place.open()), StoreBoard(near_place.open())
+    mine, yours = SharedLimits(near_place.open()), SharedLimits(near_place.open())
     await mine.stick("one", ADA.id, now=NOW)
     await mine.stick("two", BOB.id, now=NOW)
     assert (await yours.look([ADA.id], conversation="one")).sticky == ADA.id
@@ -78,7 +78,7 @@ async def test_who_served_a_conversation_is_remembered(near_place: Place):
 
 async def test_a_look_is_one_round_trip():
     store = MemoryStore()
-    await StoreBoard(store).look([ADA.id, BOB.id], conversation="c")
+    await SharedLimits(store).look([ADA.id, BOB.id], conversation="c")
     assert store.place.calls == 1
 
 
@@ -87,7 +87,7 @@ async def test_a_look_is_one_round_trip():
 
 async def test_turns_are_counted_by_day_and_in_flight_over_all_workers(near_place: Place):
     clock = Time()
-    ledgers = [StoreLedger(near_place.open(), clock=clock) for _ in range(2)]
+    ledgers = [SharedUsage(near_place.open(), clock=clock) for _ in range(2)]
     for ledger in ledgers:
         for _ in range(3):
             ledger.began(ADA.id)
@@ -110,7 +110,7 @@ async def test_turns_are_counted_by_day_and_in_flight_over_all_workers(near_plac
 
 async def test_a_turn_over_midnight_counts_where_it_ended(near_place: Place):
     clock = Time()
-    ledger = StoreLedger(near_place.open(), clock=clock)
+    ledger = SharedUsage(near_place.open(), clock=clock)
     ledger.began(ADA.id)
     clock.now += 24 * 3600
     ledger.ended(turn())
@@ -121,7 +121,7 @@ async def test_a_turn_over_midnight_counts_where_it_ended(near_place: Place):
 
 async def test_what_cannot_be_counted_now_is_counted_once_later():
     store = MemoryStore()
-    ledger = StoreLedger(store, clock=Time())
+    ledger = SharedUsage(store, clock=Time())
     store.place.fail()
     for _ in range(3):
         ledger.began(ADA.id)
@@ -135,7 +135,7 @@ async def test_what_cannot_be_counted_now_is_counted_once_later():
 
 async def test_counting_costs_nothing_while_nothing_happens():
     store = MemoryStore()
-    ledger = StoreLedger(store, clock=Time())
+    ledger = SharedUsage(store, clock=Time())
     for _ in range(10):
         await ledger.settle()
     assert store.place.calls == 0
@@ -148,7 +148,7 @@ async def test_counting_costs_nothing_while_nothing_happens():
 
 async def test_a_stop_in_the_middle_of_an_addition_loses_and_doubles_nothing():
     store = MemoryStore()
-    ledger = StoreLedger(store, clock=Time())
+    ledger = SharedUsage(store, clock=Time())
     ledger.began(ADA.id)
     ledger.ended(turn())
     store.place.hang(seconds=30)
@@ -170,7 +170,7 @@ async def test_the_turns_of_a_dead_worker_are_not_under_way_for_long():
     now = 0.0
     store = MemoryStore()
     store.place.clock = lambda: now
-    dead, living = (StoreLedger(store, clock=Time()) for _ in range(2))
+    dead, living = (SharedUsage(store, clock=Time()) for _ in range(2))
     for ledger in (dead, living):
         ledger.began(ADA.id)
         await ledger.settle()

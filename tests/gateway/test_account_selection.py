@@ -7,9 +7,9 @@ import pytest
 
 from gptmock.accounts import Account, Login
 from gptmock.errors import AccountsExhausted, NotLoggedIn, StoreUnavailable
-from gptmock.gateway.choice import KNOWN_SECONDS, LISTED_SECONDS, UNKNOWN_USED_PERCENT, AccountChooser
+from gptmock.gateway.account_selection import KNOWN_SECONDS, LISTED_SECONDS, UNKNOWN_USED_PERCENT, AccountSelector
 from gptmock.limits import RateLimitSnapshot, RateLimitWindow
-from gptmock.stores.board import StoreBoard
+from gptmock.stores.limits_and_usage import SharedLimits
 from tests.gateway.memory import Site, tokens
 
 NAMES = ("ada", "bob", "cyd")
@@ -23,8 +23,8 @@ class House(Site):
     def __init__(self, *pool: str) -> None:
         super().__init__()
         self.one = self.worker()
-        self.board = StoreBoard(self.one.store)
-        self.chooser = AccountChooser(self.one.vault, self.board, pool=pool, clock=self.clock)
+        self.board = SharedLimits(self.one.store)
+        self.chooser = AccountSelector(self.one.vault, self.board, pool=pool, clock=self.clock)
 
     async def sign_in(self, *names: str) -> None:
         for number, name in enumerate(names):
@@ -198,7 +198,7 @@ async def test_a_pool_in_a_store_that_was_emptied_is_whole_again_for_who_knew_no
     await house.sign_in("ada", "bob")
     assert await house.order() == ["ada", "bob"]
     house.place.forget()
-    newcomer = AccountChooser(house.worker().vault, house.board, pool=("ada", "bob"), clock=house.clock)
+    newcomer = AccountSelector(house.worker().vault, house.board, pool=("ada", "bob"), clock=house.clock)
     assert await newcomer.account_ids() == ()
     house.clock.now += A_SECOND
     assert await house.order() == ["ada", "bob"]

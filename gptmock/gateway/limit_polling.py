@@ -10,21 +10,21 @@ from typing import Protocol
 from gptmock.accounts import Credential
 from gptmock.errors import GptmockError
 from gptmock.gateway.contracts import Keeper
-from gptmock.limits import LimitBoard, RateLimitSnapshot
+from gptmock.limits import LimitStore, RateLimitSnapshot
 
 log = logging.getLogger("gptmock.usage")
 
 LOOK_SECONDS = 30.0
 
 
-class TellsWindows(Protocol):
+class UsageSource(Protocol):
     """The upstream's usage endpoint (``upstream.usage.CodexUsage``)."""
 
     async def windows(self, credential: Credential) -> RateLimitSnapshot:
         """How full the windows are now."""
 
 
-class WindowWatch:
+class LimitPoller:
     """
     Fills the board where it is empty.
 
@@ -37,9 +37,9 @@ class WindowWatch:
 
     def __init__(
         self,
-        board: LimitBoard,
+        board: LimitStore,
         keeper: Keeper,
-        usage: TellsWindows,
+        usage: UsageSource,
         account_ids: Callable[[], Awaitable[Sequence[str]]],
     ) -> None:
         self._board = board

@@ -12,18 +12,18 @@ from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Call, Defaults, ReplyHead, Terms, Turn
 from gptmock.dialects.table import DIALECTS
 from gptmock.errors import GptmockError, UpstreamBroken, UpstreamRefused, UpstreamUnavailable
-from gptmock.gateway.batch import AnyReply, BatchGateway
-from gptmock.gateway.books import Bookkeeper
-from gptmock.gateway.choice import AccountChooser
-from gptmock.gateway.relay import Gateway
+from gptmock.gateway.account_selection import AccountSelector
+from gptmock.gateway.gateway import Gateway
 from gptmock.gateway.reply import MAX_TRIES, Outcome
+from gptmock.gateway.several_turns import AnyReply, BatchGateway
+from gptmock.gateway.usage_recording import TurnRecorder
 from gptmock.simulator.scenes import render_scene
-from gptmock.stores.board import StoreBoard, StoreLedger
+from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
 from tests.gateway.memory import ACCOUNT, FixedCatalogs, MemoryUpstream, Script, Site
 from tests.harness import until
 from tests.playbook import fold_completion, sse
 
-(DIALECT,) = (door.dialect for door in DIALECTS if door.name == "completions")
+(DIALECT,) = (route.dialect for route in DIALECTS if route.name == "completions")
 HEAD = ReplyHead(id="0" * 29, created=1_790_000_000)
 UNREACHABLE = UpstreamUnavailable("nobody there", code="upstream_unreachable")
 
@@ -51,10 +51,10 @@ class House(Site):
         super().__init__()
         self.upstream = MemoryUpstream(list(scripts))
         worker = self.worker()
-        board = StoreBoard(worker.store)
-        self.ledger = StoreLedger(worker.store, clock=self.clock)
-        self.books = Bookkeeper(board, self.ledger, clock=self.clock)
-        chooser = AccountChooser(worker.vault, board, pool=(), clock=self.clock)
+        board = SharedLimits(worker.store)
+        self.ledger = SharedUsage(worker.store, clock=self.clock)
+        self.books = TurnRecorder(board, self.ledger, clock=self.clock)
+        chooser = AccountSelector(worker.vault, board, pool=(), clock=self.clock)
         one = Gateway(chooser, worker.keeper, self.upstream, self.books, FixedCatalogs())
         self.gateway = BatchGateway(one)
         self.outcome = Outcome()

@@ -36,14 +36,14 @@ class _Windows(msgspec.Struct, frozen=True):
     reached_type: str | None = None
 
 
-class StoreBoard:
-    """``LimitBoard`` over a store: the last observation of each kind."""
+class SharedLimits:
+    """``LimitStore`` over a store: the last observation of each kind."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def post(self, account_id: str, snapshot: RateLimitSnapshot) -> None:
-        """See ``LimitBoard.post``."""
+        """See ``LimitStore.post``."""
         wire = _Windows(
             taken_at=snapshot.taken_at,
             windows=[(one.used_percent, one.window_minutes, one.resets_at) for one in snapshot.windows],
@@ -56,21 +56,21 @@ class StoreBoard:
         )
 
     async def park(self, account_id: str, *, until: float, now: float) -> None:
-        """See ``LimitBoard.park``."""
+        """See ``LimitStore.park``."""
         await self._store.observe(
             _parked(account_id), msgspec.json.encode(until), stamp=now, ttl_seconds=max(0.001, until - now)
         )
 
     async def unpark(self, account_id: str, *, now: float) -> None:
-        """See ``LimitBoard.unpark``."""
+        """See ``LimitStore.unpark``."""
         await self._store.observe(_parked(account_id), b"0", stamp=now, ttl_seconds=1.0)
 
     async def stick(self, conversation: str, account_id: str, *, now: float) -> None:
-        """See ``LimitBoard.stick``."""
+        """See ``LimitStore.stick``."""
         await self._store.observe(_sticky(conversation), account_id.encode(), stamp=now, ttl_seconds=STICKY_SECONDS)
 
     async def look(self, account_ids: Sequence[str], *, conversation: str | None) -> Standings:
-        """See ``LimitBoard.look``."""
+        """See ``LimitStore.look``."""
         names = [name for one in account_ids for name in (_parked(one), _limits(one))]
         if conversation is not None:
             names.append(_sticky(conversation))
@@ -83,7 +83,7 @@ class StoreBoard:
         return Standings(accounts, sticky.decode() if sticky is not None else None)
 
     async def snapshot(self, account_id: str) -> RateLimitSnapshot | None:
-        """See ``LimitBoard.snapshot``."""
+        """See ``LimitStore.snapshot``."""
         (found,) = await self._store.observed([_limits(account_id)])
         if found is None:
             return None
@@ -97,7 +97,7 @@ class StoreBoard:
         )
 
 
-class StoreLedger:
+class SharedUsage:
     """
     ``UsageLedger`` over a store: counted in memory, added about once a second in one round trip.
 

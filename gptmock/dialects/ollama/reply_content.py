@@ -17,7 +17,7 @@ import msgspec
 
 from gptmock.dialects.presentation import Conclusion, Content
 from gptmock.errors import UpstreamBroken, UpstreamRefused
-from gptmock.protocol.pieces import CallInput, CallOpened, Refusal
+from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
 
 _BETWEEN = "\n\n"
 
@@ -39,7 +39,7 @@ class _Call:
         return msgspec.Raw(msgspec.json.format(text, indent=-1).encode())
 
 
-class Telling:
+class ReplyContent:
     """One reply, streamed or collected."""
 
     __slots__ = ("_answered", "_calls", "_refused")

@@ -9,10 +9,10 @@ from gptmock.accounts import ROTATION_STEP, Account, Secret, TokenSet
 from gptmock.errors import NotLoggedIn, StoreUnavailable
 from gptmock.simulator.accounts import IssuedLogin, LoginBook
 from gptmock.simulator.options import SimulatorOptions
+from gptmock.stores.auth_import import CLAIM_SECONDS, adopt, take_over
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.seal import Sealer
 from gptmock.stores.store import Store
-from gptmock.stores.takeover import CLAIM_SECONDS, adopt, take_over
 from gptmock.stores.vault import SealedVault
 from tests.harness import write_login
 from tests.stores.conftest import Place

@@ -42,7 +42,7 @@ class AnyReply(Protocol):
 
 
 class OpensOneTurn(Protocol):
-    """``gateway.relay.Gateway``."""
+    """``gateway.gateway.Gateway``."""
 
     def open(
         self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
