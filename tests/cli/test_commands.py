@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from gptmock import __version__
@@ -26,6 +25,7 @@ from tests.harness import (
     STOP_SECONDS,
     end_tree,
     free_port,
+    get,
     new_mark,
     plain_environment,
     processes_of,
@@ -224,7 +224,7 @@ def test_the_simulator_plays_until_it_is_stopped(tmp_path: Path, number: signal.
     with running(tmp_path, "simulator", "--port", "0") as (process, output, _):
         wait_until(lambda: "issuer at" in output.read_text(), seconds=30)
         url = output.read_text().rpartition("issuer at ")[2].strip()
-        assert httpx.get(f"{url}/health", trust_env=False).json() == {"status": "ok"}
+        assert get(f"{url}/health").json() == {"status": "ok"}
         process.send_signal(number)
         assert process.wait(STOP_SECONDS) == 0
         assert "Traceback" not in output.read_text()

@@ -7,8 +7,14 @@ import httpx
 import pytest
 
 from gptmock.simulator.server import Simulator
+from tests.harness import NO_TLS, serving_simulator, write_login
 from tests.harness import client as open_client
-from tests.harness import serving_simulator, write_login
+
+
+@pytest.fixture(autouse=True)
+def no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The upstream is a plain HTTP server here, and each test opens a transport."""
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda: NO_TLS)
 
 
 @pytest.fixture
