@@ -86,6 +86,18 @@ def write_login(home: Path, document: Mapping[str, Any]) -> Path:
     return path
 
 
+def spoil_state(home: Path) -> None:
+    """
+    The state file is no database any more.
+
+    It is replaced in one step: a file that is missing for a moment is made anew by whatever the server does meanwhile.
+    """
+    (home / "state.db-wal").unlink(missing_ok=True)
+    other = home / "other"
+    other.write_bytes(b"no database" * 1000)
+    other.replace(home / "state.db")
+
+
 def plain_environment(**variables: str) -> dict[str, str]:
     """This process's environment without anything that settings or proxies are read from, plus ``variables``."""
     strange = ("GPTMOCK_", "CHATGPT_LOCAL_", "SANIC_")
