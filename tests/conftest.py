@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,17 @@ def _alone(item: pytest.Item | None) -> bool:
 # --- Stages: the core first, then made-up requests, then the real clients, then the faults --------------------------
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if not item.nodeid.endswith(item.name):
+        # Schemathesis puts the operation into the name alone, and all operations of a test have one id.
+        item._id = item.id.with_params(item.name.partition("[")[2].removesuffix("]"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Of tests with one id, pytest-xdist runs one.
+    repeated = [nodeid for nodeid, count in Counter(item.nodeid for item in items).items() if count > 1]
+    if repeated:
+        raise pytest.UsageError(f"several tests have one id: {repeated}")
     items.sort(key=lambda item: STAGES.index(stage_of(mark.name for mark in item.iter_markers())))
 
 
