@@ -16,7 +16,7 @@ from hypothesis import settings
 
 from tests.examples import FACTOR, USUAL, examples
 from tests.isolation import RunLock
-from tests.scheduling import STAGES, StageScheduling, StageSeconds, stage_of
+from tests.scheduling import STAGES, StageScheduling, StageSeconds, ordered, stage_of
 
 pytest.register_assert_rewrite("tests.playbook", "tests.responses_client")
 
@@ -35,16 +35,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-goldens", action="store_true", help="write tests/goldens anew; review the diff")
 
 
-# --- Processes: a whole run in two or more, a chosen part in this one -----------------------------------------------
+# --- Processes: a whole run in several, a chosen part in this one ---------------------------------------------------
 
 _LOCK = pytest.StashKey[RunLock]()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two at the least, as many tests wait for something; four at the most, as many start processes of their own."""
+    """One more than there are cores, as many tests wait for something; few, as many start processes of their own."""
     whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
-    return min(4, max(2, os.cpu_count() or 2)) if whole else 0
+    return min(4, (os.cpu_count() or 1) + 1) if whole else 0
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -90,7 +90,7 @@ def _alone(item: pytest.Item | None) -> bool:
     return item is not None and item.get_closest_marker("alone") is not None
 
 
-# --- Stages: the core first, then made-up requests, then the real clients, then the faults --------------------------
+# --- Stages: the core first, then made-up requests, then the real clients and the faults -----------------------------
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -104,7 +104,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     repeated = [nodeid for nodeid, count in Counter(item.nodeid for item in items).items() if count > 1]
     if repeated:
         raise pytest.UsageError(f"several tests have one id: {repeated}")
-    items.sort(key=lambda item: STAGES.index(stage_of(mark.name for mark in item.iter_markers())))
+    items[:] = ordered(items)
 
 
 class _StageClock:

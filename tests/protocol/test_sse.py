@@ -155,6 +155,7 @@ def test_whole_events_before_an_oversized_one_are_not_lost(size):
             again()
 
 
+@pytest.mark.alone
 def test_a_long_line_in_many_chunks_takes_linear_time():
     def seconds(chunks):
         decoder, chunk = SseDecoder(), b"x" * 512
