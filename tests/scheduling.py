@@ -5,7 +5,7 @@ together, and the seconds that each stage took.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -21,7 +21,7 @@ _TOGETHER = "tests/faults/test_store_faults.py"
 """Its tests run alone, one after another, so that the other processes stop once."""
 
 
-def stage_of(names: Iterable[str]) -> str:
+def stage_of(names: Container[str]) -> str:
     """The stage of a test with these markers."""
     return next((stage for stage in STAGES[1:] if stage in names), STAGES[0])
 
@@ -41,7 +41,7 @@ def ordered(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     units: dict[str, list[pytest.Item]] = {}
     for item in sorted(items, key=lambda item: not item.nodeid.startswith(_FIRST)):
         unit = unit_of(item.nodeid)
-        stage = stage_of(mark.name for mark in item.iter_markers())
+        stage = stage_of({mark.name for mark in item.iter_markers()})
         if (stage + unit) not in units:
             units[stage + unit] = []
             stages[stage].append(units[stage + unit])

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.cli.inside import run
 from tests.harness import (
     CHAT_PATH,
     PROGRAM,
@@ -49,13 +50,8 @@ def redirect_of(url: str, **more: str) -> str:
 
 
 def accounts(home: Path) -> list[dict[str, object]]:
-    shown = subprocess.run(
-        [*PROGRAM, "info", "--json", "--offline"],
-        env=plain_environment(GPTMOCK_HOME=str(home)),
-        cwd=home,
-        capture_output=True,
-        check=True,
-    )
+    shown = run(home, "info", "--json", "--offline")
+    assert shown.returncode == 0
     return list(json.loads(shown.stdout)["accounts"])
 
 
