@@ -28,6 +28,7 @@ from typing import Any
 import httpx
 from sanic import Sanic
 
+from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.settings import load_settings
@@ -119,6 +120,7 @@ async def serving(
     options: ServerOptions | None = None,
     *,
     configure: Callable[[App], None] = lambda _: None,
+    dialects: Sequence[DialectRoute] = DIALECTS,
 ) -> AsyncIterator[str]:
     """
     The app on a real socket in the running loop: events arrive one by one, and a client can leave.
@@ -127,11 +129,12 @@ async def serving(
         open_its_services: as for ``create_app``.
         options: as for ``create_app``.
         configure: changes the app before it starts, e.g. ``app.config.RESPONSE_TIMEOUT``.
+        dialects: as for ``create_app``.
 
     Yields the base URL.
     """
     with many_apps(), socket.socket() as listening:
-        app = create_app(open_its_services, options or ServerOptions())
+        app = create_app(open_its_services, options or ServerOptions(), dialects=dialects)
         configure(app)
         listening.bind(("127.0.0.1", 0))
         server = await app.create_server(sock=listening, return_asyncio_server=True)
@@ -171,6 +174,7 @@ async def serving_simulator(
     options: ServerOptions | None = None,
     deadlines: UpstreamDeadlines | None = None,
     configure: Callable[[App], None] = lambda _: None,
+    dialects: Sequence[DialectRoute] = DIALECTS,
     **settings: Any,
 ) -> AsyncIterator[str]:
     """The whole program, as ``wiring`` makes it, in the running loop, with ``simulator`` behind it. Yields the URL."""
@@ -180,7 +184,9 @@ async def serving_simulator(
     await prepare(loaded)
     deadlines = deadlines or UpstreamDeadlines()
     opened = partial(open_services, loaded, deadlines)
-    async with serving(opened, options or server_options(loaded, deadlines), configure=configure) as base_url:
+    async with serving(
+        opened, options or server_options(loaded, deadlines), configure=configure, dialects=dialects
+    ) as base_url:
         yield base_url
 
 

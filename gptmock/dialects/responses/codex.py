@@ -17,6 +17,8 @@ from gptmock.dialects.dialect import Call, Terms, Turn
 from gptmock.dialects.model_options import PRIORITY_TIER, model_name
 from gptmock.dialects.responses.items import decode_input, refuse_reference, user_message
 from gptmock.dialects.responses.previous_response import continued
+from gptmock.dialects.responses.reply import ResponsesReply
+from gptmock.dialects.responses.response_object import ResponsesOptions
 from gptmock.dialects.responses.types import CodexBody
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import InputItem, JsonObject, ResponsesRequest
@@ -92,8 +94,8 @@ def codex_turn(body: CodexBody, call: Call, terms: Terms) -> Turn:
         resolved=resolved,
         model=name,
         stream=bool(body.stream),
-        keeps_events=True,
-        codex=True,
+        reply=ResponsesReply(ResponsesOptions(model=name, codex=True)),
+        forwards_headers=True,
         headers=passing_headers(call.headers),
         account_id=call.recalled.account_id,
     )

@@ -7,7 +7,7 @@ import pytest
 
 from gptmock.dialects.responses.codex import is_codex, passing_headers
 from gptmock.errors import BadRequest
-from tests.dialects.responses.asked import refused, understood
+from tests.dialects.responses.asked import options_of, refused, understood
 
 AGENT = "codex_exec/0.169.0 (Debian 13.0.0; x86_64) unknown"
 CODEX = {"originator": "codex_exec", "user-agent": AGENT}
@@ -78,7 +78,7 @@ def test_a_header_with_a_control_character_is_refused(value: str):
 
 def asked(given: Any = "Hello", **members: Any) -> dict[str, Any]:
     turn = understood(given, headers=CODEX, **members)
-    assert turn.codex
+    assert options_of(turn).codex
     document: dict[str, Any] = json.loads(turn.request.to_json())
     return document
 
@@ -124,6 +124,6 @@ def test_there_has_to_be_an_input(given: object):
 
 def test_what_the_reply_owes():
     turn = understood(headers=CODEX, stream=True)
-    assert (turn.stream, turn.echo, turn.keeps_events, turn.ignored) == (True, {}, True, ())
+    assert (turn.stream, options_of(turn).echo, turn.forwards_headers, turn.ignored) == (True, {}, True, ())
     assert turn.headers["user-agent"] == AGENT
     assert understood().headers == {}
