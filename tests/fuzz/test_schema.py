@@ -73,7 +73,7 @@ def client(tmp_path_factory) -> Iterator[httpx.Client]:
 
 
 @schema.parametrize()
-@settings(max_examples=examples(100), suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(200), suppress_health_check=list(HealthCheck))
 def test_no_example_breaks_an_operation(case, client):
     response = case.call(base_url=str(client.base_url), timeout=30)
     case.validate_response(response, checks=CHECKS)
