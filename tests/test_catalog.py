@@ -84,9 +84,9 @@ def test_an_unknown_name_is_never_replaced_silently(name, slug, effort):
 
 @pytest.mark.parametrize("name", ["gpt-5.5" + "-max" * 5000, "x" + "-max-high" * 5000, "x" + ":latest" * 100_000])
 def test_a_monstrous_name_costs_nothing(name):
-    started = time.perf_counter()
+    started = time.process_time()
     resolved = CATALOG.resolve(name)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert resolved.spec is None
     assert len(resolved.slug) > 1000
 

@@ -197,6 +197,7 @@ async def test_events_that_say_nothing_are_held_back_and_not_lost():
     assert (await house.streamed()).endswith(b"data: [DONE]\n\n")
 
 
+@pytest.mark.alone
 async def test_a_streaming_client_gets_its_status_after_a_while_whatever_comes():
     house = House(Script([PREAMBLE, 1.0, TEXT[len(PREAMBLE) :]]), commit_seconds=0.05)
     began = time.monotonic()
