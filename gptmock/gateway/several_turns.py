@@ -88,6 +88,7 @@ class BatchGateway:
             return self._gateway.open(one, dialect, head, its_outcome, account_id=account_id)
 
         if turn.further:
+            outcome.turns = 1 + len(turn.further)
             return _several(turn, outcome, open_one, partial(dialect.document, turn, head))
         return open_one(turn, outcome)
 
