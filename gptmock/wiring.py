@@ -162,6 +162,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
             terms=Terms(catalogs.current, _defaults(settings)),
             readiness=readiness,
             conversations=conversations,
+            label_of=chooser.label_of,
         )
         catalogs.changed = partial(_change_terms, services)
         await catalogs.load()

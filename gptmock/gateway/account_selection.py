@@ -58,6 +58,7 @@ class AccountSelector:
         self._missing: list[str] = []
         self._standings: dict[str, Standing] = {}
         """As they were last seen; serves while the store is away."""
+        self._labels: dict[str, str] = {}
 
     async def candidates(self, conversation: str, *, account_id: str | None = None) -> list[str]:
         """
@@ -113,7 +114,12 @@ class AccountSelector:
         self._looked_at = now if self._ids else float("-inf")
         if self._ids:
             await self._look_at(self._ids, conversation=None)
+        self._labels = {login.account.id: login.label for login in await self._vault.logins()}
         return self._ids
+
+    def label_of(self, account_id: str | None) -> str | None:
+        """What people call an account, as far as is known."""
+        return self._labels.get(account_id) if account_id is not None else None
 
     def confirm(self, seen_at: float) -> None:
         """Nothing has changed in the store up to this moment (Unix seconds): what is known counts as looked at then."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
+from msgspec import UNSET
 from sanic import HTTPResponse, Request
 
 from gptmock.clients import Client
@@ -213,8 +214,14 @@ class TurnRequest:
                 "stored": outcome.stored,
                 "input_tokens": usage.input_tokens if usage is not None else None,
                 "output_tokens": usage.output_tokens if usage is not None else None,
+                "at_terminal": {"effort": _effort(turn), "label": self._services.label_of(outcome.account_id)},
             },
         )
+
+
+def _effort(turn: Turn | None) -> str | None:
+    reasoning = turn.request.reasoning if turn is not None else UNSET
+    return None if reasoning is UNSET else reasoning.effort
 
 
 def forwarded_to_codex(outcome: Outcome) -> dict[str, str]:
