@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from gptmock.accounts import Secret
 from gptmock.clients import Client, ClientKeys, key_id_of
-from gptmock.errors import ClientError, ForeignLogin, Unauthorized
+from gptmock.errors import AuthUnknown, ClientError, ForeignLogin, StoreUnavailable, Unauthorized
 
 FOREIGN_LOGIN = """\
 This server needs a client key of its own; your ChatGPT login is neither used nor passed on. Put this into \
@@ -61,7 +61,10 @@ class Admission:
         if Secret(given) == self._api_key:
             return self._owner
         if key_id_of(given) is not None:
-            key = await self._keys.find(Secret(given))
+            try:
+                key = await self._keys.find(Secret(given))
+            except StoreUnavailable as error:
+                raise AuthUnknown.because(error) from error
             if key is not None:
                 return Client(key.id, key)
         elif self._api_key is None:

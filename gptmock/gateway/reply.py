@@ -57,12 +57,23 @@ class Outcome:
     """The reply's own, which tells durations."""
     further: list[Outcome] = field(default_factory=list)
     """Of the further requests of a call that has several."""
+    turns: int = 1
+    """How many upstream turns the call takes, if all of them go well."""
+    told: bool = False
+    """The streamed reply has made its last block: once that was sent, the client has all of it."""
 
     @property
     def usage(self) -> ResponseUsage | None:
         """What the call cost, all of its turns together; ``None`` unless all have said it."""
         outcomes = (self, *self.further)
         return total_usage([one.response.usage if one.response is not None else None for one in outcomes])
+
+    @property
+    def over(self) -> bool:
+        """Whether the last event of the whole call has been read."""
+        outcomes = (self, *self.further)
+        last = outcomes[-1]
+        return last.error is not None or (last.response is not None and len(outcomes) == self.turns)
 
     @property
     def spent(self) -> bool:
@@ -101,28 +112,36 @@ class Reply:
     async def frames(self, events: AsyncIterator[list[Received]] | None = None) -> AsyncIterator[bytes]:
         """
         The streamed reply, one block for each read; raises nothing of ours, but ends with the dialect's farewell.
+        ``outcome.told`` is set before the last block is given.
 
         Args:
             events: those of the whole call, where this reply is only its beginning (``gateway.several_turns``).
         """
         translator = self._turn.reply.translator(self._head)
         cause: GptmockError | None = None
+        last = b""
         try:
             async for batch in events or self.events():
                 block = b"".join([frame for received in batch for frame in translator.feed(received)])
-                if block:
+                if self._withholds(translator):
+                    if block:
+                        yield block
+                    block = await self._ending(translator)
+                if self.outcome.over:
+                    # Whether anything follows is known only when the events have ended, as they do now.
+                    last = block
+                elif block:
                     yield block
-                if ending := await self._ending(translator):
-                    yield ending
         except GptmockError as error:
             cause = error
         except Exception:
             log.exception("turn.broken")
             cause = InternalError("An internal error ended this answer.")
-        farewell = b"".join(translator.finish(cause))
+        last += b"".join(translator.finish(cause))
         self.outcome.error = self.outcome.error or translator.failure
-        if farewell:
-            yield farewell
+        self.outcome.told = True
+        if last:
+            yield last
 
     async def document(self) -> bytes:
         """
@@ -150,6 +169,10 @@ class Reply:
             for received in batch:
                 fold.feed(received)
         return fold.finish()
+
+    def _withholds(self, translator: Translator) -> bool:
+        """Whether the translator waits to be told that the response is stored."""
+        return self._turn.memo is not None and isinstance(translator, WithholdsItsEnd) and translator.answer is not None
 
     async def _ending(self, translator: Translator) -> bytes:
         """What the translator says when it knows whether the response is stored; nothing before its end."""

@@ -91,6 +91,7 @@ class BatchGateway:
         if isinstance(plan, SeveralTurns) and plan.further:
             # Not as streams: each may be tried again until its own first event, whatever the client has seen of others.
             further = [replace(turn, request=request, stream=False) for request in plan.further]
+            outcome.turns = 1 + len(further)
             return _several(turn, further, outcome, open_one, partial(plan.documents, head))
         return open_one(turn, outcome)
 

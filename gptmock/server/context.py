@@ -92,6 +92,8 @@ class Services:
     readiness: Callable[[], Awaitable[list[str]]]
     """The reasons for not being ready; none when ready."""
     conversations: KeepsConversations
+    label_of: Callable[[str | None], str | None] = field(default=lambda _: None)
+    """What people call an account, as far as is known."""
     draining: bool = field(default=False)
 
 

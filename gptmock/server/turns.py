@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
+from msgspec import UNSET
 from sanic import HTTPResponse, Request
 
 from gptmock.clients import Client
@@ -57,6 +58,9 @@ class TurnRequest:
         self._outcome = Outcome()
         self._first_seconds: float | None = None
         self._sent_bytes = 0
+        self._is_streaming = False
+        self._has_all = False
+        """The client was sent the last frame of a stream: whoever closes from then on is not gone too early."""
 
     @property
     def _dialect(self) -> Dialect:
@@ -68,9 +72,10 @@ class TurnRequest:
         try:
             response = await self._answer()
             status = 200 if response is None else response.status
-            ended = "ok" if self._outcome.error is None else self._outcome.error.code
+            ended = self._ending
         except asyncio.CancelledError:
-            status, ended = CLIENT_GONE if self._first_seconds is None else 200, "client_gone"
+            status = 200 if self._is_streaming else CLIENT_GONE
+            ended = self._ending if self._has_all else "client_gone"
             raise
         except (GptmockError, RecursionError) as exception:
             error = as_gptmock_error(self._request, exception)
@@ -80,6 +85,10 @@ class TurnRequest:
             return response
         finally:
             self._log(status, ended)
+
+    @property
+    def _ending(self) -> str:
+        return "ok" if self._outcome.error is None else self._outcome.error.code
 
     async def _answer(self) -> HTTPResponse | None:
         turn, bound = await self._understand(self._dialect.decode)
@@ -134,12 +143,13 @@ class TurnRequest:
         async def send(block: bytes) -> None:
             if self._first_seconds is None:
                 self._first_seconds = self._head.elapsed()
+            self._is_streaming = True
             if self._options.verbose:
                 shown.append(block)
             await response.send(block)
 
         self._sent_bytes = await pump(
-            reply.frames(),
+            self._until_all_sent(reply.frames()),
             send,
             heartbeat=turn.reply.heartbeat(self._head),
             every_seconds=self._options.heartbeat_seconds,
@@ -147,6 +157,13 @@ class TurnRequest:
         await response.eof()
         if shown:
             self._show_answer(shown)
+
+    async def _until_all_sent(self, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for block in frames:
+            # Resumed in the same step of the loop in which the block was handed to the transport.
+            yield block
+            self._has_all = self._outcome.told
+        self._has_all = True
 
     def _reply_headers(self, turn: Turn, model: str | None) -> dict[str, str]:
         headers = forwarded_to_codex(self._outcome) if turn.forwards_headers else {}
@@ -195,8 +212,14 @@ class TurnRequest:
                 "stored": outcome.stored,
                 "input_tokens": usage.input_tokens if usage is not None else None,
                 "output_tokens": usage.output_tokens if usage is not None else None,
+                "at_terminal": {"effort": _effort(turn), "label": self._services.label_of(outcome.account_id)},
             },
         )
+
+
+def _effort(turn: Turn | None) -> str | None:
+    reasoning = turn.request.reasoning if turn is not None else UNSET
+    return None if reasoning is UNSET else reasoning.effort
 
 
 def forwarded_to_codex(outcome: Outcome) -> dict[str, str]:

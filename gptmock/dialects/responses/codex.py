@@ -42,8 +42,8 @@ _STAYING = re.compile(
     "|authorization|cookie|x-openai-client-"
 )
 """
-Parts of names that speak of the client's own account, workspace, login or machine: beside the credentials of our account
-they would be wrong. Source: the signed-in Codex CLI 0.171.0.
+Parts of names that speak of the client's own account, workspace, login or machine, which are wrong beside the
+credentials of our account. Source: the signed-in Codex CLI 0.171.0.
 """
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PRODUCT = re.compile(r"(?P<originator>[^/]+)/(?P<version>\d+(?:\.\d+)+[0-9A-Za-z.-]*)")
