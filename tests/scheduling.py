@@ -17,8 +17,6 @@ _FIRST = "tests/cli/"
 """The longest of the core: begun last, it would be waited for."""
 _SEPARATE = ("tests/faults/", "tests/test_readme.py")
 """Each function is a unit here: most start servers of their own, or are of several stages."""
-_TOGETHER = "tests/faults/test_store_faults.py"
-"""Its tests run alone, one after another, so that the other processes stop once."""
 
 
 def stage_of(names: Container[str]) -> str:
@@ -29,7 +27,7 @@ def stage_of(names: Container[str]) -> str:
 def unit_of(nodeid: str) -> str:
     """What one process runs at a stretch: a file, or a function."""
     path, _, name = nodeid.partition("::")
-    return f"{path}::{name.partition('[')[0]}" if path.startswith(_SEPARATE) and path != _TOGETHER else path
+    return f"{path}::{name.partition('[')[0]}" if path.startswith(_SEPARATE) else path
 
 
 def ordered(items: Sequence[pytest.Item]) -> list[pytest.Item]:
