@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -91,6 +92,13 @@ def _alone(item: pytest.Item | None) -> bool:
 
 
 # --- Stages: the core first, then made-up requests, then the real clients and the faults -----------------------------
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is collected lives to the end: no later search for garbage goes through it, which would stall a loop."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
