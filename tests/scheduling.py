@@ -15,8 +15,8 @@ from xdist.scheduler import LoadScopeScheduling
 STAGES = ("core", "fuzz", "clients", "faults")
 _FIRST = "tests/cli/"
 """The longest of the core: begun last, it would be waited for."""
-_SEPARATE = ("tests/faults/", "tests/test_readme.py")
-"""Each function is a unit here: most start servers of their own, or are of several stages."""
+_EACH = ("tests/faults/", "tests/test_readme.py")
+"""Each test is a unit here: they start servers of their own, or are of several stages."""
 
 
 def stage_of(names: Container[str]) -> str:
@@ -25,9 +25,8 @@ def stage_of(names: Container[str]) -> str:
 
 
 def unit_of(nodeid: str) -> str:
-    """What one process runs at a stretch: a file, or a function."""
-    path, _, name = nodeid.partition("::")
-    return f"{path}::{name.partition('[')[0]}" if path.startswith(_SEPARATE) else path
+    """What one process runs at a stretch: a file, or a test alone."""
+    return nodeid if nodeid.startswith(_EACH) else nodeid.partition("::")[0]
 
 
 def ordered(items: Sequence[pytest.Item]) -> list[pytest.Item]:

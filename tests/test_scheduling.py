@@ -17,10 +17,10 @@ from tests.timing import generous
     [
         ("tests/stores/test_seal.py::test_a[1::2]", "tests/stores/test_seal.py"),
         ("tests/clients/test_wire.py::test_a[x]", "tests/clients/test_wire.py"),
-        ("tests/faults/test_pool.py::test_a[redis-tests/x::y]", "tests/faults/test_pool.py::test_a"),
+        ("tests/faults/test_pool.py::test_a[redis-tests/x::y]", "tests/faults/test_pool.py::test_a[redis-tests/x::y]"),
     ],
 )
-def test_a_unit_is_a_file_or_a_function(nodeid: str, unit: str):
+def test_a_unit_is_a_file_or_a_test(nodeid: str, unit: str):
     assert unit_of(nodeid) == unit
 
 
