@@ -126,4 +126,5 @@ class _StageClock:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for stage, seconds in self._seconds.items():
-            terminalreporter.write_line(f"stage {stage}: {seconds}")
+            if seconds.added:
+                terminalreporter.write_line(f"stage {stage}: {seconds}")
