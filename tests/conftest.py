@@ -112,6 +112,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     repeated = [nodeid for nodeid, count in Counter(item.nodeid for item in items).items() if count > 1]
     if repeated:
         raise pytest.UsageError(f"several tests have one id: {repeated}")
+    for item in items:
+        item.user_properties.append(("stage", stage_of(item)))
     items[:] = ordered(items)
 
 
@@ -122,7 +124,8 @@ class _StageClock:
         self._seconds = {stage: StageSeconds() for stage in STAGES}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._seconds[stage_of(report.keywords)].add(report)
+        # Not its keywords: the folders that it is in are among them. A process that crashed tells no stage.
+        self._seconds[str(dict(report.user_properties).get("stage", STAGES[0]))].add(report)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for stage, seconds in self._seconds.items():

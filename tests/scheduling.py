@@ -5,7 +5,7 @@ together, and the seconds that each stage took.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -19,9 +19,9 @@ _EACH = ("tests/faults/", "tests/test_readme.py")
 """Each test is a unit here: they start servers of their own, or are of several stages."""
 
 
-def stage_of(names: Container[str]) -> str:
-    """The stage of a test with these markers."""
-    return next((stage for stage in STAGES[1:] if stage in names), STAGES[0])
+def stage_of(item: pytest.Item) -> str:
+    """The stage of a test, as its markers tell."""
+    return next((stage for stage in STAGES[1:] if item.get_closest_marker(stage)), STAGES[0])
 
 
 def unit_of(nodeid: str) -> str:
@@ -38,7 +38,7 @@ def ordered(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     units: dict[str, list[pytest.Item]] = {}
     for item in sorted(items, key=lambda item: not item.nodeid.startswith(_FIRST)):
         unit = unit_of(item.nodeid)
-        stage = stage_of({mark.name for mark in item.iter_markers()})
+        stage = stage_of(item)
         if (stage + unit) not in units:
             units[stage + unit] = []
             stages[stage].append(units[stage + unit])

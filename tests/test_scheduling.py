@@ -24,10 +24,9 @@ def test_a_unit_is_a_file_or_a_test(nodeid: str, unit: str):
     assert unit_of(nodeid) == unit
 
 
-def test_the_stage_of_a_test_is_told_by_its_markers():
-    assert stage_of({"faults", "alone", "timeout"}) == "faults"
-    assert stage_of({"check": 1, "clients": 2}) == "clients"
-    assert stage_of(set()) == "core"
+def test_this_one_is_of_the_core_and_known_to_be_so(request: pytest.FixtureRequest):
+    assert stage_of(request.node) == "core"
+    assert ("stage", "core") in request.node.user_properties
 
 
 class Entered(threading.Thread):
