@@ -5,6 +5,7 @@ What can go wrong, by whose fault. Knows nothing of any wire: only a dialect say
     ├── ClientError            the caller can mend it
     │   ├── BadRequest             400  a field is missing, of the wrong type, or cannot be honoured
     │   ├── Unauthorized           401  no or wrong client key
+    │   ├── ForeignLogin           403  a ChatGPT login in the place of a client key
     │   ├── UnknownModel           404  model_not_found
     │   ├── UnknownResponse        404  response_not_found: never stored, expired, or somebody else's
     │   ├── UnknownRoute           404  unknown_url
@@ -106,6 +107,16 @@ class Unauthorized(ClientError):
 
     code = "invalid_api_key"
     status_hint = 401
+
+
+class ForeignLogin(ClientError):
+    """
+    A client shows a ChatGPT login of its own where a client key belongs. Never a 401: Codex answers each 401 with a
+    refresh of that login, which spends a single-use refresh token.
+    """
+
+    code = "client_key_required"
+    status_hint = 403
 
 
 class UnknownModel(ClientError):

@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from gptmock.conversations import Memo
-from gptmock.dialects.dialect import Dialect, Progress, ReplyHead, Translator, Turn, WithholdsItsEnd
+from gptmock.dialects.dialect import Progress, ReplyHead, SaysWhetherStored, Translator, Turn, WithholdsItsEnd
 from gptmock.errors import GptmockError, InternalError
 from gptmock.gateway.first_event import Opened
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseCreated, ResponseFailed, ResponseIncomplete
 from gptmock.protocol.failures import failure_of
-from gptmock.protocol.fold import FoldedResponse, ResponseFold
+from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.items import ResponseObject, ResponseUsage, total_usage
 from gptmock.protocol.reader import Received
 
@@ -84,10 +84,9 @@ class Outcome:
 class Reply:
     """An answer under way. Use one of ``frames`` and ``document``, once, inside the gateway's context."""
 
-    def __init__(  # noqa: PLR0913 - what a turn has gathered on its way
+    def __init__(
         self,
         turn: Turn,
-        dialect: Dialect,
         head: ReplyHead,
         accepting: asyncio.Task[Opened],
         outcome: Outcome,
@@ -95,7 +94,6 @@ class Reply:
         conversations: ConversationKeeper,
     ) -> None:
         self._turn = turn
-        self._dialect = dialect
         self._head = head
         self._accepting = accepting
         self._conversations = conversations
@@ -119,7 +117,7 @@ class Reply:
         Args:
             events: those of the whole call, where this reply is only its beginning (``gateway.several_turns``).
         """
-        translator = self._dialect.translator(self._turn, self._head)
+        translator = self._turn.reply.translator(self._head)
         cause: GptmockError | None = None
         last = b""
         try:
@@ -153,10 +151,11 @@ class Reply:
             GptmockError: the turn failed; half an answer is never given.
         """
         folded = await self.folded()
-        body = self._dialect.document(self._turn, self._head, folded)
-        if self._turn.memo is None or await self._remember(self._turn.memo, body):
+        plan, memo = self._turn.reply, self._turn.memo
+        body = plan.document(self._head, folded)
+        if memo is None or not isinstance(plan, SaysWhetherStored) or await self._remember(memo, body):
             return body
-        return self._dialect.document(replace(self._turn, memo=None), self._head, folded)
+        return plan.not_stored().document(self._head, folded)
 
     async def folded(self) -> FoldedResponse:
         """
@@ -165,7 +164,7 @@ class Reply:
         Raises:
             GptmockError: the turn failed.
         """
-        fold = ResponseFold(keep_events=self._turn.keeps_events)
+        fold = self._turn.reply.fold()
         async for batch in self.events():
             for received in batch:
                 fold.feed(received)

@@ -17,7 +17,7 @@ from sanic.config import Config
 
 from gptmock.clients import Client
 from gptmock.conversations import Recalled, Snapshot, Wanted
-from gptmock.dialects.dialect import Dialect, Progress, ReplyHead, Terms, Turn
+from gptmock.dialects.dialect import Progress, ReplyHead, Terms, Turn
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
 from gptmock.protocol.upstream import Compacted
@@ -32,7 +32,7 @@ class OpensTurns(Protocol):
     """``gateway.several_turns.BatchGateway``."""
 
     def open(
-        self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
+        self, turn: Turn, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
     ) -> AbstractAsyncContextManager[AnyReply]:
         """Have a turn accepted."""
 

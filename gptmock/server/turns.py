@@ -94,9 +94,7 @@ class TurnRequest:
         turn, bound = await self._understand(self._dialect.decode)
         if isinstance(turn, ReadyReply):
             return self._whole(turn.document(self._head), {})
-        async with self._services.gateway.open(
-            turn, self._dialect, self._head, self._outcome, account_id=bound
-        ) as reply:
+        async with self._services.gateway.open(turn, self._head, self._outcome, account_id=bound) as reply:
             return await (self._stream(turn, reply) if turn.stream else self._document(turn, reply))
 
     async def _understand(self, decode: Callable[[Call, Terms], _Understood]) -> tuple[_Understood, str | None]:
@@ -153,7 +151,7 @@ class TurnRequest:
         self._sent_bytes = await pump(
             self._until_all_sent(reply.frames()),
             send,
-            heartbeat=self._dialect.heartbeat(turn, self._head),
+            heartbeat=turn.reply.heartbeat(self._head),
             every_seconds=self._options.heartbeat_seconds,
         )
         await response.eof()
@@ -168,12 +166,12 @@ class TurnRequest:
         self._has_all = True
 
     def _reply_headers(self, turn: Turn, model: str | None) -> dict[str, str]:
-        headers = forwarded_to_codex(self._outcome) if turn.codex else {}
+        headers = forwarded_to_codex(self._outcome) if turn.forwards_headers else {}
         if turn.ignored:
             headers["x-gptmock-ignored"] = ",".join(turn.ignored)
         if self._outcome.reasoning_dropped:
             headers["x-gptmock-state"] = "reasoning-dropped"
-        if model is not None and not turn.codex:
+        if model is not None and not turn.forwards_headers:
             # Codex takes this header for a word of the backend itself, and warns of another model.
             headers["openai-model"] = model
         return headers

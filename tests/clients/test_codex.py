@@ -19,7 +19,7 @@ from tests.harness import SimulatorProcess, server_process, write_login
 
 pytestmark = pytest.mark.clients
 
-OLD, NEW = "gpt-5.5", "gpt-6.1-sol"
+OLD, NEW = "gpt-5.5", "gpt-6.2-sol"
 MODEL_PATH = "/backend-api/codex/responses"
 GREETING = "Hello from the simulator. Zażółć gęślą jaźń, 你好, 🙂!"
 # Everything that would call somebody else is switched off, and nothing is asked twice.

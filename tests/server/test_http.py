@@ -321,10 +321,10 @@ async def test_compressed_bodies_are_served(client: httpx.AsyncClient, simulator
         ("br", BODY, (415, "unsupported_encoding")),
         ("gzip", BODY, (400, "invalid_encoding")),
         ("zstd", BODY, (400, "invalid_encoding")),
-        ("gzip", gzip.compress(b"\0" * 2_000_000), (413, "request_too_large")),
+        ("gzip", gzip.compress(b"\0" * 2_000_000, mtime=0), (413, "request_too_large")),
         ("zstd", zstandard.compress(b"\0" * 2_000_000), (413, "request_too_large")),
         ("deflate", zlib.compress(b"\0" * 2_000_000), (413, "request_too_large")),
-        ("gzip", gzip.compress(b"{"), (400, "invalid_json")),
+        ("gzip", gzip.compress(b"{", mtime=0), (400, "invalid_json")),
     ],
 )
 async def test_a_body_that_cannot_be_unpacked_says_why(

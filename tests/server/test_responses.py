@@ -241,6 +241,32 @@ async def test_a_codex_call_goes_upstream_as_it_came(simulator: Simulator, home:
     assert responses_text(last["response"]).startswith("Hello")
 
 
+async def test_nothing_of_a_signed_in_codex_goes_upstream(client: httpx.AsyncClient, simulator: Simulator):
+    canaries = {
+        name: f"canary-{number}"
+        for number, name in enumerate(
+            (
+                "chatgpt-account-id",
+                "x-openai-account-routing-override",
+                "x-openai-fedramp",
+                "x-openai-internal-codex-residency",
+                "x-oai-attestation",
+                "x-codex-workspace-id",
+                "oai-device-id",
+                "openai-organization",
+                "openai-project",
+                "cookie",
+            )
+        )
+    }
+    login = {"authorization": "Bearer eyJhbGciOiJSUzI1NiJ9.canary-payload.canary-signature"}
+    response = await client.post(PATH, json=codex_body("scene:text"), headers={**CODEX, **canaries, **login})
+    assert response.status_code == 200
+    headers = sent_headers(simulator)
+    assert [name for name, value in headers.items() if "canary" in value] == []
+    assert headers["chatgpt-account-id"]
+
+
 async def test_a_lite_body_is_what_the_backend_takes(client: httpx.AsyncClient, simulator: Simulator):
     tools = [{"type": "namespace", "name": "functions", "tools": [{"type": "custom", "name": "exec"}]}]
     body = codex_body("scene:custom", model="gpt-6.1-sol", reasoning={"effort": "low", "context": "all_turns"})
