@@ -210,6 +210,14 @@ class ReplyPlan(Protocol):
 
 
 @runtime_checkable
+class KeepsAlive(Protocol):
+    """A reply plan whose client may not take a heartbeat for a sign of life."""
+
+    def keepalive(self) -> bytes | None:
+        """A whole event without meaning, sent after a long silence besides the heartbeats; ``None``: none needed."""
+
+
+@runtime_checkable
 class SeveralTurns(Protocol):
     """A reply plan whose call takes one upstream turn or more, each for a request of its own."""
 

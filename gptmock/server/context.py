@@ -73,6 +73,8 @@ class ServerOptions:
     """The longest a turn may take, with a margin: Sanic's own idle timer is raised to it for model calls."""
     heartbeat_seconds: float = 10.0
     """Silence after which a stream says that it lives; the promise is 15."""
+    keepalive_seconds: float = 60.0
+    """Silence after which a client that does not take a heartbeat for a sign of life gets an event; Codex waits 300."""
     cors_origins: tuple[str, ...] = ()
     """Of web pages that may use this server; none by default."""
     expose_efforts: bool = False

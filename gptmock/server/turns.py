@@ -13,7 +13,7 @@ from msgspec import UNSET
 from sanic import HTTPResponse, Request
 
 from gptmock.clients import Client
-from gptmock.dialects.dialect import Call, Dialect, ReadyReply, Recalls, ReplyHead, Terms, Turn
+from gptmock.dialects.dialect import Call, Dialect, KeepsAlive, ReadyReply, Recalls, ReplyHead, Terms, Turn
 from gptmock.dialects.table import DialectRoute
 from gptmock.errors import GptmockError
 from gptmock.gateway.reply import Outcome
@@ -21,7 +21,7 @@ from gptmock.gateway.several_turns import AnyReply
 from gptmock.server.context import ServerOptions, Services, new_head
 from gptmock.server.replies import as_gptmock_error, error_response
 from gptmock.server.requests import headers_of, request_id
-from gptmock.server.streaming import pump
+from gptmock.server.streaming import Heartbeat, pump
 
 log = logging.getLogger("gptmock.turn")
 
@@ -151,8 +151,12 @@ class TurnRequest:
         self._sent_bytes = await pump(
             self._until_all_sent(reply.frames()),
             send,
-            heartbeat=turn.reply.heartbeat(self._head),
-            every_seconds=self._options.heartbeat_seconds,
+            heartbeat=Heartbeat(
+                turn.reply.heartbeat(self._head),
+                self._options.heartbeat_seconds,
+                keepalive=turn.reply.keepalive() if isinstance(turn.reply, KeepsAlive) else None,
+                keepalive_seconds=self._options.keepalive_seconds,
+            ),
         )
         await response.eof()
         if shown:

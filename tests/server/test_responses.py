@@ -23,7 +23,7 @@ COMPACT_PATH = "/v1/responses/compact"
 SESSION = "0199a0b4-5d5e-7c11-8c3f-1d2f3a4b5c6d"
 CODEX = {
     "originator": "codex_exec",
-    "user-agent": "codex_exec/0.169.0 (Debian 13.0.0; x86_64) unknown",
+    "user-agent": "codex_exec/0.171.0 (Debian 13.0.0; x86_64) unknown",
     "session-id": SESSION,
     "thread-id": SESSION,
     "x-client-request-id": SESSION,
@@ -35,7 +35,7 @@ LITE = {"x-openai-internal-codex-responses-lite": "true"}
 
 
 def codex_body(text: str = "Hello", *, model: str = "gpt-5.5", **members: Any) -> dict[str, Any]:
-    """What Codex CLI 0.169.0 was seen to send."""
+    """What Codex CLI 0.171.0 was seen to send."""
     messages = [("developer", "You are Codex."), ("user", text)]
     return {
         "model": model,
@@ -234,7 +234,7 @@ async def test_a_codex_call_goes_upstream_as_it_came(simulator: Simulator, home:
     assert asked(simulator) == body
     headers = sent_headers(simulator)
     assert {name: headers[name] for name in CODEX} == CODEX
-    assert headers["version"] == "0.169.0"
+    assert headers["version"] == "0.171.0"
     assert headers["authorization"].startswith("Bearer ey")
     last = events(response)[-1]
     assert last["type"] == "response.completed"

@@ -11,16 +11,22 @@ from gptmock.dialects.responses.response_object import ResponsesOptions
 from gptmock.dialects.responses.stream import ResponsesTranslator
 from gptmock.protocol.fold import FoldedResponse, ResponseFold
 
+CODEX_KEEPALIVE = b'event: codex.keepalive\ndata: {"type":"codex.keepalive"}\n\n'
+
 
 @dataclass(frozen=True, slots=True)
 class ResponsesReply(SseReply):
-    """A Response, streamed or whole; a ``SaysWhetherStored``."""
+    """A Response, streamed or whole; a ``SaysWhetherStored`` and a ``KeepsAlive``."""
 
     options: ResponsesOptions
 
     def translator(self, head: ReplyHead) -> ResponsesTranslator:
         """The machine of a streamed reply."""
         return ResponsesTranslator(self.options, head)
+
+    def keepalive(self) -> bytes | None:
+        """For Codex, whose idle watch no comment resets; it ignores the event itself (next doors, 0)."""
+        return CODEX_KEEPALIVE if self.options.codex else None
 
     def fold(self) -> ResponseFold:
         """Keeps the events: the document repeats what the upstream said, unknown members included."""

@@ -9,7 +9,7 @@ from gptmock.dialects.responses.codex import is_codex, passing_headers
 from gptmock.errors import BadRequest
 from tests.dialects.responses.asked import options_of, refused, understood
 
-AGENT = "codex_exec/0.169.0 (Debian 13.0.0; x86_64) unknown"
+AGENT = "codex_exec/0.171.0 (Debian 13.0.0; x86_64) unknown"
 CODEX = {"originator": "codex_exec", "user-agent": AGENT}
 
 
@@ -65,7 +65,7 @@ def test_which_headers_pass():
 
 
 def test_the_version_is_that_of_the_user_agent_unless_it_is_said():
-    assert passing_headers({"user-agent": AGENT}) == {**CODEX, "version": "0.169.0"}
+    assert passing_headers({"user-agent": AGENT}) == {**CODEX, "version": "0.171.0"}
     assert passing_headers({"user-agent": AGENT, "version": "1.2.3"})["version"] == "1.2.3"
     assert passing_headers({"originator": "codex_x", "user-agent": "odd"}) == {
         "originator": "codex_x",
