@@ -35,9 +35,9 @@ _MAPS = frozenset({"$defs", "definitions", "dependentSchemas", "patternPropertie
 
 def completed_parameters(parameters: JsonObject | None) -> JsonObject:
     """Parameters of a function that is not strict: an object with ``properties``, and every array with ``items``."""
-    known = dict(_completed(parameters or {}))
+    known = _completed(parameters or {})
     if known.get("type") is None:
-        known["type"] = "object"
+        known = {**known, "type": "object"} if "type" in known else {"type": "object", **known}
     if known["type"] == "object" and known.get("properties") is None:
         known["properties"] = {}
     return known

@@ -138,7 +138,7 @@ def test_the_order_of_tools_and_of_their_keys_is_kept():
     sent = understood({"tools": tools}).request.to_json()
     assert sent == understood({"tools": tools}).request.to_json()
     assert sent.index(b'"name":"b"') < sent.index(b'"name":"a"')
-    assert sent.count(b'"parameters":{"z":1,"a":2,') == 2
+    assert sent.count(b'"parameters":{"type":"object","z":1,"a":2,') == 2
 
 
 @pytest.mark.check(103)
