@@ -353,7 +353,15 @@ async def _reasons(chooser: AccountSelector, keeper: CredentialKeeper) -> list[s
 
 
 def _defaults(settings: Settings) -> Defaults:
-    style: ReasoningStyle = "legacy" if settings.reasoning_compat == "current" else settings.reasoning_compat
+    asked = settings.reasoning_compat
+    style: ReasoningStyle
+    match asked:
+        case "current":
+            style = "legacy"
+        case "standard" | "openai":
+            style = "reasoning-content"
+        case _:
+            style = asked
     return Defaults(
         reasoning_effort=settings.reasoning_effort,
         reasoning_summary=settings.reasoning_summary,
