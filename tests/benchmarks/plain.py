@@ -132,7 +132,8 @@ def main() -> None:
     upstream_url, port = sys.argv[1:]
     app = create_app(upstream_url)
     app.config.RESPONSE_TIMEOUT = 3600
-    app.run("127.0.0.1", int(port), single_process=True, motd=False, access_log=False)
+    # With Sanic's own backlog of 100 the kernel resets connections of a burst, and nothing could be compared.
+    app.run("127.0.0.1", int(port), single_process=True, motd=False, access_log=False, backlog=4096)
 
 
 if __name__ == "__main__":

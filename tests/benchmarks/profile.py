@@ -86,7 +86,12 @@ def _stack(line: str) -> tuple[list[str], int]:
 
 def _is_idle(frames: list[str]) -> bool:
     """The loop waits for events, or a thread of a pool waits for work: py-spy takes both for busy."""
-    return "epoll_" in frames[-1] or any("_worker (concurrent" in frame for frame in frames[-2:])
+    return "epoll_" in frames[-1] or "_worker (concurrent" in _innermost(frames)
+
+
+def _innermost(frames: list[str]) -> str:
+    """The innermost call of Python, if there is any."""
+    return next((frame for frame in reversed(frames) if ".py:" in frame), frames[-1])
 
 
 def _print(cell: Cell, stacks: list[tuple[list[str], int]], cost: float, lines: int) -> None:
@@ -95,13 +100,13 @@ def _print(cell: Cell, stacks: list[tuple[list[str], int]], cost: float, lines: 
     print(f"{cell.title}: {cost * 1e6:.2f} us per {cell.unit} under the profiler, {total} samples")  # noqa: T201
     own, inside, places, rooms = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     for frames, count in stacks:
-        python = [frame for frame in frames if ".py:" in frame]
-        own[_function(python[-1] if python else frames[-1])] += count
-        places[f"{_function(frames[-1])}  <-  {_place(python[-1]) if python else '-'}"] += count
-        rooms[_room(python[-1] if python else frames[-1])] += count
-        for function in {_function(frame) for frame in python}:
+        innermost = _innermost(frames)
+        own[_function(innermost)] += count
+        places[f"{_function(frames[-1])}  <-  {_place(innermost)}"] += count
+        rooms[_room(innermost)] += count
+        for function in {_function(frame) for frame in frames if ".py:" in frame}:
             inside[function] += count
-    _table("rooms, own time", rooms, unit, lines)
+    _table("packages and rooms, own time", rooms, unit, lines)
     _table("functions, own time with the C code they call", own, unit, lines)
     _table("functions, with all that they call", inside, unit, lines)
     _table("innermost call and the Python line that it came from", places, unit, lines)
@@ -125,9 +130,9 @@ def _place(frame: str) -> str:
 
 
 def _room(frame: str) -> str:
-    place = _place(frame)
-    found = re.search(r"(?:^|/)(gptmock/\w+|site-packages/\w+|asyncio)/", place)
-    return found[1] if found else "the loop and the rest"
+    """A package, ours by its rooms."""
+    parts = _place(frame).rpartition(":")[0].split("/")
+    return "/".join(parts[:2]) if parts[0] == "gptmock" else parts[0]
 
 
 def _short(frame: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -110,6 +110,37 @@ def strangest(rounds: Sequence[Round]) -> int:
         return max(abs(math.log(sample.cpu / medians[target])) for target, sample in rounds[number].items())
 
     return max(range(len(rounds)), key=distance)
+
+
+class Rounds(msgspec.Struct, frozen=True):
+    """What came of asking for rounds until they agree."""
+
+    kept: Sequence[Mapping[str, Sample]]
+    refused: int
+    steady: bool
+
+
+def gather(make: Callable[[], Round], *, wanted: int, extra: int) -> Rounds:
+    """
+    Make rounds until ``wanted`` of them agree.
+
+    A round in which anything failed is refused, and so is, while they disagree, the one that is farthest from the
+    medians. After ``extra`` refused ones the rest is kept as it is, and is not steady.
+    """
+    kept: list[Round] = []
+    refused = 0
+    while len(kept) < wanted:
+        made = make()
+        if any(sample.run.failed or not sample.run.requests for sample in made.values()):
+            refused += 1
+            if refused > extra:
+                return Rounds(kept, refused, steady=False)
+            continue
+        kept.append(made)
+        if len(kept) == wanted and not agree(kept) and refused < extra:
+            refused += 1
+            del kept[strangest(kept)]
+    return Rounds(kept, refused, steady=agree(kept))
 
 
 def _by_target(rounds: Sequence[Round]) -> dict[str, list[float]]:

@@ -14,7 +14,7 @@ import msgspec
 from tests.benchmarks.cells import ACTIVE, FAST, HELD_LEVELS, HELD_SECONDS, WAITING, Cell, held
 from tests.benchmarks.native import Order, Programs, finish_load, start_load
 from tests.benchmarks.processes import cores, cpu_seconds, pin, resident_bytes
-from tests.benchmarks.results import CellResult, Memory, Round, Sample, agree, strangest
+from tests.benchmarks.results import CellResult, Memory, Sample, gather
 from tests.benchmarks.targets import Target
 
 _SAMPLE_SECONDS = 0.1
@@ -51,24 +51,21 @@ class Runner:
 
     def cell(self, cell: Cell) -> CellResult:
         """All rounds of a cell."""
-        kept: list[Round] = []
-        refused, unsteady = 0, True
         names = [name for name in cell.targets if name in self.targets]
-        while len(kept) < self.rounds:
-            one = {name: self.sample(cell, self.targets[name]) for name in names}
-            if any(sample.run.failed or not sample.run.requests for sample in one.values()):
-                refused += 1
-                if refused > self.extra_rounds:
-                    break
-                continue
-            kept.append(one)
-            if len(kept) < self.rounds:
-                continue
-            unsteady = not agree(kept)
-            if unsteady and refused < self.extra_rounds:
-                refused += 1
-                del kept[strangest(kept)]
-        result = CellResult(cell.name, cell.title, cell.unit, cell.gates or {}, kept, refused, not unsteady)
+
+        def make() -> dict[str, Sample]:
+            return {name: self.sample(cell, self.targets[name]) for name in names}
+
+        rounds = gather(make, wanted=self.rounds, extra=self.extra_rounds)
+        result = CellResult(
+            name=cell.name,
+            title=cell.title,
+            unit=cell.unit,
+            gates=cell.gates or {},
+            rounds=rounds.kept,
+            refused=rounds.refused,
+            steady=rounds.steady,
+        )
         say(_line(result))
         return result
 

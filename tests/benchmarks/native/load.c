@@ -35,6 +35,7 @@ struct connection {
     uint64_t left; /* of a chunk or of the body */
     uint64_t started, first;
     long frames, stamps;
+    uint64_t last_stamp;
     size_t line_size; /* of the line under way, at most the frame's prefix */
     int line_is_frame;
     char stamp[STAMP_DIGITS];
@@ -124,6 +125,9 @@ static void take_stamp(struct connection *connection, uint64_t now) {
         if (digit < 0) return;
         sent = sent << 4 | (uint64_t)digit;
     }
+    /* The end of an answer repeats its deltas: those stamps are no deliveries, and would hide one that was lost. */
+    if (sent <= connection->last_stamp) return;
+    connection->last_stamp = sent;
     connection->stamps++;
     add_sample(&delays, now > sent * 1000 ? now - sent * 1000 : 0);
 }
@@ -188,7 +192,7 @@ static void reset_answer(struct connection *connection) {
     connection->head_size = connection->tail_size = connection->line_size = 0;
     connection->status = connection->chunked = connection->has_length = 0;
     connection->frames = connection->stamps = 0;
-    connection->first = connection->left = 0;
+    connection->first = connection->left = connection->last_stamp = 0;
     connection->line_is_frame = 1;
     connection->stamp_size = -1;
 }
