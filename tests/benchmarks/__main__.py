@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import platform
 import resource
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,15 +27,20 @@ from pathlib import Path
 import msgspec
 
 from tests.benchmarks import native, plot, replies, report, targets
-from tests.benchmarks.cells import ACTIVE, FULL, QUICK, WAITING, Cell, held
+from tests.benchmarks.cells import ACTIVE, BESIDE, FAST, FULL, LARGE, QUICK, WAITING, Cell, held
 from tests.benchmarks.processes import cores
 from tests.benchmarks.report import TWO_WORKERS
-from tests.benchmarks.results import CellResult, Memory, Report
+from tests.benchmarks.results import Memory, Report
 from tests.benchmarks.runner import Runner, say
+from tests.harness import PROGRAM, plain_environment
 
 RESULTS = Path(__file__).parent / "results"
 LADDER = "held"
 MEMORY = "memory"
+LARGE_BODIES = "large"
+START = "start"
+ALONE = "none"
+"""Beside the large requests: what the delays are without one."""
 NOT_READY = 2
 
 
@@ -59,7 +65,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="CPU per frame, as ratios.")
     parser.add_argument("--quick", action="store_true", help="two cells, under a minute")
-    names = ", ".join([*(cell.name for cell in FULL), LADDER, MEMORY])
+    names = ", ".join([*(cell.name for cell in FULL), LADDER, MEMORY, LARGE_BODIES, START])
     parser.add_argument("--cells", type=lambda text: text.split(","), help=f"only these, by comma: {names}")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--extra-rounds", type=int, default=4, help="for each cell, in place of refused ones")
@@ -72,8 +78,8 @@ def _options() -> argparse.Namespace:
 def _measure(options: argparse.Namespace, programs: native.Programs, cells: list[Cell], directory: Path) -> Report:
     path = directory / "replies"
     path.mkdir()
-    every = [*cells, WAITING, ACTIVE, held(1)]
-    replies.write(path, sorted({(cell.kind, cell.deltas, cell.rate > 0) for cell in every}))
+    every = [*cells, WAITING, ACTIVE, BESIDE, FAST, held(1)]
+    replies.write(path, sorted({(cell.kind, cell.deltas, cell.rate > 0) for cell in every} | {("text", 1, False)}))
     with ExitStack() as stack:
         upstream, port = stack.enter_context(native.running_upstream(programs, path))
         redis = stack.enter_context(targets.redis_url()) if options.store == "redis" else None
@@ -88,33 +94,61 @@ def _measure(options: argparse.Namespace, programs: native.Programs, cells: list
         )
         memory = _memory(runner, servers) if _wants(options, MEMORY) else {}
         names = {name for cell in cells for name in cell.targets}
-        if _wants(options, LADDER):
+        if _wants(options, LARGE_BODIES) or _wants(options, LADDER):
             names |= {"nginx", "plain", "ours"}
         runner = replace(runner, targets=stack.enter_context(servers.running(names)))
         runner.warm()
         done = [runner.cell(cell) for cell in cells]
-        levels: dict[str, list[int]] = {}
-        for _ in range(options.rounds if _wants(options, LADDER) else 0):
-            for name in ("nginx", "plain", *(["before"] if options.before else []), "ours"):
-                if name in runner.targets:
-                    levels.setdefault(name, []).append(runner.held(name))
-    return _report(done, memory, levels, "Redis" if redis else "the embedded store")
+        return Report(
+            made_at=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+            python=platform.python_version(),
+            cores=len(cores()),
+            store="Redis" if redis else "the embedded store",
+            cells=done,
+            memory=memory,
+            held=_held(runner) if _wants(options, LADDER) else {},
+            stalls=_stalls(runner) if _wants(options, LARGE_BODIES) else {},
+            start_cpu=_start_cpu(directory, options.rounds) if _wants(options, START) else (),
+        )
+
+
+def _held(runner: Runner) -> dict[str, list[int]]:
+    names = [name for name in ("nginx", "plain", "before", "ours") if name in runner.targets]
+    levels: dict[str, list[int]] = {name: [] for name in names}
+    for _ in range(runner.rounds):
+        for name in names:
+            levels[name].append(runner.held(name))
+    return levels
+
+
+def _stalls(runner: Runner) -> dict[str, list[float]]:
+    stalls: dict[str, list[float]] = {}
+    for _ in range(runner.rounds):
+        for large in (None, *LARGE):
+            stalls.setdefault(large.name if large else ALONE, []).append(runner.stall("ours", large))
+    say(f"stalls: {stalls}")
+    return stalls
+
+
+def _start_cpu(directory: Path, rounds: int) -> list[float]:
+    """In a home without an account: what is counted is imports and the store."""
+    home = directory / "start"
+    home.mkdir()
+    environment = plain_environment(GPTMOCK_HOME=str(home))
+    seconds = []
+    for _ in range(rounds):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [*PROGRAM, "info", "--offline"]
+        subprocess.run(
+            command, cwd=home, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False
+        )
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    return seconds
 
 
 def _wants(options: argparse.Namespace, name: str) -> bool:
     return not options.quick if options.cells is None else name in options.cells
-
-
-def _report(cells: list[CellResult], memory: dict[str, Memory], levels: dict[str, list[int]], store: str) -> Report:
-    return Report(
-        made_at=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        python=platform.python_version(),
-        cores=len(cores()),
-        store=store,
-        cells=cells,
-        memory=memory,
-        held=levels,
-    )
 
 
 @dataclass(slots=True)

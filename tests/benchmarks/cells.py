@@ -181,7 +181,52 @@ WAITING = Cell(
     targets=("ours",),
 )
 ACTIVE = paced("active", "streams at 50/s", 400, targets=("ours",))
+BESIDE = paced("beside", "20 streams at 50/s beside a large request", 20, targets=("ours",))
+"""What a large request must not hold up."""
 HELD_LEVELS = (50, 100, 150, 200, 300, 400, 500, 600, 800, 1000, 1200)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Large:
+    """A request with a large body; ``size_bytes`` of an image or of text."""
+
+    name: str
+    dialect: Dialect
+    size_bytes: int
+    image: bool
+
+    def body(self) -> dict[str, Any]:
+        """A request for a short reply."""
+        text = marker("text", 1)
+        if not self.image:
+            text = f"{text} {'All work and no play. ' * (self.size_bytes // 22)}"
+        url = f"data:image/png;base64,{'iVBORw0KGgoAAAAN' * (self.size_bytes // 16)}"
+        if self.dialect == "responses":
+            parts: list[dict[str, Any]] = [{"type": "input_text", "text": text}]
+            parts += [{"type": "input_image", "image_url": url}] if self.image else []
+            content = {"input": [{"role": "user", "content": parts}], "store": False}
+        else:
+            parts = [{"type": "text", "text": text}]
+            parts += [{"type": "image_url", "image_url": {"url": url}}] if self.image else []
+            content = {"messages": [{"role": "user", "content": parts}]}
+        return {"model": MODEL, "stream": True, **content}
+
+    def options(self) -> dict[str, Any]:
+        """Of the load generator."""
+        return {"connections": 1, "requests": 1, "end": _ENDS[self.dialect], "deltas": 1}
+
+    @property
+    def path(self) -> str:
+        """Where the request goes."""
+        return _PATHS[self.dialect]
+
+
+LARGE = (
+    Large(name="20 MB with an image, chat", dialect="chat", size_bytes=20_000_000, image=True),
+    Large(name="20 MB with an image, Responses", dialect="responses", size_bytes=20_000_000, image=True),
+    Large(name="24 MB of text, chat", dialect="chat", size_bytes=24_000_000, image=False),
+    Large(name="5 MB with an image, chat", dialect="chat", size_bytes=5_000_000, image=True),
+)
 
 
 def held(streams: int) -> Cell:

@@ -28,6 +28,8 @@ def markdown(report: Report) -> str:
         *_held(report),
         *_workers(report),
         *_memory(report),
+        *_stalls(report),
+        *_start(report),
         "## The benchmark itself",
         _instruments(report),
     ]
@@ -117,6 +119,22 @@ def _memory(report: Report) -> list[str]:
     head = ["server", "idle worker, MB", "after some requests, MB", "waiting stream, kB", "active stream, kB"]
     gates = "\nGates: an idle worker 60 MB, a waiting stream 45 kB, an active one 60 kB.\n"
     return ["## Memory", gates, _table(head, rows)] if rows else []
+
+
+def _stalls(report: Report) -> list[str]:
+    rows = [
+        [name, f"{statistics.median(values) * 1000:.3g}", ", ".join(f"{value * 1000:.3g}" for value in values)]
+        for name, values in report.stalls.items()
+    ]
+    text = "\nThe longest delay of a delta of 20 other streams of the same worker. Gate: 50 ms at 20 MB.\n"
+    return ["## Large requests", text, _table(["request", "ms", "each round"], rows)] if rows else []
+
+
+def _start(report: Report) -> list[str]:
+    if not report.start_cpu:
+        return []
+    seconds = statistics.median(report.start_cpu)
+    return ["## Start", f"\n`gptmock info --offline`: {seconds:.2f} s of CPU. Gate: 0.6 s.\n"]
 
 
 def _instruments(report: Report) -> str:

@@ -95,6 +95,10 @@ class Report(msgspec.Struct, frozen=True):
     memory: Mapping[str, Memory]
     held: Mapping[str, Sequence[int]]
     """Streams held, by target, one number for each round."""
+    stalls: Mapping[str, Sequence[float]] = {}
+    """Seconds that a large request holds up other streams, by its name, one number for each round."""
+    start_cpu: Sequence[float] = ()
+    """CPU seconds of ``gptmock info --offline``, one number for each round."""
 
 
 def agree(rounds: Sequence[Round]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import time
@@ -11,14 +12,16 @@ from pathlib import Path
 
 import msgspec
 
-from tests.benchmarks.cells import ACTIVE, FAST, HELD_LEVELS, HELD_SECONDS, WAITING, Cell, held
-from tests.benchmarks.native import Order, Programs, finish_load, start_load
+from tests.benchmarks.cells import ACTIVE, BESIDE, FAST, HELD_LEVELS, HELD_SECONDS, WAITING, Cell, Large, held
+from tests.benchmarks.native import Order, Programs, Run, finish_load, start_load
 from tests.benchmarks.processes import cores, cpu_seconds, pin, resident_bytes
 from tests.benchmarks.results import CellResult, Memory, Sample, gather
 from tests.benchmarks.targets import Target
 
 _SAMPLE_SECONDS = 0.1
 _SETTLE_SECONDS = 1.0
+_BEFORE_LARGE_SECONDS = 1.5
+"""All streams speak by then, and for as long again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,28 @@ class Runner:
             most = level
         say(f"held {name}: {most}")
         return most
+
+    def stall(self, name: str, large: Large | None) -> float:
+        """The longest delay, in seconds, of any delta of other streams while a large request passes, or none."""
+        target = self.targets[name]
+        self._place(BESIDE, target.processes())
+        others = self._start(BESIDE, target)
+        time.sleep(_BEFORE_LARGE_SECONDS)
+        beside = None if large is None else self.large(large, target)
+        run = finish_load(others)
+        if run.delay is None or run.failed or (beside is not None and beside.failed):
+            say(f"{large}: {run.fault or beside}")
+            return math.inf
+        return run.delay.max
+
+    def large(self, large: Large, target: Target) -> Run:
+        """One large request."""
+        body = self.directory / "large.json"
+        body.write_bytes(msgspec.json.encode(large.body()))
+        order = Order(port=target.port, path=large.path, headers=target.headers, options=large.options())
+        process = start_load(self.programs, body, order)
+        pin([process.pid], Machine.here().load)
+        return finish_load(process)
 
     def _holds(self, level: int, name: str) -> bool:
         run = self.sample(held(level), self.targets[name]).run

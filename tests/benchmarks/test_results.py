@@ -65,7 +65,17 @@ def a_report(*, steady=True):
     two = {"ours": sample(20), "ours, 2 workers": sample(20, seconds=0.5)}
     cells.append(CellResult(report.WORKERS, "workers", "frame", {}, [two], 0, steady=True))
     memory = {"ours": Memory(60_000_000, 61_000_000, 44_000, 59_000)}
-    return Report("today", "3.11", 2, "Redis", cells, memory, {"plain": [100, 100], "ours": [300, 400]})
+    return Report(
+        "today",
+        "3.11",
+        2,
+        "Redis",
+        cells,
+        memory,
+        {"plain": [100, 100], "ours": [300, 400]},
+        {"20 MB": [0.2, 0.3, 0.1]},
+        [0.5],
+    )
 
 
 def test_a_ratio_is_the_median_of_what_the_rounds_say():
@@ -80,6 +90,8 @@ def test_the_report_shows_ratios_and_gates():
     assert "| fast <title> | frame | 100 | 20 | **0.2** (gate 0.1, missed) | 1 |" in text
     assert "**2.00** times" in text
     assert "| ours | 350 | 300, 400 | 3.5 |" in text
+    assert "| 20 MB | 200 | 200, 300, 100 |" in text
+    assert "0.50 s of CPU" in text
     assert "| ours | 60.0 | 61.0 | 44.0 | 59.0 |" in text
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import os
 from dataclasses import replace
 
 import pytest
 
 from tests.benchmarks import native, processes, replies, targets
-from tests.benchmarks.cells import FULL, WAITING
+from tests.benchmarks.cells import BESIDE, FULL, LARGE, WAITING
 from tests.benchmarks.runner import Runner
+from tests.timing import generous
 
 DELTAS = 20
 
@@ -31,12 +34,13 @@ def runner(tmp_path_factory):
         pytest.skip(str(missing))
     directory = tmp_path_factory.mktemp("benchmark")
     allowed = os.sched_getaffinity(0)
-    replies.write(directory, sorted({(cell.kind, cell.deltas, cell.rate > 0) for cell in SMALL}))
+    known = {(cell.kind, cell.deltas, cell.rate > 0) for cell in (*SMALL, BESIDE)}
+    replies.write(directory, sorted(known | {("text", 1, False)}))
     with native.running_upstream(programs, directory) as (upstream, port):
         state = asyncio.run(targets.new_state(directory / "home", port, None))
         with targets.plain(port) as plain, targets.ours(state) as ours:
-            known = {"direct": targets.direct(port, upstream), "plain": plain, "ours": ours}
-            yield Runner(programs=programs, directory=directory, upstream=upstream, targets=known, rounds=1)
+            servers = {"direct": targets.direct(port, upstream), "plain": plain, "ours": ours}
+            yield Runner(programs=programs, directory=directory, upstream=upstream, targets=servers, rounds=1)
     assert os.sched_getaffinity(0) == allowed
 
 
@@ -48,6 +52,19 @@ def test_a_load_is_answered(runner, cell):
         assert sample.run.stamps == (4 * cell.deltas if cell.rate else 0)
         assert 0 < sample.cpu < 1
         assert sample.run.first_frame is not None
+
+
+@pytest.mark.parametrize("large", LARGE, ids=[large.name for large in LARGE])
+def test_a_large_request_is_answered(runner, large):
+    large = replace(large, size_bytes=100_000)
+    run = runner.large(large, runner.targets["ours"])
+    assert (run.requests, run.failed, run.fault) == (1, 0, "")
+    assert len(json.dumps(large.body())) == pytest.approx(large.size_bytes, rel=0.01)
+
+
+def test_the_delays_beside_a_large_request_are_told(runner):
+    assert 0 < runner.stall("ours", replace(LARGE[0], size_bytes=100_000)) < generous(1)
+    assert runner.stall("ours", replace(LARGE[0], size_bytes=100_000, dialect="upstream")) == math.inf
 
 
 def test_nginx_passes_on(runner, tmp_path):
