@@ -3,7 +3,7 @@ Model names: which exist, what they can do, and what a name with suffixes means;
 an account's own catalogue. Knows no network.
 
 The rows are the fallback until an account's own catalogue is known, and the memory of names that the upstream
-has retired. Source: the catalogue that Codex CLI 0.169.0 bundles (November 2026), and upstream protocol 8.2, 8.3.
+has retired. Source: the catalogue that Codex CLI 0.171.0 bundles (November 2026), and upstream protocol 8.2, 8.3.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from typing import Protocol, TypeAlias
 Effort: TypeAlias = str
 EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
 """From least to most. ``ultra`` is Codex's own tier: on the wire it is ``max``."""
+
+PRIORITY_TIER = "priority"
+"""On the wire; users and Codex call it fast."""
 
 _LOW_TO_XHIGH = ("low", "medium", "high", "xhigh")
 _LOW_TO_MAX = (*_LOW_TO_XHIGH, "max")
@@ -36,7 +39,8 @@ class ModelSpec:
     """The catalogue's sort key: the lowest is the one to show first."""
     listed: bool = True
     supports_verbosity: bool = True
-    has_priority_tier: bool = True
+    tiers: tuple[str, ...] = (PRIORITY_TIER,)
+    """The ``service_tier`` values that it takes besides the default."""
     input_modalities: tuple[str, ...] = ("text", "image")
     retired: str | None = None
     """When the upstream stopped serving it to ChatGPT accounts, as far as known; ``None`` while it lives."""
@@ -49,25 +53,27 @@ class ModelSpec:
 
 
 def _retired(slug: str, efforts: tuple[Effort, ...], *, when: str, successor: str = "gpt-5.5") -> ModelSpec:
-    return ModelSpec(slug=slug, efforts=efforts, retired=when, successor=successor, has_priority_tier=False)
+    return ModelSpec(slug=slug, efforts=efforts, retired=when, successor=successor, tiers=())
 
 
 MODELS: tuple[ModelSpec, ...] = (
-    ModelSpec(slug="gpt-6.1-sol", efforts=_LOW_TO_ULTRA, default_effort="low", priority=1),
-    ModelSpec(slug="gpt-6-astra", efforts=_LOW_TO_ULTRA, default_effort="low", priority=2),
-    ModelSpec(slug="gpt-6-sol", efforts=_LOW_TO_ULTRA, priority=3),
-    ModelSpec(slug="gpt-6-luna", efforts=_LOW_TO_MAX, priority=4),
-    ModelSpec(slug="gpt-5.6-sol", efforts=_LOW_TO_ULTRA, default_effort="low", priority=5),
-    ModelSpec(slug="gpt-6.1-terra", efforts=_LOW_TO_ULTRA, default_effort="low", priority=7, context_window=500_000),
-    ModelSpec(slug="gpt-5.6-terra", efforts=_LOW_TO_ULTRA, priority=8),
-    ModelSpec(slug="gpt-5.6-luna", efforts=_LOW_TO_MAX, priority=9),
+    ModelSpec(slug="gpt-6.2-sol", efforts=_LOW_TO_ULTRA, default_effort="low", priority=1, context_window=500_000),
+    ModelSpec(slug="gpt-6.2-astra", efforts=_LOW_TO_ULTRA, default_effort="low", priority=2),
+    ModelSpec(slug="gpt-6.1-terra", efforts=_LOW_TO_ULTRA, default_effort="low", priority=3, context_window=500_000),
+    ModelSpec(slug="gpt-6.1-sol", efforts=_LOW_TO_ULTRA, default_effort="low", priority=4, context_window=500_000),
+    ModelSpec(slug="gpt-6-astra", efforts=_LOW_TO_ULTRA, default_effort="low", priority=5),
+    ModelSpec(slug="gpt-6-sol", efforts=_LOW_TO_ULTRA, priority=6),
+    ModelSpec(slug="gpt-6-luna", efforts=_LOW_TO_MAX, priority=7),
+    ModelSpec(slug="gpt-5.6-sol", efforts=_LOW_TO_ULTRA, default_effort="low", priority=8),
+    ModelSpec(slug="gpt-5.6-terra", efforts=_LOW_TO_ULTRA, priority=9),
+    ModelSpec(slug="gpt-5.6-luna", efforts=_LOW_TO_MAX, priority=10),
     ModelSpec(
         slug="gpt-daybreak-blue-latest",
         efforts=_LOW_TO_ULTRA,
         default_effort="low",
         priority=11,
         listed=False,
-        has_priority_tier=False,
+        tiers=(),
     ),
     ModelSpec(
         slug="gpt-daybreak-red-latest",
@@ -75,7 +81,7 @@ MODELS: tuple[ModelSpec, ...] = (
         priority=12,
         context_window=372_000,
         listed=False,
-        has_priority_tier=False,
+        tiers=(),
     ),
     ModelSpec(slug="gpt-5.5", efforts=_LOW_TO_XHIGH, priority=13),
     ModelSpec(slug="codex-auto-review", efforts=_LOW_TO_MAX, priority=43, listed=False),

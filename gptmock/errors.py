@@ -5,6 +5,7 @@ What can go wrong, by whose fault. Knows nothing of any wire: only a dialect say
     ├── ClientError            the caller can mend it
     │   ├── BadRequest             400  a field is missing, of the wrong type, or cannot be honoured
     │   ├── Unauthorized           401  no or wrong client key
+    │   ├── ForeignLogin           403  a ChatGPT login in the place of a client key
     │   ├── UnknownModel           404  model_not_found
     │   ├── UnknownResponse        404  response_not_found: never stored, expired, or somebody else's
     │   ├── UnknownRoute           404  unknown_url
@@ -33,6 +34,7 @@ What can go wrong, by whose fault. Knows nothing of any wire: only a dialect say
     │   └── UpstreamFailed         502  the model turn failed inside a 200 stream
     ├── StoreError             the place where state rests
     │   ├── StoreUnavailable       503
+    │   │   └── AuthUnknown            503  auth_unavailable: it is away, and this process knows no login or key yet
     │   ├── SealBroken             503  a record does not open: another key, or tampering
     │   └── LockBusy               503
     └── InternalError          ours, 500
@@ -41,6 +43,9 @@ What can go wrong, by whose fault. Knows nothing of any wire: only a dialect say
 from __future__ import annotations
 
 from typing import Any, ClassVar
+
+DEFAULT_RETRY_SECONDS = 1.0
+"""When to come again, where the trouble itself does not say so."""
 
 
 class GptmockError(Exception):
@@ -102,6 +107,16 @@ class Unauthorized(ClientError):
 
     code = "invalid_api_key"
     status_hint = 401
+
+
+class ForeignLogin(ClientError):
+    """
+    A client shows a ChatGPT login of its own where a client key belongs. Never a 401: Codex answers each 401 with a
+    refresh of that login, which spends a single-use refresh token.
+    """
+
+    code = "client_key_required"
+    status_hint = 403
 
 
 class UnknownModel(ClientError):
@@ -289,6 +304,20 @@ class StoreError(GptmockError):
 
 class StoreUnavailable(StoreError):
     """The store cannot be read or written now."""
+
+
+class AuthUnknown(StoreUnavailable):
+    """The store cannot be read, and this process has not learned from it yet which logins or keys there are."""
+
+    code = "auth_unavailable"
+
+    @classmethod
+    def because(cls, error: StoreUnavailable) -> AuthUnknown:
+        """The same trouble, as whoever asks for a login or a key meets it; it always says when to come again."""
+        seconds = error.retry_after_seconds or DEFAULT_RETRY_SECONDS
+        return cls(
+            f"The logins and keys of this server cannot be read now. {error.message}", retry_after_seconds=seconds
+        )
 
 
 class SealBroken(StoreError):

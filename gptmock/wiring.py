@@ -29,6 +29,7 @@ from gptmock.gateway.account_selection import AccountSelector
 from gptmock.gateway.admission import Admission
 from gptmock.gateway.catalogue import CatalogWatch
 from gptmock.gateway.credentials import CredentialKeeper
+from gptmock.gateway.freshness import FreshnessWatch
 from gptmock.gateway.gateway import Gateway
 from gptmock.gateway.limit_polling import LimitPoller
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
@@ -137,11 +138,14 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         identity = ClientIdentity(settings.originator, settings.codex_version)
         usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
         windows = LimitPoller(board, keeper, usage, chooser.account_ids)
+        fresh = FreshnessWatch(state.vault.revision, chooser, state.keys, keeper, clock=time.time)
+        await fresh.load()
         await stack.enter_async_context(
             _beside(
                 ledger.run(),
                 keeper.watch(chooser.account_ids),
                 windows.run(),
+                fresh.run(),
                 _take_over(state, readiness),
                 _reseal(state),
             )
@@ -158,8 +162,10 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
             terms=Terms(catalogs.current, _defaults(settings)),
             readiness=readiness,
             conversations=conversations,
+            label_of=chooser.label_of,
         )
         catalogs.changed = partial(_change_terms, services)
+        await catalogs.load()
         await stack.enter_async_context(_beside(catalogs.run()))
         yield services
 

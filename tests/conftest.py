@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
-import time
+import tempfile
+from collections import Counter
 from collections.abc import Generator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+
+from tests.examples import FACTOR, USUAL, examples
+from tests.isolation import RunLock
+from tests.scheduling import STAGES, StageScheduling, StageSeconds, ordered, stage_of
 
 pytest.register_assert_rewrite("tests.playbook", "tests.responses_client")
 
 # The machines that run this are of any speed; how long an example takes is no finding.
 # In CI a commit has one verdict: the same examples each time. Everybody else looks for new ones with each run.
-settings.register_profile("gptmock", deadline=None, derandomize=bool(os.environ.get("CI")))
+_LOOKING = FACTOR != 1 or not os.environ.get("CI")
+settings.register_profile("gptmock", deadline=None, derandomize=not _LOOKING, max_examples=examples(USUAL))
 settings.load_profile("gptmock")
 
 # What a script starts by "&" ignores Ctrl-C, and so does all that it starts itself; some tests press it.
@@ -26,30 +35,87 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-goldens", action="store_true", help="write tests/goldens anew; review the diff")
 
 
-# --- Stages: the core first, then made-up requests, then the real clients, then the faults --------------------------
+# --- Processes: a whole run in several, a chosen part in this one ---------------------------------------------------
 
-_STAGES = ("core", "fuzz", "clients", "faults")
-_SECONDS = pytest.StashKey[dict[str, float]]()
-
-
-def _stage(item: pytest.Item) -> str:
-    return next((stage for stage in _STAGES[1:] if item.get_closest_marker(stage)), _STAGES[0])
+_LOCK = pytest.StashKey[RunLock]()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: _STAGES.index(_stage(item)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores, as many tests wait for something; few, as many start processes of their own."""
+    whole = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    return min(4, (os.cpu_count() or 1) + 1) if whole else 0
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    started = time.monotonic()
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> StageScheduling:
+    # The order of collection is the order of the stages; xdist's own order is by the number of tests.
+    config.option.loadscopereorder = False
+    return StageScheduling(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    process = getattr(config, "workerinput", None)
+    if process is None:
+        config.pluginmanager.register(_StageClock(), "stage-clock")
+    else:
+        config.stash[_LOCK] = RunLock(_lock_folder(process["testrunuid"]))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    distributed = session.config.pluginmanager.get_plugin("dsession")
+    if distributed is not None:
+        shutil.rmtree(_lock_folder(distributed.nodemanager.testrunuid), ignore_errors=True)
+
+
+def _lock_folder(run: str) -> Path:
+    return Path(tempfile.gettempdir()) / f"gptmock-tests-{run}"
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
+    """Outside the time limit of the test, which does not count the wait for other processes."""
+    lock = item.config.stash.get(_LOCK, None)
+    if lock is None:
+        return (yield)
+    lock.enter(alone=_alone(item))
     try:
         return (yield)
     finally:
-        seconds = item.config.stash.setdefault(_SECONDS, dict.fromkeys(_STAGES, 0.0))
-        seconds[_stage(item)] += time.monotonic() - started
+        lock.leave(next_alone=_alone(nextitem))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    for stage, seconds in config.stash.get(_SECONDS, {}).items():
-        terminalreporter.write_line(f"stage {stage}: {seconds:.0f} s")
+def _alone(item: pytest.Item | None) -> bool:
+    return item is not None and item.get_closest_marker("alone") is not None
+
+
+# --- Stages: the core first, then made-up requests, then the real clients and the faults -----------------------------
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if not item.nodeid.endswith(item.name):
+        # Schemathesis puts the operation into the name alone, and all operations of a test have one id.
+        item._id = item.id.with_params(item.name.partition("[")[2].removesuffix("]"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # Of tests with one id, pytest-xdist runs one.
+    repeated = [nodeid for nodeid, count in Counter(item.nodeid for item in items).items() if count > 1]
+    if repeated:
+        raise pytest.UsageError(f"several tests have one id: {repeated}")
+    items[:] = ordered(items)
+
+
+class _StageClock:
+    """Adds up the seconds of the stages, in the process that receives all reports."""
+
+    def __init__(self) -> None:
+        self._seconds = {stage: StageSeconds() for stage in STAGES}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._seconds[stage_of(report.keywords)].add(report)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for stage, seconds in self._seconds.items():
+            terminalreporter.write_line(f"stage {stage}: {seconds}")

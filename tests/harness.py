@@ -12,6 +12,7 @@ import os
 import select
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ from typing import Any
 import httpx
 from sanic import Sanic
 
+from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.settings import load_settings
@@ -43,6 +45,8 @@ START_SECONDS = 60.0
 STOP_SECONDS = 30.0
 CHAT_PATH = "/v1/chat/completions"
 MARK = "TEST_PROCESS_MARK"
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Without certificates: reading them takes a client longer than its first request."""
 
 
 # --- What is asked and awaited -----------------------------------------------------------
@@ -83,6 +87,18 @@ def write_login(home: Path, document: Mapping[str, Any]) -> Path:
     return path
 
 
+def spoil_state(home: Path) -> None:
+    """
+    The state file is no database any more.
+
+    It is replaced in one step: a file that is missing for a moment is made anew by whatever the server does meanwhile.
+    """
+    (home / "state.db-wal").unlink(missing_ok=True)
+    other = home / "other"
+    other.write_bytes(b"no database" * 1000)
+    other.replace(home / "state.db")
+
+
 def plain_environment(**variables: str) -> dict[str, str]:
     """This process's environment without anything that settings or proxies are read from, plus ``variables``."""
     strange = ("GPTMOCK_", "CHATGPT_LOCAL_", "SANIC_")
@@ -104,6 +120,7 @@ async def serving(
     options: ServerOptions | None = None,
     *,
     configure: Callable[[App], None] = lambda _: None,
+    dialects: Sequence[DialectRoute] = DIALECTS,
 ) -> AsyncIterator[str]:
     """
     The app on a real socket in the running loop: events arrive one by one, and a client can leave.
@@ -112,11 +129,12 @@ async def serving(
         open_its_services: as for ``create_app``.
         options: as for ``create_app``.
         configure: changes the app before it starts, e.g. ``app.config.RESPONSE_TIMEOUT``.
+        dialects: as for ``create_app``.
 
     Yields the base URL.
     """
     with many_apps(), socket.socket() as listening:
-        app = create_app(open_its_services, options or ServerOptions())
+        app = create_app(open_its_services, options or ServerOptions(), dialects=dialects)
         configure(app)
         listening.bind(("127.0.0.1", 0))
         server = await app.create_server(sock=listening, return_asyncio_server=True)
@@ -156,6 +174,7 @@ async def serving_simulator(
     options: ServerOptions | None = None,
     deadlines: UpstreamDeadlines | None = None,
     configure: Callable[[App], None] = lambda _: None,
+    dialects: Sequence[DialectRoute] = DIALECTS,
     **settings: Any,
 ) -> AsyncIterator[str]:
     """The whole program, as ``wiring`` makes it, in the running loop, with ``simulator`` behind it. Yields the URL."""
@@ -165,14 +184,21 @@ async def serving_simulator(
     await prepare(loaded)
     deadlines = deadlines or UpstreamDeadlines()
     opened = partial(open_services, loaded, deadlines)
-    async with serving(opened, options or server_options(loaded, deadlines), configure=configure) as base_url:
+    async with serving(
+        opened, options or server_options(loaded, deadlines), configure=configure, dialects=dialects
+    ) as base_url:
         yield base_url
 
 
 def client(base_url: str, **more: Any) -> httpx.AsyncClient:
     """A client without proxies and with generous patience; many connections at once."""
     limits = httpx.Limits(max_connections=2000, max_keepalive_connections=100)
-    return httpx.AsyncClient(base_url=base_url, timeout=60.0, trust_env=False, limits=limits, **more)
+    return httpx.AsyncClient(base_url=base_url, timeout=60.0, trust_env=False, verify=NO_TLS, limits=limits, **more)
+
+
+def get(url: str, **more: Any) -> httpx.Response:
+    """One GET over a connection of its own; see ``NO_TLS``."""
+    return httpx.get(url, **{"trust_env": False, "verify": NO_TLS, "timeout": 5.0, **more})
 
 
 async def until_ready(opened: httpx.AsyncClient, *, seconds: float = 20.0) -> None:
@@ -282,7 +308,7 @@ def wait_until_ready(server: ServerProcess, *, seconds: float = START_SECONDS) -
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and server.process.poll() is None:
         with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{server.base_url}/readyz", timeout=5.0, trust_env=False).status_code == 200:
+            if get(f"{server.base_url}/readyz").status_code == 200:
                 return
         time.sleep(0.05)
     raise AssertionError(f"not ready (exit code {server.process.poll()}): {server.text()}")
@@ -375,7 +401,7 @@ def simulator_process() -> Iterator[SimulatorProcess]:
     )
     try:
         url = _line(process).rpartition("issuer at ")[2].strip()
-        with httpx.Client(base_url=url, timeout=30.0, trust_env=False) as control:
+        with httpx.Client(base_url=url, timeout=30.0, trust_env=False, verify=NO_TLS) as control:
             yield SimulatorProcess(process, url, control)
     finally:
         end_tree(process, mark)

@@ -82,11 +82,11 @@ def play(
 ) -> Frames:
     """The streamed reply to these upstream bytes, driven as the gateway drives it."""
     turn = decode(route, client_of(route).body() if body is None else body, style=style)
-    return translate(route, turn, upstream)
+    return translate(turn, upstream)
 
 
-def translate(route: DialectRoute, turn: Turn, upstream: bytes | Iterable[bytes]) -> Frames:
-    reader, translator, frames = EventReader(), route.dialect.translator(turn, HEAD), Frames()
+def translate(turn: Turn, upstream: bytes | Iterable[bytes]) -> Frames:
+    reader, translator, frames = EventReader(), turn.reply.translator(HEAD), Frames()
 
     def take(batch: list[Received]) -> None:
         for received in batch:
@@ -110,7 +110,7 @@ def collect(
 ) -> bytes | GptmockError:
     """The reply of ``stream: false`` to these upstream bytes, or why there is none."""
     turn = decode(route, client_of(route).body() if body is None else body, style=style)
-    reader, fold = EventReader(), ResponseFold(keep_events=turn.keeps_events)
+    reader, fold = EventReader(), turn.reply.fold()
     try:
         batch = reader.feed(upstream)
         if not any(ends(received.event) for received in batch):
@@ -118,7 +118,7 @@ def collect(
             batch += reader.finish()
         for received in batch:
             fold.feed(received)
-        return route.dialect.document(turn, HEAD, fold.finish())
+        return turn.reply.document(HEAD, fold.finish())
     except GptmockError as error:
         return error
 

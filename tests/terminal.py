@@ -22,6 +22,8 @@ from tests.harness import MARK, PROGRAM, end_tree, new_mark, plain_environment
 
 LINES = 40
 _DESKTOP = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+_SIZE = ("COLUMNS", "LINES")
+"""Where readline is loaded, as in a process of pytest-xdist, it puts the size of another terminal there."""
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07|\r")
 
 
@@ -89,9 +91,9 @@ def at_terminal(directory: Path, *arguments: str, **variables: str) -> Iterator[
     mark = new_mark()
     variables = {"GPTMOCK_HOME": str(directory), "TERM": "xterm-256color", MARK: mark, **variables}
     environment = plain_environment(**variables)
-    if "BROWSER" not in variables:
-        # No test opens a window on anybody's desktop.
-        environment = {name: value for name, value in environment.items() if name not in _DESKTOP}
+    # No test opens a window on anybody's desktop.
+    left_out = _SIZE if "BROWSER" in variables else (*_SIZE, *_DESKTOP)
+    environment = {name: value for name, value in environment.items() if name not in left_out}
     process = subprocess.Popen(
         [*PROGRAM, *arguments],
         env=environment,

@@ -84,9 +84,9 @@ def test_an_unknown_name_is_never_replaced_silently(name, slug, effort):
 
 @pytest.mark.parametrize("name", ["gpt-5.5" + "-max" * 5000, "x" + "-max-high" * 5000, "x" + ":latest" * 100_000])
 def test_a_monstrous_name_costs_nothing(name):
-    started = time.perf_counter()
+    started = time.process_time()
     resolved = CATALOG.resolve(name)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert resolved.spec is None
     assert len(resolved.slug) > 1000
 
@@ -114,7 +114,7 @@ def test_every_model_takes_every_effort_as_a_suffix(effort, join, fast):
 
 
 def test_living_models_come_first_and_the_preferred_one_is_the_default():
-    assert CATALOG.default.slug == "gpt-6.1-sol"
+    assert CATALOG.default.slug == "gpt-6.2-sol"
     assert [spec.priority for spec in CATALOG.living] == sorted(spec.priority for spec in CATALOG.living)
     assert all(spec.retired is None and spec.listed for spec in CATALOG.living)
     assert CATALOG.listed[: len(CATALOG.living)] == CATALOG.living
@@ -176,7 +176,7 @@ def test_no_model_is_sent_what_it_lacks(model, effort):
 def test_a_retired_model_is_explained_with_its_successor_and_the_living():
     text = explain_unknown("Not supported.", CATALOG.resolve("gpt-5.2"), CATALOG)
     assert text.startswith("Not supported. gpt-5.2 was retired for ChatGPT accounts (2026-06-04); use gpt-5.5.")
-    assert "Models that exist: gpt-6.1-sol, " in text
+    assert "Models that exist: gpt-6.2-sol, " in text
     assert "gpt-5.1," not in text
 
 

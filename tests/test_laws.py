@@ -152,7 +152,7 @@ def test_a_cut_at_every_byte_is_never_success(route, scene):
 
 
 def _succeeds(route, turn, events):
-    translator, frames = route.dialect.translator(turn, HEAD), Frames()
+    translator, frames = turn.reply.translator(HEAD), Frames()
     for received in events:
         frames.came(received.event)
         frames.went(translator.feed(received))
@@ -174,7 +174,7 @@ def test_a_cut_is_never_success_for_whoever_collects(route, scene):
 @scenes
 def test_after_the_end_nothing_comes(route, scene):
     turn = decode(route, client_of(route).body())
-    translator = route.dialect.translator(turn, HEAD)
+    translator = turn.reply.translator(HEAD)
     events = events_of(upstream_of(scene))
     for received in events:
         translator.feed(received)
@@ -323,6 +323,6 @@ def test_separators_in_an_error_are_never_raw(route, separator):
 
 def test_a_failure_prints_the_script():
     route = DIALECTS[0]
-    frames = translate(route, decode(route, client_of(route).body()), upstream_of("eof-mid"))
+    frames = translate(decode(route, client_of(route).body()), upstream_of("eof-mid"))
     assert "-> OutputTextDelta" in repr(frames)
     assert "<- b'data: " in repr(frames)

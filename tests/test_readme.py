@@ -158,7 +158,7 @@ def test_ollama_blocks(block: Block, demo_url):
 @pytest.mark.parametrize("block", _of("annotation"))
 def test_the_shape_of_annotations(block: Block, demo_url):
     body = {
-        "model": "gpt-6.1-sol",
+        "model": "gpt-6.2-sol",
         "messages": [{"role": "user", "content": "search for something"}],
         "responses_tools": [{"type": "web_search"}],
     }

@@ -7,13 +7,12 @@ gate never opens again, so that no ``finally`` of it runs; a paused one's opens 
 What may be lost, and nothing else: tokens that were issued and not yet in the escrow when their worker was killed or
 paused, and what only an emptied or older store knew.
 
-``GPTMOCK_STATE_MACHINE=500`` runs so many examples instead of a few.
+``GPTMOCK_EXAMPLES`` multiplies how many examples are run; see ``tests/examples.py``.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -32,10 +31,10 @@ from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.seal import Sealer, SealingKey
 from gptmock.stores.store import Record
 from gptmock.stores.vault import SealedVault
+from tests.examples import examples
 from tests.gateway.memory import ACCOUNT, MemoryEscrow, access
 from tests.virtual_time import VirtualLoop
 
-EXAMPLES = int(os.environ.get("GPTMOCK_STATE_MACHINE", "40"))
 STEPS = 60
 WORKERS = 3
 EPOCH = 1_790_000_000.0
@@ -483,7 +482,7 @@ async def _all(asked: Awaitable[list[Any]]) -> list[Any]:
 
 TestLogins = Logins.TestCase
 TestLogins.settings = settings(
-    max_examples=EXAMPLES,
+    max_examples=examples(40),
     stateful_step_count=STEPS,
     deadline=None,
     # Nothing is aimed at; and Python 3.11.7 cannot import what the target phase needs in the midst of these many tasks.

@@ -7,6 +7,7 @@ import asyncio
 from typing import Any
 
 import httpx
+from rich.table import Table
 from rich.text import Text
 
 from gptmock.cli.ports import is_free
@@ -55,15 +56,19 @@ async def _examined(settings: Settings, *, quiet: bool) -> list[Finding]:
 
 
 def show_finding(finding: Finding) -> None:
-    """One line; at a terminal the verdict has its colour."""
+    """One line; at a terminal the verdict has its colour, and what does not fit goes on below the text."""
     check, found = printable(finding.check), printable(finding.found)
     todo = f" -> {printable(finding.todo)}" if finding.todo else ""
     verdict = f"{finding.verdict:<4}"
-    if person_looks():
-        shown = Text.assemble((verdict, _STYLES[finding.verdict]), " ", (check, "bold"), f": {found}", (todo, "cyan"))
-        console().print(shown, soft_wrap=True)
-    else:
+    if not person_looks():
         print(f"{verdict} {check}: {found}{todo}", flush=True)
+        return
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    text = Text.assemble((check, "bold"), f": {found}", (todo, "cyan"))
+    grid.add_row(Text(verdict, style=_STYLES[finding.verdict]), text)
+    console().print(grid)
 
 
 def check_port(settings: Settings) -> Finding:

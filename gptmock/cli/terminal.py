@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-BAR_CELLS = 20
+BAR_CELLS = 16
+"""The longest line about a window fits a panel of 80 columns."""
 MOST_PERCENT, MUCH_PERCENT = 90.0, 70.0
 """Above these a window is shown in red, and in yellow."""
 
@@ -70,7 +71,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers
 
 
 def bar(used_percent: float, *, ascii_only: bool) -> Text:
-    """How full something is: 20 cells, green, yellow or red."""
+    """How full something is: ``BAR_CELLS`` cells, green, yellow or red."""
     filled = round(min(max(used_percent, 0.0), 100.0) / 100 * BAR_CELLS)
     full, empty = ("#", ".") if ascii_only else ("█", "░")
     style = "red" if used_percent >= MOST_PERCENT else "yellow" if used_percent >= MUCH_PERCENT else "green"

@@ -1,10 +1,17 @@
-"""What a dialect is: the contract between the one handler, the gateway and the folder of each client language."""
+"""
+The contract of a client dialect, between the HTTP handler, the gateway and the folder of each dialect.
+
+    Dialect.decode(call, terms)      body bytes -> Turn
+    Turn.request                     what goes upstream
+    Turn.reply: ReplyPlan            what the client gets back: a translator (stream) or a document (whole)
+    Dialect.error(error)             an error before the first byte of a reply
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from gptmock.catalog import Effort, ModelCatalog, ResolvedModel
 from gptmock.conversations import NOTHING_RECALLED, Memo, Recalled, Wanted
@@ -59,41 +66,25 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One client call understood: the request, and what the reply owes."""
+    """One client call understood: what goes upstream, and the plan of the reply. Nothing here is one dialect's own."""
 
     request: ResponsesRequest
     resolved: ResolvedModel
     model: str
-    """The name as the client wrote it; the reply repeats it."""
+    """The name as the client wrote it."""
     stream: bool
-    include_usage: bool = False
-    style: ReasoningStyle = "think-tags"
-    stops: tuple[str, ...] = ()
-    """Stop sequences, emulated here since the upstream knows none."""
-    tool_names: Mapping[str, str] = field(default_factory=dict)
-    """Name sent upstream to the client's own, where they differ."""
-    legacy_functions: bool = False
-    """The request used ``functions``; the reply answers in that shape."""
+    reply: ReplyPlan
+    """The dialect's own; gateway and server only call it."""
     ignored: tuple[str, ...] = ()
     """Parameters that were accepted and have no effect."""
-    echo: Mapping[str, Any] = field(default_factory=dict)
-    """Members of a Response object that repeat the client's own request, whatever became of it upstream."""
-    keeps_events: bool = False
-    """A collected reply repeats the upstream's own words: the fold keeps all events."""
-    obfuscation: bool = True
-    """Deltas keep the padding that hides their length."""
-    codex: bool = False
-    """A Codex client asks: what is not known here passes both ways, vendor events and headers included."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Names in lower case; sent upstream in the place of our own."""
+    """Names in lower case; sent upstream in place of our own."""
+    forwards_headers: bool = False
+    """The client speaks the backend's own protocol: it gets the backend's response headers, and none of ours."""
     memo: Memo | None = None
     """What the response is stored with; ``None`` when it is not to be stored."""
     account_id: str | None = None
-    """Who served the conversation before: only there its encrypted reasoning opens."""
-    further: tuple[ResponsesRequest, ...] = ()
-    """More requests of this one call, each answered by an upstream turn of its own, in this order."""
-    echoes: tuple[str, ...] = ()
-    """What the reply to each request begins with, before anything of the upstream's; none without ``echo``."""
+    """The account that served the conversation before: encrypted reasoning opens only there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +158,83 @@ class Translator(Protocol):
 
 @runtime_checkable
 class WithholdsItsEnd(Protocol):
-    """A translator whose turn has a memo: it says the end when it is told whether the response is stored."""
+    """A translator whose turn has a memo: it sends the last frame when it learns whether the response is stored."""
 
     @property
     def answer(self) -> bytes | None:
-        """The Response object as it ends when it is stored; ``None`` unless the end is withheld now."""
+        """The Response object as it ends when it is stored; ``None`` unless the last frame is withheld now."""
 
     def settle(self, *, stored: bool) -> list[bytes]:
-        """The end, which says whether the response is stored."""
+        """The last frame, which says whether the response is stored."""
+
+
+class Fold(Protocol):
+    """Collects the events of one turn for ``ReplyPlan.document``; see ``protocol.fold.ResponseFold``."""
+
+    def feed(self, received: Received) -> None:
+        """
+        Take one event.
+
+        Raises:
+            GptmockError: the turn failed.
+        """
+
+    def finish(self) -> FoldedResponse:
+        """
+        The upstream has ended.
+
+        Raises:
+            UpstreamBroken: before the turn did.
+        """
+
+
+class ReplyPlan(Protocol):
+    """What one reply owes its client. Made by ``Dialect.decode``; what it holds is the dialect's own business."""
+
+    def translator(self, head: ReplyHead) -> Translator:
+        """The machine of a streamed reply."""
+
+    def heartbeat(self, head: ReplyHead) -> bytes:
+        """Bytes without meaning that may be sent at any time between two frames."""
+
+    def fold(self) -> Fold:
+        """What collects the events of a reply that is not streamed."""
+
+    def document(self, head: ReplyHead, folded: FoldedResponse) -> bytes:
+        """
+        The whole reply of ``stream: false``.
+
+        Raises:
+            GptmockError: this dialect has no honest form for how the turn ended.
+        """
+
+
+@runtime_checkable
+class KeepsAlive(Protocol):
+    """A reply plan whose client may not take a heartbeat for a sign of life."""
+
+    def keepalive(self) -> bytes | None:
+        """A whole event without meaning, sent after a long silence besides the heartbeats; ``None``: none needed."""
+
+
+@runtime_checkable
+class SeveralTurns(Protocol):
+    """A reply plan whose call takes one upstream turn or more, each for a request of its own."""
+
+    @property
+    def further(self) -> tuple[ResponsesRequest, ...]:
+        """The requests after ``Turn.request``, in order; often none. The translator expects their events in order."""
+
+    def documents(self, head: ReplyHead, answers: Sequence[FoldedResponse]) -> bytes:
+        """``ReplyPlan.document`` of all turns, in the order of their requests."""
+
+
+@runtime_checkable
+class SaysWhetherStored(Protocol):
+    """A reply plan whose document says whether the response is stored; every turn with a memo has one."""
+
+    def not_stored(self) -> ReplyPlan:
+        """The plan of the same reply when storing it has failed."""
 
 
 @runtime_checkable
@@ -202,20 +262,6 @@ class Dialect(Protocol):
 
         Raises:
             BadRequest: before anything was spent, with the field at fault in ``param``.
-        """
-
-    def translator(self, turn: Turn, head: ReplyHead) -> Translator:
-        """The machine of a streamed reply."""
-
-    def heartbeat(self, turn: Turn, head: ReplyHead) -> bytes:
-        """What may be sent at any time between two frames and means nothing."""
-
-    def document(self, turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
-        """
-        The whole reply of ``stream: false``.
-
-        Raises:
-            GptmockError: this dialect has no honest form for how the turn ended.
         """
 
     def error(self, error: GptmockError) -> ErrorReply:

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from msgspec import UNSET, UnsetType
 
-from gptmock.catalog import EFFORTS, Effort, ModelSpec, ResolvedModel, clamp_effort
+from gptmock.catalog import EFFORTS, PRIORITY_TIER, Effort, ModelSpec, ResolvedModel, clamp_effort
 from gptmock.dialects.bodies import not_one_of
 from gptmock.dialects.dialect import Defaults, Terms
 from gptmock.protocol.request import ReasoningOptions
 
-PRIORITY_TIER = "priority"
 SUMMARIES = ("auto", "concise", "detailed", "none")
 VERBOSITIES = ("low", "medium", "high")
-_TIERS: Mapping[str, str | None] = {
-    "priority": PRIORITY_TIER,
-    "fast": PRIORITY_TIER,
-    "auto": None,
-    "default": None,
-    "flex": None,
-    "scale": None,
-}
-"""Asked for, to sent. ``auto`` and ``default`` are what an absent field means; ``flex`` and ``scale`` are not had."""
-_NOT_HAD = frozenset({"flex", "scale"})
+_ABSENT_TIERS = frozenset({"auto", "default"})
+"""What an absent ``service_tier`` means too."""
+_TIER_ALIASES: Mapping[str, str] = {"fast": PRIORITY_TIER}
+_TIER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}", re.ASCII)
 
 Ignore: TypeAlias = Callable[[str, str], None]
 """Takes a parameter that has no effect and the reason; refuses it instead if the operator wants that."""
@@ -78,22 +72,22 @@ def verbosity_option(param: str, verbosity: str | None, spec: ModelSpec | None, 
 
 def service_tier(asked: str | None, resolved: ResolvedModel, defaults: Defaults, ignore: Ignore) -> str | UnsetType:
     """
-    The tier as the upstream takes it.
+    The tier as the upstream takes it; the catalogue's entry of the model decides which there are.
 
     Raises:
-        BadRequest: there is no such tier.
+        BadRequest: it is no name of a tier.
     """
     if asked is None:
         return default_tier(resolved, defaults)
-    if asked not in _TIERS:
-        raise not_one_of("service_tier", tuple(_TIERS))
-    wanted = _TIERS[asked]
-    if asked in _NOT_HAD:
-        ignore("service_tier", f"the upstream has no tier '{asked}'")
-    if wanted is None:
+    if _TIER.fullmatch(asked) is None:
+        known = resolved.spec.tiers if resolved.spec is not None else (PRIORITY_TIER,)
+        raise not_one_of("service_tier", (*sorted(_ABSENT_TIERS), *known))
+    if asked in _ABSENT_TIERS:
         return UNSET
-    if resolved.spec is not None and not resolved.spec.has_priority_tier:
-        ignore("service_tier", f"{resolved.spec.slug} has no priority tier")
+    wanted = _TIER_ALIASES.get(asked, asked)
+    known = (PRIORITY_TIER,) if resolved.spec is None else resolved.spec.tiers
+    if wanted not in known:
+        ignore("service_tier", f"{resolved.slug} has no tier '{asked}'")
         return UNSET
     return wanted
 
@@ -115,5 +109,5 @@ def reasoning_options(effort: Effort, summary: str, spec: ModelSpec | None, *, s
 
 def default_tier(resolved: ResolvedModel, defaults: Defaults) -> str | UnsetType:
     """The tier for a request that names none: the suffix of the model's name and the operator may ask for speed."""
-    has_tier = resolved.spec is None or resolved.spec.has_priority_tier
+    has_tier = resolved.spec is None or PRIORITY_TIER in resolved.spec.tiers
     return PRIORITY_TIER if has_tier and (resolved.fast or defaults.fast) else UNSET

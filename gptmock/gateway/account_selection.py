@@ -10,7 +10,15 @@ import logging
 from collections.abc import Callable
 
 from gptmock.accounts import SIGN_IN_HINT, TokenVault
-from gptmock.errors import AccountError, AccountsExhausted, AccountUnusable, NotLoggedIn, StoreError
+from gptmock.errors import (
+    AccountError,
+    AccountsExhausted,
+    AccountUnusable,
+    AuthUnknown,
+    NotLoggedIn,
+    StoreError,
+    StoreUnavailable,
+)
 from gptmock.limits import LimitStore, Standing, Standings
 from gptmock.protocol.failures import spoken_duration
 
@@ -48,6 +56,9 @@ class AccountSelector:
         self._listed_at = float("-inf")
         self._revision: int | None = None
         self._missing: list[str] = []
+        self._standings: dict[str, Standing] = {}
+        """As they were last seen; serves while the store is away."""
+        self._labels: dict[str, str] = {}
 
     async def candidates(self, conversation: str, *, account_id: str | None = None) -> list[str]:
         """
@@ -60,16 +71,18 @@ class AccountSelector:
         Raises:
             NotLoggedIn: there is no account, or none of the pool.
             AccountsExhausted: all of them are parked.
+            AuthUnknown: nothing is known of any account yet, and the store does not answer.
         """
         account_ids = (account_id,) if account_id is not None else await self.account_ids()
         if not account_ids:
             raise self.nobody()
         shared = len(account_ids) > 1
         try:
-            standings = await self._board.look(account_ids, conversation=conversation if shared else None)
+            standings = await self._look_at(account_ids, conversation=conversation if shared else None)
         except StoreError:
-            # Nothing is known of limits while the store is away; the upstream will say.
-            return list(account_ids)
+            # The last that was seen is a hint, and no reason to refuse anybody: the upstream will tell.
+            standings = Standings(tuple(self._standings.get(one, Standing(one)) for one in account_ids))
+            return self._free(standings) or list(account_ids)
         return self._ordered(standings)
 
     async def account_ids(self) -> tuple[str, ...]:
@@ -81,11 +94,42 @@ class AccountSelector:
                 self._looked_at = now
             try:
                 self._ids = await self._look()
-            except StoreError:
+            except StoreError as error:
+                if not self._ids and isinstance(error, StoreUnavailable):
+                    raise AuthUnknown.because(error) from error
                 if not self._ids:
                     raise
             self._looked_at = now if self._ids else float("-inf")
         return self._ids
+
+    async def reload(self) -> tuple[str, ...]:
+        """
+        Look now at who may serve and how they stand. Returns the accounts that may serve.
+
+        Raises:
+            StoreError: the store does not answer; what is known stays.
+        """
+        now = self._clock()
+        self._ids = await self._look()
+        self._looked_at = now if self._ids else float("-inf")
+        if self._ids:
+            await self._look_at(self._ids, conversation=None)
+        self._labels = {login.account.id: login.label for login in await self._vault.logins()}
+        return self._ids
+
+    def label_of(self, account_id: str | None) -> str | None:
+        """What people call an account, as far as is known."""
+        return self._labels.get(account_id) if account_id is not None else None
+
+    def confirm(self, seen_at: float) -> None:
+        """Nothing has changed in the store up to this moment (Unix seconds): what is known counts as looked at then."""
+        if self._ids:
+            self._looked_at = max(self._looked_at, seen_at)
+
+    async def _look_at(self, account_ids: tuple[str, ...], *, conversation: str | None) -> Standings:
+        standings = await self._board.look(account_ids, conversation=conversation)
+        self._standings.update((one.account_id, one) for one in standings.accounts)
+        return standings
 
     async def _look(self) -> tuple[str, ...]:
         if not self._pool:
@@ -104,10 +148,15 @@ class AccountSelector:
         return tuple(by_label[label].account.id for label in self._pool if label in by_label)
 
     def _ordered(self, standings: Standings) -> list[str]:
+        free = self._free(standings)
+        if not free:
+            now = self._clock()
+            raise exhausted(min(one.parked_until or now for one in standings.accounts) - now)
+        return free
+
+    def _free(self, standings: Standings) -> list[str]:
         now = self._clock()
         free = [one for one in standings.accounts if one.parked_until is None or one.parked_until <= now]
-        if not free:
-            raise exhausted(min(one.parked_until or now for one in standings.accounts) - now)
         return [one.account_id for one in sorted(free, key=lambda one: _rank(one, standings.sticky))]
 
     def nobody(self) -> AccountError:

@@ -1,13 +1,27 @@
-"""Who may come in. Must not know what is asked for, nor how the refusal looks."""
+"""Checks the client key of a request. Must not know what is asked for, nor how the refusal looks."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from gptmock.accounts import Secret
 from gptmock.clients import Client, ClientKeys, key_id_of
-from gptmock.errors import Unauthorized
+from gptmock.errors import AuthUnknown, ClientError, ForeignLogin, StoreUnavailable, Unauthorized
 
+FOREIGN_LOGIN = """\
+This server needs a client key of its own; your ChatGPT login is neither used nor passed on. Put this into \
+~/.codex/config.toml and the key into the environment variable GPTMOCK_API_KEY:
+
+model_provider = "gptmock"
+
+[model_providers.gptmock]
+name = "gptmock"
+base_url = "<this server>/v1"
+wire_api = "responses"
+env_key = "GPTMOCK_API_KEY"
+"""
+_JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
 _SHOWN_CHARACTERS = 4
 _LONG_ENOUGH = 12
 
@@ -36,30 +50,49 @@ class Admission:
 
         Raises:
             Unauthorized: no key or a wrong one.
+            ForeignLogin: no key or a wrong one, and the client is signed in to ChatGPT.
             StoreError: it is one of those given out, and whether it lives cannot be told.
         """
         given = _given_key(headers)
         if self._api_key is not None and not given:
-            raise Unauthorized(
-                "You didn't provide an API key. Send it as a bearer token: 'Authorization: Bearer YOUR_KEY'."
+            raise _refusal(
+                "You didn't provide an API key. Send it as a bearer token: 'Authorization: Bearer YOUR_KEY'.", headers
             )
         if Secret(given) == self._api_key:
             return self._owner
         if key_id_of(given) is not None:
-            key = await self._keys.find(Secret(given))
+            try:
+                key = await self._keys.find(Secret(given))
+            except StoreUnavailable as error:
+                raise AuthUnknown.because(error) from error
             if key is not None:
                 return Client(key.id, key)
         elif self._api_key is None:
             return self._owner
-        raise Unauthorized(f"Incorrect API key provided: {_masked(given)}.")
+        raise _refusal(f"Incorrect API key provided: {_masked(given)}.", headers)
 
 
 def _given_key(headers: Mapping[str, str]) -> str:
+    token = _bearer(headers)
+    if token and not _is_jwt(token):
+        return token
+    # Anthropic's SDK and Azure's clients have headers of their own; a signed-in Codex has its login in the usual one.
+    return (headers.get("x-api-key") or headers.get("api-key") or "").strip() or token
+
+
+def _bearer(headers: Mapping[str, str]) -> str:
     scheme, _, token = headers.get("authorization", "").strip().partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    # Anthropic's SDK and Azure's clients have headers of their own.
-    return (headers.get("x-api-key") or headers.get("api-key") or "").strip()
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _is_jwt(token: str) -> bool:
+    return _JWT.fullmatch(token) is not None
+
+
+def _refusal(message: str, headers: Mapping[str, str]) -> ClientError:
+    if _is_jwt(_bearer(headers)) or "chatgpt-account-id" in headers:
+        return ForeignLogin(FOREIGN_LOGIN, should_retry=False)
+    return Unauthorized(message)
 
 
 def _masked(key: str) -> str:

@@ -122,6 +122,14 @@ class CatalogWatch:
             except TimeoutError:
                 pass
 
+    async def load(self) -> None:
+        """What the cache holds, before the worker serves; asks no upstream. Trouble is left to ``run``."""
+        with suppress(GptmockError):
+            self._order = tuple(await self._account_ids())
+            for account_id in self._order:
+                await self._load(account_id)
+        self._rebuild()
+
     async def look(self) -> None:
         """One round over all accounts; trouble with one is logged, once, and does not stop the others."""
         self._called.clear()

@@ -15,7 +15,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from gptmock.accounts import Credential, TokenSet, TokenVault
-from gptmock.errors import GptmockError, RefreshRejected, RefreshUnavailable, SealBroken, StoreError
+from gptmock.errors import (
+    AuthUnknown,
+    GptmockError,
+    RefreshRejected,
+    RefreshUnavailable,
+    SealBroken,
+    StoreError,
+    StoreUnavailable,
+)
 from gptmock.gateway.refresh import Refresher
 from gptmock.protocol.failures import credential_refused
 
@@ -70,7 +78,7 @@ class CredentialKeeper:
             NotLoggedIn: there is no such login.
             RefreshRejected: it has ended; somebody has to log in again.
             RefreshUnavailable: the token has died and no new one can be had now.
-            StoreUnavailable: nothing is known of the account, and the store does not answer.
+            AuthUnknown: nothing is known of the account, and the store does not answer.
         """
         tokens = await self._current(account_id)
         left = self._seconds_left(tokens)
@@ -109,6 +117,27 @@ class CredentialKeeper:
             raise credential_refused()
         return tokens.credential()
 
+    async def reload(self, account_ids: Sequence[str]) -> None:
+        """
+        Look now at these accounts, and at all others that are known.
+
+        Raises:
+            StoreUnavailable: the store does not answer; what is known stays.
+        """
+        for account_id in dict.fromkeys((*account_ids, *self._known)):
+            try:
+                await self._look(account_id)
+            except StoreUnavailable:
+                raise
+            except GptmockError:
+                # Logged out, or broken: whoever asks for this account is told.
+                continue
+
+    def confirm(self, seen_at: float) -> None:
+        """Nothing has changed in the store up to this moment (Unix seconds): what is known counts as looked at then."""
+        for known in self._known.values():
+            known.looked_at = max(known.looked_at, seen_at)
+
     async def problem(self, account_id: str) -> GptmockError | None:
         """Why this account could not serve a turn now; ``None`` when it could, or may find out."""
         try:
@@ -141,7 +170,9 @@ class CredentialKeeper:
             return known.tokens
         try:
             return await self._look(account_id)
-        except StoreError:
+        except StoreError as error:
+            if known is None and isinstance(error, StoreUnavailable):
+                raise AuthUnknown.because(error) from error
             if known is None:
                 raise
             # The store is in trouble; what lives goes on living.

@@ -17,7 +17,7 @@ from typing import TypeAlias, TypeVar
 
 from gptmock.accounts import Credential
 from gptmock.catalog import explain_unknown
-from gptmock.dialects.dialect import Dialect, ReplyHead, Turn
+from gptmock.dialects.dialect import ReplyHead, Turn
 from gptmock.errors import (
     AccountError,
     CredentialRefused,
@@ -105,14 +105,13 @@ class Gateway:
 
     @asynccontextmanager
     async def open(
-        self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
+        self, turn: Turn, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
     ) -> AsyncIterator[Reply]:
         """
         Have the turn accepted; leaving the context closes the upstream. ``outcome`` is filled in on the way.
 
         Args:
             turn: what is asked for.
-            dialect: how the client speaks.
             head: the reply's fixed parts.
             outcome: filled in.
             account_id: the one account that may serve; ``None`` for whichever is chosen.
@@ -132,7 +131,7 @@ class Gateway:
                 outcome.committed = True
                 if accepting.done():
                     accepting.result()
-                yield Reply(turn, dialect, head, accepting, outcome, conversations=self._conversations)
+                yield Reply(turn, head, accepting, outcome, conversations=self._conversations)
             finally:
                 accepting.cancel()
                 try:

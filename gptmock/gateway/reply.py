@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from gptmock.conversations import Memo
-from gptmock.dialects.dialect import Dialect, Progress, ReplyHead, Translator, Turn, WithholdsItsEnd
+from gptmock.dialects.dialect import Progress, ReplyHead, SaysWhetherStored, Translator, Turn, WithholdsItsEnd
 from gptmock.errors import GptmockError, InternalError
 from gptmock.gateway.first_event import Opened
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseCreated, ResponseFailed, ResponseIncomplete
 from gptmock.protocol.failures import failure_of
-from gptmock.protocol.fold import FoldedResponse, ResponseFold
+from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.items import ResponseObject, ResponseUsage, total_usage
 from gptmock.protocol.reader import Received
 
@@ -57,12 +57,23 @@ class Outcome:
     """The reply's own, which tells durations."""
     further: list[Outcome] = field(default_factory=list)
     """Of the further requests of a call that has several."""
+    turns: int = 1
+    """How many upstream turns the call takes, if all of them go well."""
+    told: bool = False
+    """The streamed reply has made its last block: once that was sent, the client has all of it."""
 
     @property
     def usage(self) -> ResponseUsage | None:
         """What the call cost, all of its turns together; ``None`` unless all have said it."""
         outcomes = (self, *self.further)
         return total_usage([one.response.usage if one.response is not None else None for one in outcomes])
+
+    @property
+    def over(self) -> bool:
+        """Whether the last event of the whole call has been read."""
+        outcomes = (self, *self.further)
+        last = outcomes[-1]
+        return last.error is not None or (last.response is not None and len(outcomes) == self.turns)
 
     @property
     def spent(self) -> bool:
@@ -73,10 +84,9 @@ class Outcome:
 class Reply:
     """An answer under way. Use one of ``frames`` and ``document``, once, inside the gateway's context."""
 
-    def __init__(  # noqa: PLR0913 - what a turn has gathered on its way
+    def __init__(
         self,
         turn: Turn,
-        dialect: Dialect,
         head: ReplyHead,
         accepting: asyncio.Task[Opened],
         outcome: Outcome,
@@ -84,7 +94,6 @@ class Reply:
         conversations: ConversationKeeper,
     ) -> None:
         self._turn = turn
-        self._dialect = dialect
         self._head = head
         self._accepting = accepting
         self._conversations = conversations
@@ -103,28 +112,36 @@ class Reply:
     async def frames(self, events: AsyncIterator[list[Received]] | None = None) -> AsyncIterator[bytes]:
         """
         The streamed reply, one block for each read; raises nothing of ours, but ends with the dialect's farewell.
+        ``outcome.told`` is set before the last block is given.
 
         Args:
             events: those of the whole call, where this reply is only its beginning (``gateway.several_turns``).
         """
-        translator = self._dialect.translator(self._turn, self._head)
+        translator = self._turn.reply.translator(self._head)
         cause: GptmockError | None = None
+        last = b""
         try:
             async for batch in events or self.events():
                 block = b"".join([frame for received in batch for frame in translator.feed(received)])
-                if block:
+                if self._withholds(translator):
+                    if block:
+                        yield block
+                    block = await self._ending(translator)
+                if self.outcome.over:
+                    # Whether anything follows is known only when the events have ended, as they do now.
+                    last = block
+                elif block:
                     yield block
-                if ending := await self._ending(translator):
-                    yield ending
         except GptmockError as error:
             cause = error
         except Exception:
             log.exception("turn.broken")
             cause = InternalError("An internal error ended this answer.")
-        farewell = b"".join(translator.finish(cause))
+        last += b"".join(translator.finish(cause))
         self.outcome.error = self.outcome.error or translator.failure
-        if farewell:
-            yield farewell
+        self.outcome.told = True
+        if last:
+            yield last
 
     async def document(self) -> bytes:
         """
@@ -134,10 +151,11 @@ class Reply:
             GptmockError: the turn failed; half an answer is never given.
         """
         folded = await self.folded()
-        body = self._dialect.document(self._turn, self._head, folded)
-        if self._turn.memo is None or await self._remember(self._turn.memo, body):
+        plan, memo = self._turn.reply, self._turn.memo
+        body = plan.document(self._head, folded)
+        if memo is None or not isinstance(plan, SaysWhetherStored) or await self._remember(memo, body):
             return body
-        return self._dialect.document(replace(self._turn, memo=None), self._head, folded)
+        return plan.not_stored().document(self._head, folded)
 
     async def folded(self) -> FoldedResponse:
         """
@@ -146,11 +164,15 @@ class Reply:
         Raises:
             GptmockError: the turn failed.
         """
-        fold = ResponseFold(keep_events=self._turn.keeps_events)
+        fold = self._turn.reply.fold()
         async for batch in self.events():
             for received in batch:
                 fold.feed(received)
         return fold.finish()
+
+    def _withholds(self, translator: Translator) -> bool:
+        """Whether the translator waits to be told that the response is stored."""
+        return self._turn.memo is not None and isinstance(translator, WithholdsItsEnd) and translator.answer is not None
 
     async def _ending(self, translator: Translator) -> bytes:
         """What the translator says when it knows whether the response is stored; nothing before its end."""

@@ -1,6 +1,6 @@
 """
-Calls that take several upstream turns: one for each prompt of a text completion. Each is opened as a turn of its own,
-with its own account, retries and books; together they are one reply. Must not know why there are several.
+Calls that take several upstream turns, as a text completion with several prompts does. Each turn is opened by itself,
+with its own account, retries and usage record; together they are one reply. Must not know why there are several.
 
     streamed     one after another; the next is opened when the one before has ended well
     collected    the first, which shows whether the account and the model exist; then all others at once
@@ -9,13 +9,13 @@ with its own account, retries and books; together they are one reply. Must not k
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeAlias
 
-from gptmock.dialects.dialect import Dialect, ReplyHead, Turn
+from gptmock.dialects.dialect import ReplyHead, SeveralTurns, Turn
 from gptmock.gateway.reply import Outcome, Reply
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.reader import Received
@@ -45,7 +45,7 @@ class OpensOneTurn(Protocol):
     """``gateway.gateway.Gateway``."""
 
     def open(
-        self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
+        self, turn: Turn, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
     ) -> AbstractAsyncContextManager[Reply]:
         """Have one turn accepted."""
 
@@ -54,6 +54,7 @@ class OpensOneTurn(Protocol):
 
 
 _OpensOne: TypeAlias = Callable[[Turn, Outcome], AbstractAsyncContextManager[Reply]]
+_Document: TypeAlias = Callable[[Sequence[FoldedResponse]], bytes]
 
 
 class BatchGateway:
@@ -68,14 +69,13 @@ class BatchGateway:
         self._gateway = gateway
 
     def open(
-        self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
+        self, turn: Turn, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
     ) -> AbstractAsyncContextManager[AnyReply]:
         """
         Have a call accepted; leaving the context closes all of its turns. A call of one turn goes straight through.
 
         Args:
-            turn: with ``further`` requests or without.
-            dialect: renders the reply.
+            turn: whose reply plan may be a ``SeveralTurns``.
             head: of the one reply.
             outcome: filled in on the way; of the first turn, with those of the others in ``further``.
             account_id: the only one that may serve, if somebody has said so.
@@ -85,10 +85,14 @@ class BatchGateway:
         """
 
         def open_one(one: Turn, its_outcome: Outcome) -> AbstractAsyncContextManager[Reply]:
-            return self._gateway.open(one, dialect, head, its_outcome, account_id=account_id)
+            return self._gateway.open(one, head, its_outcome, account_id=account_id)
 
-        if turn.further:
-            return _several(turn, outcome, open_one, partial(dialect.document, turn, head))
+        plan = turn.reply
+        if isinstance(plan, SeveralTurns) and plan.further:
+            # Not as streams: each may be tried again until its own first event, whatever the client has seen of others.
+            further = [replace(turn, request=request, stream=False) for request in plan.further]
+            outcome.turns = 1 + len(further)
+            return _several(turn, further, outcome, open_one, partial(plan.documents, head))
         return open_one(turn, outcome)
 
     async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
@@ -98,11 +102,11 @@ class BatchGateway:
 
 @asynccontextmanager
 async def _several(
-    turn: Turn, outcome: Outcome, open_one: _OpensOne, document: Callable[[FoldedResponse], bytes]
+    turn: Turn, further: Sequence[Turn], outcome: Outcome, open_one: _OpensOne, document: _Document
 ) -> AsyncIterator[AnyReply]:
     # The stack belongs to the handler: a generator of frames that nobody finishes would close nothing in time.
     async with AsyncExitStack() as stack, open_one(turn, outcome) as first:
-        yield BatchReply(turn, first, open_one=open_one, document=document, stack=stack)
+        yield BatchReply(first, further, open_one=open_one, document=document, stack=stack)
 
 
 class BatchReply:
@@ -110,15 +114,15 @@ class BatchReply:
 
     def __init__(
         self,
-        turn: Turn,
         first: Reply,
+        further: Sequence[Turn],
         *,
         open_one: _OpensOne,
-        document: Callable[[FoldedResponse], bytes],
+        document: _Document,
         stack: AsyncExitStack,
     ) -> None:
-        self._turn = turn
         self._first = first
+        self._further = further
         self._open_one = open_one
         self._document = document
         self._stack = stack
@@ -143,19 +147,18 @@ class BatchReply:
             async with asyncio.TaskGroup() as group:
                 waiting = [
                     group.create_task(self._first.folded()),
-                    *(group.create_task(self._folded(turn)) for turn in self._further()),
+                    *(group.create_task(self._folded(turn)) for turn in self._further),
                 ]
         except BaseExceptionGroup as several:
             # One reason is enough, and no client knows groups.
             raise several.exceptions[0] from several
-        folded, *further = [one.result() for one in waiting]
-        return self._document(replace(folded, further=tuple(further)))
+        return self._document([one.result() for one in waiting])
 
     async def _events(self) -> AsyncIterator[list[Received]]:
         async for batch in self._first.events():
             yield batch
         outcome = self._first.outcome
-        for turn in self._further():
+        for turn in self._further:
             if outcome.response is None:
                 # Cut or failed: the translator has said so, or will.
                 return
@@ -170,10 +173,6 @@ class BatchReply:
     async def _folded(self, turn: Turn) -> FoldedResponse:
         async with self._open_one(turn, self._note()) as reply:
             return await reply.folded()
-
-    def _further(self) -> list[Turn]:
-        # Not as a stream: each may be tried again until its own first event, whatever the client has seen of others.
-        return [replace(self._turn, request=request, further=(), stream=False) for request in self._turn.further]
 
     def _note(self) -> Outcome:
         # The books count by client key: whose call it is belongs to each of its turns.

@@ -23,8 +23,6 @@ class FoldedResponse:
     finished: Finished
     events: tuple[Received, ...] = ()
     """All of them up to the terminal one, if the fold was asked to keep them."""
-    further: tuple[FoldedResponse, ...] = ()
-    """The answers to the further requests of a call that has several, in the order of these."""
 
 
 class ResponseFold:

@@ -12,12 +12,12 @@ from typing import Any
 
 import msgspec
 
-from gptmock.catalog import EFFORTS, ModelSpec
+from gptmock.catalog import EFFORTS, PRIORITY_TIER, ModelSpec
 from gptmock.errors import UpstreamBroken
 from gptmock.protocol.items import mended
 
-_PRIORITY_TIERS = frozenset({"priority", "fast"})
-"""The id of the tier in ``service_tiers``, and Codex's name of it in ``additional_speed_tiers``."""
+_TIER_NAMES = {"fast": PRIORITY_TIER}
+"""Codex's name of a tier in ``additional_speed_tiers``, to its id in ``service_tiers``."""
 MAX_CONTEXT_WINDOW = 2**31 - 1
 """Tokens; clients read it into 32 bits. A larger one is a mistake."""
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)", re.ASCII)
@@ -99,14 +99,14 @@ def _spec(raw: bytes) -> ModelSpec | None:
     if entry.default_reasoning_level in EFFORTS:
         known["default_effort"] = entry.default_reasoning_level
     levels = entry.supported_reasoning_levels or []
-    tiers = {tier.id for tier in entry.service_tiers or []} | set(entry.additional_speed_tiers or [])
+    tiers = [*(tier.id for tier in entry.service_tiers or []), *(entry.additional_speed_tiers or [])]
     return ModelSpec(
         slug=entry.slug,
         # A level that we do not know could not be compared with others; the enumeration of the wire rarely grows.
         efforts=tuple(level.effort for level in levels if level.effort in EFFORTS),
         listed=entry.visibility in (None, "list") and entry.supported_in_api is not False,
         supports_verbosity=entry.support_verbosity is not False,
-        has_priority_tier=not tiers.isdisjoint(_PRIORITY_TIERS),
+        tiers=tuple(dict.fromkeys(_TIER_NAMES.get(tier, tier) for tier in tiers)),
         successor=entry.upgrade.model if entry.upgrade is not None else None,
         display_name=entry.display_name,
         minimal_version=parse_version(entry.minimal_client_version),

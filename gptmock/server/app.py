@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
 
@@ -10,7 +10,7 @@ from sanic import Request, Sanic
 from sanic.config import Config
 from sanic.response import BaseHTTPResponse
 
-from gptmock.dialects.table import DIALECTS
+from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.conversations import add_conversation_routes
 from gptmock.server.cors import CorsPolicy
@@ -29,13 +29,19 @@ _MAX_HEADER_BYTES = 16 * 1024
 """Sanic's own limit of 8 KiB is close to what clients with JWTs send."""
 
 
-def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]], options: ServerOptions) -> App:
+def create_app(
+    open_services: Callable[[], AbstractAsyncContextManager[Services]],
+    options: ServerOptions,
+    *,
+    dialects: Sequence[DialectRoute] = DIALECTS,
+) -> App:
     """
     Build the app; nothing is opened before its worker starts.
 
     Args:
         open_services: entered in each worker when it starts, left after its last stream has ended.
         options: limits and features of the HTTP layer.
+        dialects: the rows that turns are served by.
     """
     cors = CorsPolicy(options.cors_origins)
     app = Sanic(
@@ -45,7 +51,7 @@ def create_app(open_services: Callable[[], AbstractAsyncContextManager[Services]
         request_class=ClientRequest,
         configure_logging=False,
     )
-    for route in DIALECTS:
+    for route in dialects:
         for number, path in enumerate(route.paths):
             handler, name = turn_handler(route, options), f"{route.name}_{number}"
             app.add_route(handler, path, methods=[route.method], name=name, ctx_dialect_route=route)

@@ -17,7 +17,7 @@ from sanic.config import Config
 
 from gptmock.clients import Client
 from gptmock.conversations import Recalled, Snapshot, Wanted
-from gptmock.dialects.dialect import Dialect, Progress, ReplyHead, Terms, Turn
+from gptmock.dialects.dialect import Progress, ReplyHead, Terms, Turn
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
 from gptmock.protocol.upstream import Compacted
@@ -32,7 +32,7 @@ class OpensTurns(Protocol):
     """``gateway.several_turns.BatchGateway``."""
 
     def open(
-        self, turn: Turn, dialect: Dialect, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
+        self, turn: Turn, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
     ) -> AbstractAsyncContextManager[AnyReply]:
         """Have a turn accepted."""
 
@@ -73,6 +73,8 @@ class ServerOptions:
     """The longest a turn may take, with a margin: Sanic's own idle timer is raised to it for model calls."""
     heartbeat_seconds: float = 10.0
     """Silence after which a stream says that it lives; the promise is 15."""
+    keepalive_seconds: float = 60.0
+    """Silence after which a client that does not take a heartbeat for a sign of life gets an event; Codex waits 300."""
     cors_origins: tuple[str, ...] = ()
     """Of web pages that may use this server; none by default."""
     expose_efforts: bool = False
@@ -92,6 +94,8 @@ class Services:
     readiness: Callable[[], Awaitable[list[str]]]
     """The reasons for not being ready; none when ready."""
     conversations: KeepsConversations
+    label_of: Callable[[str | None], str | None] = field(default=lambda _: None)
+    """What people call an account, as far as is known."""
     draining: bool = field(default=False)
 
 

@@ -1,56 +1,54 @@
 """
-Log lines as events with fields, as text for people or JSON for machines. Must not know what is logged.
-
-Credentials never get here: they are ``Secret`` until the one line that sends them. But clients write what they like
-into their bodies, and ``--verbose`` logs bodies: a second net takes out what has the shape of a credential.
+Log lines as events with fields: JSON for machines, text for files, ``server.terminal_lines`` for a person who looks.
+Must not know what is logged.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import re
+import os
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-_CREDENTIALS = re.compile(
-    r"""
-    \beyJ[\w-]{8,}\.[\w-]+\.[\w-]+                            # a JWT, as access and id tokens are
-    | \b(?:sk|rt|ac)[_-][\w-]{16,}                              # API keys, refresh tokens, authorization codes
-    | \bgm_[0-9A-Za-z]{8}_\w{16,}                              # keys of our own
-    | (?<=\bBearer[ ])[\w.~+/-]{8,}=*
-    | (?i:(?<="authorization":")|(?<="authorization":[ ]"))[^"\\]{8,}
-    """,
-    re.VERBOSE,
-)
-
-
-def redacted(text: str) -> str:
-    """The text without anything that has the shape of a credential."""
-    return _CREDENTIALS.sub("[redacted]", text)
+from gptmock.server.fields import fields_of, redacted, shown
+from gptmock.server.terminal_lines import MAX_COLUMNS, TerminalLines
 
 
 def configure_logs(log_format: str) -> None:
-    """Send everything to stderr, once per process; Sanic's own chatter only from warnings on."""
+    """Send everything to stderr, once per process; what libraries say only where it is an error."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if log_format == "json" else TextLines())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    handler.setFormatter(_lines(log_format))
+    logging.basicConfig(level=logging.ERROR, handlers=[handler], force=True)
     logging.getLogger("gptmock").setLevel(logging.INFO)
     for name in ("sanic.root", "sanic.error", "sanic.server", "sanic.access"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-        logger.setLevel(logging.WARNING)
+        logger.setLevel(logging.ERROR)
 
 
-def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    return {
-        name: redacted(value) if isinstance(value, str) else value
-        for name, value in vars(record).items()
-        if name not in _STANDARD and value is not None
-    }
+def _lines(log_format: str) -> logging.Formatter:
+    if log_format == "json":
+        return JsonLines()
+    if sys.stderr.isatty():
+        return TerminalLines(_columns, colour=has_colours(os.environ))
+    return TextLines()
+
+
+def has_colours(environment: Mapping[str, str]) -> bool:
+    """Whether a terminal shows colours, and its user wants them (no-color.org)."""
+    return not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
+
+
+def _columns() -> int:
+    try:
+        # Nothing known is 0.
+        return os.get_terminal_size(sys.stderr.fileno()).columns or MAX_COLUMNS
+    except (OSError, ValueError):
+        return MAX_COLUMNS
 
 
 class JsonLines(logging.Formatter):
@@ -65,7 +63,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "pid": record.process,
             "event": record.getMessage(),
-            **_fields(record),
+            **fields_of(record),
         }
         if record.exc_info:
             line["traceback"] = redacted(self.formatException(record.exc_info))
@@ -78,11 +76,6 @@ class TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Local time, level, event, fields; a traceback below."""
         clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
-        fields = " ".join(f"{name}={_shown(value)}" for name, value in _fields(record).items())
+        fields = " ".join(f"{name}={shown(value)}" for name, value in fields_of(record).items())
         line = f"{clock} {record.levelname.lower()} {record.getMessage()} {fields}".rstrip()
         return f"{line}\n{redacted(self.formatException(record.exc_info))}" if record.exc_info else line
-
-
-def _shown(value: object) -> str:
-    text = str(value)
-    return json.dumps(text) if not text.isprintable() or " " in text or not text else text

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from operator import itemgetter
 from typing import Any, Protocol
 
@@ -64,7 +65,7 @@ def openapi_document(routes: Iterable[Route]) -> Json:
     paths = {path for path, _ in served}
     listed = [(path, route) for path, route in sorted(served, key=itemgetter(0)) if f"/v1{path}" not in paths]
     models = dict.fromkeys(model for _, route in listed if (model := _body_of(route)) is not None)
-    refs, schemas = _schemas(list(models))
+    refs, schemas = _schemas(tuple(models))
     items: dict[str, Json] = {}
     for path, route in listed:
         # Methods of one path may be routes of their own.
@@ -93,7 +94,8 @@ def _body_of(route: Route) -> type[pydantic.BaseModel] | None:
     return model
 
 
-def _schemas(models: list[type[pydantic.BaseModel]]) -> tuple[Mapping[type[pydantic.BaseModel], Json], Json]:
+@cache
+def _schemas(models: tuple[type[pydantic.BaseModel], ...]) -> tuple[Mapping[type[pydantic.BaseModel], Json], Json]:
     refs, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REF)
     return {model: refs[model, "validation"] for model in models}, definitions.get("$defs", {})
 

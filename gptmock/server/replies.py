@@ -24,6 +24,8 @@ from gptmock.server.requests import request_id
 
 log = logging.getLogger("gptmock.server")
 
+_SHOWN_CHARACTERS = 200
+
 
 class SaysErrors(Protocol):
     """A ``Dialect``, or a ``Family`` where no dialect is asked."""
@@ -60,7 +62,23 @@ class ErrorAnswers(ErrorHandler):
         # A client that leaves before its request is complete (Sanic's RequestCancelled) is no fault of ours.
         if isinstance(error, InternalError) and not isinstance(exception, asyncio.CancelledError):
             log.error("server.error", exc_info=exception, extra={"request_id": request_id(request)})
-        return error_response(error, family_of(request.path))
+        answer = error_response(error, family_of(request.path))
+        _log_refused(request, answer.status, error)
+        return answer
+
+
+def _log_refused(request: Request, status: int, error: GptmockError) -> None:
+    """Turns have lines of their own; what comes to nothing elsewhere has this one. The query may hold a key."""
+    log.info(
+        "request",
+        extra={
+            "request_id": request_id(request),
+            "method": request.method,
+            "path": request.path[:_SHOWN_CHARACTERS],
+            "status": status,
+            "ended": error.code,
+        },
+    )
 
 
 def as_gptmock_error(request: Request, exception: BaseException) -> GptmockError:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
+from msgspec import UNSET
 from sanic import HTTPResponse, Request
 
 from gptmock.clients import Client
-from gptmock.dialects.dialect import Call, Dialect, ReadyReply, Recalls, ReplyHead, Terms, Turn
+from gptmock.dialects.dialect import Call, Dialect, KeepsAlive, ReadyReply, Recalls, ReplyHead, Terms, Turn
 from gptmock.dialects.table import DialectRoute
 from gptmock.errors import GptmockError
 from gptmock.gateway.reply import Outcome
@@ -20,7 +21,7 @@ from gptmock.gateway.several_turns import AnyReply
 from gptmock.server.context import ServerOptions, Services, new_head
 from gptmock.server.replies import as_gptmock_error, error_response
 from gptmock.server.requests import headers_of, request_id
-from gptmock.server.streaming import pump
+from gptmock.server.streaming import Heartbeat, pump
 
 log = logging.getLogger("gptmock.turn")
 
@@ -57,6 +58,9 @@ class TurnRequest:
         self._outcome = Outcome()
         self._first_seconds: float | None = None
         self._sent_bytes = 0
+        self._is_streaming = False
+        self._has_all = False
+        """The client was sent the last frame of a stream: whoever closes from then on is not gone too early."""
 
     @property
     def _dialect(self) -> Dialect:
@@ -68,9 +72,10 @@ class TurnRequest:
         try:
             response = await self._answer()
             status = 200 if response is None else response.status
-            ended = "ok" if self._outcome.error is None else self._outcome.error.code
+            ended = self._ending
         except asyncio.CancelledError:
-            status, ended = CLIENT_GONE if self._first_seconds is None else 200, "client_gone"
+            status = 200 if self._is_streaming else CLIENT_GONE
+            ended = self._ending if self._has_all else "client_gone"
             raise
         except (GptmockError, RecursionError) as exception:
             error = as_gptmock_error(self._request, exception)
@@ -81,13 +86,15 @@ class TurnRequest:
         finally:
             self._log(status, ended)
 
+    @property
+    def _ending(self) -> str:
+        return "ok" if self._outcome.error is None else self._outcome.error.code
+
     async def _answer(self) -> HTTPResponse | None:
         turn, bound = await self._understand(self._dialect.decode)
         if isinstance(turn, ReadyReply):
             return self._whole(turn.document(self._head), {})
-        async with self._services.gateway.open(
-            turn, self._dialect, self._head, self._outcome, account_id=bound
-        ) as reply:
+        async with self._services.gateway.open(turn, self._head, self._outcome, account_id=bound) as reply:
             return await (self._stream(turn, reply) if turn.stream else self._document(turn, reply))
 
     async def _understand(self, decode: Callable[[Call, Terms], _Understood]) -> tuple[_Understood, str | None]:
@@ -136,27 +143,39 @@ class TurnRequest:
         async def send(block: bytes) -> None:
             if self._first_seconds is None:
                 self._first_seconds = self._head.elapsed()
+            self._is_streaming = True
             if self._options.verbose:
                 shown.append(block)
             await response.send(block)
 
         self._sent_bytes = await pump(
-            reply.frames(),
+            self._until_all_sent(reply.frames()),
             send,
-            heartbeat=self._dialect.heartbeat(turn, self._head),
-            every_seconds=self._options.heartbeat_seconds,
+            heartbeat=Heartbeat(
+                turn.reply.heartbeat(self._head),
+                self._options.heartbeat_seconds,
+                keepalive=turn.reply.keepalive() if isinstance(turn.reply, KeepsAlive) else None,
+                keepalive_seconds=self._options.keepalive_seconds,
+            ),
         )
         await response.eof()
         if shown:
             self._show_answer(shown)
 
+    async def _until_all_sent(self, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for block in frames:
+            # Resumed in the same step of the loop in which the block was handed to the transport.
+            yield block
+            self._has_all = self._outcome.told
+        self._has_all = True
+
     def _reply_headers(self, turn: Turn, model: str | None) -> dict[str, str]:
-        headers = forwarded_to_codex(self._outcome) if turn.codex else {}
+        headers = forwarded_to_codex(self._outcome) if turn.forwards_headers else {}
         if turn.ignored:
             headers["x-gptmock-ignored"] = ",".join(turn.ignored)
         if self._outcome.reasoning_dropped:
             headers["x-gptmock-state"] = "reasoning-dropped"
-        if model is not None and not turn.codex:
+        if model is not None and not turn.forwards_headers:
             # Codex takes this header for a word of the backend itself, and warns of another model.
             headers["openai-model"] = model
         return headers
@@ -197,8 +216,14 @@ class TurnRequest:
                 "stored": outcome.stored,
                 "input_tokens": usage.input_tokens if usage is not None else None,
                 "output_tokens": usage.output_tokens if usage is not None else None,
+                "at_terminal": {"effort": _effort(turn), "label": self._services.label_of(outcome.account_id)},
             },
         )
+
+
+def _effort(turn: Turn | None) -> str | None:
+    reasoning = turn.request.reasoning if turn is not None else UNSET
+    return None if reasoning is UNSET else reasoning.effort
 
 
 def forwarded_to_codex(outcome: Outcome) -> dict[str, str]:

@@ -30,7 +30,8 @@ from gptmock.clients import (
     key_id_of,
     key_text,
 )
-from gptmock.errors import LockBusy, NameTaken, StoreUnavailable, UnknownClientKey
+from gptmock.errors import LockBusy, NameTaken, SealBroken, StoreUnavailable, UnknownClientKey
+from gptmock.stores.changes import count_change
 from gptmock.stores.resealing import kind_of, opened
 from gptmock.stores.seal import Sealer
 from gptmock.stores.store import Record, Store
@@ -94,6 +95,41 @@ class StoreClientKeys:
         stored = await self._current(key_id)
         now = self._clock()
         return stored.key if stored is not None and _fits(stored, text, now) and stored.key.is_living(now) else None
+
+    async def reload(self) -> tuple[str, ...]:
+        """
+        Look now at all keys, also at those that nobody has shown yet. Returns the ids of accounts that living ones are
+        bound to.
+
+        Raises:
+            StoreUnavailable: the store does not answer; what is known stays.
+        """
+        now = self._clock()
+        listed = {name for name in await self._store.names(_PREFIX) if kind_of(name) == _KIND}
+        # What is known and not listed was lost by the store: it is put back.
+        seen = {_name(key_id) for key_id, known in self._known.items() if known.stored is not None}
+        names = sorted(listed | seen)
+        records = await self._store.read_many(names)
+        for name, found in zip(names, records, strict=True):
+            record = await self._records.settle(name, found)
+            if record is None:
+                continue
+            try:
+                stored = self._opened(name, record)
+            except SealBroken:
+                # Whoever shows it is told.
+                self._known.pop(_id_in(name), None)
+            else:
+                self._known[stored.key.id] = _Known(stored, now)
+        keys = [known.stored.key for known in self._known.values() if known.stored is not None]
+        bound = (key.terms.account_id for key in keys if key.is_living(now))
+        return tuple(dict.fromkeys(one for one in bound if one is not None))
+
+    def confirm(self, seen_at: float) -> None:
+        """Nothing has changed in the store up to this moment (Unix seconds): what is known counts as looked at then."""
+        for known in self._known.values():
+            if known.stored is not None:
+                known.looked_at = max(known.looked_at, seen_at)
 
     async def create(self, name: str, terms: KeyTerms) -> IssuedKey:
         """See ``ClientKeys.create``."""
@@ -200,7 +236,12 @@ class StoreClientKeys:
         name = _name(stored.key.id)
         plain = msgspec.json.encode(stored)
         sealed = self._sealer.seal(plain, kind=_KIND, name=name, version=expected + 1)
-        return await self._records.put(name, sealed, expected=expected)
+        written = await self._records.put(name, sealed, expected=expected)
+        if written:
+            with suppress(StoreUnavailable):
+                # Whoever is not told finds out by itself, later; the key was changed all the same.
+                await count_change(self._store)
+        return written
 
     async def _replace(self, stored: _Stored, *, expected: int) -> None:
         if not await self._write(stored, expected=expected):
@@ -237,6 +278,10 @@ def _random(characters: int) -> str:
 
 def _digest(text: Secret) -> str:
     return hashlib.sha256(text.reveal().encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _id_in(name: str) -> str:
+    return name.partition("{")[2].partition("}")[0]
 
 
 def _name(key_id: str) -> str:

@@ -25,13 +25,14 @@ from typing import TypeAlias
 
 from gptmock.errors import LockBusy, SealBroken, StoreUnavailable, UnusableKey, WrongPlace
 from gptmock.stores.auth_import import TAKEN, TAKEN_PREFIX
+from gptmock.stores.changes import count_change
 from gptmock.stores.limits_and_usage import USAGE_SECONDS
 from gptmock.stores.locations import Place
 from gptmock.stores.memory import MemoryStore
 from gptmock.stores.resealing import CANARY, CHUNK, opened, sealed_records
 from gptmock.stores.seal import Sealer, SealingKey, parse_keys
 from gptmock.stores.store import Addition, Record, Store
-from gptmock.stores.vault import DEFAULT, tell_changed
+from gptmock.stores.vault import DEFAULT
 
 Progress: TypeAlias = Callable[[str, int, int], None]
 """What is carried, how many of these are done, and how many there are."""
@@ -183,7 +184,7 @@ class _Carrier:
         await self._records()
         if self._writes:
             # Also when nothing was carried: the run before may have been cut off here.
-            await tell_changed(self._target)
+            await count_change(self._target)
         await self._counters()
 
     # --- Records -----------------------------------------------------------------------

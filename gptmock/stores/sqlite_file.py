@@ -185,8 +185,10 @@ class Hand:
         if self._connection is not None and _identity(self._path) != self._file:
             self._let_go()
         if self._connection is None:
-            self._connection = _open(self._path, self._synchronous)
+            _make_private(self._path)
+            # Before it is opened: one that is replaced meanwhile has another identity at the next call.
             self._file = _identity(self._path)
+            self._connection = _open(self._path, self._synchronous)
         return self._connection
 
     def _let_go(self) -> None:
@@ -204,7 +206,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _open(path: Path, synchronous: str) -> sqlite3.Connection:
-    _make_private(path)
     connection = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
         _into_wal_mode(connection)

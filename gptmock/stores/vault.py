@@ -4,7 +4,6 @@ Tokens at rest: sealed records over any store. Knows seals and versions, not whe
     acct:{id}:tokens      the tokens and nothing else, sealed; their version is the record's
     acct:{id}:about       label, paused; sealed, since an e-mail address is nobody's business
     accounts:default      the id of the account that serves who is bound to none
-    accounts:changes      nothing; its version grows whenever the list of accounts has changed
 
 Versions put all changes of an account in order, wherever two of them meet:
 
@@ -22,6 +21,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 import msgspec
@@ -38,6 +38,8 @@ from gptmock.accounts import (
     organization_of,
 )
 from gptmock.errors import NotLoggedIn, SealBroken, StoreUnavailable
+from gptmock.stores import changes
+from gptmock.stores.changes import count_change
 from gptmock.stores.resealing import CANARY, opened, reseal, sealed_records
 from gptmock.stores.seal import Sealer
 from gptmock.stores.store import Record, Store
@@ -48,7 +50,6 @@ log = logging.getLogger("gptmock.account")
 
 _TOKENS, _ABOUT = "tokens", "about"
 DEFAULT = "accounts:default"
-CHANGES = "accounts:changes"
 _PREFIX = "acct:"
 MAX_RACES = 50
 """Compare-and-set that loses so often has no competitor but a fault."""
@@ -92,7 +93,9 @@ class SealedVault:
         known = self._newest.get(tokens.account.id)
         if known is None or known.version < tokens.version:
             self._newest[tokens.account.id] = tokens
-        return self._living(replaced.account.id, await self._push(replaced.version, tokens))
+        held = await self._push(replaced.version, tokens)
+        await self._count()
+        return self._living(replaced.account.id, held)
 
     async def enroll(self, tokens: TokenSet, *, label: str | None = None, made_at: float | None = None) -> TokenSet:
         """See ``TokenVault.enroll``."""
@@ -106,7 +109,7 @@ class SealedVault:
             if await self._write(newer, expected=held_version) is None:
                 self._remember(newer)
                 await self._introduce(newer.account, label)
-                await tell_changed(self._store)
+                await count_change(self._store)
                 return newer
         raise _lost_races()
 
@@ -120,6 +123,7 @@ class SealedVault:
             standing = await self._write(marked, expected=held.version)
             if standing is None:
                 self._remember(marked)
+                await self._count()
                 return
             held = self._opened(refused.account.id, standing)
         raise _lost_races()
@@ -141,7 +145,7 @@ class SealedVault:
             )
             if await self._write(gone, expected=held.version) is None:
                 self._remember(gone)
-                await tell_changed(self._store)
+                await count_change(self._store)
                 return
         raise _lost_races()
 
@@ -161,7 +165,7 @@ class SealedVault:
         """See ``TokenVault.discard``."""
         for kind in (_TOKENS, _ABOUT):
             await self._store.delete(_name(account_id, kind))
-        await tell_changed(self._store)
+        await count_change(self._store)
 
     async def _holders(self) -> dict[str, str]:
         census = await self._census()
@@ -192,8 +196,7 @@ class SealedVault:
 
     async def revision(self) -> int:
         """See ``TokenVault.revision``. One round trip."""
-        record = await self._store.read(CHANGES)
-        return record.version if record is not None else 0
+        return await changes.revision(self._store)
 
     async def default(self) -> str | None:
         """See ``TokenVault.default``."""
@@ -206,6 +209,7 @@ class SealedVault:
             record = await self._records.settle(DEFAULT, await self._store.read(DEFAULT))
             expected = record.version if record is not None else 0
             if await self._records.put(DEFAULT, account_id.encode(), expected=expected):
+                await count_change(self._store)
                 return
         raise _lost_races()
 
@@ -223,7 +227,7 @@ class SealedVault:
             version = record.version if record is not None else 0
             sealed = self._sealer.seal(msgspec.json.encode(about), kind=_ABOUT, name=name, version=version + 1)
             if await self._records.put(name, sealed, expected=version):
-                await tell_changed(self._store)
+                await count_change(self._store)
                 return
         raise _lost_races()
 
@@ -277,6 +281,11 @@ class SealedVault:
         below = max(held_version, known.version if known else 0)
         return max(below + 2 * ROTATION_STEP, int(moment * 1000))
 
+    async def _count(self) -> None:
+        """After what must not fail any more; workers that are not told find out by themselves, later."""
+        with suppress(StoreUnavailable):
+            await count_change(self._store)
+
     async def _healed(self, account_id: str, record: Record | None) -> TokenSet | None:
         """The newest of what the store shows and what is known, in the store as well."""
         held = self._opened(account_id, record)
@@ -285,7 +294,7 @@ class SealedVault:
             lost = held is None
             held = await self._push(held.version if held is not None else 0, known)
             if lost:
-                await tell_changed(self._store)
+                await count_change(self._store)
         if held is not None:
             self._remember(held)
         return held
@@ -365,12 +374,6 @@ class SealedVault:
             return (await self.load(account_id)).refused is None
         except (NotLoggedIn, SealBroken):
             return False
-
-
-async def tell_changed(store: Store) -> None:
-    """Tell who keeps a list of accounts. Who loses the race leaves it to the winner, whose word comes later."""
-    record = await store.read(CHANGES)
-    await store.write(CHANGES, b"", expected=record.version if record is not None else 0)
 
 
 def _login(tokens: TokenSet, about: _About) -> Login:

@@ -14,7 +14,7 @@ class ClientIdentity:
     """Who we say we are: ourselves, unless the operator says otherwise."""
 
     originator: str = "gptmock"
-    codex_version: str = "0.169.0"
+    codex_version: str = "0.171.0"
     """The protocol version asked for; a model's floor is its ``minimal_client_version``."""
 
     @property

@@ -26,6 +26,7 @@ from tests.harness import (
     chat,
     client,
     free_port,
+    get,
     plain_environment,
     server_process,
     until,
@@ -446,7 +447,7 @@ async def test_an_import_is_seen_by_a_server_that_waits(
 
             def healthy() -> bool:
                 try:
-                    states.append(httpx.get(f"{server.base_url}/readyz", trust_env=False).status_code)
+                    states.append(get(f"{server.base_url}/readyz").status_code)
                 except httpx.HTTPError:
                     return False
                 return True

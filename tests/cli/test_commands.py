@@ -14,18 +14,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from gptmock import __version__
 from gptmock.simulator.accounts import LoginBook
 from gptmock.simulator.options import SimulatorOptions
+from tests.cli.inside import run as run_inside
 from tests.harness import (
     CONSOLE_SCRIPT,
     MARK,
     STOP_SECONDS,
     end_tree,
     free_port,
+    get,
     new_mark,
     plain_environment,
     processes_of,
@@ -95,7 +96,7 @@ def test_every_command_has_help_with_an_example(tmp_path: Path, command: str):
 
 def test_without_a_command_the_commands_are_shown(tmp_path: Path):
     for arguments in ((), ("--help",)):
-        shown = run(tmp_path, *arguments)
+        shown = run_inside(tmp_path, *arguments)
         assert shown.returncode == 0
         assert all(command in shown.stdout for command in COMMANDS)
         assert "example:" in shown.stdout
@@ -117,7 +118,7 @@ def test_the_package_is_the_command(tmp_path: Path):
     "arguments", [("nonsense",), ("serve", "--nonsense"), ("info", "extra"), ("simulator", "--port", "x")]
 )
 def test_wrong_usage_is_exit_code_2_and_no_traceback(tmp_path: Path, arguments: tuple[str, ...]):
-    shown = run(tmp_path, *arguments)
+    shown = run_inside(tmp_path, *arguments)
     assert (shown.returncode, shown.stdout) == (2, "")
     assert "Traceback" not in shown.stderr
 
@@ -126,7 +127,7 @@ def test_wrong_usage_is_exit_code_2_and_no_traceback(tmp_path: Path, arguments: 
 
 
 def test_wrong_settings_are_all_listed_and_exit_code_2(tmp_path: Path):
-    shown = run(
+    shown = run_inside(
         tmp_path,
         "serve",
         "--port",
@@ -145,7 +146,7 @@ def test_wrong_settings_are_all_listed_and_exit_code_2(tmp_path: Path):
 
 
 def test_beyond_loopback_without_a_key_is_exit_code_2(tmp_path: Path):
-    shown = run(tmp_path, "serve", "--host", "0.0.0.0")
+    shown = run_inside(tmp_path, "serve", "--host", "0.0.0.0")
     (line,) = shown.stderr.splitlines()
     assert shown.returncode == 2
     assert "GPTMOCK_API_KEY" in line
@@ -157,7 +158,7 @@ def test_a_port_in_use_is_one_clear_line_and_exit_code_1(tmp_path: Path, command
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        shown = run(tmp_path, command, "--port", str(taken.getsockname()[1]))
+        shown = run_inside(tmp_path, command, "--port", str(taken.getsockname()[1]))
     (line,) = shown.stderr.splitlines()
     assert shown.returncode == 1
     assert re.match(r"gptmock: port \d+ on 127\.0\.0\.1 is in use", line)
@@ -166,7 +167,7 @@ def test_a_port_in_use_is_one_clear_line_and_exit_code_1(tmp_path: Path, command
 
 def test_a_dotenv_may_not_redirect_tokens(tmp_path: Path):
     (tmp_path / ".env").write_text("GPTMOCK_UPSTREAM_URL=https://evil.example.test\n")
-    shown = run(tmp_path, "serve")
+    shown = run_inside(tmp_path, "serve")
     assert shown.returncode == 2
     assert "must not be set in .env" in shown.stderr
 
@@ -177,7 +178,7 @@ def test_a_dotenv_may_not_redirect_tokens(tmp_path: Path):
 @pytest.mark.parametrize("command", ["info", "serve"])
 @pytest.mark.parametrize("key", ["c2hvcnQ=", "planted and not base64"])
 def test_a_key_that_must_not_be_used_is_wrong_usage_and_is_not_shown(tmp_path: Path, command: str, key: str):
-    shown = run(tmp_path, command, GPTMOCK_ENCRYPTION_KEYS=key, GPTMOCK_PORT=str(free_port()))
+    shown = run_inside(tmp_path, command, GPTMOCK_ENCRYPTION_KEYS=key, GPTMOCK_PORT=str(free_port()))
     (line,) = shown.stderr.splitlines()
     assert (shown.returncode, shown.stdout) == (2, "")
     assert line.startswith("gptmock: GPTMOCK_ENCRYPTION_KEYS: ")
@@ -186,20 +187,20 @@ def test_a_key_that_must_not_be_used_is_wrong_usage_and_is_not_shown(tmp_path: P
 
 def test_another_key_than_the_one_of_the_store_is_wrong_usage(tmp_path: Path):
     write_login(tmp_path, BOOK.issue().auth_json())
-    assert run(tmp_path, "info", "--offline").returncode == 0
+    assert run_inside(tmp_path, "info", "--offline").returncode == 0
     key = base64.b64encode(os.urandom(32)).decode()
     for command in ("info", "serve"):
-        shown = run(tmp_path, command, GPTMOCK_ENCRYPTION_KEYS=key, GPTMOCK_PORT=str(free_port()))
+        shown = run_inside(tmp_path, command, GPTMOCK_ENCRYPTION_KEYS=key, GPTMOCK_PORT=str(free_port()))
         (line,) = shown.stderr.splitlines()
         assert (shown.returncode, shown.stdout) == (2, "")
         assert "Nothing was changed" in line
-    assert len(json.loads(run(tmp_path, "info", "--offline", "--json").stdout)["accounts"]) == 1
+    assert len(json.loads(run_inside(tmp_path, "info", "--offline", "--json").stdout)["accounts"]) == 1
 
 
 def test_info_of_a_store_that_is_away_is_one_clear_line(tmp_path: Path):
     key = base64.b64encode(os.urandom(32)).decode()
     url = f"redis://:planted@127.0.0.1:{free_port()}"
-    shown = run(tmp_path, "info", GPTMOCK_REDIS_URL=url, GPTMOCK_ENCRYPTION_KEYS=key)
+    shown = run_inside(tmp_path, "info", GPTMOCK_REDIS_URL=url, GPTMOCK_ENCRYPTION_KEYS=key)
     (line,) = shown.stderr.splitlines()
     assert shown.returncode == 1
     assert "Redis" in line
@@ -211,9 +212,9 @@ def test_info_reads_the_same_settings_as_the_server(tmp_path: Path):
     write_login(elsewhere, BOOK.issue(email="ada@example.test").auth_json())
     assert (
         "ada@example.test"
-        in run(tmp_path, "info", "--offline", GPTMOCK_HOME="", CHATGPT_LOCAL_HOME=str(elsewhere)).stdout
+        in run_inside(tmp_path, "info", "--offline", GPTMOCK_HOME="", CHATGPT_LOCAL_HOME=str(elsewhere)).stdout
     )
-    assert run(tmp_path, "info", GPTMOCK_PORT="x").returncode == 2
+    assert run_inside(tmp_path, "info", GPTMOCK_PORT="x").returncode == 2
 
 
 # --- simulator -----------------------------------------------------------------------------
@@ -224,7 +225,7 @@ def test_the_simulator_plays_until_it_is_stopped(tmp_path: Path, number: signal.
     with running(tmp_path, "simulator", "--port", "0") as (process, output, _):
         wait_until(lambda: "issuer at" in output.read_text(), seconds=30)
         url = output.read_text().rpartition("issuer at ")[2].strip()
-        assert httpx.get(f"{url}/health", trust_env=False).json() == {"status": "ok"}
+        assert get(f"{url}/health").json() == {"status": "ok"}
         process.send_signal(number)
         assert process.wait(STOP_SECONDS) == 0
         assert "Traceback" not in output.read_text()

@@ -84,6 +84,18 @@ def test_one_line_each_for_people(home: Path, issuer: dict[str, str]):
         assert "\x1b[3" not in terminal.raw
 
 
+def test_a_long_line_goes_on_below_its_text_at_a_terminal(home: Path, issuer: dict[str, str]):
+    nobody = f"http://127.0.0.1:{free_port()}"
+    with at_terminal(home, "doctor", COLUMNS="80", **healthy(**{**issuer, "GPTMOCK_ISSUER": nobody})) as terminal:
+        assert terminal.ended() == 1
+        lines = terminal.text.splitlines()
+    assert max(map(len, lines)) <= 80
+    place = next(number for number, line in enumerate(lines) if line.startswith("fail issuer"))
+    assert lines[place + 1].startswith("     ")
+    said = " ".join(line.strip() for line in lines[place : place + 3])
+    assert "-> is this machine online, and does it need GPTMOCK_UPSTREAM_PROXY or SSL_CERT_FILE?" in said
+
+
 def test_nothing_is_spent_or_taken(home: Path, simulator: SimulatorProcess, issuer: dict[str, str]):
     write_login(home, simulator.new_login())
     before = simulator.stats()["token_exchanges"]

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from gptmock.cli.info import span
-from gptmock.cli.terminal import bar, duration, printable
+from gptmock.cli.terminal import BAR_CELLS, bar, duration, printable
 from gptmock.simulator.accounts import LoginBook
 from gptmock.simulator.jwt import encode_jwt
 from gptmock.simulator.options import SimulatorOptions
@@ -100,8 +100,8 @@ def test_the_windows_are_asked_for_and_kept(tmp_path: Path, simulator: Simulator
     simulator.options(used_percent=72.0)
     shown = run(tmp_path, "info", **issuer)
     (five, week) = [line for line in shown.stdout.splitlines() if line.startswith("Window")]
-    assert re.search(r"5 hours +#{14}\.{6}  72 %  resets \d{4}-\d\d-\d\d \d\d:\d\d \(in \d+ \w+", five)
-    assert re.search(r"7 days +#\.{19}   3 %  resets", week)
+    assert re.search(r"5 hours +#{12}\.{4}  72 %  resets \d{4}-\d\d-\d\d \d\d:\d\d \(in \d+ \w+", five)
+    assert re.search(r"7 days +\.{16}   3 %  resets", week)
     offline = document(tmp_path, "--offline", **issuer)["accounts"][0]
     assert [(one["name"], one["used_percent"]) for one in offline["windows"]] == [("5 hours", 72.0), ("7 days", 3.0)]
     assert len(simulator.requests("/backend-api/wham/usage")) == 1
@@ -164,6 +164,21 @@ def test_several_accounts_stand_side_by_side(two: Path, issuer: dict[str, str]):
         assert terminal.ended() == 0
         assert len([line for line in terminal.text.splitlines() if "5 hours" in line]) == 2
         assert all(len(line) <= 90 for line in terminal.text.splitlines())
+
+
+def test_a_panel_of_80_columns_has_each_window_on_one_line(
+    two: Path, simulator: SimulatorProcess, issuer: dict[str, str]
+):
+    simulator.options(used_percent=100.0)
+    with at_terminal(two, "info", COLUMNS="80", **issuer) as terminal:
+        assert terminal.ended() == 0
+        lines = terminal.text.splitlines()
+    assert max(map(len, lines)) <= 80
+    windows = [line for line in lines if "resets" in line]
+    assert len(windows) == 4
+    assert all(")" in line for line in windows)
+    longest = "10 minutes " + "x" * BAR_CELLS + " 100 %  resets 2026-11-27 19:23 (in 23 h 59 min)"
+    assert len(longest) <= 80 - len("│ " + " │")
 
 
 def test_colours_tell_the_level_unless_they_are_not_wanted(
@@ -247,9 +262,9 @@ def test_durations(seconds: float, words: str):
     assert duration(seconds) == words
 
 
-@pytest.mark.parametrize(("used", "cells"), [(-5, 0), (0, 0), (12, 2), (50, 10), (99.9, 20), (100, 20), (250, 20)])
+@pytest.mark.parametrize(("used", "cells"), [(-5, 0), (0, 0), (12, 2), (50, 8), (99.9, 16), (100, 16), (250, 16)])
 def test_bars(used: float, cells: int):
-    assert bar(used, ascii_only=True).plain == "#" * cells + "." * (20 - cells)
+    assert bar(used, ascii_only=True).plain == "#" * cells + "." * (16 - cells)
 
 
 def test_printable():

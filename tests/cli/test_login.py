@@ -14,12 +14,14 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.cli.inside import run
 from tests.harness import (
     CHAT_PATH,
     PROGRAM,
     SimulatorProcess,
     chat,
     free_port,
+    get,
     plain_environment,
     processes_of,
     wait_until,
@@ -38,23 +40,18 @@ def ports() -> Iterator[None]:
 def browse(url: str, **more: str) -> httpx.Response:
     """A browser that goes where it is sent."""
     params = {**dict(httpx.URL(url).params), **more}
-    return httpx.get(url, params=params, follow_redirects=True, trust_env=False, timeout=30)
+    return get(url, params=params, follow_redirects=True, timeout=30)
 
 
 def redirect_of(url: str, **more: str) -> str:
     """What a browser would show in its address bar in the end."""
     params = {**dict(httpx.URL(url).params), **more}
-    return httpx.get(url, params=params, trust_env=False, timeout=30).headers["location"]
+    return get(url, params=params, timeout=30).headers["location"]
 
 
 def accounts(home: Path) -> list[dict[str, object]]:
-    shown = subprocess.run(
-        [*PROGRAM, "info", "--json", "--offline"],
-        env=plain_environment(GPTMOCK_HOME=str(home)),
-        cwd=home,
-        capture_output=True,
-        check=True,
-    )
+    shown = run(home, "info", "--json", "--offline")
+    assert shown.returncode == 0
     return list(json.loads(shown.stdout)["accounts"])
 
 
@@ -166,7 +163,7 @@ def test_a_denied_login_is_exit_code_1(tmp_path: Path, issuer: dict[str, str]):
 def test_a_callback_of_somebody_else_changes_nothing(tmp_path: Path, issuer: dict[str, str]):
     with waiting(tmp_path, "login", **issuer) as (terminal, url):
         forged = httpx.URL(redirect_of(url)).copy_set_param("state", "x" * 43)
-        assert httpx.get(forged, trust_env=False).status_code == 400
+        assert get(str(forged)).status_code == 400
         assert terminal.process.poll() is None
         browse(url)
         assert terminal.ended() == 0
@@ -360,7 +357,7 @@ def test_serve_with_an_account_does_not_ask(tmp_path: Path, issuer: dict[str, st
 
 def answers(port: int, path: str) -> int:
     try:
-        return httpx.get(f"http://127.0.0.1:{port}{path}", trust_env=False, timeout=5).status_code
+        return get(f"http://127.0.0.1:{port}{path}").status_code
     except httpx.HTTPError:
         return 0
 

@@ -12,7 +12,8 @@ import pytest
 
 from gptmock.simulator.accounts import LoginBook
 from gptmock.simulator.options import SimulatorOptions
-from tests.cli.test_commands import run
+from tests.cli.inside import run
+from tests.cli.test_commands import run as run_process
 from tests.harness import free_port, write_login
 from tests.stores.servers import DEBIAN_REDIS, binary_of, running
 
@@ -73,7 +74,7 @@ def test_a_login_moves_into_redis_and_back_and_is_never_shown(home: Path, tmp_pa
 
 
 def test_between_two_homes_the_key_goes_by_hand_and_that_is_said(home: Path, tmp_path: Path):
-    shown = run(home, "store", "migrate", "embedded", str(tmp_path / "other.db"))
+    shown = run_process(home, "store", "migrate", "embedded", str(tmp_path / "other.db"))
     assert (shown.returncode, f"GPTMOCK_ENCRYPTION_KEYS_FILE={home / 'encryption.key'}" in shown.stdout) == (0, True)
 
 

@@ -105,9 +105,11 @@ def _build(root: Path, requirements: Path) -> None:
         _call(uv, "venv", "--quiet", "--python", sys.executable, str(root))
         _call(uv, "pip", "install", "--quiet", "--python", str(_python(root)), "-r", str(requirements))
         return
-    _call(sys.executable, "-m", "venv", str(root))
-    install = ("install", "--quiet", "--disable-pip-version-check", "--no-input", "--retries", "2")
-    _call(str(_python(root)), "-m", "pip", *install, "-r", str(requirements))
+    # By this environment's pip, and compiled when first imported: a pip of its own and modules that no check imports
+    # would take longer than the packages.
+    _call(sys.executable, "-m", "venv", "--without-pip", str(root))
+    install = ("install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-compile", "--retries", "2")
+    _call(sys.executable, "-m", "pip", "--python", str(_python(root)), *install, "-r", str(requirements))
 
 
 def _digest(content: bytes) -> str:

@@ -5,6 +5,7 @@ with flat tools and to a new one with "responses lite", whose tools stand in an 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +13,16 @@ from typing import Any
 
 import pytest
 
+from gptmock.server.context import ServerOptions
+from gptmock.simulator.server import Simulator
 from tests.clients.checks import Server
 from tests.clients.codex import Run, codex_exec
 from tests.clients.environments import Node
-from tests.harness import SimulatorProcess, server_process, write_login
+from tests.harness import SimulatorProcess, server_process, serving_simulator, write_login
 
 pytestmark = pytest.mark.clients
 
-OLD, NEW = "gpt-5.5", "gpt-6.1-sol"
+OLD, NEW = "gpt-5.5", "gpt-6.2-sol"
 MODEL_PATH = "/backend-api/codex/responses"
 GREETING = "Hello from the simulator. Zażółć gęślą jaźń, 你好, 🙂!"
 # Everything that would call somebody else is switched off, and nothing is asked twice.
@@ -171,3 +174,44 @@ def test_it_takes_the_server_for_ollama(installed, simulator, tmp_path):
         run = codex_exec(node, codex_home, arguments, CODEX_OSS_BASE_URL=f"{running.base_url}/v1")
     assert run.code == 0, run
     assert run.text == "You said: hello"
+
+
+async def test_silence_of_the_upstream_does_not_end_a_turn(installed: Callable[[str], Path | Node], tmp_path: Path):
+    """Codex's idle watch is set to 3 s, and its upstream is silent for 8: comments alone make it ask again."""
+    node, home, client_home = installed("node"), tmp_path / "server", tmp_path / "client"
+    assert isinstance(node, Node)
+    client_home.mkdir()
+    async with Simulator() as simulator:
+        write_login(home, simulator.state.logins.issue().auth_json())
+        options = ServerOptions(heartbeat_seconds=0.5, keepalive_seconds=1.0)
+        async with serving_simulator(simulator, home, options=options) as url:
+            config = CONFIG.format(url=url).replace("stream_max_retries = 0", "stream_max_retries = 3")
+            (client_home / "config.toml").write_text(f"{config}stream_idle_timeout_ms = 3000\n")
+            prompt = ["--model", OLD, "Please play scene:silent:8"]
+            run = await asyncio.to_thread(codex_exec, node, client_home, prompt, GPTMOCK_CLIENT_KEY="anything")
+        assert run.code == 0, run
+        assert len(simulator.state.model_calls()) == 1
+
+
+async def test_a_signed_in_client_without_a_key_is_refused_and_does_not_refresh_its_login(
+    installed: Callable[[str], Path | Node], tmp_path: Path
+):
+    node, home, client_home = installed("node"), tmp_path / "server", tmp_path / "client"
+    assert isinstance(node, Node)
+    async with Simulator() as simulator, Simulator() as its_issuer:
+        write_login(home, simulator.state.logins.issue().auth_json())
+        write_login(client_home, its_issuer.state.logins.issue().auth_json())
+        async with serving_simulator(simulator, home, api_key="sk-server-0123456789") as url:
+            config = "check_for_update_on_startup = false\nanalytics = { enabled = false }\n"
+            (client_home / "config.toml").write_text(f'openai_base_url = "{url}/v1"\n{config}')
+            run = await asyncio.to_thread(
+                codex_exec,
+                node,
+                client_home,
+                ["--model", OLD, "hello"],
+                CODEX_REFRESH_TOKEN_URL_OVERRIDE=f"{its_issuer.issuer_url}/oauth/token",
+            )
+        assert run.code != 0
+        assert "env_key" in run.failure, run
+        assert simulator.state.model_calls() == []
+        assert [one for one in its_issuer.state.requests if "oauth" in one.path] == []

@@ -46,8 +46,8 @@ def test_retired_names_are_listed_only_while_the_live_catalogue_is_unknown():
 def test_efforts_are_listed_beside_their_model():
     exposed = ids(LIVE, expose_efforts=True)
     assert exposed[:7] == [
-        "gpt-6.1-sol",
-        *(f"gpt-6.1-sol-{one}" for one in ("low", "medium", "high", "xhigh", "max", "ultra")),
+        "gpt-6.2-sol",
+        *(f"gpt-6.2-sol-{one}" for one in ("low", "medium", "high", "xhigh", "max", "ultra")),
     ]
     assert "gpt-5.5-max" not in exposed
     assert all(LIVE.resolve(name).spec is not None for name in exposed)
@@ -57,13 +57,13 @@ def test_efforts_are_listed_beside_their_model():
 @pytest.mark.check(113)
 def test_codex_gets_the_upstreams_own_entries_too():
     entries = {entry["slug"]: entry for entry in json.loads(BUNDLED)["models"]}
-    document = listed(LIVE, client_version="0.169.0")
+    document = listed(LIVE, client_version="0.171.0")
     assert {entry["slug"]: entry for entry in document["models"]} == entries
     assert document["data"] == listed(LIVE)["data"]
 
 
 @pytest.mark.parametrize(
-    ("version", "count"), [("0.169.0", 12), ("0.154.9", 10), ("0.150.0", 7), ("0.98.0", 1), ("dev", 12), ("", 12)]
+    ("version", "count"), [("0.171.0", 14), ("0.169.0", 12), ("0.154.9", 10), ("0.98.0", 1), ("dev", 14), ("", 14)]
 )
 def test_an_older_codex_is_shown_what_it_can_use(version, count):
     assert len(listed(LIVE, client_version=version)["models"]) == count
@@ -106,7 +106,7 @@ def test_a_model_that_the_account_lacks_is_explained(name):
         model_document(LIVE, name)
     error = caught.value
     assert (error.code, error.param, error.status_hint) == ("model_not_found", "model", 404)
-    assert "Models that exist: gpt-6.1-sol, gpt-6-astra, " in error.message
+    assert "Models that exist: gpt-6.2-sol, gpt-6.2-astra, " in error.message
     assert len(error.message) < 600
     assert "\x1b" not in error.message
 

@@ -15,7 +15,7 @@ import pytest
 from gptmock.accounts import Secret, TokenSet
 from gptmock.command_services import open_command_services
 from tests.faults.state import Place, a_redis, spent_twice, statuses
-from tests.harness import ServerProcess, SimulatorProcess, server_process, simulator_process, until, write_login
+from tests.harness import ServerProcess, SimulatorProcess, get, server_process, simulator_process, until, write_login
 
 pytestmark = pytest.mark.faults
 SEEN_SECONDS = 1.0
@@ -29,7 +29,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 def state_of(server: ServerProcess) -> int:
     try:
-        return httpx.get(f"{server.base_url}/readyz", trust_env=False, timeout=5).status_code
+        return get(f"{server.base_url}/readyz").status_code
     except httpx.HTTPError:
         return 0
 

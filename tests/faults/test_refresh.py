@@ -21,6 +21,7 @@ from tests.harness import (
     SimulatorProcess,
     chat,
     client,
+    get,
     server_process,
     until,
     until_all_serve,
@@ -188,6 +189,6 @@ async def test_a_lost_answer_costs_one_replay_at_most_and_no_request_while_the_t
 
 def _healthy(base_url: str) -> bool:
     try:
-        return httpx.get(f"{base_url}/health", trust_env=False).status_code == 200
+        return get(f"{base_url}/health").status_code == 200
     except httpx.HTTPError:
         return False

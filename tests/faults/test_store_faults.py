@@ -41,7 +41,7 @@ from tests.harness import (
 )
 from tests.timing import generous
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.alone]
 FROZEN_SECONDS = 60.0 if FULL else 8.0
 FIRST_HIT_SECONDS = generous(0.5)
 OPEN_MEDIAN_SECONDS = generous(0.005)

@@ -3,13 +3,12 @@ Schemathesis over ``/openapi.json``: bodies that the schema allows and bodies th
 with the simulator behind it. No example may end in a 5xx, and every error has the shape of its family. Bodies that a
 route refuses are mended field by field until it takes them, so that odd bodies reach the upstream too.
 
-``GPTMOCK_FUZZ_EXAMPLES`` sets how many examples each operation gets.
+``GPTMOCK_EXAMPLES`` multiplies how many examples each operation gets; see ``tests/examples.py``.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -33,12 +32,12 @@ from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.server.app import create_app
 from gptmock.server.context import ServerOptions
 from gptmock.server.openapi import openapi_document
+from tests.examples import examples
 from tests.harness import many_apps, server_process, simulator_process, write_login
 from tests.playbook import client_of
 
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(900)]
 
-EXAMPLES = int(os.environ.get("GPTMOCK_FUZZ_EXAMPLES", "200"))
 MOST_STEPS = 8
 CHECKS = [
     not_a_server_error,
@@ -74,7 +73,7 @@ def client(tmp_path_factory) -> Iterator[httpx.Client]:
 
 
 @schema.parametrize()
-@settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(200), suppress_health_check=list(HealthCheck))
 def test_no_example_breaks_an_operation(case, client):
     response = case.call(base_url=str(client.base_url), timeout=30)
     case.validate_response(response, checks=CHECKS)

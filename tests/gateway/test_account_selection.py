@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from gptmock.accounts import Account, Login
-from gptmock.errors import AccountsExhausted, NotLoggedIn, StoreUnavailable
+from gptmock.errors import AccountsExhausted, AuthUnknown, NotLoggedIn
 from gptmock.gateway.account_selection import KNOWN_SECONDS, LISTED_SECONDS, UNKNOWN_USED_PERCENT, AccountSelector
 from gptmock.limits import RateLimitSnapshot, RateLimitWindow
 from gptmock.stores.limits_and_usage import SharedLimits
@@ -137,11 +137,40 @@ async def test_while_the_store_is_away_those_known_serve_and_limits_are_unknown(
         house.clock.now += A_SECOND
 
 
-async def test_nothing_known_and_no_store_is_the_stores_fault():
-    house = House()
+@pytest.mark.parametrize("pool", [(), ("bob", "ada")])
+async def test_nothing_known_and_no_store_says_when_to_come_again(pool: tuple[str, ...]):
+    house = House(*pool)
     house.place.fail()
-    with pytest.raises(StoreUnavailable):
+    with pytest.raises(AuthUnknown) as caught:
         await house.order()
+    assert (caught.value.code, caught.value.status_hint) == ("auth_unavailable", 503)
+    assert caught.value.retry_after_seconds is not None
+
+
+async def test_while_the_store_is_away_limits_are_what_was_last_seen_of_them():
+    house = House(*NAMES)
+    await house.sign_in(*NAMES)
+    await house.park("ada", 600)
+    await house.used("cyd", 10.0)
+    await house.chooser.reload()
+    house.place.fail()
+    assert await house.order() == ["cyd", "bob"]
+    house.clock.now += 601
+    assert await house.order() == ["cyd", "ada", "bob"]
+
+
+async def test_what_is_confirmed_is_not_looked_for_and_what_was_reloaded_is_known():
+    house = House()
+    await house.sign_in("ada", "bob")
+    assert await house.chooser.reload() == (ACCOUNTS["ada"].id,)
+    house.clock.now += 10 * A_SECOND
+    house.chooser.confirm(house.clock.now)
+    before = house.place.calls
+    assert await house.chooser.account_ids() == (ACCOUNTS["ada"].id,)
+    assert house.place.calls == before
+    house.chooser.confirm(house.clock.now - 5 * A_SECOND)
+    assert await house.chooser.account_ids() == (ACCOUNTS["ada"].id,)
+    assert house.place.calls == before, "an older confirmation makes nothing older"
 
 
 @pytest.mark.parametrize("pool", [(), ("ada",)])

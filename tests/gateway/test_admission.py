@@ -6,7 +6,7 @@ import pytest
 
 from gptmock.accounts import Secret
 from gptmock.clients import ClientKey, KeyTerms, key_text
-from gptmock.errors import StoreUnavailable, Unauthorized
+from gptmock.errors import ForeignLogin, StoreUnavailable, Unauthorized
 from gptmock.gateway.admission import Admission
 from gptmock.stores.client_keys import StoreClientKeys
 from gptmock.stores.memory import MemoryPlace, MemoryStore
@@ -34,6 +34,41 @@ class House:
 
 def admitting(api_key: str | None) -> Admission:
     return House(api_key).admission
+
+
+JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.c2lnbmF0dXJl"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"authorization": f"Bearer {JWT}"},
+        {"authorization": f"Bearer {JWT}", "chatgpt-account-id": "planted-account"},
+        {"chatgpt-account-id": "planted-account"},
+        {"authorization": f"Bearer {JWT}", "x-api-key": "sk-wrong-0123456789"},
+        {"authorization": "Bearer sk-wrong-0123456789", "chatgpt-account-id": "planted-account"},
+    ],
+)
+async def test_a_signed_in_codex_without_a_key_gets_no_401_but_the_lines_for_its_configuration(headers: dict[str, str]):
+    with pytest.raises(ForeignLogin) as caught:
+        await admitting(KEY).admit(headers)
+    error = caught.value
+    assert (error.status_hint, error.code, error.should_retry) == (403, "client_key_required", False)
+    assert 'env_key = "GPTMOCK_API_KEY"' in error.message
+    assert "planted" not in error.message
+    assert JWT not in error.message
+
+
+async def test_a_signed_in_codex_shows_its_key_in_a_header_of_its_own():
+    house = House(None)
+    key, shown = await house.issued()
+    headers = {"authorization": f"Bearer {JWT}", "chatgpt-account-id": "a", "x-api-key": shown["authorization"][7:]}
+    assert (await house.admission.admit(headers)).tenant == key.id
+    assert (await admitting(KEY).admit({"authorization": f"Bearer {JWT}", "x-api-key": KEY})).tenant
+
+
+async def test_without_keys_a_signed_in_codex_is_served():
+    assert (await admitting(None).admit({"authorization": f"Bearer {JWT}", "chatgpt-account-id": "a"})).tenant == ""
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer sk-made-up"}, {"x-api-key": "ollama"}])

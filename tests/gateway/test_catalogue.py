@@ -93,6 +93,23 @@ async def test_the_live_catalogue_takes_the_place_of_the_built_in_one():
     assert worker.current.resolve("gpt-5.2-high").slug == "gpt-5.2"
 
 
+async def test_what_the_cache_holds_is_loaded_before_the_first_look_and_nobody_is_asked():
+    site = Site()
+    site.gate.clear()
+    first = site.worker()
+    await first.load()
+    assert slugs(first) == BUILT_IN, "nothing is kept yet"
+    site.gate.set()
+    await first.look()
+    late = site.worker()
+    await late.load()
+    assert (slugs(late), site.asked) == (["m"], ["a"])
+    site.place.fail()
+    away = site.worker()
+    await away.load()
+    assert slugs(away) == BUILT_IN
+
+
 async def test_nothing_is_asked_twice_before_its_time():
     site = Site()
     worker = site.worker()

@@ -17,11 +17,9 @@ from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import (
     Call,
     Defaults,
-    Dialect,
-    ErrorReply,
     Progress,
-    ReadyReply,
     ReplyHead,
+    ReplyPlan,
     Terms,
     Translator,
     Turn,
@@ -44,7 +42,6 @@ from gptmock.gateway.gateway import FOREIGN_REASONING, Gateway
 from gptmock.gateway.reply import MAX_TRIES, Outcome, Reply
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.gateway.usage_recording import TurnRecorder
-from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.reader import Received
 from gptmock.simulator.scenes import render_scene
 from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
@@ -99,15 +96,15 @@ class House(Site):
         self.signs_in = signed_in
 
     @asynccontextmanager
-    async def reply(self, asked: Turn | None = None, dialect: Dialect = CHAT) -> AsyncIterator[Reply]:
+    async def reply(self, asked: Turn | None = None) -> AsyncIterator[Reply]:
         if self.signs_in:
             self.signs_in = False
             await self.login(1)
-        async with self.gateway.open(asked or turn(), dialect, HEAD, self.outcome) as reply:
+        async with self.gateway.open(asked or turn(), HEAD, self.outcome) as reply:
             yield reply
 
-    async def streamed(self, asked: Turn | None = None, dialect: Dialect = CHAT) -> bytes:
-        async with self.reply(asked, dialect) as reply:
+    async def streamed(self, asked: Turn | None = None) -> bytes:
+        async with self.reply(asked) as reply:
             return b"".join([block async for block in reply.frames()])
 
     async def collected(self) -> Any:
@@ -144,7 +141,7 @@ async def test_how_far_the_turn_has_come_is_noted_in_seconds():
     head = ReplyHead(id="0" * 29, created=1_790_000_000, progress=Progress(lambda: next(seconds)))
     house = House(Script([PREAMBLE, REST]))
     await house.login(1)
-    async with house.gateway.open(turn(), CHAT, head, house.outcome) as reply:
+    async with house.gateway.open(turn(), head, house.outcome) as reply:
         assert (head.progress.accepted_seconds, head.progress.begun_seconds) == (1.0, 2.0)
         assert [block async for block in reply.frames()]
         assert head.elapsed() == 3.0
@@ -200,6 +197,7 @@ async def test_events_that_say_nothing_are_held_back_and_not_lost():
     assert (await house.streamed()).endswith(b"data: [DONE]\n\n")
 
 
+@pytest.mark.alone
 async def test_a_streaming_client_gets_its_status_after_a_while_whatever_comes():
     house = House(Script([PREAMBLE, 1.0, TEXT[len(PREAMBLE) :]]), commit_seconds=0.05)
     began = time.monotonic()
@@ -469,31 +467,21 @@ async def test_an_answer_without_a_form_in_the_dialect_is_a_failed_one_in_the_lo
     body = json.dumps({"model": "gpt-5.5", "messages": [{"role": "user", "content": "hi"}]}).encode()
     asked = dialect.decode(Call(body), Terms(ModelCatalog(), Defaults()))
     assert isinstance(asked, Turn)
-    assert b'{"error":' in await house.streamed(asked, dialect)
+    assert b'{"error":' in await house.streamed(asked)
     assert house.outcome.error is not None
     assert house.outcome.error.code == "content_filter"
     assert house.outcome.response is not None, "what it has cost is known all the same"
 
 
-class Broken:
-    """A dialect with a fault of its own."""
+class BrokenReply:
+    """A reply plan with a fault of its own."""
 
-    content_type = CHAT.content_type
+    def __init__(self, good: ReplyPlan) -> None:
+        self._good = good
+        self.heartbeat, self.fold, self.document = good.heartbeat, good.fold, good.document
 
-    def decode(self, call: Call, terms: Terms) -> Turn | ReadyReply:
-        return CHAT.decode(call, terms)
-
-    def translator(self, turn: Turn, head: ReplyHead) -> Translator:
-        return BrokenTranslator(CHAT.translator(turn, head))
-
-    def heartbeat(self, turn: Turn, head: ReplyHead) -> bytes:
-        return CHAT.heartbeat(turn, head)
-
-    def document(self, turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
-        return CHAT.document(turn, head, folded)
-
-    def error(self, error: GptmockError) -> ErrorReply:
-        return CHAT.error(error)
+    def translator(self, head: ReplyHead) -> Translator:
+        return BrokenTranslator(self._good.translator(head))
 
 
 class BrokenTranslator:
@@ -517,7 +505,7 @@ class BrokenTranslator:
 
 async def test_a_fault_of_our_own_is_a_farewell_and_a_traceback_in_the_log(caplog: pytest.LogCaptureFixture):
     house = House(Script([TEXT]))
-    frames = await house.streamed(dialect=Broken())
+    frames = await house.streamed(replace(turn(), reply=BrokenReply(turn().reply)))
     assert failed(frames, "internal_error")
     assert b"planted" not in frames
     (record,) = (each for each in caplog.records if each.getMessage() == "turn.broken")
@@ -614,7 +602,7 @@ def with_reasoning(*, headers: Mapping[str, str] | None = None) -> Turn:
 )
 async def test_foreign_thinking_is_left_out_and_tried_once_more(refusal: Script):
     house = House(refusal, Script([TEXT]))
-    frames = await house.streamed(with_reasoning(), RESPONSES)
+    frames = await house.streamed(with_reasoning())
     assert b"event: response.completed" in frames
     assert [len(request.input) for request in house.upstream.requests] == [2, 1]
     assert (house.outcome.tries, house.outcome.reasoning_dropped) == (2, True)
@@ -623,7 +611,7 @@ async def test_foreign_thinking_is_left_out_and_tried_once_more(refusal: Script)
 async def test_a_second_refusal_of_thinking_is_the_end():
     house = House(Script(error=FOREIGN))
     with pytest.raises(UpstreamRefused):
-        await house.streamed(with_reasoning(), RESPONSES)
+        await house.streamed(with_reasoning())
     assert house.openings == 2
 
 
@@ -637,7 +625,7 @@ async def test_where_there_is_no_thinking_there_is_nothing_to_leave_out():
 
 async def test_the_headers_of_a_codex_go_along_and_the_backends_come_back():
     house = House(Script([TEXT]))
-    await house.streamed(with_reasoning(headers={"originator": "codex_exec"}), RESPONSES)
+    await house.streamed(with_reasoning(headers={"originator": "codex_exec"}))
     assert house.upstream.headers == {"originator": "codex_exec"}
     assert house.outcome.headers == {"x-codex-turn-state": "kept"}
     assert not house.outcome.pooled

@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from msgspec import Raw
 
 from gptmock.conversations import Memo, Snapshot
-from gptmock.dialects.dialect import Call, ErrorReply, ReplyHead, Terms, Translator, Turn
+from gptmock.dialects.dialect import ReplyHead, Translator, Turn
+from gptmock.dialects.plans import SseReply
 from gptmock.errors import GptmockError, UpstreamBroken
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.protocol.events import ResponseCompleted, ResponseIncomplete
@@ -24,7 +25,7 @@ from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.seal import Sealer
 from tests.conversations import user
 from tests.gateway.memory import ACCOUNT, KEY, Script, tokens
-from tests.gateway.test_gateway import BOB, CHAT, FIRST_DELTA, TEXT, House, turn
+from tests.gateway.test_gateway import BOB, FIRST_DELTA, TEXT, House, turn
 from tests.harness import until
 
 MEMO = Memo("ada", (user("before"), user("now")), 1)
@@ -34,25 +35,20 @@ def response(*, stored: bool) -> bytes:
     return json.dumps({"id": "resp_1", "output": [], "store": stored}).encode()
 
 
-class Plain:
-    """A dialect of two frames: the body that says a turn goes on, and the Response object at its end."""
+@dataclass(frozen=True)
+class PlainReply(SseReply):
+    """A reply of two frames: one that says a turn goes on, and the Response object at its end."""
 
-    content_type = CHAT.content_type
-    heartbeat = CHAT.heartbeat
+    withholds: bool
 
-    def decode(self, call: Call, terms: Terms) -> Turn:
-        turn = CHAT.decode(call, terms)
-        assert isinstance(turn, Turn)
-        return turn
+    def translator(self, _: ReplyHead) -> Translator:
+        return PlainTranslator(withholds=self.withholds)
 
-    def translator(self, turn: Turn, _: ReplyHead) -> Translator:
-        return PlainTranslator(withholds=turn.memo is not None)
+    def document(self, _head: ReplyHead, _folded: FoldedResponse) -> bytes:
+        return response(stored=self.withholds)
 
-    def document(self, turn: Turn, _head: ReplyHead, _folded: FoldedResponse) -> bytes:
-        return response(stored=turn.memo is not None)
-
-    def error(self, error: GptmockError) -> ErrorReply:
-        return CHAT.error(error)
+    def not_stored(self) -> PlainReply:
+        return PlainReply(withholds=False)
 
 
 class PlainTranslator:
@@ -95,11 +91,11 @@ class RememberingHouse(House):
 
 
 def remembered(*, stream: bool, memo: Memo | None = MEMO) -> Turn:
-    return replace(turn(stream=stream), memo=memo)
+    return replace(turn(stream=stream), memo=memo, reply=PlainReply(withholds=memo is not None))
 
 
 async def answered(house: House, asked: Turn) -> bytes:
-    async with house.reply(asked, Plain()) as reply:
+    async with house.reply(asked) as reply:
         if asked.stream:
             return b"".join([block async for block in reply.frames()])
         return await reply.document()
@@ -121,7 +117,7 @@ async def test_what_was_said_is_stored_and_the_end_says_so(stream: bool):  # noq
 
 async def test_it_is_stored_before_the_end_is_heard():
     house = RememberingHouse(Script([TEXT]))
-    async with house.reply(remembered(stream=True), Plain()) as reply:
+    async with house.reply(remembered(stream=True)) as reply:
         async for block in reply.frames():
             assert (await house.snapshot() is not None) is block.endswith(response(stored=True))
 
@@ -132,7 +128,7 @@ async def test_what_came_before_the_end_does_not_wait_for_the_store():
     blocks: list[bytes] = []
 
     async def read() -> None:
-        async with house.reply(remembered(stream=True), Plain()) as reply:
+        async with house.reply(remembered(stream=True)) as reply:
             async for block in reply.frames():
                 blocks.append(block)  # noqa: PERF401 - one at a time is the point
 

@@ -62,7 +62,7 @@ class House(Site):
     @asynccontextmanager
     async def reply(self, turn: Turn) -> AsyncIterator[AnyReply]:
         await self.login(1)
-        async with self.gateway.open(turn, DIALECT, HEAD, self.outcome) as reply:
+        async with self.gateway.open(turn, HEAD, self.outcome) as reply:
             yield reply
 
     async def streamed(self, *prompts: str) -> list[bytes]:

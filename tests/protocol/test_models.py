@@ -14,7 +14,7 @@ from gptmock.errors import UpstreamBroken
 from gptmock.protocol.models import decode_models, parse_version
 
 BUNDLED = resources.files("gptmock.simulator").joinpath("models.json").read_bytes()
-OBSERVED = Path(__file__).parents[3] / "shared" / "data" / "codex-models-2026-11.json"
+OBSERVED = Path(__file__).parents[3] / "shared" / "data" / "codex-models-2026-11-27.json"
 
 
 def document(*entries: Any) -> bytes:
@@ -27,14 +27,14 @@ def decoded(**entry: Any) -> ModelSpec:
 
 
 def facts(spec: ModelSpec) -> tuple[object, ...]:
-    return spec.slug, spec.efforts, spec.default_effort, spec.context_window, spec.listed, spec.has_priority_tier
+    return spec.slug, spec.efforts, spec.default_effort, spec.context_window, spec.listed, spec.tiers
 
 
 def test_the_built_in_rows_are_what_codex_bundles():
     """Names, efforts, windows, tiers, order: the fallback says what the live catalogue of November 2026 said."""
     ours = [facts(spec) for spec in ModelCatalog().models if spec.retired is None]
     assert [facts(spec) for spec in ModelCatalog(decode_models(BUNDLED)).models] == ours
-    assert len(ours) == 12
+    assert len(ours) == 14
 
 
 @pytest.mark.skipif(not OBSERVED.exists(), reason="the observed catalogue is not on this machine")
@@ -46,7 +46,7 @@ def test_the_observed_catalogue_is_read():
 
 def test_a_name_is_enough():
     spec = decoded()
-    assert (spec.efforts, spec.listed, spec.has_priority_tier, spec.supports_verbosity) == ((), True, False, True)
+    assert (spec.efforts, spec.listed, spec.tiers, spec.supports_verbosity) == ((), True, (), True)
     assert (spec.successor, spec.display_name, spec.minimal_version) == (None, None, ())
 
 
@@ -66,16 +66,17 @@ def test_what_is_shown(entry, listed):
 
 
 @pytest.mark.parametrize(
-    ("entry", "has"),
+    ("entry", "tiers"),
     [
-        ({"service_tiers": [{"id": "priority", "name": "Fast"}]}, True),
-        ({"additional_speed_tiers": ["fast"]}, True),
-        ({"service_tiers": [{"id": "ultrafast"}], "additional_speed_tiers": []}, False),
-        ({"service_tiers": None, "additional_speed_tiers": None}, False),
+        ({"service_tiers": [{"id": "priority", "name": "Fast"}]}, ("priority",)),
+        ({"additional_speed_tiers": ["fast"]}, ("priority",)),
+        ({"service_tiers": [{"id": "priority"}], "additional_speed_tiers": ["fast"]}, ("priority",)),
+        ({"service_tiers": [{"id": "ultrafast"}], "additional_speed_tiers": []}, ("ultrafast",)),
+        ({"service_tiers": None, "additional_speed_tiers": None}, ()),
     ],
 )
-def test_the_priority_tier(entry, has):
-    assert decoded(**entry).has_priority_tier is has
+def test_the_tiers_of_a_model(entry, tiers):
+    assert decoded(**entry).tiers == tiers
 
 
 def test_the_members_that_are_acted_on():

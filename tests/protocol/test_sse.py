@@ -159,11 +159,12 @@ def test_a_long_line_in_many_chunks_takes_linear_time():
     def seconds(chunks):
         decoder, chunk = SseDecoder(), b"x" * 512
         decoder.feed(b"data: ")
-        started = time.perf_counter()
+        # Of this process: what others take from it says nothing about the decoder.
+        started = time.process_time()
         for _ in range(chunks):
             decoder.feed(chunk)
         decoder.feed(b"\n\n")
-        return time.perf_counter() - started
+        return time.process_time() - started
 
     seconds(100)
     # Eight times the work; were each chunk to copy the line, it would be sixty-four times.

@@ -7,8 +7,22 @@ import httpx
 import pytest
 
 from gptmock.simulator.server import Simulator
+from gptmock.stores import sqlite_file
+from tests.harness import NO_TLS, serving_simulator, write_login
 from tests.harness import client as open_client
-from tests.harness import serving_simulator, write_login
+
+
+@pytest.fixture(autouse=True)
+def no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The upstream is a plain HTTP server here, and each test opens a transport."""
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda: NO_TLS)
+
+
+@pytest.fixture(autouse=True)
+def patient_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How soon a state file must answer, the tests of the stores say; no machine is too slow for these."""
+    monkeypatch.setattr(sqlite_file, "PATIENCE_SECONDS", 30.0)
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 30.0)
 
 
 @pytest.fixture

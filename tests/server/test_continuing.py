@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from gptmock.settings import load_settings
 from gptmock.simulator.server import Simulator
 from gptmock.wiring import open_state
 from tests.harness import client as open_client
-from tests.harness import serving_simulator
+from tests.harness import serving_simulator, spoil_state
 
 PATH = "/v1/responses"
 STATIC = "sk-planted-0123456789abcd"
@@ -396,17 +395,6 @@ async def test_a_listed_item_can_be_referred_to(client: httpx.AsyncClient, simul
 # --- Trouble ---------------------------------------------------------------------------------
 
 
-def break_store(home: Path) -> None:
-    """A directory in the place of the state file: nothing can be read or written."""
-    for name in ("state.db", "state.db-wal", "state.db-shm"):
-        (home / name).unlink(missing_ok=True)
-    (home / "state.db").mkdir()
-
-
-def mend_store(home: Path) -> None:
-    shutil.rmtree(home / "state.db")
-
-
 @both
 async def test_a_store_that_is_away_costs_no_answer_but_no_child_either(
     client: httpx.AsyncClient,
@@ -418,7 +406,7 @@ async def test_a_store_that_is_away_costs_no_answer_but_no_child_either(
     caplog.set_level(logging.INFO, logger="gptmock")
     first = await respond(client, asked("one"))
     calls = simulator.state.model_call_count
-    break_store(home)
+    spoil_state(home)
     child = await client.post(PATH, json=asked("two", previous_response_id=first["id"], stream=stream))
     assert child.status_code == 503
     assert error_of(child)["code"] == "store_unavailable"
@@ -428,4 +416,4 @@ async def test_a_store_that_is_away_costs_no_answer_but_no_child_either(
     assert [one for one in caplog.records if one.getMessage() == "conversation.not_stored"]
     turns = [vars(one) for one in caplog.records if one.getMessage() == "turn"]
     assert [one["stored"] for one in turns] == [True, None, False]
-    mend_store(home)
+    (home / "state.db").unlink()

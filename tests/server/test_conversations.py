@@ -15,7 +15,7 @@ from gptmock.simulator.server import Simulator
 from gptmock.wiring import open_state
 from tests.conversations import snapshot
 from tests.harness import client as open_client
-from tests.harness import serving_simulator
+from tests.harness import serving_simulator, spoil_state
 
 BASES = ("/v1/responses", "/responses")
 KEY = "sk-the-one-and-only-key"
@@ -142,9 +142,7 @@ async def test_with_a_time_to_live_of_nothing_nothing_is_found(simulator: Simula
 
 @pytest.mark.usefixtures("stored")
 async def test_a_store_that_is_away_is_a_503(client: httpx.AsyncClient, home: Path):
-    for name in ("state.db", "state.db-wal", "state.db-shm"):
-        (home / name).unlink(missing_ok=True)
-    (home / "state.db").mkdir()
+    spoil_state(home)
     answer = await client.get("/v1/responses/resp_1")
     assert answer.status_code == 503
     assert answer.json()["error"]["code"] == "store_unavailable"

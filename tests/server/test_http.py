@@ -321,10 +321,10 @@ async def test_compressed_bodies_are_served(client: httpx.AsyncClient, simulator
         ("br", BODY, (415, "unsupported_encoding")),
         ("gzip", BODY, (400, "invalid_encoding")),
         ("zstd", BODY, (400, "invalid_encoding")),
-        ("gzip", gzip.compress(b"\0" * 2_000_000), (413, "request_too_large")),
+        ("gzip", gzip.compress(b"\0" * 2_000_000, mtime=0), (413, "request_too_large")),
         ("zstd", zstandard.compress(b"\0" * 2_000_000), (413, "request_too_large")),
         ("deflate", zlib.compress(b"\0" * 2_000_000), (413, "request_too_large")),
-        ("gzip", gzip.compress(b"{"), (400, "invalid_json")),
+        ("gzip", gzip.compress(b"{", mtime=0), (400, "invalid_json")),
     ],
 )
 async def test_a_body_that_cannot_be_unpacked_says_why(
@@ -441,3 +441,43 @@ async def test_with_the_key_one_comes_in_and_the_key_goes_no_further(
         assert (await client.post(CHAT_PATH, json=chat("scene:text"), headers=headers)).status_code == 200
         assert (await client.get("/v1/models", headers=headers)).status_code == 200
     assert KEY not in str(dict(simulator.state.model_calls()[-1].headers))
+
+
+# --- The log ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def keyed(simulator: Simulator, home: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A server that wants a key, and a client that has none."""
+    async with serving_simulator(simulator, home, api_key=KEY) as url, open_client(url) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "ended"),
+    [
+        (("GET", "/wp-admin/setup.php?key=planted"), 404, "unknown_url"),
+        (("POST", "/v1/embeddings"), 404, "unsupported_endpoint"),
+        (("DELETE", "/v1/chat/completions"), 405, "method_not_allowed"),
+        (("GET", "/v1/models"), 401, "invalid_api_key"),
+        (("GET", "/api/tags"), 401, "invalid_api_key"),
+    ],
+)
+async def test_what_is_refused_outside_of_turns_has_one_line_too(
+    keyed: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, asked: tuple[str, str], status: int, ended: str
+):
+    method, path = asked
+    caplog.set_level(logging.INFO, logger="gptmock")
+    assert (await keyed.request(method, path, headers={"x-request-id": "mine"})).status_code == status
+    (line,) = [vars(record) for record in caplog.records if record.getMessage() == "request"]
+    expected = {"request_id": "mine", "method": method, "path": path.partition("?")[0], "status": status}
+    assert {**expected, "ended": ended}.items() <= line.items()
+    assert "planted" not in str(line)
+
+
+async def test_a_refused_turn_has_its_own_line_and_no_other(keyed: httpx.AsyncClient, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, logger="gptmock")
+    assert (await keyed.post(CHAT_PATH, content=BODY)).status_code == 401
+    assert (await keyed.get("/health")).status_code == 200
+    said = [record.getMessage() for record in caplog.records]
+    assert (said.count("turn"), said.count("request")) == (1, 0)

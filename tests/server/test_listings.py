@@ -88,9 +88,9 @@ async def test_the_accounts_own_models_are_listed(live: httpx.AsyncClient, simul
         for model in document["data"]:
             assert (model["object"], model["owned_by"], type(model["created"])) == ("model", "openai", int)
         assert [model["id"] for model in document["data"]] == LIVING
-    assert document["data"][0]["display_name"] == "GPT-6.1-Sol"
+    assert document["data"][0]["display_name"] == "GPT-6.2-Sol"
     (request,) = [one for one in simulator.state.requests if one.path == MODELS_PATH]
-    assert request.query == {"client_version": "0.169.0"}
+    assert request.query == {"client_version": "0.171.0"}
 
 
 @pytest.mark.check(113)
@@ -102,7 +102,7 @@ async def test_codex_gets_both_shapes(live: httpx.AsyncClient, simulator: Simula
     assert [entry["slug"] for entry in document["models"]][:2] == ["gpt-5.6-sol", "gpt-5.6-terra"]
     assert all(entry == known[entry["slug"]].entry for entry in document["models"])
     # The tag that replies name: Codex asks again when they differ.
-    listing = simulator.state.catalogue.listing((0, 169, 0), "plus", simulator.state.options.minimal_version)
+    listing = simulator.state.catalogue.listing((0, 171, 0), "plus", simulator.state.options.minimal_version)
     assert answer.headers["etag"] == weak_etag(listing)
     plain = await live.get("/v1/models")
     assert "models" not in plain.json()
@@ -112,16 +112,16 @@ async def test_codex_gets_both_shapes(live: httpx.AsyncClient, simulator: Simula
 async def test_efforts_are_exposed_when_the_operator_says_so(simulator: Simulator, home: Path):
     async with other(simulator, home, options=ServerOptions(expose_efforts=True)) as client:
         listed = await ids(client)
-        assert listed[:2] == ["gpt-6.1-sol", "gpt-6.1-sol-low"]
-        assert "gpt-6.1-sol-high" in listed
-        for name in ("gpt-6.1-sol-high", "gpt-5.5-xhigh"):
+        assert listed[:2] == ["gpt-6.2-sol", "gpt-6.2-sol-low"]
+        assert "gpt-6.2-sol-high" in listed
+        for name in ("gpt-6.2-sol-high", "gpt-5.5-xhigh"):
             assert (await client.get(f"/v1/models/{name}")).json()["id"] == name
 
 
 async def test_a_withdrawn_model_goes_and_comes_back_with_the_tags_of_replies(
     live: httpx.AsyncClient, simulator: Simulator
 ):
-    change(simulator, withdrawn_models=("gpt-6.1-sol",))
+    change(simulator, withdrawn_models=("gpt-6.2-sol",))
     assert await ids(live) == LIVING
     assert (await live.post(CHAT_PATH, json=chat("scene:text"))).status_code == 200
     await until_listed(live, LIVING[1:])
@@ -129,7 +129,7 @@ async def test_a_withdrawn_model_goes_and_comes_back_with_the_tags_of_replies(
     body = chat("scene:text")
     del body["model"]
     assert (await live.post(CHAT_PATH, json=body)).status_code == 200
-    assert sent(simulator)["model"] == LIVING[1] == "gpt-6-astra"
+    assert sent(simulator)["model"] == LIVING[1] == "gpt-6.2-astra"
     change(simulator, withdrawn_models=())
     await live.post(CHAT_PATH, json=chat("scene:text", stream=True))
     await until_listed(live, LIVING)
@@ -180,7 +180,7 @@ async def test_a_model_that_is_not_there(live: httpx.AsyncClient, name: str):
     error = error_of(answer)
     assert answer.status_code == 404
     assert (error["type"], error["code"], error["param"]) == ("invalid_request_error", "model_not_found", "model")
-    assert "Models that exist: gpt-6.1-sol, " in error["message"]
+    assert "Models that exist: gpt-6.2-sol, " in error["message"]
     assert error["message"].isprintable()
 
 

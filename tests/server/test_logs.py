@@ -9,7 +9,8 @@ from datetime import datetime
 import pytest
 
 from gptmock.accounts import Secret
-from gptmock.server.logs import JsonLines, TextLines, redacted
+from gptmock.server.fields import redacted
+from gptmock.server.logs import JsonLines, TextLines
 
 
 def record(**extra: object) -> logging.LogRecord:

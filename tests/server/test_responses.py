@@ -23,7 +23,7 @@ COMPACT_PATH = "/v1/responses/compact"
 SESSION = "0199a0b4-5d5e-7c11-8c3f-1d2f3a4b5c6d"
 CODEX = {
     "originator": "codex_exec",
-    "user-agent": "codex_exec/0.169.0 (Debian 13.0.0; x86_64) unknown",
+    "user-agent": "codex_exec/0.171.0 (Debian 13.0.0; x86_64) unknown",
     "session-id": SESSION,
     "thread-id": SESSION,
     "x-client-request-id": SESSION,
@@ -35,7 +35,7 @@ LITE = {"x-openai-internal-codex-responses-lite": "true"}
 
 
 def codex_body(text: str = "Hello", *, model: str = "gpt-5.5", **members: Any) -> dict[str, Any]:
-    """What Codex CLI 0.169.0 was seen to send."""
+    """What Codex CLI 0.171.0 was seen to send."""
     messages = [("developer", "You are Codex."), ("user", text)]
     return {
         "model": model,
@@ -234,11 +234,37 @@ async def test_a_codex_call_goes_upstream_as_it_came(simulator: Simulator, home:
     assert asked(simulator) == body
     headers = sent_headers(simulator)
     assert {name: headers[name] for name in CODEX} == CODEX
-    assert headers["version"] == "0.169.0"
+    assert headers["version"] == "0.171.0"
     assert headers["authorization"].startswith("Bearer ey")
     last = events(response)[-1]
     assert last["type"] == "response.completed"
     assert responses_text(last["response"]).startswith("Hello")
+
+
+async def test_nothing_of_a_signed_in_codex_goes_upstream(client: httpx.AsyncClient, simulator: Simulator):
+    canaries = {
+        name: f"canary-{number}"
+        for number, name in enumerate(
+            (
+                "chatgpt-account-id",
+                "x-openai-account-routing-override",
+                "x-openai-fedramp",
+                "x-openai-internal-codex-residency",
+                "x-oai-attestation",
+                "x-codex-workspace-id",
+                "oai-device-id",
+                "openai-organization",
+                "openai-project",
+                "cookie",
+            )
+        )
+    }
+    login = {"authorization": "Bearer eyJhbGciOiJSUzI1NiJ9.canary-payload.canary-signature"}
+    response = await client.post(PATH, json=codex_body("scene:text"), headers={**CODEX, **canaries, **login})
+    assert response.status_code == 200
+    headers = sent_headers(simulator)
+    assert [name for name, value in headers.items() if "canary" in value] == []
+    assert headers["chatgpt-account-id"]
 
 
 async def test_a_lite_body_is_what_the_backend_takes(client: httpx.AsyncClient, simulator: Simulator):

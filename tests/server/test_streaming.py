@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gptmock.server.streaming import pump
+from gptmock.server.streaming import Heartbeat, pump
 from tests.harness import until
 from tests.timing import generous
 
@@ -39,7 +39,7 @@ async def spoken(*script: bytes | float) -> AsyncIterator[bytes]:
 
 
 async def pumped(client: Client, *script: bytes | float, every_seconds: float) -> int:
-    return await pump(spoken(*script), client.send, heartbeat=BEAT, every_seconds=every_seconds)
+    return await pump(spoken(*script), client.send, heartbeat=Heartbeat(BEAT, every_seconds))
 
 
 async def test_blocks_go_out_as_they_come_and_are_counted():
@@ -70,6 +70,17 @@ async def test_silence_is_filled_at_every_interval_and_only_then():
     assert 1 <= client.blocks.count(BEAT) <= 3
 
 
+async def test_a_client_that_needs_events_gets_one_after_a_longer_silence():
+    client = Client()
+    heartbeat = Heartbeat(BEAT, 0.05, keepalive=b"event", keepalive_seconds=0.25)
+    await pump(spoken(b"one", 1.0, b"two"), client.send, heartbeat=heartbeat)
+    events = [number for number, block in enumerate(client.blocks) if block == b"event"]
+    assert (client.blocks[0], client.blocks[-1]) == (b"one", b"two")
+    assert 1 <= len(events) <= 4
+    assert events[0] > 1, "comments go first"
+    assert set(client.blocks[1 : events[0]]) == {BEAT}
+
+
 async def test_a_busy_stream_has_no_heartbeat():
     client = Client()
     script: list[bytes | float] = [b"x", 0.005]
@@ -87,7 +98,7 @@ async def test_a_client_that_does_not_read_stops_the_reading():
             yield b"x"
 
     client.reading.clear()
-    pumping = asyncio.ensure_future(pump(frames(), client.send, heartbeat=BEAT, every_seconds=0.02))
+    pumping = asyncio.ensure_future(pump(frames(), client.send, heartbeat=Heartbeat(BEAT, 0.02)))
     await asyncio.sleep(0.2)
     assert taken == 1
     client.reading.set()
@@ -116,5 +127,5 @@ async def test_a_fault_of_the_frames_is_the_pumps():
 
     client = Client()
     with pytest.raises(ZeroDivisionError):
-        await pump(frames(), client.send, heartbeat=BEAT, every_seconds=60)
+        await pump(frames(), client.send, heartbeat=Heartbeat(BEAT, 60))
     assert client.blocks == [b"one"]

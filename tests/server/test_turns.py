@@ -18,7 +18,7 @@ from gptmock.simulator.scenes import render_scene
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.codex import UpstreamDeadlines
 from gptmock.wiring import open_state
-from tests.harness import CHAT_PATH, chat, serving_simulator, until, write_login
+from tests.harness import CHAT_PATH, NO_TLS, chat, serving_simulator, until, write_login
 from tests.harness import client as open_client
 from tests.timing import generous
 from tests.upstream.raw import HEAD, RawServer, chunk, read_request
@@ -85,7 +85,9 @@ async def test_frames_arrive_one_by_one(simulator: Simulator, home: Path):
 
 
 async def test_one_connection_serves_one_turn_after_another(base_url: str):
-    async with httpx.AsyncClient(base_url=base_url, trust_env=False, limits=httpx.Limits(max_connections=1)) as client:
+    async with httpx.AsyncClient(
+        base_url=base_url, trust_env=False, verify=NO_TLS, limits=httpx.Limits(max_connections=1)
+    ) as client:
         ports = set()
         for stream in (True, False) * 3:
             async with client.stream("POST", CHAT_PATH, json=chat("scene:text", stream=stream)) as response:

@@ -154,34 +154,34 @@ async def test_the_list_of_models(client):
     path = "/backend-api/codex/models"
     assert (await client.get(path)).status_code == 400
     old = await client.get(path, params={"client_version": "0.130.0"})
-    new = await client.get(path, params={"client_version": "0.169.0"})
+    new = await client.get(path, params={"client_version": "0.171.0"})
     assert [each["slug"] for each in old.json()["models"]] == ["gpt-5.5", "codex-auto-review"]
-    assert len(new.json()["models"]) == 12
+    assert len(new.json()["models"]) == 14
     assert new.headers["etag"].startswith('W/"')
     assert new.headers["etag"] != old.headers["etag"]
-    reply = await client.post(RESPONSES, json=body(), headers={"version": "0.169.0"})
+    reply = await client.post(RESPONSES, json=body(), headers={"version": "0.171.0"})
     assert reply.headers["x-models-etag"] == new.headers["etag"]
 
 
 async def test_a_model_can_be_withdrawn(simulator, client):
-    path, query = "/backend-api/codex/models", {"client_version": "0.169.0"}
+    path, query = "/backend-api/codex/models", {"client_version": "0.171.0"}
     before = await client.get(path, params=query)
     simulator.state.options = SimulatorOptions(withdrawn_models=("gpt-5.5",))
     after = await client.get(path, params=query)
     slugs = [each["slug"] for each in after.json()["models"]]
-    assert (len(slugs), "gpt-5.5" in slugs) == (11, False)
+    assert (len(slugs), "gpt-5.5" in slugs) == (13, False)
     assert after.headers["etag"] != before.headers["etag"]
     refused = await client.post(RESPONSES, json=body(model="gpt-5.5"))
     assert refused.status_code == 400
     assert "not supported" in refused.json()["detail"]
-    served = await client.post(RESPONSES, json=body(model="gpt-6.1-sol"), headers={"version": "0.169.0"})
+    served = await client.post(RESPONSES, json=body(model="gpt-6.1-sol"), headers={"version": "0.171.0"})
     assert served.headers["x-models-etag"] == after.headers["etag"]
     simulator.state.reset()
     assert (await client.get(path, params=query)).headers["etag"] == before.headers["etag"]
 
 
 async def test_the_list_of_models_is_plain_unless_told_otherwise(simulator, client):
-    path, query = "/backend-api/codex/models", {"client_version": "0.169.0"}
+    path, query = "/backend-api/codex/models", {"client_version": "0.171.0"}
     tag = (await client.get(path, params=query)).headers["etag"]
     assert (await client.get(path, params=query, headers={"if-none-match": tag})).status_code == 200
     simulator.state.options = SimulatorOptions(not_modified=True, models_delay_seconds=0.2)

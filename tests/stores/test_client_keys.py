@@ -11,7 +11,7 @@ from gptmock.stores.client_keys import KNOWN_SECONDS, MAX_UNKNOWN, OUTAGE_SECOND
 from gptmock.stores.locations import Place as StatePlace
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.seal import Sealer, SealingKey
-from gptmock.stores.store import Store
+from gptmock.stores.store import Record, Store
 from tests.stores.conftest import Place
 from tests.stores.logins import NEW, OLD, Time, vault_on
 from tests.stores.test_migrate import Kept, migrated
@@ -196,6 +196,44 @@ async def test_invented_keys_are_forgotten_and_cost_those_that_live_nothing(hous
     assert house.place.calls == before
     assert await house.yours.find(key_text("00000000", "x" * 43)) is None
     assert house.place.calls == before + 1
+
+
+async def test_a_reload_knows_all_keys_and_tells_the_accounts_of_those_that_live(house: House):
+    bound = await house.mine.create("ada", KeyTerms(account_id="a" * 16))
+    free = await house.mine.create("bob", KeyTerms())
+    await house.mine.create("cyd", KeyTerms(account_id="c" * 16))
+    await house.mine.revoke("cyd")
+    assert await house.yours.reload() == ("a" * 16,)
+    house.place.fail()
+    for one in (bound, free):
+        assert await house.yours.find(one.text) == one.key
+    with pytest.raises(StoreUnavailable):
+        await house.yours.reload()
+
+
+async def test_a_confirmed_key_is_not_looked_for_and_an_unknown_one_is(house: House):
+    issued = await house.mine.create("ada", KeyTerms())
+    await house.yours.reload()
+    assert await house.yours.find(key_text("A" * 8, "x" * 43)) is None
+    house.clock.now += 10 * A_SECOND
+    house.yours.confirm(house.clock.now)
+    before = house.place.calls
+    assert await house.yours.find(issued.text) == issued.key
+    assert house.place.calls == before
+    assert await house.yours.find(key_text("A" * 8, "x" * 43)) is None
+    assert house.place.calls == before + 1
+
+
+async def test_a_record_that_does_not_open_keeps_no_other_key_from_being_known(house: House):
+    broken, good = await house.mine.create("ada", KeyTerms()), await house.mine.create("bob", KeyTerms())
+    await house.yours.reload()
+    name = f"key:{{{broken.key.id}}}:terms"
+    record, ends = house.place.records[name]
+    house.place.records[name] = Record(record.version + 1, record.value), ends
+    await house.yours.reload()
+    with pytest.raises(SealBroken):
+        await house.yours.find(broken.text)
+    assert await house.yours.find(good.text) == good.key
 
 
 # --- Trouble -----------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.redis import RedisStore
 from gptmock.stores.sqlite import SqliteStore
 from gptmock.stores.store import Addition, Store
+from tests.examples import examples
 
 NAMES = ("a", "b", "acct:{7}:tokens")
 LONG = 600.0
@@ -149,7 +150,9 @@ class RedisMachine(Machine):
     make = _in_redis
 
 
-SOME = settings(max_examples=20, stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SOME = settings(
+    max_examples=examples(20), stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 TestSqlite = SqliteMachine.TestCase

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -469,3 +470,26 @@ async def test_what_nobody_waits_for_is_not_begun(store: SqliteStore):
     assert await held
     assert late.cancelled()
     assert await store.read("a") == Record(1, b"1")
+
+
+async def test_a_file_that_is_replaced_while_it_is_opened_is_left_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before, after = tmp_path / "state.db", tmp_path / "after.db"
+    for path in (before, after):
+        writer = SqliteStore(path)
+        await writer.write("name", path.name.encode(), expected=0)
+        await writer.close()
+    connect = sqlite3.connect
+
+    def slow_connect(*args: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(*args, **options)
+        if after.exists():
+            after.replace(before)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", slow_connect)
+    store = SqliteStore(before)
+    await store.read("name")
+    assert await store.read("name") == Record(1, b"after.db")
+    await store.close()

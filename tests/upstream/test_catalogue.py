@@ -35,7 +35,7 @@ async def told(handler: httpx.MockTransport, known: CatalogSnapshot | None = Non
         return await source(client, "http://127.0.0.1:1/backend-api/").models(credential(fedramp=True), known)
 
 
-@pytest.mark.parametrize(("version", "count"), [("0.169.0", 12), ("0.124.0", 2)])
+@pytest.mark.parametrize(("version", "count"), [("0.171.0", 14), ("0.169.0", 12), ("0.124.0", 2)])
 async def test_the_list_is_that_of_our_version(version, count):
     async with Simulator() as simulator, open_client() as client:
         login = simulator.state.logins.issue()

@@ -113,7 +113,7 @@ async def test_the_headers_are_exactly_these(simulator: Simulator, client: httpx
         "session-id": "cache-key-7",
         "thread-id": "cache-key-7",
         "user-agent": f"gptmock/{__version__} ({platform.system()} {platform.release()}; {platform.machine()})",
-        "version": "0.169.0",
+        "version": "0.171.0",
     }
     assert record.body["prompt_cache_key"] == "cache-key-7"
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from gptmock.dialects.chat.document import document
 from gptmock.dialects.chat.request import decode
-from gptmock.dialects.chat.stream import ChatTranslator
-from gptmock.dialects.dialect import Call, ErrorReply, ReplyHead, Terms, Translator, Turn
+from gptmock.dialects.dialect import Call, ErrorReply, Terms, Turn
 from gptmock.dialects.openai_errors import error_reply
 from gptmock.errors import GptmockError
-from gptmock.protocol.fold import FoldedResponse
-from gptmock.protocol.sse import SSE_HEARTBEAT
 
 
 class ChatCompletions:
@@ -20,18 +16,6 @@ class ChatCompletions:
     def decode(self, call: Call, terms: Terms) -> Turn:
         """A body to a turn."""
         return decode(call, terms)
-
-    def translator(self, turn: Turn, head: ReplyHead) -> Translator:
-        """The machine of a streamed reply."""
-        return ChatTranslator(turn, head)
-
-    def heartbeat(self, turn: Turn, head: ReplyHead) -> bytes:  # noqa: ARG002 - a comment is the same for all turns
-        """A comment."""
-        return SSE_HEARTBEAT
-
-    def document(self, turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
-        """The whole reply."""
-        return document(turn, head, folded)
 
     def error(self, error: GptmockError) -> ErrorReply:
         """The OpenAI family's envelope."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-from gptmock.dialects.chat.wire import ID_PREFIX, chat_annotations, finish_reason
-from gptmock.dialects.dialect import ReplyHead, Turn
+from gptmock.dialects.chat.wire import ID_PREFIX, ChatOptions, chat_annotations, finish_reason
+from gptmock.dialects.dialect import ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_usage import completion_usage
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
@@ -43,9 +43,9 @@ class _Answer:
                 assert_never(shown)
 
 
-def document(turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
+def document(options: ChatOptions, head: ReplyHead, folded: FoldedResponse) -> bytes:
     """The ``chat.completion`` object (client contracts 1.6)."""
-    presenter = Presenter(turn.style, turn.stops, turn.tool_names)
+    presenter = Presenter(options.style, options.stops, options.tool_names)
     answer = _Answer()
     for piece in (*folded.pieces, folded.finished):
         for shown in presenter.feed(piece):
@@ -54,15 +54,15 @@ def document(turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
     assert end is not None  # noqa: S101 - Finished is the last piece, and the presenter concludes on it
     choice = {
         "index": 0,
-        "message": _message(answer, end, turn),
+        "message": _message(answer, end, options),
         "logprobs": None,
-        "finish_reason": finish_reason(end, legacy_functions=turn.legacy_functions),
+        "finish_reason": finish_reason(end, legacy_functions=options.legacy_functions),
     }
     completion: dict[str, Any] = {
         "id": ID_PREFIX + head.id,
         "object": "chat.completion",
         "created": head.created,
-        "model": turn.model,
+        "model": options.model,
         "choices": [choice],
     }
     if end.usage is not None:
@@ -73,13 +73,13 @@ def document(turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
     return json_bytes(completion)
 
 
-def _message(answer: _Answer, end: Conclusion, turn: Turn) -> dict[str, Any]:
+def _message(answer: _Answer, end: Conclusion, options: ChatOptions) -> dict[str, Any]:
     text, refusal = "".join(answer.content), "".join(answer.refusal)
     # A turn that only calls or refuses has no content; one that says nothing at all has an empty one.
     content = text or (None if answer.calls or refusal else "")
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": refusal or None}
-    message |= _thoughts(answer.thoughts, turn.style)
-    if answer.calls and turn.legacy_functions:
+    message |= _thoughts(answer.thoughts, options.style)
+    if answer.calls and options.legacy_functions:
         first = min(answer.calls)
         message["function_call"] = {
             "name": answer.calls[first].name,

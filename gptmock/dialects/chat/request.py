@@ -11,8 +11,10 @@ from gptmock.catalog import Effort, ResolvedModel
 from gptmock.dialects.bodies import decode_body, missing, validate
 from gptmock.dialects.chat.messages import Conversation, decode_messages
 from gptmock.dialects.chat.parameters import RULES
+from gptmock.dialects.chat.reply import ChatReply
 from gptmock.dialects.chat.responses_input import decode_input
 from gptmock.dialects.chat.types import ChatBody, ResponseFormat
+from gptmock.dialects.chat.wire import ChatOptions
 from gptmock.dialects.conversation_key import conversation_key
 from gptmock.dialects.dialect import Call, Terms, Turn
 from gptmock.dialects.identifiers import upstream_name
@@ -105,12 +107,19 @@ def decode(call: Call, terms: Terms) -> Turn:
         resolved=state.resolved,
         model=name,
         stream=bool(body.stream),
+        reply=ChatReply(_reply_options(name, body, terms, json_format=text is not UNSET and text.format is not None)),
+        ignored=tuple(state.ignored),
+    )
+
+
+def _reply_options(name: str, body: ChatBody, terms: Terms, *, json_format: bool) -> ChatOptions:
+    return ChatOptions(
+        model=name,
         include_usage=bool(body.stream_options and body.stream_options.include_usage),
-        style=shown_style(terms.defaults.reasoning_style, json_format=text is not UNSET and text.format is not None),
+        style=shown_style(terms.defaults.reasoning_style, json_format=json_format),
         stops=stop_sequences(body.stop),
         tool_names=_renamed(body),
         legacy_functions=_legacy(body),
-        ignored=tuple(state.ignored),
     )
 
 

@@ -19,8 +19,8 @@ from typing import assert_never
 
 import msgspec
 
-from gptmock.dialects.chat.wire import ID_PREFIX, chat_annotations, finish_reason
-from gptmock.dialects.dialect import ReplyHead, Turn
+from gptmock.dialects.chat.wire import ID_PREFIX, ChatOptions, chat_annotations, finish_reason
+from gptmock.dialects.dialect import ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import error_frame
 from gptmock.dialects.openai_usage import completion_usage
@@ -45,28 +45,28 @@ class ChatTranslator:
         "_include_usage",
         "_kinds",
         "_legacy",
+        "_options",
         "_presenter",
         "_started",
         "_tail",
         "_text_tail",
-        "_turn",
         "failure",
     )
 
-    def __init__(self, turn: Turn, head: ReplyHead) -> None:
+    def __init__(self, options: ChatOptions, head: ReplyHead) -> None:
         fixed = {
             "id": ID_PREFIX + head.id,
             "object": "chat.completion.chunk",
             "created": head.created,
-            "model": turn.model,
+            "model": options.model,
         }
         self._head = b"data: " + json_bytes(fixed)[:-1] + b',"choices":['
         # With include_usage every chunk but the last says that it has none.
-        self._tail = b'],"usage":null}\n\n' if turn.include_usage else b"]}\n\n"
+        self._tail = b'],"usage":null}\n\n' if options.include_usage else b"]}\n\n"
         self._text_tail = b'},"logprobs":null,"finish_reason":null}' + self._tail
-        self._turn = turn
+        self._options = options
         self._assembler = OutputAssembler()
-        self._presenter = Presenter(turn.style, turn.stops, turn.tool_names)
+        self._presenter = Presenter(options.style, options.stops, options.tool_names)
         self._kinds: dict[int, str] = {}
         self._started = False
         self._ended = False
@@ -107,7 +107,7 @@ class ChatTranslator:
             case Content(text=text):
                 return [self._delta(b'"content":' + json_bytes(text))]
             case Thought():
-                return [self._delta(thought_members(shown, self._turn.style))]
+                return [self._delta(thought_members(shown, self._options.style))]
             case Refusal(text=text):
                 return [self._delta(b'"refusal":' + json_bytes(text))]
             case CallOpened():
@@ -125,7 +125,7 @@ class ChatTranslator:
     def _call_opened(self, call: CallOpened) -> list[bytes]:
         self._kinds[call.index] = call.kind
         name = json_bytes(call.name)
-        if self._turn.legacy_functions:
+        if self._options.legacy_functions:
             return [self._delta(b'"function_call":{"name":' + name + b',"arguments":""}')] if call.index == 0 else []
         key, text = (b"function", b"arguments") if call.kind == "function" else (b"custom", b"input")
         return [
@@ -137,7 +137,7 @@ class ChatTranslator:
 
     def _call_input(self, call: CallInput) -> list[bytes]:
         text = json_bytes(call.text)
-        if self._turn.legacy_functions:
+        if self._options.legacy_functions:
             return [self._delta(b'"function_call":{"arguments":' + text + b"}")] if call.index == 0 else []
         if self._kinds[call.index] == "function":
             return [self._delta(b'"tool_calls":[{"index":%d,"function":{"arguments":%s}}]' % (call.index, text))]
@@ -148,11 +148,11 @@ class ChatTranslator:
         frames: list[bytes] = []
         if end.citations:
             frames.append(self._delta(b'"annotations":' + json_bytes(chat_annotations(end.citations))))
-        reason = finish_reason(end, legacy_functions=self._turn.legacy_functions).encode()
+        reason = finish_reason(end, legacy_functions=self._options.legacy_functions).encode()
         tier = b"" if end.service_tier is None else b',"service_tier":' + json_bytes(end.service_tier)
         finish = b'{"index":0,"delta":{},"logprobs":null,"finish_reason":"' + reason + b'"}]' + tier + self._tail[1:]
         frames.append(self._head + finish)
-        if self._turn.include_usage and end.usage is not None:
+        if self._options.include_usage and end.usage is not None:
             frames.append(self._head + b'],"usage":' + msgspec.json.encode(completion_usage(end.usage)) + b"}\n\n")
         return [*frames, DONE]
 

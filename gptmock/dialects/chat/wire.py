@@ -1,12 +1,32 @@
-"""What chat completions put on the wire besides text and usage, for chunks and documents alike."""
+"""What chunks and documents of chat completions share besides text and usage: options, annotations, finish reason."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 import msgspec
 
+from gptmock.dialects.dialect import ReasoningStyle
 from gptmock.dialects.presentation import Citation, Conclusion
 
 ID_PREFIX = "chatcmpl-"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatOptions:
+    """What a chat request asks of its reply."""
+
+    model: str
+    """Repeated as the client wrote it."""
+    include_usage: bool = False
+    style: ReasoningStyle = "think-tags"
+    stops: tuple[str, ...] = ()
+    """Stop sequences, emulated here since the upstream knows none."""
+    tool_names: Mapping[str, str] = field(default_factory=dict)
+    """Name sent upstream to the client's own, where they differ."""
+    legacy_functions: bool = False
+    """The request used ``functions``; the reply answers in that shape."""
 
 
 class UrlCitation(msgspec.Struct, frozen=True):

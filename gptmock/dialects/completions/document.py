@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from gptmock.dialects.completions.wire import ID_PREFIX, OBJECT, finish_reason, new_presenter, shown_text
-from gptmock.dialects.dialect import ReplyHead, Turn
+from gptmock.dialects.completions.wire import (
+    ID_PREFIX,
+    OBJECT,
+    CompletionOptions,
+    finish_reason,
+    new_presenter,
+    shown_text,
+)
+from gptmock.dialects.dialect import ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_usage import completion_usage
 from gptmock.dialects.presentation import Conclusion
@@ -13,17 +21,17 @@ from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.items import total_usage
 
 
-def document(turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
+def document(options: CompletionOptions, head: ReplyHead, answers: Sequence[FoldedResponse]) -> bytes:
     """The ``text_completion`` object, with a choice for each prompt in the order of these."""
-    answers = (folded, *folded.further)
-    echoes = turn.echoes or ("",) * len(answers)
+    echoes = options.echoes or ("",) * len(answers)
     completion: dict[str, Any] = {
         "id": ID_PREFIX + head.id,
         "object": OBJECT,
         "created": head.created,
-        "model": turn.model,
+        "model": options.model,
         "choices": [
-            _choice(index, echo, turn, answer) for index, (answer, echo) in enumerate(zip(answers, echoes, strict=True))
+            _choice(index, echo, options, answer)
+            for index, (answer, echo) in enumerate(zip(answers, echoes, strict=True))
         ],
     }
     usage = total_usage([answer.finished.usage for answer in answers])
@@ -32,8 +40,8 @@ def document(turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
     return json_bytes(completion)
 
 
-def _choice(index: int, echo: str, turn: Turn, answer: FoldedResponse) -> dict[str, Any]:
-    presenter = new_presenter(turn)
+def _choice(index: int, echo: str, options: CompletionOptions, answer: FoldedResponse) -> dict[str, Any]:
+    presenter = new_presenter(options)
     text, reason = [echo], "stop"
     for piece in (*answer.pieces, answer.finished):
         for shown in presenter.feed(piece):

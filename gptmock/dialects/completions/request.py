@@ -1,4 +1,4 @@
-"""``POST /v1/completions``, inward: a body to a ``Turn`` with a request for each prompt (client contracts 2)."""
+"""``POST /v1/completions``, inward: a body to a ``Turn``, with a request for each prompt (client contracts 2)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from msgspec import UNSET
 
 from gptmock.catalog import EFFORTS, ResolvedModel
 from gptmock.dialects.bodies import decode_body, missing
+from gptmock.dialects.completions.reply import CompletionReply
 from gptmock.dialects.completions.types import CompletionBody
+from gptmock.dialects.completions.wire import CompletionOptions
 from gptmock.dialects.conversation_key import conversation_key
 from gptmock.dialects.dialect import Call, Terms, Turn
 from gptmock.dialects.model_options import default_tier, model_name, reasoning_options
@@ -72,14 +74,18 @@ def decode(call: Call, terms: Terms) -> Turn:
         )
     return Turn(
         request=requests[0],
-        further=tuple(requests[1:]),
         resolved=resolved,
         model=name,
         stream=bool(body.stream),
-        include_usage=bool(body.stream_options and body.stream_options.include_usage),
-        style="hidden",
-        stops=stop_sequences(body.stop),
-        echoes=prompts if body.echo else (),
+        reply=CompletionReply(
+            CompletionOptions(
+                model=name,
+                include_usage=bool(body.stream_options and body.stream_options.include_usage),
+                stops=stop_sequences(body.stop),
+                further=tuple(requests[1:]),
+                echoes=prompts if body.echo else (),
+            )
+        ),
         ignored=ignored,
     )
 

@@ -17,8 +17,15 @@ from __future__ import annotations
 
 import msgspec
 
-from gptmock.dialects.completions.wire import ID_PREFIX, OBJECT, finish_reason, new_presenter, shown_text
-from gptmock.dialects.dialect import ReplyHead, Turn
+from gptmock.dialects.completions.wire import (
+    ID_PREFIX,
+    OBJECT,
+    CompletionOptions,
+    finish_reason,
+    new_presenter,
+    shown_text,
+)
+from gptmock.dialects.dialect import ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import error_frame
 from gptmock.dialects.openai_usage import completion_usage
@@ -41,22 +48,22 @@ class CompletionTranslator:
         "_ended",
         "_head",
         "_index",
+        "_options",
         "_presenter",
         "_started",
         "_tail",
-        "_turn",
         "_usages",
         "failure",
     )
 
-    def __init__(self, turn: Turn, head: ReplyHead) -> None:
-        fixed = {"id": ID_PREFIX + head.id, "object": OBJECT, "created": head.created, "model": turn.model}
+    def __init__(self, options: CompletionOptions, head: ReplyHead) -> None:
+        fixed = {"id": ID_PREFIX + head.id, "object": OBJECT, "created": head.created, "model": options.model}
         self._head = b"data: " + json_bytes(fixed)[:-1] + b',"choices":['
         # With include_usage every chunk but the last says that it has none.
-        self._tail = b'],"usage":null}\n\n' if turn.include_usage else b"]}\n\n"
-        self._turn = turn
+        self._tail = b'],"usage":null}\n\n' if options.include_usage else b"]}\n\n"
+        self._options = options
         self._assembler = OutputAssembler()
-        self._presenter = new_presenter(turn)
+        self._presenter = new_presenter(options)
         self._index = 0
         """Of the choice that is being written."""
         self._usages: list[ResponseUsage | None] = []
@@ -75,7 +82,7 @@ class CompletionTranslator:
         frames: list[bytes] = []
         if not self._started:
             self._started = True
-            if self._turn.echoes and (echo := self._turn.echoes[self._index]):
+            if self._options.echoes and (echo := self._options.echoes[self._index]):
                 frames.append(self._chunk(echo))
         try:
             pieces = self._assembler.feed(event)
@@ -108,13 +115,13 @@ class CompletionTranslator:
         frames = [self._chunk("", reason=finish_reason(end))]
         self._usages.append(end.usage)
         self._index += 1
-        if self._index <= len(self._turn.further):
+        if self._index <= len(self._options.further):
             self._assembler = OutputAssembler()
-            self._presenter = new_presenter(self._turn)
+            self._presenter = new_presenter(self._options)
             self._started = False
             return frames
         self._ended = True
         usage = total_usage(self._usages)
-        if self._turn.include_usage and usage is not None:
+        if self._options.include_usage and usage is not None:
             frames.append(self._head + b'],"usage":' + msgspec.json.encode(completion_usage(usage)) + b"}\n\n")
         return [*frames, DONE]

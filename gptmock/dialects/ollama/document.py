@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from typing import Any, assert_never
 
-from gptmock.dialects.dialect import ReplyHead, Turn
-from gptmock.dialects.ollama.line_encoder import Lines, Shape
-from gptmock.dialects.ollama.reply_content import ReplyContent, done_reason
+from gptmock.dialects.dialect import ReplyHead
+from gptmock.dialects.ollama.line_encoder import Lines
+from gptmock.dialects.ollama.reply_content import OllamaOptions, ReplyContent, done_reason
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Thought
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
 
 
-def document(shape: Shape, turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
+def document(options: OllamaOptions, head: ReplyHead, folded: FoldedResponse) -> bytes:
     """
     The one object of ``stream: false``.
 
     Raises:
         GptmockError: the content filter, or a call whose arguments are no object, as in the stream.
     """
-    presenter, telling = Presenter(turn.style, turn.stops, turn.tool_names), ReplyContent()
+    presenter, telling = Presenter(options.style, options.stops, options.tool_names), ReplyContent()
     texts: list[str] = []
     thoughts: list[str] = []
     end: Conclusion | None = None
@@ -41,4 +41,4 @@ def document(shape: Shape, turn: Turn, head: ReplyHead, folded: FoldedResponse) 
     beside: dict[str, Any] = {"thinking": "".join(thoughts)} if thoughts else {}
     if calls:
         beside["tool_calls"] = calls
-    return Lines(shape, turn.model, head).end(reason, end.usage, text="".join(texts), beside=beside)
+    return Lines(options.shape, options.model, head).end(reason, end.usage, text="".join(texts), beside=beside)

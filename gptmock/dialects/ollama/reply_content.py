@@ -10,16 +10,34 @@ What the presenter shows, as Ollama's clients take it: one text, whole calls, an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
+from gptmock.dialects.dialect import ReasoningStyle
+from gptmock.dialects.ollama.line_encoder import Shape
 from gptmock.dialects.presentation import Conclusion, Content
 from gptmock.errors import UpstreamBroken, UpstreamRefused
 from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
 
 _BETWEEN = "\n\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OllamaOptions:
+    """What a request asks of its reply."""
+
+    shape: Shape
+    """Of a line, which differs between the two routes."""
+    model: str
+    """Repeated as the client wrote it."""
+    style: ReasoningStyle = "reasoning-content"
+    stops: tuple[str, ...] = ()
+    """Stop sequences, emulated here since the upstream knows none."""
+    tool_names: Mapping[str, str] = field(default_factory=dict)
+    """Name sent upstream to the client's own, where they differ."""
 
 
 @dataclass(slots=True)

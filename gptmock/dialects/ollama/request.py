@@ -17,6 +17,8 @@ from gptmock.dialects.model_options import default_tier, reasoning_options
 from gptmock.dialects.ollama.bodies import required_model
 from gptmock.dialects.ollama.catalogue import living_model
 from gptmock.dialects.ollama.line_encoder import Lines, Shape
+from gptmock.dialects.ollama.reply import OllamaReply
+from gptmock.dialects.ollama.reply_content import OllamaOptions
 from gptmock.dialects.ollama.types import JsonObject, OllamaBody
 from gptmock.dialects.text_format import with_json_mentioned
 from gptmock.dialects.tools import Toolbox, decode_tools, renamed_tools, requested_searches, with_default_search
@@ -46,7 +48,7 @@ class Asked:
     ignored: tuple[str, ...] = ()
 
 
-def turn_of(call: Call, terms: Terms, body: OllamaBody, asked: Asked) -> Turn:
+def turn_of(call: Call, terms: Terms, body: OllamaBody, asked: Asked, shape: Shape) -> Turn:
     """
     The turn of a question.
 
@@ -75,9 +77,11 @@ def turn_of(call: Call, terms: Terms, body: OllamaBody, asked: Asked) -> Turn:
         resolved=resolved,
         model=name,
         stream=body.stream is not False,
-        style=style,
-        stops=_stops(body),
-        tool_names=renamed_tools(asked.tools),
+        reply=OllamaReply(
+            OllamaOptions(
+                shape=shape, model=name, style=style, stops=_stops(body), tool_names=renamed_tools(asked.tools)
+            )
+        ),
         ignored=asked.ignored,
     )
 

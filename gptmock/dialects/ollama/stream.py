@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from gptmock.dialects.dialect import ReplyHead, Turn
-from gptmock.dialects.ollama.line_encoder import Lines, Shape
-from gptmock.dialects.ollama.reply_content import ReplyContent, done_reason
+from gptmock.dialects.dialect import ReplyHead
+from gptmock.dialects.ollama.line_encoder import Lines
+from gptmock.dialects.ollama.reply_content import OllamaOptions, ReplyContent, done_reason
 from gptmock.dialects.ollama_errors import error_line
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
 from gptmock.errors import GptmockError
@@ -36,10 +36,10 @@ class OllamaTranslator:
 
     __slots__ = ("_assembler", "_ended", "_lines", "_presenter", "_telling", "failure")
 
-    def __init__(self, shape: Shape, turn: Turn, head: ReplyHead) -> None:
-        self._lines = Lines(shape, turn.model, head)
+    def __init__(self, options: OllamaOptions, head: ReplyHead) -> None:
+        self._lines = Lines(options.shape, options.model, head)
         self._assembler = OutputAssembler()
-        self._presenter = Presenter(turn.style, turn.stops, turn.tool_names)
+        self._presenter = Presenter(options.style, options.stops, options.tool_names)
         self._telling = ReplyContent()
         self._ended = False
         self.failure: GptmockError | None = None

@@ -31,4 +31,4 @@ def decode(call: Call, terms: Terms) -> Turn | ReadyReply:
     if not conversation.items:
         raise BadRequest("The messages hold nothing to answer: all of them are empty.", param="messages")
     asked = Asked(conversation.instructions, conversation.items, tuple(body.tools or ()), ignored)
-    return turn_of(call, terms, body, asked)
+    return turn_of(call, terms, body, asked, SHAPE)

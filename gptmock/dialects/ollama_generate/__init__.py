@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from gptmock.dialects.dialect import Call, ReadyReply, Terms, Turn
 from gptmock.dialects.ollama.base import OllamaDialect
-from gptmock.dialects.ollama_generate.request import SHAPE, decode
+from gptmock.dialects.ollama_generate.request import decode
 
 
 class OllamaGenerate(OllamaDialect):
     """The dialect as the table has it."""
-
-    shape = SHAPE
 
     def decode(self, call: Call, terms: Terms) -> Turn | ReadyReply:
         """A body to a turn, or to the answer of a load request."""

@@ -36,7 +36,8 @@ def decode(call: Call, terms: Terms) -> Turn | ReadyReply:
     if not body.prompt and not body.suffix:
         return load_reply(terms, body, SHAPE)
     ignored = ignored_parameters(body, RULES, strict=terms.defaults.strict_parameters)
-    return turn_of(call, terms, body, Asked(body.system or "", _items(body), ignored=ignored))
+    asked = Asked(body.system or "", _items(body), ignored=ignored)
+    return turn_of(call, terms, body, asked, SHAPE)
 
 
 def _items(body: OllamaGenerateBody) -> list[InputItem]:

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from gptmock.conversations import Wanted
-from gptmock.dialects.dialect import Call, ErrorReply, ReplyHead, Terms, Translator, Turn
+from gptmock.dialects.dialect import Call, ErrorReply, Terms, Turn
 from gptmock.dialects.openai_errors import error_reply
-from gptmock.dialects.responses.document import document
 from gptmock.dialects.responses.previous_response import wanted_of
 from gptmock.dialects.responses.request import decode
-from gptmock.dialects.responses.stream import ResponsesTranslator
 from gptmock.errors import GptmockError
-from gptmock.protocol.fold import FoldedResponse
-from gptmock.protocol.sse import SSE_HEARTBEAT
 
 
 class Responses:
@@ -26,18 +22,6 @@ class Responses:
     def decode(self, call: Call, terms: Terms) -> Turn:
         """A body to a turn."""
         return decode(call, terms)
-
-    def translator(self, turn: Turn, head: ReplyHead) -> Translator:
-        """The machine of a streamed reply."""
-        return ResponsesTranslator(turn, head)
-
-    def heartbeat(self, turn: Turn, head: ReplyHead) -> bytes:  # noqa: ARG002 - a comment is the same for all turns
-        """A comment."""
-        return SSE_HEARTBEAT
-
-    def document(self, turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
-        """The whole reply."""
-        return document(turn, head, folded)
 
     def error(self, error: GptmockError) -> ErrorReply:
         """The OpenAI family's envelope."""

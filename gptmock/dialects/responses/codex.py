@@ -1,6 +1,6 @@
 """
 Calls of a real Codex client: they go upstream as they came, and only what the backend insists on is put right. The
-operator's defaults stay out. Source: the observed Codex CLI 0.169.0, upstream protocol 4.2.
+operator's defaults stay out. Source: the observed Codex CLI 0.171.0, upstream protocol 4.2.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from collections.abc import Mapping
 
 from msgspec import UNSET
 
-from gptmock.catalog import ResolvedModel, clamp_effort
+from gptmock.catalog import PRIORITY_TIER, ResolvedModel, clamp_effort
 from gptmock.conversations import NOTHING_RECALLED, Recalled
 from gptmock.dialects.conversation_key import conversation_key
 from gptmock.dialects.dialect import Call, Terms, Turn
-from gptmock.dialects.model_options import PRIORITY_TIER, model_name
+from gptmock.dialects.model_options import model_name
 from gptmock.dialects.responses.items import decode_input, refuse_reference, user_message
 from gptmock.dialects.responses.previous_response import continued
+from gptmock.dialects.responses.reply import ResponsesReply
+from gptmock.dialects.responses.response_object import ResponsesOptions
 from gptmock.dialects.responses.types import CodexBody
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import InputItem, JsonObject, ResponsesRequest
@@ -35,8 +37,14 @@ _PASSING = frozenset(
     }
 )
 _PASSING_PREFIXES = ("x-codex-", "x-openai-")
-_STAYING = ("x-openai-fedramp", "x-openai-client-")
-"""The first is a matter of the account, the second tells of the client's machine."""
+_STAYING = re.compile(
+    "account|workspace|organi[sz]ation|project|tenant|fedramp|residency|attestation|routing-override"
+    "|authorization|cookie|x-openai-client-"
+)
+"""
+Parts of names that speak of the client's own account, workspace, login or machine, which are wrong beside the
+credentials of our account. Source: the signed-in Codex CLI 0.171.0.
+"""
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PRODUCT = re.compile(r"(?P<originator>[^/]+)/(?P<version>\d+(?:\.\d+)+[0-9A-Za-z.-]*)")
 
@@ -64,7 +72,7 @@ def passing_headers(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _passes(name: str) -> bool:
-    return name in _PASSING or (name.startswith(_PASSING_PREFIXES) and not name.startswith(_STAYING))
+    return name in _PASSING or (name.startswith(_PASSING_PREFIXES) and not _STAYING.search(name))
 
 
 def codex_turn(body: CodexBody, call: Call, terms: Terms) -> Turn:
@@ -92,8 +100,8 @@ def codex_turn(body: CodexBody, call: Call, terms: Terms) -> Turn:
         resolved=resolved,
         model=name,
         stream=bool(body.stream),
-        keeps_events=True,
-        codex=True,
+        reply=ResponsesReply(ResponsesOptions(model=name, codex=True)),
+        forwards_headers=True,
         headers=passing_headers(call.headers),
         account_id=call.recalled.account_id,
     )

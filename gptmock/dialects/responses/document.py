@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from gptmock.dialects.dialect import ReplyHead, Turn
+from gptmock.dialects.dialect import ReplyHead
 from gptmock.dialects.json_text import json_bytes
+from gptmock.dialects.responses.response_object import ResponsesOptions
 from gptmock.dialects.responses.stream import ResponsesMachine
 from gptmock.errors import UpstreamBroken
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.request import JsonObject
 
 
-def final_response(turn: Turn, head: ReplyHead, folded: FoldedResponse) -> JsonObject:
+def final_response(options: ResponsesOptions, head: ReplyHead, folded: FoldedResponse) -> JsonObject:
     """
     The Response object of a turn whose events were kept.
 
     Raises:
         UpstreamBroken: an event holds what cannot be repeated.
     """
-    machine = ResponsesMachine(turn, head)
+    machine = ResponsesMachine(options, head)
     for received in folded.events:
         machine.feed(received)
     if machine.final is None:
@@ -25,6 +26,6 @@ def final_response(turn: Turn, head: ReplyHead, folded: FoldedResponse) -> JsonO
     return machine.final
 
 
-def document(turn: Turn, head: ReplyHead, folded: FoldedResponse) -> bytes:
+def document(options: ResponsesOptions, head: ReplyHead, folded: FoldedResponse) -> bytes:
     """The whole reply (client contracts 3.4)."""
-    return json_bytes(final_response(turn, head, folded))
+    return json_bytes(final_response(options, head, folded))

@@ -23,6 +23,8 @@ from gptmock.dialects.responses.codex import codex_turn, is_codex
 from gptmock.dialects.responses.items import decode_input
 from gptmock.dialects.responses.parameters import REFUSED, RULES
 from gptmock.dialects.responses.previous_response import Continued, continued, memo_of
+from gptmock.dialects.responses.reply import ResponsesReply
+from gptmock.dialects.responses.response_object import ResponsesOptions
 from gptmock.dialects.responses.types import CodexBody, ReasoningParameter, Refused, ResponsesBody, TextParameter
 from gptmock.dialects.text_format import with_json_mentioned
 from gptmock.dialects.tools import (
@@ -95,11 +97,16 @@ def decode(call: Call, terms: Terms) -> Turn:
         resolved=state.resolved,
         model=name,
         stream=bool(body.stream),
-        tool_names=renamed_tools(body.tools or ()),
+        reply=ResponsesReply(
+            ResponsesOptions(
+                model=name,
+                echo=_echo(body, name, request),
+                tool_names=renamed_tools(body.tools or ()),
+                obfuscation=body.stream_options is None or body.stream_options.include_obfuscation is not False,
+                stored=is_stored,
+            )
+        ),
         ignored=tuple(state.ignored),
-        echo=_echo(body, name, request),
-        keeps_events=True,
-        obfuscation=body.stream_options is None or body.stream_options.include_obfuscation is not False,
         memo=memo_of(call.tenant, given, call.recalled) if is_stored else None,
         account_id=call.recalled.account_id,
     )

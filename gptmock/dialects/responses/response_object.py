@@ -5,9 +5,11 @@ what became of that upstream. Source: client contracts 3.4.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from gptmock.dialects.dialect import ReplyHead, Turn
+from gptmock.dialects.dialect import ReplyHead
 from gptmock.dialects.responses.output import object_of
 from gptmock.errors import GptmockError
 from gptmock.protocol.request import JsonObject
@@ -48,13 +50,31 @@ _ORDER: JsonObject = {
 """Every member, its default, and their order; what else the upstream says follows."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponsesOptions:
+    """What a Responses request asks of its reply."""
+
+    model: str
+    """Repeated as the client wrote it, where the upstream names no model."""
+    echo: Mapping[str, Any] = field(default_factory=dict)
+    """Members of the Response object that repeat the client's own request, whatever became of it upstream."""
+    tool_names: Mapping[str, str] = field(default_factory=dict)
+    """Name sent upstream to the client's own, where they differ."""
+    obfuscation: bool = True
+    """Deltas keep the padding that hides their length."""
+    codex: bool = False
+    """A Codex client asks: events that are unknown here, and the vendor's own, are forwarded."""
+    stored: bool = False
+    """The response is to be stored: the last frame is withheld until it is known whether it was."""
+
+
 class ResponseShape:
     """The Response object of one reply; the id that was told first is the id of all its events."""
 
-    __slots__ = ("_fixed", "_head", "_known", "_turn")
+    __slots__ = ("_fixed", "_head", "_known", "_options")
 
-    def __init__(self, turn: Turn, head: ReplyHead) -> None:
-        self._turn = turn
+    def __init__(self, options: ResponsesOptions, head: ReplyHead) -> None:
+        self._options = options
         self._head = head
         self._known: JsonObject = {}
         """What the upstream has said of the response so far."""
@@ -96,9 +116,9 @@ class ResponseShape:
                 "id": given if isinstance(given, str) and given else ID_PREFIX + self._head.id,
                 "object": "response",
                 "created_at": self._created_at(),
-                "model": model if isinstance(model, str) and model else self._turn.model,
-                **self._turn.echo,
-                "store": self._turn.memo is not None,
+                "model": model if isinstance(model, str) and model else self._options.model,
+                **self._options.echo,
+                "store": self._options.stored,
             }
         return {**_ORDER, **self._known, **self._fixed, **state}
 

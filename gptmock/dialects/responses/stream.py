@@ -26,11 +26,11 @@ from __future__ import annotations
 import re
 from typing import TypeAlias, assert_never
 
-from gptmock.dialects.dialect import ReplyHead, Turn
+from gptmock.dialects.dialect import ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import error_members
 from gptmock.dialects.responses.output import OutputStream, object_of
-from gptmock.dialects.responses.response_object import ResponseShape
+from gptmock.dialects.responses.response_object import ResponseShape, ResponsesOptions
 from gptmock.dialects.responses.text_kinds import FLOWS
 from gptmock.errors import GptmockError, UpstreamBroken
 from gptmock.protocol import events as ev
@@ -78,11 +78,11 @@ class ResponsesMachine:
         "final",
     )
 
-    def __init__(self, turn: Turn, head: ReplyHead) -> None:
-        self._codex = turn.codex
-        self._show_padding = turn.obfuscation
-        self._shape = ResponseShape(turn, head)
-        self._output = OutputStream(head.id, turn.tool_names)
+    def __init__(self, options: ResponsesOptions, head: ReplyHead) -> None:
+        self._codex = options.codex
+        self._show_padding = options.obfuscation
+        self._shape = ResponseShape(options, head)
+        self._output = OutputStream(head.id, options.tool_names)
         self._early: list[JsonObject] = []
         """What came before ``response.created`` and may only follow it."""
         self._started = False
@@ -225,9 +225,9 @@ class ResponsesTranslator:
 
     __slots__ = ("_end", "_machine", "_withholds")
 
-    def __init__(self, turn: Turn, head: ReplyHead) -> None:
-        self._machine = ResponsesMachine(turn, head)
-        self._withholds = turn.memo is not None
+    def __init__(self, options: ResponsesOptions, head: ReplyHead) -> None:
+        self._machine = ResponsesMachine(options, head)
+        self._withholds = options.stored
         self._end: JsonObject | None = None
         """The last event, while it is withheld."""
 

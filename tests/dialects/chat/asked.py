@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gptmock.dialects.chat import ChatCompletions
+from gptmock.dialects.chat.reply import ChatReply
+from gptmock.dialects.chat.wire import ChatOptions
 from gptmock.dialects.dialect import Call, Turn
 from tests.playbook import terms
 
@@ -23,6 +25,12 @@ def understood(
 ) -> Turn:
     data = json.dumps({"messages": [USER], **body} if "input" not in body else body).encode()
     return ChatCompletions().decode(Call(data, headers or {}, tenant), terms(**defaults))
+
+
+def options_of(turn: Turn) -> ChatOptions:
+    """What the request asks of its reply."""
+    assert isinstance(turn.reply, ChatReply)
+    return turn.reply.options
 
 
 def upstream_body(body: Mapping[str, Any], **more: Any) -> dict[str, Any]:

@@ -445,7 +445,7 @@ BODIES = [
     ("unknown summary", with_user(reasoning={"summary": "epic"}), "reasoning.summary", INVALID),
     ("thinking as string", with_user(thinking="off"), "thinking", INVALID),
     ("unknown verbosity", with_user(verbosity="chatty"), "verbosity", INVALID),
-    ("unknown tier", with_user(service_tier="ultrafast"), "service_tier", INVALID),
+    ("unknown tier", with_user(service_tier="Ultra fast"), "service_tier", INVALID),
     ("cache key as number", with_user(prompt_cache_key=5), "prompt_cache_key", INVALID),
     ("search options as bool", with_user(web_search_options=True), "web_search_options", INVALID),
     (

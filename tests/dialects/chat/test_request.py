@@ -4,10 +4,11 @@ import uuid
 import pytest
 
 from gptmock.dialects.chat import ChatCompletions
+from gptmock.dialects.chat.wire import ChatOptions
 from gptmock.dialects.dialect import Call
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import ReasoningOptions
-from tests.dialects.chat.asked import USER, USER_ITEM, understood, upstream_body
+from tests.dialects.chat.asked import USER, USER_ITEM, options_of, understood, upstream_body
 from tests.playbook import terms
 
 FUNCTION = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
@@ -22,7 +23,7 @@ def test_the_smallest_body():
     key = body.pop("prompt_cache_key")
     assert str(uuid.UUID(key)) == key
     assert body == {
-        "model": "gpt-6.1-sol",
+        "model": "gpt-6.2-sol",
         "instructions": "",
         "input": [USER_ITEM],
         "reasoning": {"effort": "medium", "summary": "auto"},
@@ -35,10 +36,10 @@ def test_the_smallest_body():
 def test_what_the_reply_owes():
     turn = understood({"model": "GPT-5.5-high", "stream": True, "stream_options": {"include_usage": True}, "stop": "x"})
     assert (turn.model, turn.request.model) == ("GPT-5.5-high", "gpt-5.5")
-    assert (turn.stream, turn.include_usage, turn.stops) == (True, True, ("x",))
-    assert (turn.style, turn.legacy_functions, turn.tool_names) == ("think-tags", False, {})
+    assert (turn.stream, options_of(turn).include_usage, options_of(turn).stops) == (True, True, ("x",))
+    assert options_of(turn) == ChatOptions(model="GPT-5.5-high", include_usage=True, stops=("x",))
     plain = understood({})
-    assert (plain.stream, plain.include_usage, plain.stops) == (False, False, ())
+    assert (plain.stream, options_of(plain).include_usage, options_of(plain).stops) == (False, False, ())
 
 
 def test_the_content_type_does_not_matter():
@@ -51,7 +52,7 @@ def test_the_content_type_does_not_matter():
 
 @pytest.mark.parametrize("model", [{}, {"model": None}, {"model": ""}, {"model": "  "}])
 def test_a_missing_model_is_the_default(model):
-    assert understood(model).model == "gpt-6.1-sol"
+    assert understood(model).model == "gpt-6.2-sol"
     turn = understood(model, model="gpt-5.5-low")
     assert (turn.model, turn.request.model) == ("gpt-5.5-low", "gpt-5.5")
     assert turn.request.reasoning == ReasoningOptions(effort="low", summary="auto")
@@ -138,8 +139,8 @@ def test_the_order_of_tools_and_of_their_keys_is_kept():
 def test_names_that_the_upstream_does_not_take_are_remembered():
     name = "mcp.server/" + "x" * 90
     turn = understood({"tools": [{"type": "function", "function": {"name": name}}, FUNCTION]})
-    (sent,) = turn.tool_names
-    assert turn.tool_names == {sent: name}
+    (sent,) = options_of(turn).tool_names
+    assert options_of(turn).tool_names == {sent: name}
     assert json.loads(turn.request.to_json())["tools"][0]["name"] == sent
 
 
@@ -212,7 +213,7 @@ def test_the_choice_of_a_renamed_tool():
 def test_deprecated_functions(choice, sent):
     body = {"functions": [FUNCTION["function"]], "function_call": choice}
     turn, up = understood(body), upstream_body(body)
-    assert turn.legacy_functions
+    assert options_of(turn).legacy_functions
     assert up["tools"] == [FLAT]
     assert up.get("tool_choice") == sent
     assert up["parallel_tool_calls"] is False
@@ -220,7 +221,7 @@ def test_deprecated_functions(choice, sent):
 
 def test_tools_win_over_functions():
     turn = understood({"functions": [{"name": "g"}], "tools": [FUNCTION]})
-    assert not turn.legacy_functions
+    assert not options_of(turn).legacy_functions
     assert json.loads(turn.request.to_json())["tools"] == [FLAT]
 
 
@@ -264,9 +265,9 @@ def test_json_schema(more, sent):
 @pytest.mark.parametrize("kind", ["json_object", "json_schema"])
 def test_think_tags_never_stand_in_a_json_answer(kind):
     wanted = {"type": kind, "json_schema": {"name": "n", "schema": {}}}
-    assert understood({"response_format": wanted}).style == "reasoning-content"
-    assert understood({"response_format": wanted}, reasoning_style="hidden").style == "hidden"
-    assert understood({"response_format": {"type": "text"}}).style == "think-tags"
+    assert options_of(understood({"response_format": wanted})).style == "reasoning-content"
+    assert options_of(understood({"response_format": wanted}, reasoning_style="hidden")).style == "hidden"
+    assert options_of(understood({"response_format": {"type": "text"}})).style == "think-tags"
 
 
 # --- Reasoning: check 106 --------------------------------------------------------------
@@ -355,6 +356,7 @@ def test_verbosity():
         ({"service_tier": "default"}, {}, None, ()),
         ({"service_tier": "flex"}, {}, None, ("service_tier",)),
         ({"service_tier": "scale"}, {}, None, ("service_tier",)),
+        ({"service_tier": "ultrafast"}, {}, None, ("service_tier",)),
         ({"model": "gpt-5.5-fast"}, {}, "priority", ()),
         ({"model": "gpt-5.5-fast", "service_tier": "default"}, {}, None, ()),
         ({}, {"fast": True}, "priority", ()),
@@ -425,7 +427,7 @@ def test_a_session_header_is_a_key(name):
 )
 def test_stops(stop, stops):
     turn = understood({"stop": stop})
-    assert turn.stops == stops
+    assert options_of(turn).stops == stops
     assert turn.ignored == ()
 
 

@@ -6,6 +6,7 @@ from gptmock.dialects.chat.stream import DONE
 from gptmock.dialects.table import DIALECTS
 from gptmock.errors import UpstreamTimeout
 from gptmock.simulator.scenes import render_scene
+from tests.dialects.chat.asked import options_of
 from tests.playbook import HEAD, as_client, chat_body, decode, play, sse
 
 (CHAT,) = (route for route in DIALECTS if route.name == "chat")
@@ -78,7 +79,7 @@ def test_usage_that_the_upstream_did_not_give_is_not_invented():
 
 @pytest.mark.parametrize("event", [{"type": "response.created", "response": {}}, {"type": "codex.rate_limits"}])
 def test_the_role_comes_with_the_first_event_of_any_kind(event):
-    translator = CHAT.dialect.translator(decode(CHAT, body()), HEAD)
+    translator = decode(CHAT, body()).reply.translator(HEAD)
     frames = play(CHAT, sse(event))
     assert b'"role":"assistant"' in frames[0]
     assert len(frames) == 2
@@ -116,7 +117,7 @@ def test_the_deprecated_shape_has_one_call():
 def test_a_shortened_name_comes_back_as_the_client_wrote_it():
     name = "mcp.server/" + "x" * 90
     turn = decode(CHAT, body(tools=[{"type": "function", "function": {"name": name}}]))
-    ((sent, own),) = turn.tool_names.items()
+    ((sent, own),) = options_of(turn).tool_names.items()
     item = {"type": "function_call", "call_id": "c", "name": sent, "arguments": "{}"}
     frames = play(
         CHAT,
@@ -180,7 +181,7 @@ def test_a_failure_is_one_error_frame_and_nothing_else(scene):
 
 
 def test_a_cause_is_told_in_its_own_words():
-    translator = CHAT.dialect.translator(decode(CHAT, body()), HEAD)
+    translator = decode(CHAT, body()).reply.translator(HEAD)
     (frame,) = translator.finish(UpstreamTimeout("Nothing came."))
     assert json.loads(frame.removeprefix(b"data: "))["error"] == {
         "message": "Nothing came.",

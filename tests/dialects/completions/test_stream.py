@@ -1,8 +1,8 @@
 import json
-from dataclasses import replace
 
 import pytest
 
+from gptmock.dialects.completions.reply import CompletionReply
 from gptmock.dialects.table import DIALECTS
 from gptmock.protocol.fold import ResponseFold
 from gptmock.simulator.scenes import render_scene
@@ -40,7 +40,7 @@ def chunks(frames):
 def one_after_another(upstreams, **asked):
     """The streamed reply to several upstream turns, as the gateway drives it."""
     turn = decode(ROUTE, completion_body(**asked))
-    translator, frames = ROUTE.dialect.translator(turn, HEAD), Frames()
+    translator, frames = turn.reply.translator(HEAD), Frames()
     for upstream in upstreams:
         for received in events_of(upstream):
             frames.came(received.event)
@@ -58,9 +58,8 @@ def together(upstreams, **asked):
             fold.feed(received)
         folds.append(fold.finish())
     turn = decode(ROUTE, completion_body(**asked))
-    first, *others = folds
-    whole = replace(first, further=tuple(others))
-    return completion_document(ROUTE.dialect.document(turn, HEAD, whole))
+    assert isinstance(turn.reply, CompletionReply)
+    return completion_document(turn.reply.documents(HEAD, folds))
 
 
 @pytest.mark.check(100)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from gptmock.dialects.dialect import Call, Dialect, ReadyReply, ReplyHead, Turn
+from gptmock.dialects.ollama.reply import OllamaReply
+from gptmock.dialects.ollama.reply_content import OllamaOptions
 from gptmock.dialects.ollama_chat import OllamaChat
 from gptmock.dialects.ollama_generate import OllamaGenerate
 from gptmock.errors import BadRequest, GptmockError
@@ -37,6 +39,12 @@ def understood(route: Dialect, body: Mapping[str, Any], **defaults: Any) -> Turn
     turn = decoded(route, body, **defaults)
     assert isinstance(turn, Turn)
     return turn
+
+
+def options_of(turn: Turn) -> OllamaOptions:
+    """What the request asks of its reply."""
+    assert isinstance(turn.reply, OllamaReply)
+    return turn.reply.options
 
 
 def upstream_body(route: Dialect, body: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:

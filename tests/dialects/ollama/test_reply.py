@@ -114,7 +114,7 @@ def test_a_refusal_is_text_apart_from_what_was_said_around_it(route, order):
 @routes
 def test_a_heartbeat_is_a_line_that_says_nothing(route):
     turn = decode(route, client_of(route).body())
-    beat = route.dialect.heartbeat(turn, HEAD)
+    beat = turn.reply.heartbeat(HEAD)
     assert beat.endswith(b"}\n")
     assert beat.count(b"\n") == 1
     with_beats = b"".join(beat + frame for frame in play(route, render_scene("text")))

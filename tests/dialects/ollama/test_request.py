@@ -12,6 +12,7 @@ from tests.dialects.ollama.asked import (
     GENERATE,
     ROUTES,
     decoded,
+    options_of,
     question,
     ready,
     refused,
@@ -136,7 +137,7 @@ def test_think_is_an_effort_and_whether_it_is_shown(route, think, effort, shown)
     turn = understood(route, question(route, think=think))
     reasoning = json.loads(turn.request.to_json())["reasoning"]
     assert reasoning == ({"effort": effort, "summary": "auto"} if shown else {"effort": effort})
-    assert turn.style == ("reasoning-content" if shown else "hidden")
+    assert options_of(turn).style == ("reasoning-content" if shown else "hidden")
 
 
 @pytest.mark.check(58)
@@ -168,9 +169,9 @@ def test_the_operator_speaks_for_those_who_say_nothing(route):
 @routes
 @pytest.mark.parametrize("style", ["think-tags", "o3", "legacy", "reasoning-content"])
 def test_every_style_but_hidden_is_thinking_here(route, style):
-    assert understood(route, question(route), reasoning_style=style).style == "reasoning-content"
+    assert options_of(understood(route, question(route), reasoning_style=style)).style == "reasoning-content"
     hidden = understood(route, question(route, think=True), reasoning_style="hidden")
-    assert hidden.style == "hidden"
+    assert options_of(hidden).style == "hidden"
     assert json.loads(hidden.request.to_json())["reasoning"] == {"effort": "medium"}
 
 
@@ -250,8 +251,8 @@ def test_keep_alive_is_accepted_whatever_it_is(route, keep_alive):
 
 @routes
 def test_stop_sequences_are_emulated(route):
-    assert understood(route, question(route, options={"stop": ["a", "", "b"]})).stops == ("a", "b")
-    assert understood(route, question(route, options={"stop": "a"})).stops == ("a",)
+    assert options_of(understood(route, question(route, options={"stop": ["a", "", "b"]}))).stops == ("a", "b")
+    assert options_of(understood(route, question(route, options={"stop": "a"}))).stops == ("a",)
     assert refused(route, question(route, options={"stop": ["a"] * 65})).param == "options.stop"
 
 

@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from tests.dialects.ollama.asked import CHAT, PNG, PNG_URL, USER, question, refused, understood, upstream_body
+from tests.dialects.ollama.asked import (
+    CHAT,
+    PNG,
+    PNG_URL,
+    USER,
+    options_of,
+    question,
+    refused,
+    understood,
+    upstream_body,
+)
 
 ASKED = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hi"}]}
 
@@ -218,7 +228,7 @@ def test_tools_are_flat_and_not_strict_and_their_parameters_an_object():
 def test_the_clients_own_name_of_a_tool_comes_back():
     tools = [{"type": "function", "function": {"name": "files.read"}}]
     turn = understood(CHAT, question(CHAT, tools=tools))
-    assert list(turn.tool_names.values()) == ["files.read"]
+    assert list(options_of(turn).tool_names.values()) == ["files.read"]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ import pytest
 
 from gptmock.dialects.dialect import Call, Turn
 from gptmock.dialects.responses import Responses
+from gptmock.dialects.responses.reply import ResponsesReply
+from gptmock.dialects.responses.response_object import ResponsesOptions
 from gptmock.errors import BadRequest
 from gptmock.simulator.catalogue import load_catalogue
 from gptmock.simulator.rules import first_refusal
@@ -29,6 +31,12 @@ def understood(
     body = {"model": "gpt-5.5", "input": given, **members}
     body = {name: value for name, value in body.items() if value is not ...}
     return RESPONSES.decode(Call(json.dumps(body).encode(), headers or {}), terms(**(defaults or {})))
+
+
+def options_of(turn: Turn) -> ResponsesOptions:
+    """What the request asks of its reply."""
+    assert isinstance(turn.reply, ResponsesReply)
+    return turn.reply.options
 
 
 def sent(given: Any = "Hello", **members: Any) -> dict[str, Any]:

@@ -7,9 +7,9 @@ import pytest
 
 from gptmock.dialects.responses.codex import is_codex, passing_headers
 from gptmock.errors import BadRequest
-from tests.dialects.responses.asked import refused, understood
+from tests.dialects.responses.asked import options_of, refused, understood
 
-AGENT = "codex_exec/0.169.0 (Debian 13.0.0; x86_64) unknown"
+AGENT = "codex_exec/0.171.0 (Debian 13.0.0; x86_64) unknown"
 CODEX = {"originator": "codex_exec", "user-agent": AGENT}
 
 
@@ -38,6 +38,7 @@ def test_which_headers_pass():
         "thread-id": "t",
         "x-client-request-id": "r",
         "x-codex-window-id": "w",
+        "x-codex-routing-hint": "model=gpt-6.2-sol",
         "x-codex-turn-state": "ü",
         "x-openai-subagent": "review",
         "x-openai-internal-codex-responses-lite": "true",
@@ -52,13 +53,19 @@ def test_which_headers_pass():
         "x-stainless-lang": "python",
         "x-openai-client-user-agent": "{}",
         "x-openai-fedramp": "true",
+        "x-openai-account-routing-override": "workspace-1",
+        "x-openai-internal-codex-residency": "eu",
+        "x-codex-workspace-id": "w",
+        "x-oai-attestation": "a",
+        "oai-device-id": "d",
+        "openai-organization": "o",
         "x-forwarded-for": "1.2.3.4",
     }
     assert passing_headers({**passing, **staying}) == passing
 
 
 def test_the_version_is_that_of_the_user_agent_unless_it_is_said():
-    assert passing_headers({"user-agent": AGENT}) == {**CODEX, "version": "0.169.0"}
+    assert passing_headers({"user-agent": AGENT}) == {**CODEX, "version": "0.171.0"}
     assert passing_headers({"user-agent": AGENT, "version": "1.2.3"})["version"] == "1.2.3"
     assert passing_headers({"originator": "codex_x", "user-agent": "odd"}) == {
         "originator": "codex_x",
@@ -78,7 +85,7 @@ def test_a_header_with_a_control_character_is_refused(value: str):
 
 def asked(given: Any = "Hello", **members: Any) -> dict[str, Any]:
     turn = understood(given, headers=CODEX, **members)
-    assert turn.codex
+    assert options_of(turn).codex
     document: dict[str, Any] = json.loads(turn.request.to_json())
     return document
 
@@ -124,6 +131,6 @@ def test_there_has_to_be_an_input(given: object):
 
 def test_what_the_reply_owes():
     turn = understood(headers=CODEX, stream=True)
-    assert (turn.stream, turn.echo, turn.keeps_events, turn.ignored) == (True, {}, True, ())
+    assert (turn.stream, options_of(turn).echo, turn.forwards_headers, turn.ignored) == (True, {}, True, ())
     assert turn.headers["user-agent"] == AGENT
     assert understood().headers == {}

@@ -89,7 +89,7 @@ def turn_of(*, codex: bool) -> Turn:
 @slow
 @pytest.mark.check(120)
 def test_odd_events_break_no_more_than_the_stream(upstream: bytes):
-    read = as_client(ROUTE, translate(ROUTE, turn_of(codex=False), upstream))
+    read = as_client(ROUTE, translate(turn_of(codex=False), upstream))
     collected = collect(ROUTE, upstream)
     assert isinstance(collected, bytes) is read.succeeded
     if isinstance(collected, bytes):
@@ -99,7 +99,7 @@ def test_odd_events_break_no_more_than_the_stream(upstream: bytes):
 @given(upstream=streams())
 @slow
 def test_a_codex_gets_whole_frames_too(upstream: bytes):
-    frames = translate(ROUTE, turn_of(codex=True), upstream)
+    frames = translate(turn_of(codex=True), upstream)
     numbers = [json.loads(frame.partition(b"data: ")[2])["sequence_number"] for frame in frames]
     assert numbers == list(range(len(frames)))
 
@@ -107,7 +107,7 @@ def test_a_codex_gets_whole_frames_too(upstream: bytes):
 @given(story=stories(mixed=True))
 @slow
 def test_a_codex_reads_any_stream_as_everybody_does(story: Any):
-    frames = translate(ROUTE, turn_of(codex=True), story.upstream)
+    frames = translate(turn_of(codex=True), story.upstream)
     shown = [frame for frame in frames if b'"type":"codex.' not in frame]
     ends = [json.loads(frame.partition(b"data: ")[2])["type"] for frame in shown[-1:]]
     assert ends == [f"response.{story.ending}"]

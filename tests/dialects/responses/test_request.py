@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.dialects.responses.asked import refusal, refused, sent, understood
+from tests.dialects.responses.asked import options_of, refusal, refused, sent, understood
 
 FUNCTION = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
 SEARCH = {"type": "web_search"}
@@ -28,7 +28,7 @@ def test_the_smallest_body():
 
 
 def test_a_body_without_a_model_gets_the_default():
-    assert understood(model=...).model == "gpt-6.1-sol"
+    assert understood(model=...).model == "gpt-6.2-sol"
     assert understood(model=..., defaults={"model": "gpt-5.5"}).model == "gpt-5.5"
 
 
@@ -124,7 +124,8 @@ def test_the_tier(asked: str, expected: str | None):
 
 
 def test_no_other_tier():
-    assert refused(service_tier="weird").param == "service_tier"
+    assert refused(service_tier="").param == "service_tier"
+    assert understood(service_tier="ultrafast").ignored == ("service_tier",)
     assert understood(service_tier="flex").ignored == ("service_tier",)
     assert sent(model="gpt-5.5-fast")["service_tier"] == "priority"
 
@@ -282,8 +283,8 @@ def test_long_names_and_call_ids_are_shortened_on_both_sides():
     assert tool["name"] == call["name"] == body["tool_choice"]["name"]
     assert call["call_id"] == output["call_id"]
     assert max(len(tool["name"]), len(call["call_id"])) <= 64
-    assert turn.tool_names == {tool["name"]: name}
-    assert turn.echo["tools"][0]["name"] == name
+    assert options_of(turn).tool_names == {tool["name"]: name}
+    assert options_of(turn).echo["tools"][0]["name"] == name
 
 
 # --- The echo ---------------------------------------------------------------------------
@@ -307,7 +308,7 @@ def test_the_echo_is_the_clients_own_request():
         "reasoning": {"effort": "ultra", "summary": "concise"},
         "text": {"format": {"type": "json_schema", "name": "n", "schema": SCHEMA, "strict": True}},
     }
-    echo = understood(**body).echo
+    echo = options_of(understood(**body)).echo
     unchanged = set(body) - {"truncation", "text"}
     assert {name: echo[name] for name in unchanged} == {name: body[name] for name in unchanged}
     assert echo["truncation"] == "disabled"
@@ -316,7 +317,7 @@ def test_the_echo_is_the_clients_own_request():
 
 @pytest.mark.check(73)
 def test_the_echo_of_a_request_that_says_nothing():
-    echo = understood(defaults={"web_search": True}).echo
+    echo = options_of(understood(defaults={"web_search": True})).echo
     assert (echo["instructions"], echo["tools"], echo["tool_choice"]) == (None, [], "auto")
     assert (echo["metadata"], echo["text"]) == ({}, {"format": {"type": "text"}, "verbosity": "medium"})
     assert (echo["prompt_cache_key"], echo["safety_identifier"], echo["user"]) == (None, None, None)

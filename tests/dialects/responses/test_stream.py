@@ -9,7 +9,7 @@ from gptmock.dialects.dialect import Turn
 from gptmock.dialects.table import DIALECTS
 from gptmock.protocol.reader import EventReader
 from gptmock.simulator.scenes import render_scene
-from tests.dialects.responses.asked import understood
+from tests.dialects.responses.asked import options_of, understood
 from tests.playbook import HEAD, SEPARATORS, as_client, events_of, sse, translate
 from tests.responses_client import responses_text
 
@@ -22,8 +22,8 @@ COMPLETED = {"type": "response.completed", "response": {"id": "resp_1", "output"
 def said(*upstream: dict[str, Any] | bytes, turn: Turn | None = None) -> list[dict[str, Any]]:
     """The events that a client gets; ordinary ones are read strictly."""
     data = b"".join(one if isinstance(one, bytes) else sse(one) for one in upstream)
-    frames = translate(ROUTE, turn or understood(stream=True), data)
-    if turn is None or not turn.codex:
+    frames = translate(turn or understood(stream=True), data)
+    if turn is None or not options_of(turn).codex:
         as_client(ROUTE, frames)
     return [json.loads(frame.partition(b"data: ")[2]) for frame in frames]
 
@@ -221,7 +221,7 @@ def test_a_custom_tool_call_passes():
 def test_a_tool_is_called_by_the_clients_own_name():
     name = "mcp.server/" + "x" * 90
     turn = understood(stream=True, tools=[{"type": "function", "name": name}])
-    (short,) = turn.tool_names
+    (short,) = options_of(turn).tool_names
     call = {"type": "function_call", "call_id": "c", "name": short, "arguments": "{}"}
     added = {"type": "response.output_item.added", "output_index": 0, "item": call}
     events = said(CREATED, added, item_done(call), COMPLETED, turn=turn)
@@ -233,9 +233,9 @@ def test_a_tool_is_called_by_the_clients_own_name():
 @pytest.mark.check(37)
 def test_separators_arrive_and_any_cut_gives_the_same_frames():
     data = render_scene("separators")
-    whole = translate(ROUTE, understood(stream=True), data).joined
+    whole = translate(understood(stream=True), data).joined
     for at in range(0, len(data), 97):
-        assert translate(ROUTE, understood(stream=True), [data[:at], data[at:]]).joined == whole
+        assert translate(understood(stream=True), [data[:at], data[at:]]).joined == whole
     text = responses_text(said(data)[-1]["response"])
     assert all(separator in text and separator.encode() not in whole for separator in SEPARATORS)
 
@@ -302,7 +302,7 @@ def test_an_event_that_we_do_not_know_follows_its_item():
 
 def test_a_type_that_would_break_the_frame_has_no_event_line():
     odd = {"type": "response.odd\nevent: response.completed"}
-    frames = translate(ROUTE, understood(stream=True), sse(CREATED) + b"data: " + json.dumps(odd).encode() + b"\n\n")
+    frames = translate(understood(stream=True), sse(CREATED) + b"data: " + json.dumps(odd).encode() + b"\n\n")
     assert frames[1].startswith(b"data: ")
 
 
@@ -359,7 +359,7 @@ def test_codex_gets_the_backends_own_words_in_their_place():
 
 def test_a_reader_is_all_that_a_machine_needs():
     """The same machine, fed by hand: nothing is said twice after the end."""
-    translator = ROUTE.dialect.translator(understood(stream=True), HEAD)
+    translator = understood(stream=True).reply.translator(HEAD)
     reader = EventReader()
     first = [frame for received in reader.feed(render_scene("text")) for frame in translator.feed(received)]
     assert first[-1].startswith(b"event: response.completed\n")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gptmock.conversations import Memo
-from gptmock.dialects.dialect import Call, Turn, WithholdsItsEnd
+from gptmock.dialects.dialect import Call, SaysWhetherStored, Turn, WithholdsItsEnd
 from gptmock.dialects.responses import Responses
+from gptmock.dialects.responses.reply import ResponsesReply
 from gptmock.dialects.responses.stream import ResponsesTranslator
 from gptmock.errors import InternalError
 from gptmock.protocol.fold import ResponseFold
@@ -31,8 +31,14 @@ def fed(translator: ResponsesTranslator, events: list[Received]) -> list[bytes]:
     return [frame for received in events for frame in translator.feed(received)]
 
 
+def translator_of(*, stored: bool) -> ResponsesTranslator:
+    reply = turn(stored=stored).reply
+    assert isinstance(reply, ResponsesReply)
+    return reply.translator(HEAD)
+
+
 def play(scene: str, *, stored: bool) -> tuple[ResponsesTranslator, list[bytes]]:
-    translator = ResponsesTranslator(turn(stored=stored), HEAD)
+    translator = translator_of(stored=stored)
     return translator, fed(translator, events_of(render_scene(scene)))
 
 
@@ -47,7 +53,7 @@ def without_store(frames: list[bytes]) -> list[dict[str, Any]]:
 
 
 def test_the_contract_is_kept():
-    assert isinstance(ResponsesTranslator(turn(stored=True), HEAD), WithholdsItsEnd)
+    assert isinstance(translator_of(stored=True), WithholdsItsEnd)
 
 
 @pytest.mark.parametrize("scene", ENDING_WELL)
@@ -125,7 +131,7 @@ def test_a_document_says_whether_it_is_stored():
     for received in events_of(render_scene("text")):
         fold.feed(received)
     folded = fold.finish()
-    asked = turn(stored=True)
-    for memo in (asked.memo, None):
-        document = json.loads(DIALECT.document(replace(asked, memo=memo), HEAD, folded))
-        assert document["store"] is (memo is not None)
+    plan = turn(stored=True).reply
+    assert isinstance(plan, SaysWhetherStored)
+    assert json.loads(plan.document(HEAD, folded))["store"] is True
+    assert json.loads(plan.not_stored().document(HEAD, folded))["store"] is False

@@ -1,0 +1,27 @@
+"""The reply plan of ``POST /v1/chat/completions``: what the request asked of the reply, and what renders it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gptmock.dialects.chat.document import document
+from gptmock.dialects.chat.stream import ChatTranslator
+from gptmock.dialects.chat.wire import ChatOptions
+from gptmock.dialects.dialect import ReplyHead
+from gptmock.dialects.plans import SseReply
+from gptmock.protocol.fold import FoldedResponse
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply(SseReply):
+    """A chat completion, streamed or whole."""
+
+    options: ChatOptions
+
+    def translator(self, head: ReplyHead) -> ChatTranslator:
+        """The machine of a streamed reply."""
+        return ChatTranslator(self.options, head)
+
+    def document(self, head: ReplyHead, folded: FoldedResponse) -> bytes:
+        """The ``chat.completion`` object."""
+        return document(self.options, head, folded)

@@ -1,0 +1,118 @@
+"""
+What a worker serves from, loaded before it serves and kept fresh beside its requests: accounts, tokens, limits and
+client keys. A store that stops answering later costs no request, whether this worker has served before or not.
+
+    at the start            everything is loaded; a store that does not answer then is asked again by ``run``
+    every LOOK_SECONDS      one read of the change counter; unchanged, all that is known counts as looked at now
+    the counter has changed everything is loaded anew
+    every RELOAD_SECONDS    the same, for changes that were never counted
+
+Knows contracts, no store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from gptmock.errors import GptmockError
+
+LOOK_SECONDS = 0.7
+"""Below the 0.8 s for which a look is believed: while the watch runs, requests themselves read nothing but limits."""
+LOOK_JITTER = 0.1
+RELOAD_SECONDS = 30.0
+
+
+class KnownAccounts(Protocol):
+    """Which accounts may serve, and how they stand (``gateway.account_selection.AccountSelector``)."""
+
+    async def reload(self) -> Sequence[str]:
+        """Look now; the accounts that may serve."""
+
+    def confirm(self, seen_at: float) -> None:
+        """Nothing has changed up to this moment, in Unix seconds."""
+
+
+class KnownKeys(Protocol):
+    """The client keys (``stores.client_keys.StoreClientKeys``)."""
+
+    async def reload(self) -> Sequence[str]:
+        """Look now; the accounts that keys are bound to."""
+
+    def confirm(self, seen_at: float) -> None:
+        """Nothing has changed up to this moment, in Unix seconds."""
+
+
+class KnownTokens(Protocol):
+    """The tokens (``gateway.credentials.CredentialKeeper``)."""
+
+    async def reload(self, account_ids: Sequence[str]) -> None:
+        """Look now at these accounts, and at all others that are known."""
+
+    def confirm(self, seen_at: float) -> None:
+        """Nothing has changed up to this moment, in Unix seconds."""
+
+
+class FreshnessWatch:
+    """
+    Loads, and keeps fresh.
+
+    Args:
+        revision: reads the change counter (``TokenVault.revision``).
+        accounts: looks at the accounts that may serve.
+        keys: looks at the client keys.
+        tokens: looks at tokens.
+        clock: Unix seconds, the same as that of the three.
+    """
+
+    def __init__(
+        self,
+        revision: Callable[[], Awaitable[int]],
+        accounts: KnownAccounts,
+        keys: KnownKeys,
+        tokens: KnownTokens,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._revision = revision
+        self._accounts = accounts
+        self._keys = keys
+        self._tokens = tokens
+        self._clock = clock
+        self._loaded: int | None = None
+        """The revision that was loaded; ``None`` until all has been."""
+        self._loaded_at = float("-inf")
+
+    async def look(self) -> None:
+        """
+        One read, and a reload where it is due.
+
+        Raises:
+            StoreError: the store does not answer; what is known stays.
+        """
+        now = self._clock()
+        revision = await self._revision()
+        # A clock that was set back makes nothing younger.
+        if revision != self._loaded or not 0 <= now - self._loaded_at < RELOAD_SECONDS:
+            self._loaded = None
+            serving = await self._accounts.reload()
+            bound = await self._keys.reload()
+            await self._tokens.reload(tuple(dict.fromkeys((*serving, *bound))))
+            # Of the revision from before: what changed meanwhile is loaded once more.
+            self._loaded, self._loaded_at = revision, now
+        for known in (self._accounts, self._keys, self._tokens):
+            known.confirm(now)
+
+    async def load(self) -> None:
+        """Look once, before the worker serves; trouble is left to ``run`` and to the requests."""
+        with suppress(GptmockError):
+            await self.look()
+
+    async def run(self) -> None:
+        """Look until cancelled, beside the server."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS * random.uniform(1 - LOOK_JITTER, 1 + LOOK_JITTER))  # noqa: S311
+            await self.load()

@@ -1,0 +1,30 @@
+"""
+The change counter of accounts and client keys: one record, read about once a second by every worker, in place of all
+that it stands for. Knows a name, not what has changed.
+
+    accounts:changes    nothing; its version grows with every login, logout, rotation, label, default or key
+"""
+
+from __future__ import annotations
+
+import time
+
+from gptmock.stores.store import Store
+
+CHANGES = "accounts:changes"
+
+
+async def revision(store: Store) -> int:
+    """Differs from the last look when something has changed since. One round trip."""
+    record = await store.read(CHANGES)
+    return record.version if record is not None else 0
+
+
+async def count_change(store: Store) -> None:
+    """
+    Count a change that was written before. Whoever loses the race leaves it to the winner, whose count comes later.
+
+    The version is the time in milliseconds, so that a store that was emptied does not count to the same number again.
+    """
+    expected = await revision(store)
+    await store.write(CHANGES, b"", expected=expected, version=max(expected + 1, int(time.time() * 1000)))
