@@ -27,6 +27,10 @@ from pathlib import Path
 PREFIX = "gptmock-mp-"
 LOCK_FILE = "lock"
 _LISTENERS = "listener-*"
+_SHORT_DIRECTORY = "/tmp"  # noqa: S108 - mkdtemp makes a folder of its own in it
+"""Where the folder is made if ``TMPDIR`` is too long for the sockets in it."""
+_MAX_SOCKET_PATH_BYTES = 103
+"""Of ``sockaddr_un`` without its last zero; macOS has the least. Linux has 107."""
 _LAST = -101
 """Multiprocessing removes a folder of its own at priority -100, after all that uses it has ended."""
 
@@ -50,7 +54,7 @@ def use_own_folder() -> Path:
 def clear_left_folders() -> list[Path]:
     """Remove what servers of this user left that live no more. Returns what was removed."""
     removed = []
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    for folder in Path(_directory()).glob(f"{PREFIX}*"):
         with suppress(OSError), _locked(folder) as is_left:
             if is_left:
                 shutil.rmtree(folder)
@@ -71,9 +75,17 @@ def end_state_process() -> None:
             dispatch(connection, None, "shutdown")
 
 
+def _directory() -> str:
+    """The temporary directory, unless a socket in a folder of it would have too long a path."""
+    directory = tempfile.gettempdir()
+    listener = Path(directory, f"{PREFIX}XXXXXXXX", "listener-XXXXXXXX")
+    is_short = len(os.fsencode(listener)) <= _MAX_SOCKET_PATH_BYTES
+    return directory if is_short or not os.access(_SHORT_DIRECTORY, os.W_OK) else _SHORT_DIRECTORY
+
+
 def _claimed() -> tuple[Path, int]:
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_directory()))
         descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -118,3 +118,17 @@ def test_another_users_folder_is_left_alone(temporary: Path):
     os.chown(theirs, 12345, 12345)
     assert clear_left_folders() == []
     assert theirs.is_dir()
+
+
+def test_a_directory_too_long_for_sockets_is_not_used(temporary: Path, monkeypatch: pytest.MonkeyPatch):
+    long = temporary / ("d" * 80)
+    long.mkdir()
+    monkeypatch.setenv("TMPDIR", str(long))
+    with owner(temporary, "child", "spawn") as (process, folder):
+        assert folder.parent == Path("/tmp")  # noqa: S108 - the short directory of the program
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(str(folder))
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(timeout=30)
+    assert not folder.exists()
