@@ -6,7 +6,8 @@ What the server costs, beside nginx and a plain build, as ratios inside one run.
     python -m tests.benchmarks --before ../other    also the server of another checkout of this repository
     python -m tests.benchmarks --cells fast,bulk    only some
 
-Exit code 1: the rounds of some cell disagreed by more than 25 % to the end. Run it again on a quieter machine.
+Exit code 1: the rounds of some cell disagreed by more than 25 % to the end, or deltas came late even through nginx.
+Run it again on a quieter machine, all of it or those ``--cells``; a part is written to ``.cache/benchmarks``.
 """
 
 from __future__ import annotations

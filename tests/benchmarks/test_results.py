@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 
 from tests.benchmarks import plot, report
@@ -51,6 +52,19 @@ def test_a_round_with_a_failure_is_replaced():
 
 def test_rounds_that_never_agree_are_kept_and_said_to_be_unsteady():
     found = gathered(rounds((100, 10), (200, 10), (400, 10), (800, 10), (1600, 10)))
+    assert (found.refused, found.steady, len(found.kept)) == (2, False, 3)
+
+
+def delayed(seconds):
+    one = sample(100)
+    return {"nginx": msgspec.structs.replace(one, run=msgspec.structs.replace(one.run, delay=Times(0, seconds, 1)))}
+
+
+def test_a_round_in_which_nginx_was_late_is_replaced():
+    quiet, late = delayed(0.001), delayed(0.021)
+    found = gathered([quiet, late, quiet, quiet])
+    assert (found.refused, found.steady, found.kept) == (1, True, [quiet] * 3)
+    found = gathered([late] * 5)
     assert (found.refused, found.steady, len(found.kept)) == (2, False, 3)
 
 
