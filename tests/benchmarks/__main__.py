@@ -205,7 +205,7 @@ def _write(made: Report, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     text = report.markdown(made)
     (directory / "report.md").write_text(text)
-    (directory / "report.svg").write_text(plot.svg(made))
+    (directory / "report.svg").write_text(plot.svg(made), encoding="utf-8")
     (directory / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
     print(text)  # noqa: T201 - a command
     print(f"written to {directory}")  # noqa: T201 - a command

@@ -160,3 +160,8 @@ def gather(make: Callable[[], Round], *, wanted: int, extra: int) -> Rounds:
 
 def _by_target(rounds: Sequence[Round]) -> dict[str, list[float]]:
     return {target: [one[target].cpu for one in rounds] for target in rounds[0]}
+
+
+def digits(value: float) -> str:
+    """Three of them, and none of them an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

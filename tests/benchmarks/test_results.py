@@ -9,7 +9,7 @@ import pytest
 
 from tests.benchmarks import plot, report
 from tests.benchmarks.native import Run, Times
-from tests.benchmarks.results import CellResult, Memory, Report, Sample, agree, gather, strangest
+from tests.benchmarks.results import CellResult, Memory, Report, Sample, agree, digits, gather, strangest
 
 TIMES = Times(0.001, 0.002, 0.003)
 
@@ -112,7 +112,7 @@ def test_the_report_shows_ratios_and_gates():
 def test_unsteady_cells_are_marked():
     made = a_report(steady=False)
     assert "not steady" in report.markdown(made)
-    assert "not a measurement" in plot.svg(made)
+    assert "rounds disagree" in plot.svg(made)
 
 
 def test_the_plot_is_a_picture():
@@ -128,3 +128,10 @@ def test_a_report_without_rounds_is_still_written():
     made = Report("today", "3.11", 2, "Redis", [empty], {}, {})
     assert "not steady" in report.markdown(made)
     ET.fromstring(plot.svg(made))  # noqa: S314 - our own text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.0634, "0.0634"), (0.94726, "0.947"), (16.14, "16.1"), (118.3, "118"), (1414.31, "1,414")]
+)
+def test_figures_have_three_digits_and_no_exponent(value, shown):
+    assert digits(value) == shown
