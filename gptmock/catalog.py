@@ -101,8 +101,17 @@ MODELS: tuple[ModelSpec, ...] = (
     _retired("codex-mini-latest", ("low", "medium", "high"), when="2026-04-14"),
 )
 
-ALIASES: Mapping[str, str] = {"codex": "codex-mini-latest", "codex-mini": "codex-mini-latest"}
-"""Names of the ancestors that no rule covers (``gpt5``, ``gpt-5-latest`` and the like are covered by one)."""
+ALIASES: Mapping[str, str] = {
+    "codex": "codex-mini-latest",
+    "codex-mini": "codex-mini-latest",
+    "gpt-5.6": "gpt-5.6-sol",
+}
+"""
+Names that stand for another where the catalogue has no model of that very name: the ancestors' that no rule covers
+(``gpt5``, ``gpt-5-latest`` and the like are covered by one), and those that OpenAI documents.
+"""
+VENDORS = ("openai/", "chatgpt/", "gptmock/")
+"""What routers and their clients put before a name; left out where the rest is the name of a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +130,7 @@ _SUFFIX = re.compile(
     r"^(?P<base>.+?)(?P<join>[-_:])(?P<suffix>none|minimal|low|medium|high|xhigh|max|ultra|fast|latest)$",
     re.ASCII | re.IGNORECASE,
 )
+_EFFORT_IN_BRACKETS = re.compile(r"\((none|minimal|low|medium|high|xhigh|max|ultra)\)$", re.ASCII | re.IGNORECASE)
 _DIGIT_AFTER_GPT = re.compile(r"^gpt(?=\d)")
 _UNAMBIGUOUS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
 _MAX_SUFFIXES = 8
@@ -181,12 +191,19 @@ class ModelCatalog:
 
     def resolve(self, name: str) -> ResolvedModel:
         """
-        Take a client's name apart: an effort (``-high``, ``_high``, ``:high``), ``-fast``, ``:latest``, an alias.
+        Take a client's name apart: an effort (``-high``, ``_high``, ``:high``, ``(high)``), ``-fast``, ``:latest``, an
+        alias, a vendor in front.
 
         A name of the catalogue is never taken apart (``gpt-5.1-codex-max`` is one). Where the rest is not in the
         catalogue, only suffixes that no model name ends with are split off, so that no model is replaced silently.
         """
-        slug = peeled = name.strip()
+        slug = name.strip()
+        if slug.lower().startswith(VENDORS) and (bare := self._resolved(slug.partition("/")[2])).spec is not None:
+            return bare
+        return self._resolved(slug)
+
+    def _resolved(self, slug: str) -> ResolvedModel:
+        peeled = _EFFORT_IN_BRACKETS.sub(r":\1", slug)
         suffixes: list[re.Match[str]] = []
         while (known := self._known(peeled)) is None and len(suffixes) < _MAX_SUFFIXES:
             match = _SUFFIX.match(peeled)
@@ -208,7 +225,7 @@ class ModelCatalog:
 
     def _known(self, name: str) -> ModelSpec | None:
         slug = _DIGIT_AFTER_GPT.sub("gpt-", name.lower())
-        return self._by_name.get(ALIASES.get(slug, slug))
+        return self._by_name.get(slug) or self._by_name.get(ALIASES.get(slug, slug))
 
 
 def _splits_anywhere(match: re.Match[str]) -> bool:

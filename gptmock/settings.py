@@ -21,7 +21,7 @@ from dotenv import dotenv_values
 from pydantic import Field
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
-Style = Literal["think-tags", "o3", "legacy", "current", "reasoning-content", "hidden"]
+Style = Literal["think-tags", "o3", "legacy", "current", "reasoning-content", "standard", "openai", "hidden"]
 
 MAX_AUTO_WORKERS = 4
 MAX_RESPONSES_TTL_SECONDS = 30 * 24 * 3600

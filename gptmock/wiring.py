@@ -40,6 +40,7 @@ from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
 from gptmock.server.supervisor import gave_up
+from gptmock.server.temporary_folder import clear_left_folders, use_own_folder
 from gptmock.settings import Settings
 from gptmock.stores.auth_import import take_over
 from gptmock.stores.breaker import GuardedStore
@@ -82,6 +83,10 @@ def serve(settings: Settings) -> None:
         OSError: the address cannot be bound.
         WorkersKeepDying: the server gave up.
     """
+    clear_left_folders()
+    with suppress(OSError):
+        # Without it multiprocessing has its own way, or fails with its own words.
+        use_own_folder()
     loader = AppLoader(factory=partial(build_app, settings))
     app = loader.load()
     app.prepare(
@@ -348,7 +353,15 @@ async def _reasons(chooser: AccountSelector, keeper: CredentialKeeper) -> list[s
 
 
 def _defaults(settings: Settings) -> Defaults:
-    style: ReasoningStyle = "legacy" if settings.reasoning_compat == "current" else settings.reasoning_compat
+    asked = settings.reasoning_compat
+    style: ReasoningStyle
+    match asked:
+        case "current":
+            style = "legacy"
+        case "standard" | "openai":
+            style = "reasoning-content"
+        case _:
+            style = asked
     return Defaults(
         reasoning_effort=settings.reasoning_effort,
         reasoning_summary=settings.reasoning_summary,

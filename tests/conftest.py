@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -93,6 +94,13 @@ def _alone(item: pytest.Item | None) -> bool:
 # --- Stages: the core first, then made-up requests, then the real clients and the faults -----------------------------
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is collected lives to the end: no later search for garbage goes through it, which would stall a loop."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     if not item.nodeid.endswith(item.name):
         # Schemathesis puts the operation into the name alone, and all operations of a test have one id.
@@ -104,6 +112,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     repeated = [nodeid for nodeid, count in Counter(item.nodeid for item in items).items() if count > 1]
     if repeated:
         raise pytest.UsageError(f"several tests have one id: {repeated}")
+    for item in items:
+        item.user_properties.append(("stage", stage_of(item)))
     items[:] = ordered(items)
 
 
@@ -114,8 +124,10 @@ class _StageClock:
         self._seconds = {stage: StageSeconds() for stage in STAGES}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._seconds[stage_of(report.keywords)].add(report)
+        # Not its keywords: the folders that it is in are among them. A process that crashed tells no stage.
+        self._seconds[str(dict(report.user_properties).get("stage", STAGES[0]))].add(report)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         for stage, seconds in self._seconds.items():
-            terminalreporter.write_line(f"stage {stage}: {seconds}")
+            if seconds.added:
+                terminalreporter.write_line(f"stage {stage}: {seconds}")

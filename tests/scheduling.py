@@ -5,7 +5,7 @@ together, and the seconds that each stage took.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -15,21 +15,18 @@ from xdist.scheduler import LoadScopeScheduling
 STAGES = ("core", "fuzz", "clients", "faults")
 _FIRST = "tests/cli/"
 """The longest of the core: begun last, it would be waited for."""
-_SEPARATE = ("tests/faults/", "tests/test_readme.py")
-"""Each function is a unit here: most start servers of their own, or are of several stages."""
-_TOGETHER = "tests/faults/test_store_faults.py"
-"""Its tests run alone, one after another, so that the other processes stop once."""
+_EACH = ("tests/faults/", "tests/test_readme.py")
+"""Each test is a unit here: they start servers of their own, or are of several stages."""
 
 
-def stage_of(names: Container[str]) -> str:
-    """The stage of a test with these markers."""
-    return next((stage for stage in STAGES[1:] if stage in names), STAGES[0])
+def stage_of(item: pytest.Item) -> str:
+    """The stage of a test, as its markers tell."""
+    return next((stage for stage in STAGES[1:] if item.get_closest_marker(stage)), STAGES[0])
 
 
 def unit_of(nodeid: str) -> str:
-    """What one process runs at a stretch: a file, or a function."""
-    path, _, name = nodeid.partition("::")
-    return f"{path}::{name.partition('[')[0]}" if path.startswith(_SEPARATE) and path != _TOGETHER else path
+    """What one process runs at a stretch: a file, or a test alone."""
+    return nodeid if nodeid.startswith(_EACH) else nodeid.partition("::")[0]
 
 
 def ordered(items: Sequence[pytest.Item]) -> list[pytest.Item]:
@@ -41,7 +38,7 @@ def ordered(items: Sequence[pytest.Item]) -> list[pytest.Item]:
     units: dict[str, list[pytest.Item]] = {}
     for item in sorted(items, key=lambda item: not item.nodeid.startswith(_FIRST)):
         unit = unit_of(item.nodeid)
-        stage = stage_of({mark.name for mark in item.iter_markers()})
+        stage = stage_of(item)
         if (stage + unit) not in units:
             units[stage + unit] = []
             stages[stage].append(units[stage + unit])

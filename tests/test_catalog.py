@@ -41,6 +41,18 @@ CATALOG = ModelCatalog()
         ("codex", "codex-mini-latest", None, False),
         ("codex-mini", "codex-mini-latest", None, False),
         ("codex-mini-high", "codex-mini-latest", "high", False),
+        ("gpt-5.6", "gpt-5.6-sol", None, False),
+        ("gpt-5.6-high-fast", "gpt-5.6-sol", "high", True),
+        # A vendor in front, as routers write it.
+        ("openai/gpt-6.1-sol", "gpt-6.1-sol", None, False),
+        ("OpenAI/GPT-6.1-sol:high", "gpt-6.1-sol", "high", False),
+        ("gptmock/gpt-5.5-fast", "gpt-5.5", None, True),
+        ("chatgpt/gpt-5.6", "gpt-5.6-sol", None, False),
+        ("openai/gpt-5.5:latest", "gpt-5.5", None, False),
+        # An effort in brackets.
+        ("gpt-6.1-sol(high)", "gpt-6.1-sol", "high", False),
+        ("openai/gpt-6.1-sol(XHIGH)", "gpt-6.1-sol", "xhigh", False),
+        ("gpt-5.5-fast(low)", "gpt-5.5", "low", True),
         # Names of the catalogue are never taken apart.
         ("gpt-5.1-codex-max", "gpt-5.1-codex-max", None, False),
         ("gpt-5.1-codex-max-high", "gpt-5.1-codex-max", "high", False),
@@ -295,3 +307,15 @@ def test_a_refusal_is_explained_by_what_the_account_has(name, said, unsaid):
 )
 def test_entity_tags_are_compared_weakly(etag, heard, told, same):
     assert CatalogSnapshot(b"{}", etag, 0.0, heard).is_named(told) is same
+
+
+def test_an_alias_gives_way_to_a_model_of_that_very_name():
+    catalog = ModelCatalog([ModelSpec(slug="gpt-5.6", efforts=("low",)), ModelSpec(slug="gpt-5.6-sol", efforts=())])
+    assert catalog.resolve("gpt-5.6").slug == "gpt-5.6"
+    assert ModelCatalog([ModelSpec(slug="gpt-5.6-sol", efforts=())]).resolve("gpt-5.6").slug == "gpt-5.6-sol"
+
+
+@pytest.mark.parametrize("name", ["openai/gpt-9", "other/gpt-5.5", "openai/", "gpt-5.5(odd)", "a/openai/gpt-5.5"])
+def test_a_vendor_or_brackets_around_what_is_unknown_go_upstream_as_written(name: str):
+    resolved = CATALOG.resolve(name)
+    assert (resolved.slug, resolved.spec, resolved.effort) == (name, None, None)

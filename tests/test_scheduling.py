@@ -17,18 +17,16 @@ from tests.timing import generous
     [
         ("tests/stores/test_seal.py::test_a[1::2]", "tests/stores/test_seal.py"),
         ("tests/clients/test_wire.py::test_a[x]", "tests/clients/test_wire.py"),
-        ("tests/faults/test_pool.py::test_a[redis-tests/x::y]", "tests/faults/test_pool.py::test_a"),
-        ("tests/faults/test_store_faults.py::test_a", "tests/faults/test_store_faults.py"),
+        ("tests/faults/test_pool.py::test_a[redis-tests/x::y]", "tests/faults/test_pool.py::test_a[redis-tests/x::y]"),
     ],
 )
-def test_a_unit_is_a_file_or_a_function(nodeid: str, unit: str):
+def test_a_unit_is_a_file_or_a_test(nodeid: str, unit: str):
     assert unit_of(nodeid) == unit
 
 
-def test_the_stage_of_a_test_is_told_by_its_markers():
-    assert stage_of({"faults", "alone", "timeout"}) == "faults"
-    assert stage_of({"check": 1, "clients": 2}) == "clients"
-    assert stage_of(set()) == "core"
+def test_this_one_is_of_the_core_and_known_to_be_so(request: pytest.FixtureRequest):
+    assert stage_of(request.node) == "core"
+    assert ("stage", "core") in request.node.user_properties
 
 
 class Entered(threading.Thread):

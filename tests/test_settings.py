@@ -12,7 +12,12 @@ from gptmock.settings import MAX_AUTO_WORKERS, Settings, SettingsError, is_loopb
 WORDS = [
     ("reasoning_effort", "CHATGPT_LOCAL_REASONING_EFFORT", ("high", "low", "xhigh", "minimal"), "medium"),
     ("reasoning_summary", "CHATGPT_LOCAL_REASONING_SUMMARY", ("concise", "detailed", "none", "concise"), "auto"),
-    ("reasoning_compat", "CHATGPT_LOCAL_REASONING_COMPAT", ("o3", "legacy", "current", "hidden"), "think-tags"),
+    (
+        "reasoning_compat",
+        "CHATGPT_LOCAL_REASONING_COMPAT",
+        ("o3", "legacy", "current", "reasoning-content", "standard", "openai", "hidden"),
+        "think-tags",
+    ),
     ("debug_model", "CHATGPT_LOCAL_DEBUG_MODEL", ("a", "b", "c", "d"), None),
     ("client_id", "CHATGPT_LOCAL_CLIENT_ID", ("a", "b", "c", "d"), "app_EMoamEEZ73f0CkXaXp7hrann"),
 ]

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 _EFFORTS = "none, minimal, low, medium, high, xhigh, max, ultra"
-_STYLES = "think-tags, o3, legacy (= current), reasoning-content, hidden"
+_STYLES = "think-tags, o3, legacy (= current), reasoning-content (= standard, openai), hidden"
 
 
 def add_serve_options(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from msgspec import UNSET
 
 from gptmock.dialects.bodies import Body, missing, validate
 from gptmock.dialects.identifiers import upstream_name
+from gptmock.dialects.tool_schemas import completed_parameters
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import CustomTool, FunctionTool, JsonObject, Tool, ToolChoice
 
@@ -28,7 +29,6 @@ _NOT_HAD = (
 """Beginnings of the types that the public API has and these accounts do not."""
 _WEB_SEARCH = "web_search"
 MAX_RESPONSES_TOOLS_BYTES = 32 * 1024
-_EMPTY_PARAMETERS: JsonObject = {"type": "object", "properties": {}}
 
 
 class FunctionDefinition(Body):
@@ -91,10 +91,14 @@ def function_tool(definition: FunctionDefinition, *, within: str) -> FunctionToo
         raise missing(f"{within}.name")
     return FunctionTool(
         name=upstream_name(definition.name),
-        parameters=_EMPTY_PARAMETERS if definition.parameters is None else definition.parameters,
+        parameters=_parameters(definition.parameters, strict=definition.strict is True),
         strict=bool(definition.strict),
         description=UNSET if definition.description is None else definition.description,
     )
+
+
+def _parameters(given: dict[str, Any] | None, *, strict: bool) -> JsonObject:
+    return given if strict and given is not None else completed_parameters(given)
 
 
 def _tool(tool: dict[str, Any], within: str) -> Tool:
@@ -141,15 +145,29 @@ def _flat_tool(tool: dict[str, Any], within: str) -> Tool:
         raise _unavailable(kind, within)
     if kind.startswith(_WEB_SEARCH):
         return web_search_tool(tool)
+    if kind == "namespace":
+        return _namespace(tool)
     if kind not in ("function", "custom"):
         return tool
     name = tool.get("name")
     if not isinstance(name, str) or not name:
         raise missing(f"{within}.name")
     flat = {**tool, "name": upstream_name(name)}
-    if kind == "function" and flat.get("parameters") is None:
-        flat["parameters"] = _EMPTY_PARAMETERS
-    return flat
+    return _with_parameters(flat)
+
+
+def _namespace(tool: dict[str, Any]) -> Tool:
+    tools = tool.get("tools")
+    if not isinstance(tools, list):
+        return tool
+    return {**tool, "tools": [_with_parameters(one) if isinstance(one, dict) else one for one in tools]}
+
+
+def _with_parameters(tool: dict[str, Any]) -> dict[str, Any]:
+    given = tool.get("parameters")
+    if tool.get("type") != "function" or not isinstance(given, dict | None):
+        return tool
+    return {**tool, "parameters": _parameters(given, strict=tool.get("strict") is True)}
 
 
 def renamed_tools(tools: Iterable[dict[str, Any]]) -> dict[str, str]:

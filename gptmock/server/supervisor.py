@@ -14,7 +14,8 @@ a minor version because of this module; each correction has a test with real pro
                       it goes
     in each worker
       Ctrl-C          a terminal signals the whole group, so workers hear it twice and cut their streams
-      orphans         when the manager is killed, workers go on serving and hold the port
+      orphans         when the manager is killed, workers go on serving and hold the port, and the process with the
+                      shared state stays for ever
 """
 
 from __future__ import annotations
@@ -29,11 +30,13 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing.util import Finalize
 
 from sanic.exceptions import ServerKilled
 from sanic.worker.manager import WorkerManager
 
 from gptmock.server.context import App
+from gptmock.server.temporary_folder import end_state_process
 
 log = logging.getLogger("gptmock.server")
 
@@ -207,6 +210,8 @@ async def _follow_manager(_: App) -> None:
     def orphaned() -> None:
         loop.remove_reader(manager.sentinel)
         log.error("server.orphaned")
+        # At the exit of this worker: until then it speaks to it.
+        Finalize(None, end_state_process, exitpriority=0)
         os.kill(os.getpid(), signal.SIGTERM)
 
     loop.add_reader(manager.sentinel, orphaned)

@@ -114,7 +114,8 @@ def _details(tool: Json, path: str) -> Iterator[Refusal]:
     if tool["type"] == "namespace":
         yield from check_tool_list(tool.get("tools") or [], f"{path}.tools")
     if tool["type"] == "function" and tool.get("parameters") is not None:
-        for reason in check_schema(tool["parameters"], strict=tool.get("strict") is True):
+        given = tool["parameters"]
+        for reason in (*check_schema(given, strict=tool.get("strict") is True), *_unfinished(given, ())):
             where = f"Invalid schema for function '{tool['name']}'"
             yield api_error(f"{where}: {reason}", code="invalid_function_parameters", param=f"{path}.parameters")
     if tool["type"] == "custom" and tool.get("format") is not None:
@@ -122,6 +123,25 @@ def _details(tool: Json, path: str) -> Iterator[Refusal]:
         kind = shape.get("type") if isinstance(shape, dict) else None
         if kind not in ("text", "grammar"):
             yield invalid_value(f"{path}.format.type", kind, ("text", "grammar"))
+
+
+def _unfinished(schema: object, context: tuple[str, ...]) -> Iterator[str]:
+    """An object without properties as the whole, and an array without items anywhere."""
+    if not isinstance(schema, dict):
+        return
+    kind = schema.get("type")
+    if kind == "object" and not context and not isinstance(schema.get("properties"), dict):
+        yield f"In context={context}, object schema missing properties."
+    if (kind == "array" or (isinstance(kind, list) and "array" in kind)) and schema.get("items") is None:
+        yield f"In context={context}, array schema missing items."
+    for key in ("properties", "patternProperties", "$defs", "definitions"):
+        for name, part in (schema.get(key) or {}).items():
+            yield from _unfinished(part, (*context, key, name))
+    for key in ("items", "additionalProperties", "not"):
+        yield from _unfinished(schema.get(key), (*context, key))
+    for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        for number, part in enumerate(schema.get(key) or []):
+            yield from _unfinished(part, (*context, key, str(number)))
 
 
 def _strict(schema: Json, context: tuple[str, ...]) -> Iterator[str]:

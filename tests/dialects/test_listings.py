@@ -88,6 +88,9 @@ def test_before_the_first_live_catalogue_codex_is_told_of_no_entry():
         ("gpt-5.5-fast-high", "gpt-5.5-high-fast"),
         ("gpt5.5", "gpt-5.5"),
         ("codex-auto-review", "codex-auto-review"),
+        ("gpt-5.6", "gpt-5.6-sol"),
+        ("openai/gpt-5.5", "gpt-5.5"),
+        ("gpt-5.5(high)", "gpt-5.5-high"),
     ],
 )
 def test_one_model_by_any_spelling(name, shown):

@@ -53,7 +53,7 @@ async def test_one_worker_asks_for_all_of_them(simulator: SimulatorProcess, plac
         left = [slug for slug in LIVING if slug != "gpt-6-astra"]
         await until_all_list(server, left)
         assert len(simulator.requests(ASKED)) == 2
-        assert [line["models"] for line in server.logs("catalogue.refreshed")] == [12, 11]
+        assert [line["models"] for line in server.logs("catalogue.refreshed")] == [14, 13]
     # The next processes know it before they ask, and have no reason to.
     simulator.options(models_delay_seconds=30.0)
     with server_process(place.home, simulator.base_url, workers=WORKERS, env=place.env) as server:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -272,6 +273,8 @@ def test_workers_do_not_outlive_a_manager_that_was_killed(simulator: SimulatorPr
         assert len(workers) == 2
         server.process.kill()
         wait_until(lambda: not server.tree() & workers, seconds=10)
+        # Nor does the process with their shared state, or any other helper.
+        wait_until(lambda: not server.tree(), seconds=STOP_SECONDS)
         port = int(server.base_url.rpartition(":")[2])
         try:
             check_port("127.0.0.1", port)
@@ -304,3 +307,27 @@ def _without_room() -> int:
     """``ListenOverflows``, of the whole machine since its start."""
     names, values = (line.split() for line in NETSTAT.read_text().splitlines()[:2])
     return int(values[names.index("ListenOverflows")])
+
+
+def test_the_folder_of_a_server_that_was_killed_goes_with_the_next_start(simulator: SimulatorProcess, home: Path):
+    with tempfile.TemporaryDirectory(prefix="gm-") as name:
+        temporary, env = Path(name), {"TMPDIR": name}
+
+        def folders() -> set[Path]:
+            return {path for path in temporary.iterdir() if path.is_dir()}
+
+        with server_process(home, simulator.base_url, env=env) as killed:
+            (left,) = folders()
+            with server_process(home, simulator.base_url, env=env) as neighbour:
+                # A start beside a living server takes nothing away.
+                assert len(folders()) == 2
+                assert neighbour.stop() == 0
+            assert folders() == {left}
+            killed.process.kill()
+            wait_until(lambda: not killed.tree(), seconds=STOP_SECONDS)
+            assert folders() == {left}
+        with server_process(home, simulator.base_url, env=env) as server:
+            (own,) = folders()
+            assert own != left
+            assert server.stop() == 0
+        assert folders() == set()

@@ -16,6 +16,7 @@ import pytest
 from redis import Redis
 
 from gptmock.errors import SealBroken
+from gptmock.stores.changes import count_change
 from tests.faults.state import KEY, LOOK_SECONDS, Place, load, login_again, report, spent_twice, statuses, times
 from tests.harness import (
     PROGRAM,
@@ -162,6 +163,9 @@ async def test_tampered_tokens_of_a_running_server_are_no_500(simulator: Simulat
         await until_all_serve(server, 2)
         for number in range(times(3, 20)):
             tamper(place, account.id, b"" if number == 1 else None, at=number * 37)
+            # Seen by all workers at once, and not within the half minute in which uncounted changes are.
+            async with place.opened() as state:
+                await count_change(state.store)
             await asyncio.sleep(LOOK_SECONDS)
             answered += await statuses(server.base_url, 20)
             assert set(answered) <= {200, 503}, answered

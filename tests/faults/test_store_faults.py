@@ -41,7 +41,7 @@ from tests.harness import (
 )
 from tests.timing import generous
 
-pytestmark = [pytest.mark.faults, pytest.mark.alone]
+pytestmark = pytest.mark.faults
 FROZEN_SECONDS = 60.0 if FULL else 8.0
 FIRST_HIT_SECONDS = generous(0.5)
 OPEN_MEDIAN_SECONDS = generous(0.005)
@@ -110,6 +110,7 @@ async def until_escrowed(place: Place) -> None:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.alone
 async def test_a_redis_that_freezes_under_load_fails_nobody(simulator: SimulatorProcess, redis_place: Place):
     place, redis = redis_place, redis_place.redis
     assert redis is not None

@@ -49,7 +49,9 @@ def codex_body(text: str = "Hello", *, model: str = "gpt-5.5", **members: Any) -
             }
             for role, said in messages
         ],
-        "tools": [{"type": "function", "name": "shell", "strict": False, "parameters": {"type": "object"}}],
+        "tools": [
+            {"type": "function", "name": "shell", "strict": False, "parameters": {"type": "object", "properties": {}}}
+        ],
         "tool_choice": "auto",
         "parallel_tool_calls": True,
         "reasoning": {"effort": "medium"},

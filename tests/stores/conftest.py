@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
 
+from gptmock.stores import sqlite_file
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.redis import RedisStore, open_redis
 from gptmock.stores.sqlite import SqliteStore
@@ -84,9 +85,17 @@ async def _until_closed(place: Place) -> AsyncIterator[Place]:
         await store.close()
 
 
+@pytest.fixture
+def patient_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state file may take its time too; how soon it answers, ``test_sqlite.py`` says, which opens its own."""
+    monkeypatch.setattr(sqlite_file, "PATIENCE_SECONDS", PATIENT_SECONDS)
+    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", PATIENT_SECONDS)
+
+
 @pytest.fixture(params=["memory", "sqlite", "fakeredis", "valkey", "redis"])
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """Every place there is."""
+    request.getfixturevalue("patient_file")
     kind: str = request.param
     server = request.getfixturevalue(kind) if kind in ("valkey", "redis") else None
     async for made in _until_closed(make_place(kind, tmp_path, server)):
@@ -96,6 +105,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 @pytest.fixture(params=["memory", "sqlite"])
 async def near_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """For what rests on the contract alone."""
+    request.getfixturevalue("patient_file")
     async for made in _until_closed(make_place(request.param, tmp_path)):
         yield made
 
@@ -103,6 +113,7 @@ async def near_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
 @pytest.fixture(params=["sqlite", "valkey", "redis"])
 async def shared_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """Every place that other processes can reach."""
+    request.getfixturevalue("patient_file")
     kind: str = request.param
     server = request.getfixturevalue(kind) if kind in ("valkey", "redis") else None
     async for made in _until_closed(make_place(kind, tmp_path, server)):

@@ -606,6 +606,7 @@ class Crowds:
             await asyncio.gather(*left, return_exceptions=True)
         assert await store.read_many(names) == [Record(1, name.encode()) for name in names]
 
+    @pytest.mark.alone
     async def test_the_loop_goes_on_meanwhile(self, place: Place):
         store, longest = place.open(), 0.0
         work = asyncio.gather(*(store.write(f"r{n}", b"x" * 10_000, expected=0) for n in range(50)))

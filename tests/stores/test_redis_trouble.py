@@ -129,6 +129,7 @@ async def test_a_frozen_server_costs_a_crowd_half_a_second(server: RedisServer, 
     assert await store.read("a") is None
 
 
+@pytest.mark.alone
 async def test_behind_the_breaker_only_the_first_one_waits(
     server: RedisServer, store: RedisStore, caplog: pytest.LogCaptureFixture
 ):

@@ -254,6 +254,7 @@ async def _replace(store: SqliteStore, value: bytes) -> None:
     assert await store.write("a", value, expected=record.version if record else 0) is None
 
 
+@pytest.mark.usefixtures("patient_file")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.parametrize("when", ["unopened", "opened"])
 async def test_a_child_opens_its_own(path: Path, store: SqliteStore, when: str):

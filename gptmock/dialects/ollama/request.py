@@ -124,21 +124,10 @@ def user_content(text: str, images: list[str] | None, *, within: str) -> list[Co
 
 def _toolbox(body: OllamaBody, tools: tuple[JsonObject, ...], terms: Terms) -> Toolbox:
     searches = requested_searches(body.responses_tools, body.responses_tool_choice)[:1]
-    toolbox = Toolbox((*decode_tools(map(_with_type, tools), within="tools"), *searches))
+    toolbox = Toolbox((*decode_tools(tools, within="tools"), *searches))
     if terms.defaults.web_search and body.responses_tool_choice != "none":
         return with_default_search(toolbox, None)
     return toolbox
-
-
-def _with_type(tool: JsonObject) -> JsonObject:
-    """Parameters are an object even where nobody says so."""
-    function = tool.get("function")
-    if not isinstance(function, dict):
-        return tool
-    parameters = function.get("parameters")
-    if not isinstance(parameters, dict) or "type" in parameters:
-        return tool
-    return {**tool, "function": {**function, "parameters": {"type": "object", **parameters}}}
 
 
 # --- Thinking, format, stops ------------------------------------------------------------

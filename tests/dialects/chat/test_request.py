@@ -12,7 +12,13 @@ from tests.dialects.chat.asked import USER, USER_ITEM, options_of, understood, u
 from tests.playbook import terms
 
 FUNCTION = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
-FLAT = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": False, "description": "d"}
+FLAT = {
+    "type": "function",
+    "name": "f",
+    "parameters": {"type": "object", "properties": {}},
+    "strict": False,
+    "description": "d",
+}
 CUSTOM = {"type": "custom", "custom": {"name": "c"}}
 SEARCH = {"type": "web_search"}
 
@@ -132,7 +138,7 @@ def test_the_order_of_tools_and_of_their_keys_is_kept():
     sent = understood({"tools": tools}).request.to_json()
     assert sent == understood({"tools": tools}).request.to_json()
     assert sent.index(b'"name":"b"') < sent.index(b'"name":"a"')
-    assert sent.count(b'"parameters":{"z":1,"a":2}') == 2
+    assert sent.count(b'"parameters":{"type":"object","z":1,"a":2,') == 2
 
 
 @pytest.mark.check(103)

@@ -220,7 +220,7 @@ def test_tools_are_flat_and_not_strict_and_their_parameters_an_object():
     assert sent == [
         {"type": "function", "name": "f", "description": "F", "parameters": parameters, "strict": False},
         {"type": "function", "name": "g", "parameters": empty, "strict": False},
-        {"type": "function", "name": "h", "parameters": {"type": "object"}, "strict": False},
+        {"type": "function", "name": "h", "parameters": {"type": "object", "properties": {}}, "strict": False},
     ]
     assert json.dumps(sent[0]["parameters"]) == json.dumps(parameters)
 
