@@ -6,7 +6,8 @@ What the server costs, beside nginx and a plain build, as ratios inside one run.
     python -m tests.benchmarks --before ../other    also the server of another checkout of this repository
     python -m tests.benchmarks --cells fast,bulk    only some
 
-Exit code 1: the rounds of some cell disagreed by more than 25 % to the end. Run it again on a quieter machine.
+Exit code 1: the rounds of some cell disagreed by more than 25 % to the end, or deltas came late even through nginx.
+Run it again on a quieter machine, all of it or those ``--cells``; a part is written to ``.cache/benchmarks``.
 """
 
 from __future__ import annotations
@@ -204,7 +205,7 @@ def _write(made: Report, directory: Path) -> None:
     directory.mkdir(parents=True, exist_ok=True)
     text = report.markdown(made)
     (directory / "report.md").write_text(text)
-    (directory / "report.svg").write_text(plot.svg(made))
+    (directory / "report.svg").write_text(plot.svg(made), encoding="utf-8")
     (directory / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(made), indent=1) + b"\n")
     print(text)  # noqa: T201 - a command
     print(f"written to {directory}")  # noqa: T201 - a command

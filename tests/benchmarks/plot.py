@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from tests.benchmarks.results import CellResult, Report
+from tests.benchmarks.results import CellResult, Report, digits
 
 _COLOURS = {"nginx": "#8d99ae", "ours": "#2a9d8f", "plain": "#e76f51", "before": "#e9c46a"}
 _ORDER = ("nginx", "ours", "before", "plain")
@@ -35,14 +35,14 @@ def svg(report: Report) -> str:
 def _group(cell: CellResult, y: int) -> tuple[Sequence[str], int]:
     costs = {name: cost for name in _ORDER if (cost := cell.cpu(name)) is not None}
     most = max(costs.values())
-    remark = "" if cell.steady else " (the rounds disagree: not a measurement)"
-    parts = [_text(20, y + 12, f"{cell.title}, microseconds per {cell.unit}{remark}", size=13, weight="bold")]
+    remark = "" if cell.steady else " (rounds disagree)"
+    parts = [_text(20, y + 12, f"{cell.title}, µs per {cell.unit}{remark}", size=13, weight="bold")]
     y += 22
     for name, cost in costs.items():
         width = max(2.0, (_WIDTH - _LEFT - _RIGHT) * cost / most)
         parts.append(_text(_LEFT - 8, y + 14, name, size=13, anchor="end"))
         parts.append(f"<rect x='{_LEFT}' y='{y}' width='{width:.1f}' height='{_BAR - 3}' fill='{_COLOURS[name]}'/>")
-        parts.append(_text(_LEFT + width + 6, y + 14, f"{cost * 1e6:.3g}{_compared(cell, name)}", size=13))
+        parts.append(_text(_LEFT + width + 6, y + 14, f"{digits(cost * 1e6)}{_compared(cell, name)}", size=13))
         y += _BAR
     return parts, y + _GAP - _BAR
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from tests.benchmarks.cells import HELD_SECONDS
 from tests.benchmarks.native import Times
-from tests.benchmarks.results import CellResult, Report
+from tests.benchmarks.results import CellResult, Report, digits
 
 _KIB = 1000
 """Memory is told in MB and kB of 1000, as the gates are."""
@@ -159,7 +159,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _micro(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds * 1e6:.3g}"
+    return "" if seconds is None else digits(seconds * 1e6)
 
 
 def _times(times: Sequence[Times | None]) -> str:
@@ -170,7 +170,7 @@ def _times(times: Sequence[Times | None]) -> str:
 
 
 def _milli(times: Sequence[Times], which: Callable[[Times], float]) -> str:
-    return f"{statistics.median(which(one) for one in times) * 1000:.3g}"
+    return digits(statistics.median(which(one) for one in times) * 1000)
 
 
 def _median(values: Iterable[float]) -> float | None:

@@ -31,6 +31,8 @@ class Sample(msgspec.Struct, frozen=True):
 
 Round = Mapping[str, Sample]
 """By target."""
+_CHEAP = ("direct", "nginx")
+_DISTURBED_SECONDS = 0.020
 
 
 class CellResult(msgspec.Struct, frozen=True):
@@ -106,6 +108,12 @@ def agree(rounds: Sequence[Round]) -> bool:
     return all(max(values) <= MAX_SPREAD * min(values) for values in _by_target(rounds).values())
 
 
+def disturbed(made: Round) -> bool:
+    """Whether deltas came late where hardly any work is done: then something else had the cores."""
+    delays = [made[name].run.delay for name in _CHEAP if name in made]
+    return any(delay is not None and delay.p99 > _DISTURBED_SECONDS for delay in delays)
+
+
 def strangest(rounds: Sequence[Round]) -> int:
     """The round that is farthest from the medians."""
     medians = {target: statistics.median(values) for target, values in _by_target(rounds).items()}
@@ -128,8 +136,8 @@ def gather(make: Callable[[], Round], *, wanted: int, extra: int) -> Rounds:
     """
     Make rounds until ``wanted`` of them agree.
 
-    A round in which anything failed is refused, and so is, while they disagree, the one that is farthest from the
-    medians. After ``extra`` refused ones the rest is kept as it is, and is not steady.
+    A round in which anything failed or that was disturbed is refused, and so is, while they disagree, the one that is
+    farthest from the medians. After ``extra`` refused ones the rest is kept as it is, and is not steady.
     """
     kept: list[Round] = []
     refused = 0
@@ -140,12 +148,20 @@ def gather(make: Callable[[], Round], *, wanted: int, extra: int) -> Rounds:
             if refused > extra:
                 return Rounds(kept, refused, steady=False)
             continue
+        if disturbed(made) and refused < extra:
+            refused += 1
+            continue
         kept.append(made)
         if len(kept) == wanted and not agree(kept) and refused < extra:
             refused += 1
             del kept[strangest(kept)]
-    return Rounds(kept, refused, steady=agree(kept))
+    return Rounds(kept, refused, steady=agree(kept) and not any(map(disturbed, kept)))
 
 
 def _by_target(rounds: Sequence[Round]) -> dict[str, list[float]]:
     return {target: [one[target].cpu for one in rounds] for target in rounds[0]}
+
+
+def digits(value: float) -> str:
+    """Three of them, and none of them an exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

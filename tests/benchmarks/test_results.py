@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
+import msgspec
 import pytest
 
 from tests.benchmarks import plot, report
 from tests.benchmarks.native import Run, Times
-from tests.benchmarks.results import CellResult, Memory, Report, Sample, agree, gather, strangest
+from tests.benchmarks.results import CellResult, Memory, Report, Sample, agree, digits, gather, strangest
 
 TIMES = Times(0.001, 0.002, 0.003)
 
@@ -51,6 +52,19 @@ def test_a_round_with_a_failure_is_replaced():
 
 def test_rounds_that_never_agree_are_kept_and_said_to_be_unsteady():
     found = gathered(rounds((100, 10), (200, 10), (400, 10), (800, 10), (1600, 10)))
+    assert (found.refused, found.steady, len(found.kept)) == (2, False, 3)
+
+
+def delayed(seconds):
+    one = sample(100)
+    return {"nginx": msgspec.structs.replace(one, run=msgspec.structs.replace(one.run, delay=Times(0, seconds, 1)))}
+
+
+def test_a_round_in_which_nginx_was_late_is_replaced():
+    quiet, late = delayed(0.001), delayed(0.021)
+    found = gathered([quiet, late, quiet, quiet])
+    assert (found.refused, found.steady, found.kept) == (1, True, [quiet] * 3)
+    found = gathered([late] * 5)
     assert (found.refused, found.steady, len(found.kept)) == (2, False, 3)
 
 
@@ -98,7 +112,7 @@ def test_the_report_shows_ratios_and_gates():
 def test_unsteady_cells_are_marked():
     made = a_report(steady=False)
     assert "not steady" in report.markdown(made)
-    assert "not a measurement" in plot.svg(made)
+    assert "rounds disagree" in plot.svg(made)
 
 
 def test_the_plot_is_a_picture():
@@ -114,3 +128,10 @@ def test_a_report_without_rounds_is_still_written():
     made = Report("today", "3.11", 2, "Redis", [empty], {}, {})
     assert "not steady" in report.markdown(made)
     ET.fromstring(plot.svg(made))  # noqa: S314 - our own text
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.0634, "0.0634"), (0.94726, "0.947"), (16.14, "16.1"), (118.3, "118"), (1414.31, "1,414")]
+)
+def test_figures_have_three_digits_and_no_exponent(value, shown):
+    assert digits(value) == shown
