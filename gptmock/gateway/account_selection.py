@@ -24,7 +24,7 @@ from gptmock.protocol.failures import spoken_duration
 
 log = logging.getLogger("gptmock.account")
 
-KNOWN_SECONDS = 0.8
+CACHE_SECONDS = 0.8
 """How old the list of accounts may be."""
 LISTED_SECONDS = 30.0
 """How long a pool's list is believed while the vault tells of no change: to list is work for the store."""
@@ -88,7 +88,7 @@ class AccountSelector:
     async def account_ids(self) -> tuple[str, ...]:
         """The accounts that may serve, in the operator's order."""
         now = self._clock()
-        if now - self._looked_at >= KNOWN_SECONDS:
+        if now - self._looked_at >= CACHE_SECONDS:
             if self._ids:
                 # One looks for all; whoever comes meanwhile goes on with what is known.
                 self._looked_at = now

@@ -29,7 +29,7 @@ from gptmock.protocol.failures import credential_refused
 
 log = logging.getLogger("gptmock.account")
 
-KNOWN_SECONDS = 0.8
+CACHE_SECONDS = 0.8
 """How old a look at the store may be: a login in one worker is seen by all others within a second."""
 NEEDED_SECONDS = 30.0
 """Below this much life a request waits for the refresh: its token must still live when it arrives."""
@@ -166,7 +166,7 @@ class CredentialKeeper:
 
     async def _current(self, account_id: str) -> TokenSet:
         known = self._known.get(account_id)
-        if known is not None and self._clock() - known.looked_at < KNOWN_SECONDS:
+        if known is not None and self._clock() - known.looked_at < CACHE_SECONDS:
             return known.tokens
         try:
             return await self._look(account_id)
@@ -233,5 +233,5 @@ class CredentialKeeper:
             return
         if tokens.refused is None and tokens.refresh_token is not None:
             # The token lives: nobody waits, and nobody fails if the refresh does. The next look tells how it went.
-            known.refresh_at = self._clock() + KNOWN_SECONDS
+            known.refresh_at = self._clock() + CACHE_SECONDS
             self._refresher.start(tokens)

@@ -1,6 +1,6 @@
 """
-The escrow: a rotated token between the issuer's answer and the store, sealed and fsynced on this machine. A process
-that dies there loses nothing: whoever refreshes next finds it. Knows files and the seal.
+The token escrow: encrypted, fsynced files on this machine that hold rotated tokens from the issuer's answer until the
+store has them. If the process dies in between, the next refresh finds the tokens here. Knows files and encryption.
 """
 
 from __future__ import annotations

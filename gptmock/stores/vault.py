@@ -1,19 +1,19 @@
 """
-Tokens at rest: sealed records over any store. Knows seals and versions, not when tokens are renewed nor why.
+The token vault: tokens, labels and the default account as encrypted records in any store. Knows encryption and
+versions, not when or why tokens are renewed.
 
     acct:{id}:tokens      the tokens and nothing else, sealed; their version is the record's
-    acct:{id}:about       label, paused; sealed, since an e-mail address is nobody's business
-    accounts:default      the id of the account that serves who is bound to none
+    acct:{id}:about       label, paused; sealed, since a label is mostly an e-mail address
+    accounts:default      the id of the account for requests whose client key is bound to no account
 
-Versions put all changes of an account in order, wherever two of them meet:
+Versions order all changes of an account:
 
     login, logout         milliseconds of the clock, and above what is held
     rotation              ROTATION_STEP above the tokens that it replaces
-    mark, another seal    1 above; the tokens are the same
+    refusal, resealing    1 above; the tokens are the same
 
-Each process keeps the newest version it has seen of every record. When the store shows an older one, or none where
-there was one, it was emptied or restored: the newest is pushed forward. A logout leaves a version without tokens, so
-that it is told apart from an accident.
+Each process keeps the newest version that it has seen of every record, and writes it back if the store has an older one
+or none: the store was emptied or restored from a backup. A logout is no such loss: it writes a version without tokens.
 """
 
 from __future__ import annotations

@@ -6,14 +6,14 @@ from gptmock.accounts import Secret
 from gptmock.clients import ClientKey, IssuedKey, KeyTerms
 from gptmock.errors import AuthUnknown, NotLoggedIn, StoreUnavailable
 from gptmock.gateway.account_selection import AccountSelector
-from gptmock.gateway.credentials import KNOWN_SECONDS
+from gptmock.gateway.credentials import CACHE_SECONDS
 from gptmock.gateway.freshness import RELOAD_SECONDS, FreshnessWatch
 from gptmock.stores.client_keys import OUTAGE_SECONDS, StoreClientKeys
 from gptmock.stores.limits_and_usage import SharedLimits
 from gptmock.stores.seal import Sealer
 from tests.gateway.memory import ACCOUNT, KEY, Site, Worker, name_of
 
-A_SECOND = KNOWN_SECONDS + 0.2
+A_SECOND = CACHE_SECONDS + 0.2
 
 
 class Fresh:

@@ -21,7 +21,7 @@ def no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def patient_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """How soon a state file must answer, the tests of the stores say; no machine is too slow for these."""
-    monkeypatch.setattr(sqlite_file, "PATIENCE_SECONDS", 30.0)
+    monkeypatch.setattr(sqlite_file, "CALL_TIMEOUT_SECONDS", 30.0)
     monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 30.0)
 
 

@@ -1,4 +1,4 @@
-"""What is SQLite's own: who may read the file, what survives which end of a process, and a disk in trouble."""
+"""``SqliteStore`` beyond the contract: file modes, durability after SIGKILL, full and hanging disks."""
 
 from __future__ import annotations
 
@@ -444,7 +444,7 @@ async def test_one_that_another_process_holds(path: Path, store: SqliteStore):
 
 
 async def test_a_disk_that_hangs(store: SqliteStore):
-    """One piece of work does not end; nobody waits for it longer than promised, and the loop goes on."""
+    """A call that hangs in the thread: all callers fail within the timeout, and the event loop is not blocked."""
     await store.write("a", b"1", expected=0)
     released = threading.Event()
     stuck = asyncio.ensure_future(refused(store._durable.do(lambda _: released.wait(5))))
