@@ -27,6 +27,12 @@ class Body(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(strict=True, extra="ignore", frozen=True, protected_namespaces=())
 
 
+class ParameterBody(Body):
+    """A whole body, or an object of parameters in it: unknown keys are kept, to be named as ignored."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+
+
 def decode_body(body: bytes, model: type[_Model]) -> _Model:
     """
     Read a body, whatever its ``Content-Type`` says.

@@ -3,16 +3,18 @@ Parameters that cannot be honoured: each dialect has a table of them, this is ho
 
 IGNORE: accepted without effect and named in ``x-gptmock-ignored``; under ``GPTMOCK_STRICT_PARAMETERS`` a 400.
 REJECT: a 400 always, since ignoring it would give a wrong kind of answer.
+
+Members that no model of a body has are always accepted, and named: nobody can tell whether they matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from gptmock.dialects.bodies import Body
+from gptmock.dialects.bodies import Body, ParameterBody
 from gptmock.errors import BadRequest
 
 
@@ -56,6 +58,19 @@ def judge(body: Body, rules: Iterable[Rule], *, strict: bool, within: str = "") 
             raise refused(name, rule.reason)
         ignored.append(name)
     return tuple(ignored)
+
+
+def unknown_members(body: ParameterBody, *, within: str = "") -> Iterator[str]:
+    """
+    The paths of the members that are in none of the models, as ``top_k`` and ``reasoning.odd``, in the order in which
+    they were sent; those of an object in the body come after its own. ``null`` means absent.
+    """
+    for name, value in (body.model_extra or {}).items():
+        if value is not None:
+            yield within + name
+    for name, value in vars(body).items():
+        if value is not None and isinstance(value, ParameterBody):
+            yield from unknown_members(value, within=f"{within}{name}.")
 
 
 def refused(name: str, reason: str) -> BadRequest:

@@ -19,6 +19,7 @@ from gptmock.errors import GptmockError
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
 from gptmock.server.context import ServerOptions, Services, new_head
+from gptmock.server.ignored_header import IGNORED, ignored_header
 from gptmock.server.replies import as_gptmock_error, error_response
 from gptmock.server.requests import headers_of, request_id
 from gptmock.server.streaming import Heartbeat, pump
@@ -172,7 +173,7 @@ class TurnRequest:
     def _reply_headers(self, turn: Turn, model: str | None) -> dict[str, str]:
         headers = forwarded_to_codex(self._outcome) if turn.forwards_headers else {}
         if turn.ignored:
-            headers["x-gptmock-ignored"] = ",".join(turn.ignored)
+            headers[IGNORED] = ignored_header(turn.ignored)
         if self._outcome.reasoning_dropped:
             headers["x-gptmock-state"] = "reasoning-dropped"
         if model is not None and not turn.forwards_headers:

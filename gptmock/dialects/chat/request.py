@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from gptmock.catalog import Effort, ResolvedModel
+from gptmock.catalog import ResolvedModel
 from gptmock.dialects.bodies import decode_body, missing, validate
 from gptmock.dialects.chat.messages import Conversation, decode_messages
-from gptmock.dialects.chat.parameters import RULES
+from gptmock.dialects.chat.parameters import RULES, asked_efforts, without_effect
 from gptmock.dialects.chat.reply import ChatReply
 from gptmock.dialects.chat.responses_input import decode_input
 from gptmock.dialects.chat.types import ChatBody, ResponseFormat
@@ -26,7 +26,7 @@ from gptmock.dialects.model_options import (
     service_tier,
     verbosity_option,
 )
-from gptmock.dialects.parameters import judge, refused
+from gptmock.dialects.parameters import judge, refused, unknown_members
 from gptmock.dialects.presentation import shown_style
 from gptmock.dialects.stop_sequences import stop_sequences
 from gptmock.dialects.text_format import with_json_mentioned
@@ -108,7 +108,7 @@ def decode(call: Call, terms: Terms) -> Turn:
         model=name,
         stream=bool(body.stream),
         reply=ChatReply(_reply_options(name, body, terms, json_format=text is not UNSET and text.format is not None)),
-        ignored=tuple(state.ignored),
+        ignored=(*state.ignored, *without_effect(body), *unknown_members(body)),
     )
 
 
@@ -203,31 +203,11 @@ def _renamed(body: ChatBody) -> dict[str, str]:
 
 def _reasoning(state: _Decoding) -> ReasoningOptions:
     defaults = state.terms.defaults
-    effort = _effort(state.body) or state.resolved.effort or defaults.reasoning_effort
+    param, asked = next(asked_efforts(state.body), ("", None))
+    effort = known_effort(param, asked) or state.resolved.effort or defaults.reasoning_effort
     summary = (state.body.reasoning and state.body.reasoning.summary) or defaults.reasoning_summary
     known_summary("reasoning.summary", summary)
     return reasoning_options(effort, summary, state.resolved.spec, shown=defaults.reasoning_style != "hidden")
-
-
-def _effort(body: ChatBody) -> Effort | None:
-    """What the request says of effort, in whichever of the fields that clients use; the official one first."""
-    reasoning = body.reasoning
-    for param, effort in (
-        ("reasoning_effort", body.reasoning_effort),
-        ("reasoning.effort", reasoning.effort if reasoning else None),
-        ("reasoningEffort", body.reasoningEffort),
-    ):
-        if effort is not None:
-            return known_effort(param, effort)
-    if reasoning is not None and reasoning.enabled is False:
-        return "none"
-    return "none" if _thinking_off(body) else None
-
-
-def _thinking_off(body: ChatBody) -> bool:
-    thinking = body.thinking
-    disabled = thinking.get("type") == "disabled" if isinstance(thinking, dict) else thinking is False
-    return disabled or body.enable_thinking is False
 
 
 def _text_options(state: _Decoding, items: list[InputItem]) -> tuple[TextOptions | UnsetType, list[InputItem]]:

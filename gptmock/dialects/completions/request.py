@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from msgspec import UNSET
 
 from gptmock.catalog import EFFORTS, ResolvedModel
@@ -12,7 +14,7 @@ from gptmock.dialects.completions.wire import CompletionOptions
 from gptmock.dialects.conversation_key import conversation_key
 from gptmock.dialects.dialect import Call, Terms, Turn
 from gptmock.dialects.model_options import default_tier, model_name, reasoning_options
-from gptmock.dialects.parameters import Fate, Rule, judge
+from gptmock.dialects.parameters import Fate, Rule, judge, unknown_members
 from gptmock.dialects.stop_sequences import stop_sequences
 from gptmock.dialects.tools import Toolbox, requested_searches, with_default_search
 from gptmock.errors import BadRequest
@@ -86,8 +88,13 @@ def decode(call: Call, terms: Terms) -> Turn:
                 echoes=prompts if body.echo else (),
             )
         ),
-        ignored=ignored,
+        ignored=(*ignored, *_without_effect(body), *unknown_members(body)),
     )
+
+
+def _without_effect(body: CompletionBody) -> Iterator[str]:
+    if body.stream_options is not None and body.stream_options.include_obfuscation:
+        yield "stream_options.include_obfuscation"
 
 
 def _prompts(body: CompletionBody) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
 """
-The body of ``POST /v1/completions``, as far as it is read. Unknown keys are ignored, ``null`` means absent.
+The body of ``POST /v1/completions``, as far as it is read. Unknown keys are ignored and named, ``null`` means absent.
 
 Source: openai/openai-openapi (August 2026), client contracts 2, and the extensions of ChatMock and GPTMock.
 """
@@ -10,20 +10,21 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field
 
-from gptmock.dialects.bodies import Body
+from gptmock.dialects.bodies import ParameterBody
 
 JsonObject: TypeAlias = dict[str, Any]
 PositiveInt: TypeAlias = Annotated[int, Field(gt=0)]
 Number: TypeAlias = int | float
 
 
-class StreamOptions(Body):
+class StreamOptions(ParameterBody):
     """``stream_options``."""
 
     include_usage: bool | None = None
+    include_obfuscation: Any = None
 
 
-class CompletionBody(Body):
+class CompletionBody(ParameterBody):
     """The whole body."""
 
     model: str | None = None

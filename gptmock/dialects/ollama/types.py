@@ -1,5 +1,5 @@
 """
-What the bodies of ``/api/chat`` and ``/api/generate`` have in common. Unknown keys and options are ignored.
+What the bodies of ``/api/chat`` and ``/api/generate`` have in common. Unknown keys and options are ignored and named.
 
 Source: ollama/ollama ``api/types.go``, and the extensions of the ancestors.
 """
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from gptmock.dialects.bodies import Body
+from gptmock.dialects.bodies import ParameterBody
 
 JsonObject: TypeAlias = dict[str, Any]
 
 
-class Options(Body):
+class Options(ParameterBody):
     """``options``: what Ollama's runners take. Of these only ``stop`` has an effect."""
 
     stop: str | list[str] | None = None
@@ -37,7 +37,7 @@ class Options(Body):
     num_keep: Any = None
 
 
-class OllamaBody(Body):
+class OllamaBody(ParameterBody):
     """The members that both routes read."""
 
     model: str | None = None

@@ -23,6 +23,11 @@ RULES: tuple[Rule, ...] = (
     Rule("prompt_cache_options", Fate.IGNORE, "the upstream decides"),
     Rule("context_management", Fate.IGNORE, "the upstream decides"),
     Rule("moderation", Fate.IGNORE, "the upstream moderates as it sees fit"),
+    Rule("background_options", Fate.IGNORE, "a response is made while the client waits"),
+    Rule("access_programs", Fate.IGNORE, "the upstream knows the programs of the account"),
+    Rule("image", Fate.IGNORE, "the upstream takes images as they are"),
+    Rule("personality", Fate.IGNORE, "the instructions of the request decide"),
+    Rule("generate", Fate.IGNORE, "every request is answered", lambda wanted: wanted is True),
 )
 REFUSED: tuple[Rule, ...] = tuple(rule for rule in RULES if rule.fate is Fate.REJECT)
 """To everybody."""

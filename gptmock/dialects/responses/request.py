@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from msgspec import UNSET, UnsetType
@@ -18,14 +19,14 @@ from gptmock.dialects.model_options import (
     service_tier,
     verbosity_option,
 )
-from gptmock.dialects.parameters import judge, refused
+from gptmock.dialects.parameters import judge, refused, unknown_members
 from gptmock.dialects.responses.codex import codex_turn, is_codex
 from gptmock.dialects.responses.items import decode_input
 from gptmock.dialects.responses.parameters import REFUSED, RULES
 from gptmock.dialects.responses.previous_response import Continued, continued, memo_of
 from gptmock.dialects.responses.reply import ResponsesReply
 from gptmock.dialects.responses.response_object import ResponsesOptions
-from gptmock.dialects.responses.types import CodexBody, ReasoningParameter, Refused, ResponsesBody, TextParameter
+from gptmock.dialects.responses.types import CodexBody, ReasoningParameter, Refused, ResponsesBody, TextFormat, TextParameter
 from gptmock.dialects.text_format import with_json_mentioned
 from gptmock.dialects.tools import (
     Toolbox,
@@ -106,10 +107,23 @@ def decode(call: Call, terms: Terms) -> Turn:
                 stored=is_stored,
             )
         ),
-        ignored=tuple(state.ignored),
+        ignored=(*state.ignored, *_without_effect(body, terms), *unknown_members(body)),
         memo=memo_of(call.tenant, given, call.recalled) if is_stored else None,
         account_id=call.recalled.account_id,
     )
+
+
+def _without_effect(body: ResponsesBody, terms: Terms) -> Iterator[str]:
+    """Known members that have no effect in this body; under strict parameters they are named too, and not refused."""
+    if body.store and not terms.defaults.store_responses:
+        yield "store"
+    if body.include and not set(body.include).intersection(_INCLUDABLE):
+        yield "include"
+    reasoning = body.reasoning or ReasoningParameter()
+    if reasoning.context is not None and reasoning.context not in _CONTEXTS:
+        yield "reasoning.context"
+    if reasoning.summary and reasoning.generate_summary not in (None, reasoning.summary):
+        yield "reasoning.generate_summary"
 
 
 def _refuse_what_was_not_recalled(body: Refused, call: Call) -> None:
@@ -241,5 +255,8 @@ def _echoed_reasoning(body: ResponsesBody, request: ResponsesRequest) -> JsonObj
 
 def _echoed_text(body: ResponsesBody) -> JsonObject:
     asked = body.text or TextParameter()
-    shape = {"type": "text"} if asked.format is None else asked.format.model_dump(by_alias=True, exclude_none=True)
+    shape: JsonObject = {"type": "text"}
+    if asked.format is not None:
+        known = set(TextFormat.model_fields)
+        shape = asked.format.model_dump(include=known, by_alias=True, exclude_none=True)
     return {"format": shape, "verbosity": asked.verbosity or "medium"}
