@@ -76,7 +76,7 @@ class Turn:
     reply: ReplyPlan
     """The dialect's own; gateway and server only call it."""
     ignored: tuple[str, ...] = ()
-    """Parameters that were accepted and have no effect."""
+    """Parameters that were accepted and have no effect; among them names of the client's own choice, of any length."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Names in lower case; sent upstream in place of our own."""
     forwards_headers: bool = False

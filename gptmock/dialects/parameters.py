@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from functools import cache
+from typing import Any, get_args
 
 from gptmock.dialects.bodies import Body, ParameterBody
 from gptmock.errors import BadRequest
@@ -68,9 +69,23 @@ def unknown_members(body: ParameterBody, *, within: str = "") -> Iterator[str]:
     for name, value in (body.model_extra or {}).items():
         if value is not None:
             yield within + name
-    for name, value in vars(body).items():
-        if value is not None and isinstance(value, ParameterBody):
+    for name in _objects_of(type(body)):
+        value = getattr(body, name)
+        if value is not None:
             yield from unknown_members(value, within=f"{within}{name}.")
+
+
+@cache
+def _objects_of(model: type[ParameterBody]) -> tuple[str, ...]:
+    """The fields that hold objects of parameters; of a union, ``None`` is the only other branch."""
+    return tuple(
+        name
+        for name, field in model.model_fields.items()
+        if any(
+            isinstance(one, type) and issubclass(one, ParameterBody)
+            for one in get_args(field.annotation) or (field.annotation,)
+        )
+    )
 
 
 def refused(name: str, reason: str) -> BadRequest:

@@ -39,7 +39,7 @@ def understood(dialect: str, *, headers: Mapping[str, str] | None = None, strict
 def test_unknown_members_are_named_in_the_order_of_the_body_and_never_refused(dialect: str, *, strict: bool):
     turn = understood(dialect, strict=strict, **UNKNOWN)
     assert turn.ignored == tuple(UNKNOWN)
-    backwards = dict(reversed(UNKNOWN.items()))
+    backwards = dict(reversed(list(UNKNOWN.items())))
     assert understood(dialect, strict=strict, **backwards).ignored == tuple(backwards)
     assert turn.request.to_json() == understood(dialect).request.to_json()
 
@@ -58,15 +58,22 @@ def test_known_parameters_are_named_before_unknown_ones(dialect: str):
 
 
 @routes
-@pytest.mark.parametrize("name", ["model_config", "model_fields", "__class__", "model_extra", "ignored", "copy", "json"])
+@pytest.mark.parametrize(
+    "name", ["model_config", "model_fields", "__class__", "model_extra", "ignored", "copy", "json"]
+)
 def test_names_that_mean_something_to_python_are_names(dialect: str, name: str):
-    assert understood(dialect, **{name: 1}).ignored == (name,)
+    members: dict[str, Any] = {name: 1}
+    assert understood(dialect, **members).ignored == (name,)
 
 
 @pytest.mark.parametrize(
     ("dialect", "members", "named"),
     [
-        ("chat", {"reasoning": {"effort": "low", "exclude": True, "max_tokens": 9}}, ("reasoning.exclude", "reasoning.max_tokens")),
+        (
+            "chat",
+            {"reasoning": {"effort": "low", "exclude": True, "max_tokens": 9}},
+            ("reasoning.exclude", "reasoning.max_tokens"),
+        ),
         ("chat", {"stream_options": {"odd": 1}}, ("stream_options.odd",)),
         ("chat", {"response_format": {"type": "text", "odd": 1}}, ("response_format.odd",)),
         (
@@ -100,7 +107,10 @@ TOOL = {"type": "function", "function": FUNCTION}
         ({"thinking": False, "enable_thinking": False}, ()),
         ({"reasoning": {"enabled": True}}, ("reasoning.enabled",)),
         ({"reasoning": {"enabled": False, "effort": "high"}}, ("reasoning.enabled",)),
-        ({"reasoning_effort": "high", "reasoning": {"effort": "low"}, "reasoningEffort": "high"}, ("reasoning.effort",)),
+        (
+            {"reasoning_effort": "high", "reasoning": {"effort": "low"}, "reasoningEffort": "high"},
+            ("reasoning.effort",),
+        ),
         ({"input": "x", "instructions": "y"}, ("input", "instructions")),
         ({"tools": [TOOL], "functions": [FUNCTION], "function_call": "auto"}, ("functions", "function_call")),
         ({"functions": [FUNCTION], "tool_choice": "auto"}, ("tool_choice",)),
@@ -142,7 +152,7 @@ def test_a_format_is_repeated_without_what_is_unknown():
 
 
 def test_of_a_codex_client_everything_passes_and_nothing_is_named():
-    body = {"odd": 1, "temperature": 1, "reasoning": {"odd": 1}, "personality": "friendly"}
+    body: dict[str, Any] = {"odd": 1, "temperature": 1, "reasoning": {"odd": 1}, "personality": "friendly"}
     turn = understood("responses", headers={"originator": "codex_cli_rs"}, **body)
     assert turn.ignored == ()
     sent = json.loads(turn.request.to_json())
@@ -151,6 +161,7 @@ def test_of_a_codex_client_everything_passes_and_nothing_is_named():
 
 @pytest.mark.parametrize("name", ["image", "access_programs", "personality", "background_options", "generate"])
 def test_what_the_public_api_knows_is_refused_by_strict_parameters(name: str):
+    members: dict[str, Any] = {name: False}
     with pytest.raises(BadRequest) as caught:
-        understood("responses", strict=True, **{name: False})
+        understood("responses", strict=True, **members)
     assert (caught.value.param, caught.value.code) == (name, "unsupported_parameter")

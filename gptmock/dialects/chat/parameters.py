@@ -80,9 +80,7 @@ def without_effect(body: ChatBody) -> Iterator[str]:
     if body.reasoning is not None and body.reasoning.enabled is not None and "reasoning.enabled" not in heard:
         yield "reasoning.enabled"
     yield from (
-        name
-        for name in ("thinking", "enable_thinking")
-        if getattr(body, name) is not None and name not in heard
+        name for name in ("thinking", "enable_thinking") if getattr(body, name) is not None and name not in heard
     )
     if body.stream_options is not None and body.stream_options.include_obfuscation:
         yield "stream_options.include_obfuscation"

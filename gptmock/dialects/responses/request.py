@@ -26,7 +26,14 @@ from gptmock.dialects.responses.parameters import REFUSED, RULES
 from gptmock.dialects.responses.previous_response import Continued, continued, memo_of
 from gptmock.dialects.responses.reply import ResponsesReply
 from gptmock.dialects.responses.response_object import ResponsesOptions
-from gptmock.dialects.responses.types import CodexBody, ReasoningParameter, Refused, ResponsesBody, TextFormat, TextParameter
+from gptmock.dialects.responses.types import (
+    CodexBody,
+    ReasoningParameter,
+    Refused,
+    ResponsesBody,
+    TextFormat,
+    TextParameter,
+)
 from gptmock.dialects.text_format import with_json_mentioned
 from gptmock.dialects.tools import (
     Toolbox,
