@@ -122,7 +122,7 @@ class CodexUpstream:
     async def compact(
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
     ) -> Compacted:
-        """See ``protocol.upstream.Upstream``. The response head comes only with the result: the idle deadline applies."""
+        """See ``protocol.upstream.Upstream``. The idle deadline applies, since the head comes only with the result."""
         sent = {**self._headers(request, credential, headers), "accept": "application/json"}
         url = f"{self._url}/compact"
         response = await self._send(url, request.to_compaction_json(), sent, patience=self._deadlines.idle)

@@ -1,4 +1,4 @@
-"""Client of the OAuth issuer, over httpx: authorization code, device code, refresh, revocation. Knows no token store."""
+"""OAuth client over httpx: authorization code, device code, refresh and revocation. Knows no token store."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from msgspec import UNSET
 
 from gptmock.catalog import PRIORITY_TIER, ResolvedModel, clamp_effort
-from gptmock.conversations import NOTHING_RECALLED, Recalled
+from gptmock.conversations import NO_CONTEXT, LoadedContext
 from gptmock.dialects.conversation_key import conversation_key
 from gptmock.dialects.dialect import Call, Terms, Turn
 from gptmock.dialects.model_options import model_name
@@ -84,7 +84,7 @@ def codex_turn(body: CodexBody, call: Call, terms: Terms) -> Turn:
     """
     name = model_name(body.model, terms)
     resolved = terms.catalog.resolve(terms.defaults.debug_model or name)
-    items = _items(body.input, call.recalled)
+    items = _items(body.input, call.context)
     more = {**(body.model_extra or {}), **_from_name(body, resolved)}
     request = ResponsesRequest(
         model=resolved.slug,
@@ -103,14 +103,14 @@ def codex_turn(body: CodexBody, call: Call, terms: Terms) -> Turn:
         reply=ResponsesReply(ResponsesOptions(model=name, codex=True)),
         forwards_headers=True,
         headers=passing_headers(call.headers),
-        account_id=call.recalled.account_id,
+        account_id=call.context.account_id,
     )
 
 
-def _items(given: str | list[JsonObject] | None, recalled: Recalled) -> list[InputItem]:
-    if recalled != NOTHING_RECALLED:
+def _items(given: str | list[JsonObject] | None, context: LoadedContext) -> list[InputItem]:
+    if context != NO_CONTEXT:
         # What was stored is in a client's language, and not yet in the backend's.
-        return decode_input(continued(given, recalled))
+        return decode_input(continued(given, context))
     if not given:
         raise BadRequest("'input' is empty.", code="missing_required_parameter", param="input")
     if isinstance(given, str):

@@ -22,7 +22,7 @@ from gptmock.dialects.parameters import judge, refused
 from gptmock.dialects.responses.codex import codex_turn, is_codex
 from gptmock.dialects.responses.items import decode_input
 from gptmock.dialects.responses.parameters import REFUSED, RULES
-from gptmock.dialects.responses.previous_response import Continued, continued, memo_of
+from gptmock.dialects.responses.previous_response import Continued, continued, pending_snapshot_of
 from gptmock.dialects.responses.reply import ResponsesReply
 from gptmock.dialects.responses.response_object import ResponsesOptions
 from gptmock.dialects.responses.types import CodexBody, ReasoningParameter, Refused, ResponsesBody, TextParameter
@@ -82,14 +82,14 @@ def decode(call: Call, terms: Terms) -> Turn:
     if is_codex(call.headers):
         codex_body = decode_body(call.body, CodexBody)
         judge(codex_body, REFUSED, strict=False)
-        _refuse_what_was_not_recalled(codex_body, call)
+        _refuse_missing_context(codex_body, call)
         return codex_turn(codex_body, call, terms)
     body = decode_body(call.body, ResponsesBody)
     name = model_name(body.model, terms)
     state = _Decoding(body, terms, terms.catalog.resolve(terms.defaults.debug_model or name))
     state.ignored += judge(body, RULES, strict=terms.defaults.strict_parameters)
-    _refuse_what_was_not_recalled(body, call)
-    given = continued(body.input, call.recalled)
+    _refuse_missing_context(body, call)
+    given = continued(body.input, call.context)
     request = _request(call, given, state)
     is_stored = terms.defaults.store_responses and body.store is not False
     return Turn(
@@ -107,14 +107,14 @@ def decode(call: Call, terms: Terms) -> Turn:
             )
         ),
         ignored=tuple(state.ignored),
-        memo=memo_of(call.tenant, given, call.recalled) if is_stored else None,
-        account_id=call.recalled.account_id,
+        pending_snapshot=pending_snapshot_of(call.tenant, given, call.context) if is_stored else None,
+        account_id=call.context.account_id,
     )
 
 
-def _refuse_what_was_not_recalled(body: Refused, call: Call) -> None:
+def _refuse_missing_context(body: Refused, call: Call) -> None:
     # Whoever looks it up refuses what is not found; here it must never be passed over.
-    if body.previous_response_id is not None and not call.recalled.items:
+    if body.previous_response_id is not None and not call.context.items:
         raise refused("previous_response_id", "no response was looked up; send the whole conversation as 'input'")
 
 
