@@ -19,7 +19,7 @@ from msgspec import Raw, Struct
 MAX_SNAPSHOT_BYTES = 8 * 1024 * 1024
 """A larger response is sent to the client but not stored."""
 _ID_CHARACTERS = 48
-_PREFIXES = {
+ITEM_ID_PREFIXES: Mapping[str, str] = {
     "message": "msg",
     "reasoning": "rs",
     "function_call": "fc",
@@ -90,7 +90,7 @@ def item_id(place: int, item: Raw) -> str:
     if named.id:
         return named.id
     digest = hashlib.sha256(b"%d\0%b" % (place, bytes(item))).hexdigest()
-    return f"{_PREFIXES.get(named.type, 'item')}_{digest[:_ID_CHARACTERS]}"
+    return f"{ITEM_ID_PREFIXES.get(named.type, 'item')}_{digest[:_ID_CHARACTERS]}"
 
 
 @dataclass(frozen=True, slots=True)
