@@ -9,13 +9,14 @@ from msgspec import UNSET, UnsetType
 
 from gptmock.catalog import Effort, ResolvedModel
 from gptmock.dialects.bodies import decode_body, missing, validate
-from gptmock.dialects.chat.messages import Conversation, decode_messages
+from gptmock.dialects.chat.messages import decode_messages
 from gptmock.dialects.chat.parameters import RULES
 from gptmock.dialects.chat.reply import ChatReply
 from gptmock.dialects.chat.responses_input import decode_input
 from gptmock.dialects.chat.types import ChatBody, ResponseFormat
 from gptmock.dialects.chat.wire import ChatOptions
 from gptmock.dialects.conversation_key import conversation_key
+from gptmock.dialects.decoded_messages import DecodedMessages
 from gptmock.dialects.dialect import Call, Terms, Turn
 from gptmock.dialects.identifiers import upstream_name
 from gptmock.dialects.model_options import (
@@ -126,7 +127,7 @@ def _reply_options(name: str, body: ChatBody, terms: Terms, *, json_format: bool
 # --- Model and messages ---------------------------------------------------------------
 
 
-def _conversation(body: ChatBody) -> Conversation:
+def _conversation(body: ChatBody) -> DecodedMessages:
     if body.messages is None and body.input is not None:
         return decode_input(body.input, body.instructions)
     if body.messages is None:

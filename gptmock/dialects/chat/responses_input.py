@@ -7,8 +7,8 @@ from typing import Any
 from gptmock.dialects.bodies import validate
 from gptmock.dialects.call_items import CALL_TYPES, OUTPUT_TYPES, with_upstream_ids
 from gptmock.dialects.chat.content import decode_parts
-from gptmock.dialects.chat.messages import Conversation
 from gptmock.dialects.chat.types import ChatMessage
+from gptmock.dialects.decoded_messages import DecodedMessages
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import InputItem, InputText, Message
 
@@ -18,7 +18,7 @@ _SENT_MEMBERS = frozenset(
 """The members sent upstream; ``id`` and ``status`` are dropped, since the backend stores no items."""
 
 
-def decode_input(given: str | list[dict[str, Any]], instructions: str | None) -> Conversation:
+def decode_input(given: str | list[dict[str, Any]], instructions: str | None) -> DecodedMessages:
     """
     Translate ``input`` and ``instructions``.
 
@@ -28,7 +28,7 @@ def decode_input(given: str | list[dict[str, Any]], instructions: str | None) ->
     if isinstance(given, str):
         if not given:
             raise BadRequest("'input' is empty.", param="input")
-        return Conversation(instructions or "", [Message("user", [InputText(given)])])
+        return DecodedMessages(instructions or "", [Message("user", [InputText(given)])])
     items: list[InputItem] = []
     for index, item in enumerate(given):
         decoded = _item(item, f"input[{index}]")
@@ -36,7 +36,7 @@ def decode_input(given: str | list[dict[str, Any]], instructions: str | None) ->
             items.append(decoded)
     if not items:
         raise BadRequest("'input' holds nothing to answer.", param="input")
-    return Conversation(instructions or "", items)
+    return DecodedMessages(instructions or "", items)
 
 
 def _item(item: dict[str, Any], within: str) -> InputItem | None:

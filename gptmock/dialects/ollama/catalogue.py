@@ -85,7 +85,7 @@ def show(catalog: ModelCatalog, name: str) -> bytes:
     Raises:
         UnknownModel: the account does not have it, as far as the catalogue tells.
     """
-    spec = living_model(catalog, name)
+    spec = served_model(catalog, name)
     return json_bytes(
         {
             "modelfile": "",
@@ -112,7 +112,7 @@ def pull(catalog: ModelCatalog, asked: AskedModel) -> Listing:
         UnknownModel: there is none of this name, and the client takes no lines.
     """
     try:
-        living_model(catalog, asked.name)
+        served_model(catalog, asked.name)
     except UnknownModel as unknown:
         missing = UnknownModel("pull model manifest: file does not exist", param="model")
         if not asked.stream:
@@ -135,7 +135,7 @@ def no_management() -> BadRequest:
     )
 
 
-def living_model(catalog: ModelCatalog, name: str) -> ModelSpec:
+def served_model(catalog: ModelCatalog, name: str) -> ModelSpec:
     """
     The model of a name that the upstream serves, as far as the catalogue tells.
 
