@@ -1,4 +1,4 @@
-"""``POST /v1/chat/completions``, inward: a body to a ``Turn`` (client contracts 1.1 to 1.4)."""
+"""Decodes the body of ``POST /v1/chat/completions`` to a ``Turn`` (client contracts 1.1 to 1.4)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from gptmock.dialects.model_options import (
 from gptmock.dialects.parameters import judge, refused
 from gptmock.dialects.presentation import shown_style
 from gptmock.dialects.stop_sequences import stop_sequences
-from gptmock.dialects.text_format import with_json_mentioned
+from gptmock.dialects.text_format import json_schema_format, with_json_mentioned
 from gptmock.dialects.tools import (
     FunctionDefinition,
     Toolbox,
@@ -55,7 +55,7 @@ from gptmock.protocol.request import (
 
 @dataclass(slots=True)
 class _Decoding:
-    """What one body is read with, and what turns out to have no effect."""
+    """The state of decoding one body: its context, and the parameters found to have no effect."""
 
     body: ChatBody
     terms: Terms
@@ -70,7 +70,7 @@ class _Decoding:
 
 def decode(call: Call, terms: Terms) -> Turn:
     """
-    Understand a chat completion request.
+    Decode a chat completion request.
 
     Raises:
         BadRequest: with the field at fault in ``param``.
@@ -159,7 +159,7 @@ def _toolbox(state: _Decoding) -> Toolbox:
 
 
 def _searches(body: ChatBody) -> list[JsonObject]:
-    """Hosted web search as chat clients ask for it: OpenAI's own field, and the ancestors'."""
+    """Hosted web search: OpenAI's ``web_search_options``, and ``responses_tools`` of ChatMock and GPTMock."""
     searches: list[JsonObject] = []
     if body.web_search_options is not None:
         searches.append(web_search_from_options(body.web_search_options))
@@ -188,7 +188,7 @@ def _legacy_choice(choice: str | dict[str, Any] | None, toolbox: Toolbox) -> Too
 
 def _parallel(body: ChatBody, toolbox: Toolbox) -> bool | UnsetType:
     if _legacy(body):
-        # The deprecated shape has room for one call.
+        # The deprecated ``function_call`` member of a reply holds only one call.
         return False
     if body.parallel_tool_calls is None or not toolbox.tools:
         return UNSET
@@ -211,7 +211,7 @@ def _reasoning(state: _Decoding) -> ReasoningOptions:
 
 
 def _effort(body: ChatBody) -> Effort | None:
-    """What the request says of effort, in whichever of the fields that clients use; the official one first."""
+    """The effort from the first field that has one; OpenAI's ``reasoning_effort`` wins over the variants."""
     reasoning = body.reasoning
     for param, effort in (
         ("reasoning_effort", body.reasoning_effort),
@@ -250,9 +250,4 @@ def _format(wanted: ResponseFormat) -> JsonObject | None:
     if wanted.json_schema is None:
         raise missing("response_format.json_schema")
     given = wanted.json_schema
-    shape: JsonObject = {"type": "json_schema", "name": given.name, "schema": given.schema_}
-    if given.strict is not None:
-        shape["strict"] = given.strict
-    if given.description is not None:
-        shape["description"] = given.description
-    return shape
+    return json_schema_format(given.name, given.schema_, strict=given.strict, description=given.description)

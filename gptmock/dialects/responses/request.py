@@ -1,4 +1,4 @@
-"""``POST /v1/responses``, inward: a body to a ``Turn`` (client contracts 3.2)."""
+"""Decodes the body of ``POST /v1/responses`` to a ``Turn`` (client contracts 3.2)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from gptmock.dialects.responses.previous_response import Continued, continued, p
 from gptmock.dialects.responses.reply import ResponsesReply
 from gptmock.dialects.responses.response_object import ResponsesOptions
 from gptmock.dialects.responses.types import CodexBody, ReasoningParameter, Refused, ResponsesBody, TextParameter
-from gptmock.dialects.text_format import with_json_mentioned
+from gptmock.dialects.text_format import json_schema_format, with_json_mentioned
 from gptmock.dialects.tools import (
     Toolbox,
     decode_choice,
@@ -59,7 +59,7 @@ _CONTEXTS = ("auto", "current_turn", "all_turns")
 
 @dataclass(slots=True)
 class _Decoding:
-    """What one body is read with, and what turns out to have no effect."""
+    """The state of decoding one body: its context, and the parameters found to have no effect."""
 
     body: ResponsesBody
     terms: Terms
@@ -74,7 +74,7 @@ class _Decoding:
 
 def decode(call: Call, terms: Terms) -> Turn:
     """
-    Understand a Responses request.
+    Decode a Responses request.
 
     Raises:
         BadRequest: with the field at fault in ``param``.
@@ -150,15 +150,15 @@ def _request(call: Call, given: Continued, state: _Decoding) -> ResponsesRequest
 
 def _choice(body: ResponsesBody, toolbox: Toolbox, items: list[InputItem]) -> ToolChoice | None:
     if any(isinstance(item, dict) and item.get("type") == "additional_tools" for item in items):
-        # Tools that came as input are known upstream and not here.
+        # Tools in ``additional_tools`` items are not in the toolbox, so the choice cannot be checked here.
         return body.tool_choice
     return decode_choice(body.tool_choice, toolbox)
 
 
 def _include(body: ResponsesBody) -> list[str]:
     """
-    What the upstream takes of it, and encrypted reasoning in any case: clients send the output back as input, and
-    thinking without its encrypted form would have to be dropped there.
+    The values of ``include`` that the upstream accepts, and always encrypted reasoning: clients send the output back as
+    input, and a reasoning item without encrypted content would have to be dropped.
     """
     return list(dict.fromkeys([ENCRYPTED_REASONING, *(one for one in body.include or () if one in _INCLUDABLE)]))
 
@@ -171,7 +171,7 @@ def _reasoning(state: _Decoding) -> ReasoningOptions:
         effort,
         known_summary("reasoning.summary", wanted or defaults.reasoning_summary),
         state.resolved.spec,
-        # What is hidden by default is shown to whoever asks for it.
+        # A summary that the request asks for is shown even if reasoning is hidden by default.
         shown=wanted is not None or defaults.reasoning_style != "hidden",
     )
     if asked.context not in _CONTEXTS:
@@ -198,19 +198,14 @@ def _format(asked: TextParameter) -> JsonObject | None:
         raise missing("text.format.name")
     if wanted.schema_ is None:
         raise missing("text.format.schema")
-    shape: JsonObject = {"type": "json_schema", "name": wanted.name, "schema": wanted.schema_}
-    if wanted.strict is not None:
-        shape["strict"] = wanted.strict
-    if wanted.description is not None:
-        shape["description"] = wanted.description
-    return shape
+    return json_schema_format(wanted.name, wanted.schema_, strict=wanted.strict, description=wanted.description)
 
 
 # --- The echo ---------------------------------------------------------------------------
 
 
 def _echo(body: ResponsesBody, name: str, request: ResponsesRequest) -> JsonObject:
-    """The client's own request as the Response repeats it: nothing that was added or changed on the way upstream."""
+    """The members of the Response object that repeat the client's request, without what was changed for upstream."""
     return {
         "instructions": body.instructions,
         "max_output_tokens": body.max_output_tokens,
