@@ -105,7 +105,7 @@ class ResponseFormat(Body):
 
 
 class ReasoningParameter(Body):
-    """``reasoning`` as OpenRouter's clients and the ancestors send it."""
+    """``reasoning`` as clients of OpenRouter, ChatMock and GPTMock send it."""
 
     effort: str | None = None
     summary: str | None = None

@@ -1,7 +1,8 @@
 """
-What becomes of each parameter that the upstream does not know, as tables (client contracts 5.3).
+The parameters and ``options`` that the upstream does not support (client contracts 5.3).
 
-Options of the machine (threads, GPUs, memory maps) and ``keep_alive`` are in neither: they do not change an answer.
+Options of the local runner (threads, GPUs, memory maps) and ``keep_alive`` are accepted silently: they do not change a
+reply.
 """
 
 from __future__ import annotations
