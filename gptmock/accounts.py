@@ -154,7 +154,7 @@ class BrokenLogin:
     reason: str
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """The message for users, with a hint."""
         return f"{self.label}: {self.reason} {BROKEN_HINT}"
 

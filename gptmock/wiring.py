@@ -235,7 +235,7 @@ async def prepare(settings: Settings) -> list[str]:
     if not logins and not broken:
         return [f"No ChatGPT account is signed in. {SIGN_IN_HINT}"]
     refused = [f"{login.label}: {login.refused}" for login in logins if login.refused is not None]
-    return refused + [one.told for one in broken]
+    return refused + [one.message for one in broken]
 
 
 async def has_account(settings: Settings) -> bool:

@@ -99,7 +99,7 @@ def run_list(options: argparse.Namespace) -> int:
         print("No ChatGPT account is signed in. Sign in with: gptmock login")
     if not options.json:
         for one in broken:
-            print(one.told, file=sys.stderr)
+            print(one.message, file=sys.stderr)
     return 0
 
 

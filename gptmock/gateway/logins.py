@@ -65,7 +65,7 @@ class LoginBook:
             ids = ", ".join(login.label for login in found)
             raise NotLoggedIn(f"{name} is more than one account; say which: {ids}")
         if (broken := await self.find_broken(name)) is not None:
-            raise SealBroken(broken.told)
+            raise SealBroken(broken.message)
         known = ", ".join(login.label for login in logins) or "none"
         raise NotLoggedIn(f"There is no account {name}. Accounts: {known}")
 

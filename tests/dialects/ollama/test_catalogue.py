@@ -1,4 +1,4 @@
-"""The catalogue as Ollama's clients read it."""
+"""The model catalogue for Ollama clients."""
 
 import json
 from datetime import UTC, datetime

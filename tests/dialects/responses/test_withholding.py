@@ -1,4 +1,4 @@
-"""A reply that is to be stored says its end only when somebody has said whether it is."""
+"""The last frame of a reply that is to be stored is withheld until storing has succeeded or failed."""
 
 from __future__ import annotations
 
