@@ -1,5 +1,5 @@
 """
-Parameters that cannot be honoured: each dialect has a table of them, this is how a table is read.
+Checks a body against the dialect's table of unsupported parameters.
 
 IGNORE: accepted without effect and named in ``x-gptmock-ignored``; under ``GPTMOCK_STRICT_PARAMETERS`` a 400.
 REJECT: a 400 always, since ignoring it would give a wrong kind of answer.
@@ -28,7 +28,7 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row; a value for which ``harmless`` holds asks for nothing that is not so anyway."""
+    """One row; values for which ``harmless`` is true match the upstream's behaviour and are accepted silently."""
 
     name: str
     fate: Fate

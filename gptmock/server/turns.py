@@ -13,7 +13,7 @@ from msgspec import UNSET
 from sanic import HTTPResponse, Request
 
 from gptmock.clients import Client
-from gptmock.dialects.dialect import Call, Dialect, KeepsAlive, ReadyReply, Recalls, ReplyHead, Terms, Turn
+from gptmock.dialects.dialect import Call, Dialect, KeepsAlive, ReadyReply, ReplyHead, Terms, Turn, UsesStoredContext
 from gptmock.dialects.table import DialectRoute
 from gptmock.errors import GptmockError
 from gptmock.gateway.reply import Outcome
@@ -116,10 +116,10 @@ class TurnRequest:
 
     async def _recalled(self, call: Call) -> Call:
         """With what it refers to, if its dialect knows of such things."""
-        if not isinstance(self._dialect, Recalls):
+        if not isinstance(self._dialect, UsesStoredContext):
             return call
-        wanted = self._dialect.wanted(call)
-        return replace(call, recalled=await self._services.conversations.recall(call.tenant, wanted))
+        references = self._dialect.context_references(call)
+        return replace(call, context=await self._services.conversations.recall(call.tenant, references))
 
     async def _document(self, turn: Turn, reply: AnyReply) -> HTTPResponse:
         body = await reply.document()

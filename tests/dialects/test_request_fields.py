@@ -55,7 +55,7 @@ def understood(dialect: str, members: Mapping[str, Any], **defaults: Any) -> Tur
 
 def effect(turn: Turn) -> tuple[Any, ...]:
     """All that a request decides."""
-    return turn.request.to_json(), turn.stream, turn.memo is not None, turn.reply.options  # type: ignore[attr-defined]
+    return turn.request.to_json(), turn.stream, turn.pending_snapshot is not None, turn.reply.options  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("dialect", ROUTES)

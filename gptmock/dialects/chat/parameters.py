@@ -1,8 +1,6 @@
 """
-What becomes of each parameter that the upstream does not know, as one table (client contracts 1.4).
-
-Parameters that are mapped or emulated are in ``request.py`` and not here. Clients that send a token limit or a
-temperature with every call are the rule, so these can only be ignored.
+The parameters that the upstream does not support (client contracts 1.4). Those that are mapped or emulated are in
+``request.py``. Token limits and sampling parameters are ignored, since most clients send them with every call.
 """
 
 from __future__ import annotations

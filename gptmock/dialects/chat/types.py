@@ -107,7 +107,7 @@ class ResponseFormat(ParameterBody):
 
 
 class ReasoningParameter(ParameterBody):
-    """``reasoning`` as OpenRouter's clients and the ancestors send it."""
+    """``reasoning`` as clients of OpenRouter, ChatMock and GPTMock send it."""
 
     effort: str | None = None
     summary: str | None = None

@@ -29,7 +29,7 @@ class CompletionBody(ParameterBody):
 
     model: str | None = None
     prompt: str | list[str] | list[int] | list[list[int]] | None = None
-    """Texts; the forms made of tokens are known in order to be refused by their name."""
+    """Text; token arrays are decoded only to be refused with a clear message."""
     suffix: str | None = None
     echo: bool | None = None
     stream: bool | None = None

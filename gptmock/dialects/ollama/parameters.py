@@ -1,8 +1,8 @@
 """
-What becomes of each parameter that the upstream does not know, as tables (client contracts 5.3).
+The parameters and ``options`` that the upstream does not support (client contracts 5.3).
 
-Options of the machine (threads, GPUs, memory maps) are in neither: they do not change an answer, so they are named as
-unknown members are, and never refused. ``keep_alive`` has no effect because models stay loaded; it is not named.
+Options of the local runner (threads, GPUs, memory maps) are in neither: they do not change a reply, so they are named
+as unknown members are, and never refused. ``keep_alive`` has no effect because models stay loaded; it is not named.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """
-What the bodies of ``/api/chat`` and ``/api/generate`` have in common. Unknown keys and options are ignored and named.
+The members common to the bodies of ``/api/chat`` and ``/api/generate``. Unknown keys and options are ignored and named.
 
-Source: ollama/ollama ``api/types.go``, and the extensions of the ancestors.
+Source: ollama/ollama ``api/types.go``, and the extensions of ChatMock and GPTMock.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class OllamaBody(ParameterBody):
     format: Any = None
     options: Options | None = None
     keep_alive: Any = None
-    """A number of seconds, or a duration as ``"5m"``: there is nothing to keep alive here, but 0 asks to unload."""
+    """Seconds, or a duration such as ``"5m"``. Only 0 has an effect: it makes a load request an unload request."""
     responses_tools: list[JsonObject] | None = None
     responses_tool_choice: str | None = None
     truncate: bool | None = None

@@ -1,6 +1,6 @@
 """
-What becomes of each parameter that the upstream does not know (client contracts 3.2). Those that are mapped or
-emulated are in ``request.py`` and not here. ``metadata`` is repeated in the reply, and that is all it is for.
+The parameters that the upstream does not support (client contracts 3.2). Those that are mapped or emulated are in
+``request.py``. ``metadata`` is only repeated in the reply.
 """
 
 from __future__ import annotations
@@ -30,4 +30,4 @@ RULES: tuple[Rule, ...] = (
     Rule("generate", Fate.IGNORE, "every request is answered", lambda wanted: wanted is True),
 )
 REFUSED: tuple[Rule, ...] = tuple(rule for rule in RULES if rule.fate is Fate.REJECT)
-"""To everybody."""
+"""The rules that apply to Codex clients too."""

@@ -49,7 +49,7 @@ class TextParameter(ParameterBody):
 
 
 class Refused(ParameterBody):
-    """What is refused to everybody, a Codex client included: it asks for a state that is not kept here."""
+    """Members that are refused for all clients, Codex included, because they need state that is not kept here."""
 
     background: bool | None = None
     conversation: str | JsonObject | None = None
@@ -99,14 +99,14 @@ class ResponsesBody(Refused):
 
 
 class CodexBody(Refused):
-    """The body of a Codex client: what is not named here passes as it is."""
+    """The body of a Codex client: other members are sent upstream unchanged."""
 
     model: str | None = None
     input: str | list[JsonObject] | None = None
     instructions: str | None = None
     stream: bool | None = None
     store: Any = None
-    """Whatever it says: the backend takes only one value."""
+    """Ignored: the backend accepts only ``false``."""
     include: list[str] | None = None
     reasoning: JsonObject | None = None
     prompt_cache_key: str | None = None

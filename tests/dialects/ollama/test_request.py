@@ -1,4 +1,4 @@
-"""What both routes read alike."""
+"""The members that ``/api/chat`` and ``/api/generate`` decode in the same way."""
 
 import json
 
