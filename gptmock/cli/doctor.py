@@ -1,4 +1,4 @@
-"""``gptmock doctor``: is everything here that a server needs, and what to do about what is not."""
+"""``gptmock doctor``: checks everything that a server needs, and says what to do about each failure."""
 
 from __future__ import annotations
 

@@ -21,8 +21,9 @@ _EPILOG = """example:
   gptmock login --headless          sign in with a code, on any other device
   gptmock login --account work      sign in to one more account, and call it "work"
 
-The browser comes back to http://localhost:1455 (or 1457). If it runs on another machine, paste the URL that it ends
-at, or use --headless. To sign in to another account, sign out of ChatGPT in the browser first, or use a private window.
+The browser is redirected to http://localhost:1455 (or 1457). If it runs on another machine, paste the redirect URL from
+its address bar, or use --headless. To sign in to another account, sign out of ChatGPT in the browser first, or use a
+private window.
 """
 
 
@@ -32,7 +33,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--headless", action="store_true", help="sign in with a device code, without a browser here")
     parser.add_argument("--no-browser", action="store_true", help="show the URL and open nothing")
     parser.add_argument(
-        "--account", metavar="LABEL", type=label_text, help="what to call the account (default: its mail address)"
+        "--account", metavar="LABEL", type=label_text, help="label of the account (default: its mail address)"
     )
     parser.set_defaults(run=run)
 
@@ -50,11 +51,11 @@ def run(options: argparse.Namespace) -> int:
 
 async def sign_in(settings: Settings, *, label: str | None, browser: bool, skippable: bool = False) -> Login:
     """
-    One login through a browser, here or elsewhere.
+    One login through a browser, on this machine or another.
 
     Raises:
-        LoginSkipped: by an empty line, where that is offered.
-        GptmockError: it came to nothing.
+        LoginSkipped: by an empty line, if ``skippable``.
+        GptmockError: the login failed.
     """
     async with open_command_services(settings) as services:
         return await _with_browser(services, settings, label=label, browser=browser, skippable=skippable)
@@ -68,10 +69,10 @@ async def _with_browser(
         opened = browser and open_browser(attempt.url)
         print("Your browser should open. If it does not, go to:" if opened else "Open this URL in a browser:")
         print(f"\n  {attempt.url}\n")
-        print(f"It comes back to {attempt.redirect_uri}. If the browser cannot reach this machine, paste the full")
+        print(f"It is redirected to {attempt.redirect_uri}. If the browser cannot reach this machine, paste the full")
         print("redirect URL from its address bar here and press Enter.")
         if skippable:
-            print("An empty line goes on without signing in.")
+            print("Press Enter on an empty line to go on without signing in.")
         sys.stdout.flush()
         return await attempt.finish(typed_lines(), say=_say, skippable=skippable)
 
@@ -80,9 +81,9 @@ async def _headless(settings: Settings, *, label: str | None) -> Login:
     async with open_command_services(settings) as services:
         device = await services.begin_device()
         print(f"Open this page on any device:\n\n  {device.page}\n\nand type this code:\n\n  {device.user_code}\n")
-        print(f"It is good for {device.lifetime_seconds / 60:.0f} minutes. Type it only if you started this yourself.")
+        print(f"It expires in {device.lifetime_seconds / 60:.0f} minutes. Type it only if you started this yourself.")
         sys.stdout.flush()
-        tick = _countdown() if sys.stdout.isatty() else _silence
+        tick = _countdown() if sys.stdout.isatty() else _no_countdown
         try:
             return await services.device_login(device, label=label, tick=tick)
         finally:
@@ -91,7 +92,7 @@ async def _headless(settings: Settings, *, label: str | None) -> Login:
 
 
 def first_login(settings: Settings) -> None:
-    """The login before a server's start: by any way that it ends, the server starts after it."""
+    """The login that ``serve`` offers at a terminal; the server starts whether it succeeds or not."""
     print("No ChatGPT account is signed in yet. Starting the login.")
     try:
         print(signed_in_line(run_async(sign_in(settings, label=None, browser=True, skippable=True))))
@@ -102,7 +103,7 @@ def first_login(settings: Settings) -> None:
 
 
 def signed_in_line(login: Login) -> str:
-    """The last line of a login."""
+    """The last line of a successful login."""
     plan = f" ({login.account.plan})" if login.account.plan else ""
     return f"Signed in as {login.label}{plan}."
 
@@ -119,5 +120,5 @@ def _countdown() -> Callable[[float], None]:
     return tick
 
 
-def _silence(_: float) -> None:
-    """A file or a pipe wants no countdown."""
+def _no_countdown(_: float) -> None:
+    """Print nothing: stdout is a file or a pipe."""

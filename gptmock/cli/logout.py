@@ -1,10 +1,10 @@
-"""``gptmock logout``: end a login at the issuer, and forget it here."""
+"""``gptmock logout``: revokes an account's login at the issuer, and deletes it here."""
 
 from __future__ import annotations
 
 import argparse
 
-from gptmock.cli.accounts import leave
+from gptmock.cli.accounts import sign_out
 
 _EPILOG = """example:
   gptmock logout
@@ -15,10 +15,10 @@ _EPILOG = """example:
 def prepare(parser: argparse.ArgumentParser) -> None:
     """Add the options, and what to run."""
     parser.epilog = _EPILOG
-    parser.add_argument("label", metavar="LABEL", nargs="?", help="which account, where there are several")
+    parser.add_argument("label", metavar="LABEL", nargs="?", help="the account, if there are several")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Sign out."""
-    return leave(options.label)
+    """Sign out of an account."""
+    return sign_out(options.label)

@@ -1,4 +1,4 @@
-"""The options of ``serve``, which ``demo`` takes too; each names its variable. Decides no value."""
+"""The options of ``serve`` and ``demo``; each names its environment variable. Validates no value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _STYLES = "think-tags, o3, legacy (= current), reasoning-content (= standard, op
 
 
 def add_serve_options(parser: argparse.ArgumentParser) -> None:
-    """Every option is absent unless given, so that the environment can speak."""
+    """Add the options, all with default ``None``, so that environment variables apply."""
     add = parser.add_argument
     add("--host", help="address to bind (GPTMOCK_HOST, default 127.0.0.1)")
     add("--port", help="port to bind (GPTMOCK_PORT, default 8000)")
@@ -46,7 +46,7 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
 
 
 def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
-    """The flags that were given, by the name of their setting."""
+    """The options by the name of their setting; ``None`` for those that were not given."""
     names = (
         "host",
         "port",

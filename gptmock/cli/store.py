@@ -1,4 +1,4 @@
-"""``gptmock store``: what is done to the place where state rests. Shows no password and no token."""
+"""``gptmock store migrate``: copies state between stores. Shows no password and no token."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from gptmock.errors import StoreError, UnusableKey, WrongPlace
 _EPILOG = """example:
   gptmock store migrate embedded redis --dry-run
 """
-_MIGRATE = """Carry accounts, client keys and usage from one store to another. Nothing is removed from FROM, nothing
-newer in TO is replaced, and no counter is added twice: run it as often as you like, also after it was cut off.
+_MIGRATE = """Copy accounts, client keys and usage from one store to another. Nothing is removed from FROM, nothing
+newer in TO is replaced, and no counter is added twice: it is safe to repeat, also after an interrupted run.
 
 FROM and TO are each one of:
   embedded            the state file in GPTMOCK_HOME
-  redis               the Redis of GPTMOCK_REDIS_URL; its password stays out of the list of processes
+  redis               the Redis of GPTMOCK_REDIS_URL; keeps its password out of the process list
   redis://HOST:6379/0 a Redis, also rediss:// and unix://
-  PATH                a state file, or the directory that it lies in
+  PATH                a state file or its directory
 
-What is sealed stays sealed: GPTMOCK_ENCRYPTION_KEYS (or ..._FILE) must open both, or else the encryption.key beside
-the state file does. Stop the servers at FROM first. Refresh tokens are single-use: two servers with one login sign
-each other out.
+Records stay encrypted: both stores need the same keys, those of GPTMOCK_ENCRYPTION_KEYS (or ..._FILE), or else the
+encryption.key beside the state file. Stop the servers that use FROM first. Refresh tokens are single-use: two servers
+with the same login sign each other out.
 """
 _MIGRATE_EPILOG = """example:
   export GPTMOCK_REDIS_URL=redis://:password@redis.internal:6379/0
@@ -41,26 +41,26 @@ _KINDS = ("accounts", "labels", "keys", "imports", "usage")
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
-    """Add the commands, and what to run."""
+    """Add the subcommands, and what to run."""
     parser.epilog = _EPILOG
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     migrate = commands.add_parser(
         "migrate",
-        help="carry accounts, keys and usage between the embedded store and Redis",
+        help="copy accounts, keys and usage between the embedded store and Redis",
         description=_MIGRATE,
         epilog=_MIGRATE_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    migrate.add_argument("source", metavar="FROM", help="where state rests now")
-    migrate.add_argument("target", metavar="TO", help="where it shall rest")
-    migrate.add_argument("--dry-run", action="store_true", help="only say what would be carried")
+    migrate.add_argument("source", metavar="FROM", help="the store to copy from")
+    migrate.add_argument("target", metavar="TO", help="the store to copy to")
+    migrate.add_argument("--dry-run", action="store_true", help="only show what would be copied")
     migrate.add_argument("--json", action="store_true", help="machine-readable output")
     migrate.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Carry, and say what was carried."""
-    # A stop in the middle is no success; what was carried until then is whole.
+    """Migrate, and print the result."""
+    # SIGTERM must not exit with 0 here: the migration is incomplete, though what was copied is consistent.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     settings = given_settings({})
     work = wiring.migrate(settings, options.source, options.target, dry_run=options.dry_run, progress=_progress)
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
         raise CommandFailed(error.message) from error
     print(json.dumps(_document(found, dry_run=options.dry_run), indent=2) if options.json else "\n".join(_lines(found)))
     if not options.dry_run and not options.json:
-        print("Now let every server use the new place and none the old one: refresh tokens are single-use.")
+        print("Now let all servers use the new store and none the old one: refresh tokens are single-use.")
     return 0
 
 
@@ -97,7 +97,7 @@ def _lines(found: wiring.Migrated) -> list[str]:
     lines = [f"From  {found.source}", f"To    {found.target}"]
     for kind in _KINDS:
         tally = getattr(found, kind)
-        lines.append(f"{kind:10}{tally.carried} carried, {tally.same} the same, {tally.kept} newer there and kept")
+        lines.append(f"{kind:10}{tally.carried} copied, {tally.same} the same, {tally.kept} newer there and kept")
     if found.key_file is not None:
-        lines.append(f"The new place needs the same keys: GPTMOCK_ENCRYPTION_KEYS_FILE={found.key_file}")
+        lines.append(f"The new store needs the same keys: GPTMOCK_ENCRYPTION_KEYS_FILE={found.key_file}")
     return lines

@@ -23,7 +23,7 @@ _EPILOG = """example:
   gptmock usage --days 30 --by model
   gptmock usage --json
 
-Days are those of UTC. A turn is counted when it ends, and seen here a few seconds later.
+Days are in UTC. A turn is counted when it ends, and shown here a few seconds later.
 """
 
 
@@ -35,15 +35,15 @@ def prepare(parser: argparse.ArgumentParser) -> None:
         "--by",
         type=_groups,
         default=GROUPS,
-        metavar="WORDS",
-        help="what to tell apart, separated by commas: day, key, account, model (default: all)",
+        metavar="COLUMNS",
+        help="group by these, separated by commas: day, key, account, model (default: all)",
     )
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show it."""
+    """Print the usage as a table or JSON."""
     today = datetime.now(UTC).date()
     days = [(today - timedelta(days=ago)).isoformat() for ago in reversed(range(options.days))]
 
@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
 def grouped(
     rows: Sequence[tuple[Mapping[str, str], Mapping[str, int]]], by: Sequence[str]
 ) -> dict[tuple[str, ...], Counter[str]]:
-    """The sums of rows that are alike in the words of ``by``, in order."""
+    """Sum the rows by the columns ``by`` (GROUP BY), sorted."""
     sums: dict[tuple[str, ...], Counter[str]] = {}
     for names, amounts in rows:
         sums.setdefault(tuple(names[word] for word in by), Counter()).update(amounts)
@@ -83,7 +83,7 @@ def _static_keys(settings: Settings) -> dict[str, str]:
 def _named(
     rows: Sequence[UsageRow], logins: Sequence[Login], keys: Mapping[str, str]
 ) -> list[tuple[dict[str, str], dict[str, int]]]:
-    """Ids as the words that people gave them; what has no word any more keeps its id."""
+    """Replace ids by labels and names; an id without one stays."""
     labels = {login.account.id: login.label for login in logins}
     return [
         (

@@ -106,7 +106,7 @@ class LoginBook:
         await self._board.unpark(account_id, now=self._clock())
         log.info("account.signed_in", extra={"account": account_id})
 
-    async def leave(self, login: Login, *, revoke: bool = True) -> LogoutResult:
+    async def sign_out(self, login: Login, *, revoke: bool = True) -> LogoutResult:
         """
         Forget an account here, then end its login at the issuer unless another program goes on with it.
 
@@ -132,7 +132,7 @@ class LoginBook:
         log.info("account.discarded", extra={"account": broken.account_id})
         return LogoutResult(broken, revoked=False, successor=await self._succeed(broken.account_id))
 
-    async def prefer(self, login: Login) -> None:
+    async def make_default(self, login: Login) -> None:
         """Let this account serve who is bound to none."""
         await self._vault.make_default(login.account.id)
 

@@ -38,7 +38,7 @@ def ports() -> Iterator[None]:
 
 
 def browse(url: str, **more: str) -> httpx.Response:
-    """A browser that goes where it is sent."""
+    """A browser that follows redirects."""
     params = {**dict(httpx.URL(url).params), **more}
     return get(url, params=params, follow_redirects=True, timeout=30)
 
@@ -288,7 +288,7 @@ def test_one_run_signs_in_and_serves(tmp_path: Path, issuer: dict[str, str]):
     }
     with waiting(tmp_path, "serve", "--verbose", **variables) as (terminal, url):
         assert "No ChatGPT account is signed in yet. Starting the login." in terminal.text
-        assert "An empty line goes on without signing in." in terminal.text
+        assert "Press Enter on an empty line to go on without signing in." in terminal.text
         assert browse(url).status_code == 200
         terminal.until("Signed in as demo@example")
         terminal.until(rf"gptmock serves http://0\.0\.0\.0:{port}/v1")
@@ -321,7 +321,7 @@ def test_however_the_login_ends_the_server_starts(tmp_path: Path, issuer: dict[s
 
 
 def test_serve_does_not_ask_when_nobody_is_there(tmp_path: Path, issuer: dict[str, str]):
-    """A terminal for its output alone is no person."""
+    """With stdout on a terminal but stdin elsewhere, no login is offered."""
     port = free_port()
     process = subprocess.Popen(
         [*PROGRAM, "serve", "--port", str(port)],
