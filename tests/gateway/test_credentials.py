@@ -22,7 +22,7 @@ from tests.harness import until
 
 A_SECOND = CACHE_SECONDS + 0.2
 DUE_SECONDS = EARLY_SECONDS * (1 - EARLY_JITTER) - 1
-"""With so little life left any worker refreshes early, whatever its jitter."""
+"""A remaining lifetime at which every worker refreshes early, whatever its jitter."""
 
 
 class House(Site):

@@ -17,7 +17,7 @@ A_SECOND = CACHE_SECONDS + 0.2
 
 
 class Fresh:
-    """One worker's knowledge, and the watch over it."""
+    """The caches of one worker and their ``FreshnessWatch``."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -29,14 +29,14 @@ class Fresh:
         )
 
     async def turn(self, text: Secret | None = None) -> str:
-        """What a request needs of the store; the name of the token that it would carry."""
+        """Look up what a request needs. Returns the name of its access token."""
         key = await self.keys.find(text) if text is not None else None
         bound = key.terms.account_id if key is not None else None
         account_id = (await self.accounts.candidates("c", account_id=bound))[0]
         return name_of((await self.worker.keeper.lease(account_id)).access_token)
 
     async def later(self, seconds: float = A_SECOND) -> None:
-        """Time passes, with a look at its end."""
+        """Advance the clock, then look once."""
         self.site.clock.now += seconds
         await self.watch.look()
 

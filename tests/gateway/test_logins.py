@@ -1,4 +1,4 @@
-"""Accounts as people handle them: pairs of workspace and user, labels, logouts; and logins against refreshes."""
+"""Account administration: workspace and user pairs, labels, logouts; and logins that race with refreshes."""
 
 from __future__ import annotations
 
@@ -201,7 +201,7 @@ async def test_find_by_label_id_or_address(site: Site):
 
 
 class Worker:
-    """Another process: a vault with a memory of its own, and who renews."""
+    """Another process: a vault with its own cache, and a refresher."""
 
     def __init__(self, site: Site) -> None:
         self.vault = site.another_process()
