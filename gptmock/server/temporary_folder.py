@@ -1,6 +1,6 @@
 """
-The temporary folder of ``multiprocessing``, in which the server's processes have their sockets. A server that is
-killed leaves it behind; the next one to start takes it away. Knows files and locks, no server.
+The temporary folder of ``multiprocessing``, which holds the sockets of the server's processes. A killed server leaves
+it behind; the next server that starts removes it. Knows files and locks, no server.
 
     gptmock-mp-XXXXXXXX/lock      locked (``flock``) for as long as any process of the server lives, by the kernel
     gptmock-mp-XXXXXXXX/...       whatever multiprocessing makes

@@ -119,9 +119,7 @@ async def test_a_flight_for_older_tokens_is_not_the_answer_to_those_it_brings_ho
     assert house.issuer.calls == ["refresh-1", "refresh-2"]
 
 
-async def test_an_ended_task_whose_callback_has_not_run_is_not_joined(
-    house: House, monkeypatch: pytest.MonkeyPatch
-):
+async def test_an_ended_task_whose_callback_has_not_run_is_not_joined(house: House, monkeypatch: pytest.MonkeyPatch):
     landed, loop = house.refresher._finished, asyncio.get_running_loop()
     monkeypatch.setattr(house.refresher, "_finished", lambda *flight: loop.call_soon(landed, *flight))
     newer = await house.refresher.refresh(house.seen)
