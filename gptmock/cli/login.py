@@ -17,22 +17,26 @@ from gptmock.login.flow import LoginSkipped
 from gptmock.settings import Settings
 
 _EPILOG = """example:
-  gptmock login                     sign in with the browser of this machine
-  gptmock login --headless          sign in with a code, on any other device
-  gptmock login --account work      sign in to one more account, and call it "work"
+  gptmock login                   sign in with the browser of this machine
+  gptmock login --headless        sign in with a code on any device
+  gptmock login --account work    sign in to one more account, labelled "work"
 
-The browser comes back to http://localhost:1455 (or 1457). If it runs on another machine, paste the URL that it ends
-at, or use --headless. To sign in to another account, sign out of ChatGPT in the browser first, or use a private window.
+After the login, the browser is redirected to http://localhost:1455 (or 1457).
+If the browser runs on another machine, paste the URL that it ends at into this
+terminal, or use --headless. To sign in to another account, sign out of ChatGPT
+in the browser first, or use a private window.
 """
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     """Add the options, and what to run."""
     parser.epilog = _EPILOG
-    parser.add_argument("--headless", action="store_true", help="sign in with a device code, without a browser here")
-    parser.add_argument("--no-browser", action="store_true", help="show the URL and open nothing")
     parser.add_argument(
-        "--account", metavar="LABEL", type=label_text, help="what to call the account (default: its mail address)"
+        "--headless", action="store_true", help="show a code to type in on any device; needs no browser on this machine"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="show the URL, but do not open a browser")
+    parser.add_argument(
+        "--account", metavar="LABEL", type=label_text, help="label of the account (default: its mail address)"
     )
     parser.set_defaults(run=run)
 
