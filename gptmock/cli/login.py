@@ -72,10 +72,10 @@ async def _with_browser(
         opened = browser and open_browser(attempt.url)
         print("Your browser should open. If it does not, go to:" if opened else "Open this URL in a browser:")
         print(f"\n  {attempt.url}\n")
-        print(f"It comes back to {attempt.redirect_uri}. If the browser cannot reach this machine, paste the full")
-        print("redirect URL from its address bar here and press Enter.")
+        print(f"After the login, the browser is redirected to {attempt.redirect_uri}.")
+        print("If it cannot reach this machine, paste the full URL from its address bar here and press Enter.")
         if skippable:
-            print("An empty line goes on without signing in.")
+            print("Press Enter on an empty line to skip the login.")
         sys.stdout.flush()
         return await attempt.finish(typed_lines(), say=_say, skippable=skippable)
 
@@ -84,7 +84,9 @@ async def _headless(settings: Settings, *, label: str | None) -> Login:
     async with open_command_services(settings) as services:
         device = await services.begin_device()
         print(f"Open this page on any device:\n\n  {device.page}\n\nand type this code:\n\n  {device.user_code}\n")
-        print(f"It is good for {device.lifetime_seconds / 60:.0f} minutes. Type it only if you started this yourself.")
+        print(
+            f"It is valid for {device.lifetime_seconds / 60:.0f} minutes. Type it only if you started this login yourself."
+        )
         sys.stdout.flush()
         tick = _countdown() if sys.stdout.isatty() else _silence
         try:
@@ -118,7 +120,7 @@ def _say(text: str) -> None:
 def _countdown() -> Callable[[float], None]:
     def tick(seconds: float) -> None:
         minutes, rest = divmod(int(seconds), 60)
-        print(f"\rWaiting for you to type it: {minutes}:{rest:02d} left \x1b[K", end="", flush=True)
+        print(f"\rWaiting until you have typed it: {minutes}:{rest:02d} left \x1b[K", end="", flush=True)
 
     return tick
 
