@@ -84,9 +84,8 @@ async def _headless(settings: Settings, *, label: str | None) -> Login:
     async with open_command_services(settings) as services:
         device = await services.begin_device()
         print(f"Open this page on any device:\n\n  {device.page}\n\nand type this code:\n\n  {device.user_code}\n")
-        print(
-            f"It is valid for {device.lifetime_seconds / 60:.0f} minutes. Type it only if you started this login yourself."
-        )
+        minutes = device.lifetime_seconds / 60
+        print(f"It is valid for {minutes:.0f} minutes. Type it only if you started this login yourself.")
         sys.stdout.flush()
         tick = _countdown() if sys.stdout.isatty() else _silence
         try:
