@@ -254,7 +254,7 @@ def test_a_denied_device_is_exit_code_1(tmp_path: Path, issuer: dict[str, str], 
     with process:
         assert process.stdout is not None
         shown = ""
-        while "if you started this yourself" not in shown:
+        while "if you started this login yourself" not in shown:
             shown += process.stdout.readline()
         code = re.search(r"\b[A-Z]{4}-[A-Z]{4}\b", shown)
         assert code is not None
