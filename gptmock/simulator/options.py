@@ -1,6 +1,7 @@
 """What a simulator can be told, as one frozen value; it does nothing by itself."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 CODEX_CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann"
@@ -33,6 +34,8 @@ class SimulatorOptions:
     """``response.completed`` carries the output, as before April 2026; now it is always empty."""
     withdrawn_models: tuple[str, ...] = ()
     """Models that the catalogue has no more: neither listed nor served."""
+    model_versions: Mapping[str, str] = field(default_factory=dict)
+    """Slug to ``minimal_client_version``, in the place of the one in the catalogue: as ``{"gpt-6-sol": "0.172.0"}``."""
     models_delay_seconds: float = 0.0
     """How long the list of models waits before it answers."""
     not_modified: bool = False
