@@ -282,6 +282,8 @@ class CatalogSnapshot:
     """Unix seconds, when the upstream last said that this is the catalogue."""
     heard: tuple[str, ...] = ()
     """Other entity tags that answers named since, though asking brought this very document."""
+    version: str = ""
+    """The protocol version that it was asked for with; another one lists other models."""
 
     def is_named(self, etag: str) -> bool:
         """Whether an answer that names this tag speaks of this document (RFC 9110, 8.8.3.2: weak comparison)."""
@@ -296,12 +298,15 @@ def strong_part(etag: str) -> str:
 class CatalogCache(Protocol):
     """Where the catalogues of all accounts are remembered, by all workers. All of it may be lost without harm."""
 
-    async def load(self, account_id: str, *, known: CatalogSnapshot | None = None) -> CatalogSnapshot | None:
+    async def load(
+        self, account_id: str, version: str, *, known: CatalogSnapshot | None = None
+    ) -> CatalogSnapshot | None:
         """
         The last snapshot of an account; ``None`` when there is none.
 
         Args:
             account_id: whose.
+            version: the protocol version that it was asked for with.
             known: what the caller has; its document is not moved again if it is still the one.
 
         Raises:
@@ -310,7 +315,7 @@ class CatalogCache(Protocol):
 
     async def save(self, account_id: str, snapshot: CatalogSnapshot) -> None:
         """
-        Remember a snapshot; called by the one who has the claim.
+        Remember a snapshot for its version; called by the one who has the claim.
 
         Raises:
             StoreUnavailable: unknown whether it was remembered.
@@ -318,7 +323,7 @@ class CatalogCache(Protocol):
 
     async def claim(self, account_id: str) -> bool:
         """
-        The right to ask the upstream, alone over all workers; it ends by itself after a while.
+        The right to ask the upstream, with any version, alone over all workers; it ends by itself after a while.
 
         Raises:
             StoreUnavailable: nobody can tell who has it.

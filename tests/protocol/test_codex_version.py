@@ -39,8 +39,8 @@ def test_plausible_versions(version: str):
         "0.0172.0",
         "-0.172.0",
         "0.1_7.0",
-        "0.１７２.0",
-        "٠.172.0",
+        "0.1\uff172.0",
+        "\u0660.172.0",
     ],
 )
 def test_nonsense(version: str):
