@@ -22,7 +22,8 @@ from gptmock.catalog import ModelSpec
 from gptmock.errors import CredentialRefused, GptmockError, UnusableKey
 from gptmock.gateway.version import VersionWatch
 from gptmock.limits import RateLimitSnapshot
-from gptmock.protocol.codex_version import OWN_VERSION, is_plausible, release_numbers
+from gptmock.protocol.codex_version import OWN_VERSION, is_plausible
+from gptmock.protocol.models import parse_version
 from gptmock.settings import Settings
 from gptmock.stores.auth_file import FILE_NAME
 from gptmock.upstream.catalogue import CodexCatalog
@@ -183,7 +184,7 @@ async def _version(
         specs = await ask(min(usable, key=itemgetter(0))[1].credential())
     except GptmockError as error:
         return Finding(check, "warn", f"{shown}; whether it is new enough cannot be told: {error.message}")
-    ours = release_numbers(version) or ()
+    ours = parse_version(version)
     newer = [spec for spec in specs if spec.listed and spec.minimal_version > ours]
     if not newer:
         return Finding(check, "ok", f"{shown}; new enough for all models")
@@ -201,7 +202,7 @@ def _origin(settings: Settings, version: str) -> str:
 def _newer_version(settings: Settings, needed: str) -> str:
     if settings.codex_version is not None:
         return f"set GPTMOCK_CODEX_VERSION={needed}"
-    words = f"update gptmock or set GPTMOCK_CODEX_VERSION={needed}"
+    words = f"set GPTMOCK_CODEX_VERSION={needed} or update gptmock"
     # A client that showed any other version would not be believed.
     return f"{words}, or let Codex {needed} or newer use this server once" if is_plausible(needed) else words
 

@@ -187,7 +187,7 @@ def test_models_that_need_a_newer_version(home: Path, simulator: SimulatorProces
     assert version_finding(home, **issuer) == (
         "warn",
         "Codex 0.171.0, the default; too old for gpt-6-sol (0.172.0), gpt-6-luna (0.173.1)",
-        "update gptmock or set GPTMOCK_CODEX_VERSION=0.173.1, or let Codex 0.173.1 or newer use this server once",
+        "set GPTMOCK_CODEX_VERSION=0.173.1 or update gptmock, or let Codex 0.173.1 or newer use this server once",
     )
     (request,) = simulator.requests(MODELS)
     assert (request["query"], request["headers"]["version"]) == ({"client_version": "999.0.0"}, "0.171.0")
@@ -209,7 +209,7 @@ def test_the_operators_version_is_the_one_that_counts(home: Path, simulator: Sim
     simulator.options(model_versions={"gpt-6-sol": "1.2.0"})
     verdict, _, todo = version_finding(home, **issuer)
     # A client of such a version would not be believed.
-    assert (verdict, todo) == ("warn", "update gptmock or set GPTMOCK_CODEX_VERSION=1.2.0")
+    assert (verdict, todo) == ("warn", "set GPTMOCK_CODEX_VERSION=1.2.0 or update gptmock")
 
 
 def test_models_for_newer_versions_fit_a_terminal(home: Path, simulator: SimulatorProcess, issuer: dict[str, str]):
@@ -220,7 +220,7 @@ def test_models_for_newer_versions_fit_a_terminal(home: Path, simulator: Simulat
     assert max(map(len, lines)) <= 80
     place = next(number for number, line in enumerate(lines) if line.startswith("warn protocol version"))
     said = " ".join(line.strip() for line in lines[place : place + 4])
-    assert "gpt-6-sol (0.172.0), gpt-6-luna (0.173.1) -> update gptmock or set GPTMOCK_CODEX_VERSION=0.173.1" in said
+    assert "gpt-6-sol (0.172.0), gpt-6-luna (0.173.1) -> set GPTMOCK_CODEX_VERSION=0.173.1 or update gptmock" in said
 
 
 def test_without_a_token_nobody_is_asked(tmp_path: Path, simulator: SimulatorProcess, issuer: dict[str, str]):
