@@ -1,7 +1,7 @@
 """
-The composition root: settings to a running program. The only room that knows all others; decides nothing itself.
+The composition root: builds the server from the settings. May import all packages; has no logic of its own.
 
-``build_app`` is a module-level function of one picklable argument, because Sanic runs it again in every worker.
+``build_app`` is a module-level function with one picklable argument, because Sanic calls it again in every worker.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from httpx import AsyncClient
 from sanic import Sanic
 from sanic.worker.loader import AppLoader
 
@@ -36,6 +37,7 @@ from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
 from gptmock.gateway.several_turns import BatchGateway
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.gateway.usage_recording import TurnRecorder
+from gptmock.gateway.version import VersionWatch
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
@@ -46,6 +48,7 @@ from gptmock.stores.auth_import import take_over
 from gptmock.stores.breaker import GuardedStore
 from gptmock.stores.catalogue import StoreCatalogCache
 from gptmock.stores.client_keys import StoreClientKeys
+from gptmock.stores.codex_version import SharedVersion
 from gptmock.stores.conversations import SealedConversations
 from gptmock.stores.escrow import FileEscrow
 from gptmock.stores.lease import StoreLease
@@ -64,7 +67,7 @@ from gptmock.upstream.usage import CodexUsage
 
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
-"""After a change of keys everything is sealed by the new one within a minute."""
+"""Interval of re-encryption: after a change of keys all records are encrypted with the new one within a minute."""
 BACKLOG = 4096
 """Connections that may wait to be accepted. With a shorter backlog (Sanic's 100), Linux resets
 some connections of a burst."""
@@ -72,20 +75,20 @@ _DEADLINE_MARGIN_SECONDS = 60.0
 
 
 class WorkersKeepDying(Exception):
-    """The server stopped because its workers died again and again; the log says how."""
+    """The server stopped because its workers kept dying; the log has the reasons."""
 
 
 def serve(settings: Settings) -> None:
     """
-    Run the server until it is stopped; one worker goes the same way as many.
+    Run the server until it is stopped. One worker takes the same path as several.
 
     Raises:
         OSError: the address cannot be bound.
-        WorkersKeepDying: the server gave up.
+        WorkersKeepDying: workers kept dying.
     """
     clear_left_folders()
     with suppress(OSError):
-        # Without it multiprocessing has its own way, or fails with its own words.
+        # On failure multiprocessing chooses a directory itself, or raises its own error.
         use_own_folder()
     loader = AppLoader(factory=partial(build_app, settings))
     app = loader.load()
@@ -125,13 +128,11 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
 
 @asynccontextmanager
 async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> AsyncIterator[Services]:
-    """All that a worker serves with, opened in its own loop and closed after its last stream."""
+    """The services of one worker, opened in its event loop and closed after its last stream."""
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(open_client(proxy=settings.upstream_proxy))
         state = await stack.enter_async_context(open_state(settings))
-        issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
-        refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
-        keeper = CredentialKeeper(state.vault, refresher, clock=time.time)
+        keeper = _keeper(settings, client, state)
         stack.push_async_callback(keeper.close)
         board = SharedLimits(state.store)
         chooser = AccountSelector(state.vault, board, pool=settings.pool_labels, clock=time.time)
@@ -140,10 +141,14 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         books = TurnRecorder(board, ledger, clock=time.time)
         stack.push_async_callback(books.close)
         readiness = partial(_reasons, chooser, keeper)
-        identity = ClientIdentity(settings.originator, settings.codex_version)
+        versions = VersionWatch(state.codex_version, fixed=settings.codex_version)
+        identity = ClientIdentity(settings.originator, versions.current)
         usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
         windows = LimitPoller(board, keeper, usage, chooser.account_ids)
-        fresh = FreshnessWatch(state.vault.revision, chooser, state.keys, keeper, clock=time.time)
+        models = CodexCatalog(client, settings.upstream_url, identity=identity, clock=time.time)
+        catalogs = CatalogWatch(StoreCatalogCache(state.store), keeper, models, chooser.account_ids, clock=time.time)
+        versions.changed = partial(_change_version, identity, catalogs)
+        fresh = FreshnessWatch(state.vault.revision, chooser, state.keys, keeper, clock=time.time, also=versions.reload)
         await fresh.load()
         await stack.enter_async_context(
             _beside(
@@ -151,19 +156,18 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
                 keeper.watch(chooser.account_ids),
                 windows.run(),
                 fresh.run(),
+                versions.run(),
                 _take_over(state, readiness),
                 _reseal(state),
             )
         )
-        models = CodexCatalog(client, settings.upstream_url, identity=identity, clock=time.time)
-        cache = StoreCatalogCache(state.store, version=settings.codex_version)
-        catalogs = CatalogWatch(cache, keeper, models, chooser.account_ids, clock=time.time)
-        upstream = CodexUpstream(client, settings.upstream_url, identity=identity, deadlines=deadlines, clock=time.time)
         key = settings.api_key
+        static_key = Secret(key.get_secret_value()) if key is not None else None
+        upstream = CodexUpstream(client, settings.upstream_url, identity=identity, deadlines=deadlines, clock=time.time)
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
             gateway=BatchGateway(Gateway(chooser, keeper, upstream, books, catalogs, conversations=conversations)),
-            admission=Admission(Secret(key.get_secret_value()) if key is not None else None, state.keys),
+            admission=Admission(static_key, state.keys, admitted=versions.note),
             terms=Terms(catalogs.current, _defaults(settings)),
             readiness=readiness,
             conversations=conversations,
@@ -175,30 +179,42 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         yield services
 
 
+def _keeper(settings: Settings, client: AsyncClient, state: State) -> CredentialKeeper:
+    issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
+    refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
+    return CredentialKeeper(state.vault, refresher, clock=time.time)
+
+
+def _change_version(identity: ClientIdentity, catalogs: CatalogWatch, version: str) -> None:
+    identity.use_version(version)
+    catalogs.wake()
+
+
 def _change_terms(services: Services, catalog: ModelCatalog) -> None:
-    # A call under way keeps the terms that it was decoded by.
+    # Calls in progress keep the catalogue that they were decoded with.
     services.terms = replace(services.terms, catalog=catalog)
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The shared state as this process reaches it."""
+    """The store, and what reads and writes records in it."""
 
     store: Store
     vault: SealedVault
     keys: StoreClientKeys
     conversations: SealedConversations
     escrow: FileEscrow
+    codex_version: SharedVersion
     home: Path
 
     def lease_of(self, account_id: str) -> StoreLease:
-        """A lease with an owner of its own."""
+        """A refresh lease with a new random owner id."""
         return StoreLease(self.store, account_id, owner=secrets.token_hex(16), ttl_seconds=LEASE_SECONDS)
 
 
 @asynccontextmanager
 async def open_state(settings: Settings) -> AsyncIterator[State]:
-    """The store that the settings name, guarded and sealed; nothing is asked of it yet."""
+    """Open the configured store, with circuit breaker and encryption; makes no request to it yet."""
     sealer = Sealer(_keys(settings))
     store = GuardedStore(_place(settings).open())
     try:
@@ -208,6 +224,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             keys=StoreClientKeys(store, sealer, clock=time.time),
             conversations=SealedConversations(store, sealer, ttl_seconds=settings.responses_ttl),
             escrow=FileEscrow(settings.home, sealer),
+            codex_version=SharedVersion(store),
             home=settings.home,
         )
     finally:
@@ -216,13 +233,12 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
 
 async def prepare(settings: Settings) -> list[str]:
     """
-    Once before the workers start: see that the encryption key is the right one, and take a login over from
-    ``auth.json``.
+    Runs once before the workers start: checks the encryption key, and imports a login from ``auth.json``.
 
-    Returns what the operator should know; an unreachable store is one of these, and no reason not to start.
+    Returns warnings for the operator; an unreachable store is a warning, since the server can start without it.
 
     Raises:
-        UnusableKey: no key, a weak one, or one that does not open what is stored.
+        UnusableKey: the key is missing, weak, or does not decrypt the store.
     """
     async with open_state(settings) as state:
         try:
@@ -236,11 +252,11 @@ async def prepare(settings: Settings) -> list[str]:
     if not logins and not broken:
         return [f"No ChatGPT account is signed in. {SIGN_IN_HINT}"]
     refused = [f"{login.label}: {login.refused}" for login in logins if login.refused is not None]
-    return refused + [one.told for one in broken]
+    return refused + [one.message for one in broken]
 
 
 async def has_account(settings: Settings) -> bool:
-    """Whether anybody is signed in whose record opens; taken for true while the store cannot tell."""
+    """Whether there is an account whose record can be decrypted; true if the store cannot be read."""
     async with open_state(settings) as state:
         try:
             return bool(await state.vault.logins())
@@ -249,17 +265,17 @@ async def has_account(settings: Settings) -> bool:
 
 
 Migrated: TypeAlias = Migration
-"""What ``migrate`` tells; commands do not know the stores."""
+"""The result of ``migrate``; an alias, since ``cli`` does not import ``stores``."""
 
 
 async def migrate(settings: Settings, source: str, target: str, *, dry_run: bool, progress: Progress) -> Migration:
     """
-    Carry accounts, keys and usage from one store to another; see ``stores.migrate`` and ``Place.named``.
+    Copy accounts, keys and usage from one store to another; see ``stores.migrate`` and ``Place.named``.
 
     Raises:
-        WrongPlace: no such place, nothing there, or both are the same.
-        UnusableKey: no key, a weak one, or one that does not open what is stored; nothing was changed.
-        StoreError: a place fails, or somebody else carries; another run carries the rest.
+        WrongPlace: a location is invalid, the source is empty, or both are the same.
+        UnusableKey: the key is missing, weak, or does not decrypt the store; nothing was changed.
+        StoreError: a store fails, or another migration is running; a further run copies the rest.
     """
     url = settings.redis_url.get_secret_value() if settings.redis_url is not None else None
     old, new = (Place.named(word, home=settings.home, redis_url=url) for word in (source, target))
@@ -267,16 +283,16 @@ async def migrate(settings: Settings, source: str, target: str, *, dry_run: bool
 
 
 def storage(settings: Settings) -> str:
-    """Where state rests, in words without secrets."""
+    """The store's location, for display, without secrets."""
     return _place(settings).shown
 
 
 def encryption(settings: Settings) -> str:
     """
-    What seals the state, in words without secrets.
+    The cipher and the source of the encryption keys, for display, without secrets.
 
     Raises:
-        UnusableKey: there is no key, or a weak one.
+        UnusableKey: the key is missing or weak.
     """
     count = len(_keys(settings))
     if settings.encryption_keys is not None:
@@ -310,7 +326,7 @@ def _given_keys(settings: Settings) -> tuple[SealingKey, ...] | None:
 
 @asynccontextmanager
 async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run these while the context lasts. Plain tasks: Sanic cancels its own before streams have drained."""
+    """Run background tasks while the context lasts. Not Sanic's tasks: it cancels those before streams have drained."""
     tasks = [asyncio.get_running_loop().create_task(one) for one in work]
     try:
         yield
@@ -321,7 +337,7 @@ async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def _take_over(state: State, readiness: Callable[[], Awaitable[list[str]]]) -> None:
-    """A login put into ``auth.json`` while nobody can serve, or while the store was away, is found too."""
+    """While no account can serve, import a login from ``auth.json``, also after the store was unavailable."""
     while True:
         await asyncio.sleep(TAKE_OVER_SECONDS)
         with suppress(GptmockError):
@@ -330,7 +346,7 @@ async def _take_over(state: State, readiness: Callable[[], Awaitable[list[str]]]
 
 
 async def _reseal(state: State) -> None:
-    """What an older key of the ring has sealed is sealed anew; while all are current this only looks."""
+    """Re-encrypt records that were encrypted with an older key of the ring; does nothing if there are none."""
     while True:
         await asyncio.sleep(RESEAL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers
         with suppress(GptmockError):

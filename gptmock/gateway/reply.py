@@ -10,7 +10,7 @@ import logging
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
-from gptmock.conversations import Memo
+from gptmock.conversations import PendingSnapshot
 from gptmock.dialects.dialect import Progress, ReplyHead, SaysWhetherStored, Translator, Turn, WithholdsItsEnd
 from gptmock.errors import GptmockError, InternalError
 from gptmock.gateway.first_event import Opened
@@ -151,9 +151,9 @@ class Reply:
             GptmockError: the turn failed; half an answer is never given.
         """
         folded = await self.folded()
-        plan, memo = self._turn.reply, self._turn.memo
+        plan, pending = self._turn.reply, self._turn.pending_snapshot
         body = plan.document(self._head, folded)
-        if memo is None or not isinstance(plan, SaysWhetherStored) or await self._remember(memo, body):
+        if pending is None or not isinstance(plan, SaysWhetherStored) or await self._remember(pending, body):
             return body
         return plan.not_stored().document(self._head, folded)
 
@@ -172,18 +172,22 @@ class Reply:
 
     def _withholds(self, translator: Translator) -> bool:
         """Whether the translator waits to be told that the response is stored."""
-        return self._turn.memo is not None and isinstance(translator, WithholdsItsEnd) and translator.answer is not None
+        return (
+            self._turn.pending_snapshot is not None
+            and isinstance(translator, WithholdsItsEnd)
+            and translator.answer is not None
+        )
 
     async def _ending(self, translator: Translator) -> bytes:
         """What the translator says when it knows whether the response is stored; nothing before its end."""
-        memo = self._turn.memo
-        if memo is None or not isinstance(translator, WithholdsItsEnd) or (answer := translator.answer) is None:
+        pending = self._turn.pending_snapshot
+        if pending is None or not isinstance(translator, WithholdsItsEnd) or (answer := translator.answer) is None:
             return b""
-        return b"".join(translator.settle(stored=await self._remember(memo, answer)))
+        return b"".join(translator.settle(stored=await self._remember(pending, answer)))
 
-    async def _remember(self, memo: Memo, response: bytes) -> bool:
-        snapshot = memo.snapshot(response, account_id=self.outcome.account_id or "")
-        stored = self.outcome.stored = await self._conversations.remember(memo.tenant, snapshot)
+    async def _remember(self, pending: PendingSnapshot, response: bytes) -> bool:
+        snapshot = pending.snapshot(response, account_id=self.outcome.account_id or "")
+        stored = self.outcome.stored = await self._conversations.remember(pending.tenant, snapshot)
         return stored
 
     async def events(self) -> AsyncIterator[list[Received]]:

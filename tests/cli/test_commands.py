@@ -20,7 +20,7 @@ import pytest
 from gptmock import __version__
 from gptmock.cli import whole_parser
 from gptmock.cli.completion import levels_of
-from gptmock.simulator.accounts import LoginBook
+from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
 from tests.cli.inside import run as run_inside
 from tests.harness import (
@@ -50,7 +50,7 @@ COMMANDS = (
     "simulator",
     "completion",
 )
-BOOK = LoginBook(SimulatorOptions)
+BOOK = TokenRegistry(SimulatorOptions)
 
 
 def run(directory: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

@@ -31,7 +31,7 @@ def facts(spec: ModelSpec) -> tuple[object, ...]:
 
 
 def test_the_built_in_rows_are_what_codex_bundles():
-    """Names, efforts, windows, tiers, order: the fallback says what the live catalogue of November 2026 said."""
+    """The fallback has the names, efforts, windows, tiers and order of the live catalogue of November 2026."""
     ours = [facts(spec) for spec in ModelCatalog().models if spec.retired is None]
     assert [facts(spec) for spec in ModelCatalog(decode_models(BUNDLED)).models] == ours
     assert len(ours) == 14
@@ -96,6 +96,23 @@ def test_the_members_that_are_acted_on():
     assert (spec.efforts, spec.default_effort, spec.context_window) == (("low", "ultra"), "ultra", 372_000)
     assert (spec.priority, spec.supports_verbosity, spec.input_modalities) == (7, False, ("text",))
     assert (spec.successor, spec.minimal_version, spec.display_name) == ("n", (0, 155, 1), "M")
+
+
+@pytest.mark.parametrize(
+    ("given", "version"),
+    [
+        ("0.172.0", (0, 172, 0)),
+        ([0, 172, 0], (0, 172, 0)),
+        ([0, 172, 0, 1], (0, 172, 0)),
+        ([], ()),
+        ([0, 172], ()),
+        ("new", ()),
+        (None, ()),
+    ],
+)
+def test_the_version_that_a_model_needs_has_two_forms(given, version):
+    spec = decoded(minimal_client_version=given, priority=4)
+    assert (spec.minimal_version, spec.priority) == (version, 4)
 
 
 @pytest.mark.parametrize("window", [0, -5, 2**31, 10**30, None])
