@@ -7,7 +7,6 @@ Source for fields: openai/openai-python ``types/responses/``, and streams record
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TypeAlias, get_args
 
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gptmock.errors import UpstreamBroken
+from gptmock.protocol.surrogates import without_halves
 
 
 class InputTokensDetails(Struct, frozen=True):
@@ -195,20 +195,9 @@ def type_of(data: bytes | Raw) -> str | None:
 def mended(data: bytes) -> bytes:
     """
     The same JSON text with U+FFFD for what is no text: undecodable bytes, as the SSE standard says, and halves of
-    surrogate pairs, which JSON can escape and UTF-8 cannot carry. Other garbage comes back as it is.
+    surrogate pairs. Other garbage comes back as it is.
     """
-    text = _unescaped(data.decode("utf-8", "replace"))
-    # Through UTF-16, where the two halves of a pair that was cut in two escapes find each other.
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-
-
-def _unescaped(text: str) -> str:
-    if "\\ud" not in text.lower():
-        return text
-    try:
-        return json.dumps(json.loads(text), ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return text
+    return without_halves(data.decode("utf-8", "replace").encode())
 
 
 def wrong_shape(what: str, error: msgspec.ValidationError) -> UpstreamBroken:

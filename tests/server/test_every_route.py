@@ -162,6 +162,35 @@ async def test_a_bad_body_is_a_400_and_nothing_is_spent(
 
 
 @routes
+@streams
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"], ids=["plain", "bom"])
+async def test_half_an_emoji_is_sent_on_as_the_replacement_character(
+    client: httpx.AsyncClient, simulator: Simulator, route: DialectRoute, bom: bytes, *, stream: bool
+):
+    body = client_of(route).body(stream=stream, unknown={"HALF": "HALF"}).replace(b"Hello", rb"Hello \ud83d!")
+    response = await client.post(route.paths[0], content=bom + body.replace(b"HALF", rb"\ude00"))
+    assert response.status_code == 200
+    assert "Hello \ufffd!" in json.dumps(simulator.state.model_calls()[-1].body, ensure_ascii=False)
+
+
+@routes
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32-be"])
+async def test_a_body_in_another_unicode_encoding_is_a_400_that_names_it(
+    client: httpx.AsyncClient, route: DialectRoute, encoding: str
+):
+    response = await client.post(route.paths[0], content=client_of(route).body().decode().encode(encoding))
+    assert response.status_code == 400
+    assert encoding[:6].upper() in error_of(route, response)["message"]
+
+
+@pytest.mark.parametrize("path", ["/api/show", "/api/pull", "/v1/responses/compact"])
+async def test_the_other_bodies_are_read_alike(client: httpx.AsyncClient, path: str):
+    body = b'\xef\xbb\xbf{"model":"gpt-5.5","input":"Hello \\ud83d","stream":false,"\\ude00":["\\ud83d"]}'
+    assert (await client.post(path, content=body)).status_code == 200
+    assert (await client.post(path, content=body.decode().encode("utf-16"))).status_code == 400
+
+
+@routes
 @pytest.mark.parametrize("kind", ["application/json", "text/plain", "application/x-www-form-urlencoded", "nonsense"])
 async def test_a_body_is_read_whatever_it_is_called(client: httpx.AsyncClient, route: DialectRoute, kind: str):
     body = client_of(route).body(stream=False)

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gptmock.conversations import Memo, Recalled, Reference, Wanted
-from gptmock.dialects.bodies import missing
+from gptmock.dialects.bodies import decode_json, missing
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import JsonObject
 
@@ -38,6 +38,7 @@ class _Item(Struct, frozen=True):
 _BODY = msgspec.json.Decoder(_Refers)
 _ITEMS = msgspec.json.Decoder(list[Raw])
 _ITEM = msgspec.json.Decoder(_Item)
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
 def wanted_of(body: bytes) -> Wanted:
@@ -48,7 +49,7 @@ def wanted_of(body: bytes) -> Wanted:
         BadRequest: the previous response has an id that no response has.
     """
     try:
-        refers = _BODY.decode(body)
+        refers = decode_json(body, _BODY.decode)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Wanted()
     previous = refers.previous_response_id
@@ -63,7 +64,7 @@ def wanted_of(body: bytes) -> Wanted:
 
 def _references(given: Raw) -> list[Reference]:
     try:
-        items = _ITEMS.decode(given)
+        items = decode_json(given, _ITEMS.decode)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
     return [Reference(name, place) for place, item in enumerate(items) if (name := _referred(item)) is not None]
@@ -71,7 +72,7 @@ def _references(given: Raw) -> list[Reference]:
 
 def _referred(item: Raw) -> str | None:
     try:
-        read = _ITEM.decode(item)
+        read = decode_json(item, _ITEM.decode)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if read.type is not None or read.role is not None:
@@ -160,4 +161,4 @@ def _whole(item: JsonObject) -> JsonObject:
 
 
 def _object(item: Raw) -> JsonObject:
-    return msgspec.json.decode(item, type=dict[str, Any])
+    return decode_json(item, _OBJECT.decode)
