@@ -41,7 +41,7 @@ def decode_body(body: bytes, model: type[_Model]) -> _Model:
         BadRequest: it is not JSON, not an object, or a field has a wrong type.
     """
     try:
-        value = decode_json(body)
+        value: Any = decode_json(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         encoding = _other_encoding(body)
         if encoding is not None:

@@ -13,14 +13,14 @@ from aiohttp import web
 from gptmock.simulator.state import SimulatorState
 from gptmock.simulator.steps import Abort, Cut, Framed, Pause, Raw, Step, framed
 
-STREAM_MARK = web.ResponseKey("stream", bool)
+UNTYPED_MARK = web.ResponseKey("untyped", bool)
 _RESET = struct.pack("ii", 1, 0)
 """SO_LINGER on, zero seconds: closing sends a reset."""
 
 
 async def drop_content_type(_request: web.Request, response: web.StreamResponse) -> None:
     """A signal handler: the streams of this backend have no Content-Type, which aiohttp would add."""
-    if response.get(STREAM_MARK):
+    if response.get(UNTYPED_MARK):
         response.headers.popall("content-type", None)
 
 
@@ -29,7 +29,7 @@ async def play(
 ) -> web.StreamResponse:
     """Answer ``request`` with the steps; the head leaves with the first that is not a pause."""
     response = web.StreamResponse(headers=headers)
-    response[STREAM_MARK] = True
+    response[UNTYPED_MARK] = True
     response.enable_chunked_encoding()
     async with _watched(state, scene):
         for step in framed(steps):

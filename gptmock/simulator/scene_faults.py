@@ -144,6 +144,11 @@ def giant(call: Call) -> Iterator[Step]:
     yield composer.completed()
 
 
+def encoded(call: Call) -> Iterator[Step]:
+    """Reasoning, then a text; the player puts the body into the codings of the parameter."""
+    yield from whole(reasoning)(call)
+
+
 def seconds(call: Call, default: float) -> float:
     """The parameter as seconds."""
     return float(call.parameter) if call.parameter else default
