@@ -145,8 +145,8 @@ def giant(call: Call) -> Iterator[Step]:
 
 
 def encoded(call: Call) -> Iterator[Step]:
-    """Reasoning, then a text; the player puts the body into the codings of the parameter."""
-    yield from whole(reasoning)(call)
+    """A short text; the body leaves in the codings of the parameter."""
+    yield from whole(text)(call)
 
 
 def seconds(call: Call, default: float) -> float:

@@ -10,11 +10,12 @@ import httpx
 
 from gptmock.accounts import Credential
 from gptmock.catalog import CatalogSnapshot
-from gptmock.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnavailable
-from gptmock.protocol.failures import refusal_of
+from gptmock.errors import UpstreamBroken, UpstreamTimeout
+from gptmock.protocol.failures import document_failure
 from gptmock.protocol.models import decode_models
 from gptmock.upstream.codex import entity_tag
 from gptmock.upstream.identity import ClientIdentity, account_headers
+from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 
 ANSWER_SECONDS = 10.0
 MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
@@ -49,6 +50,7 @@ class CodexCatalog:
 
         Source: upstream protocol 8.1.
         """
+        refusals = RefusalReader(credential, self._clock)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 async with self._client.stream(
@@ -61,12 +63,15 @@ class CodexCatalog:
         except TimeoutError as error:
             raise UpstreamTimeout("The upstream did not list its models in time.") from error
         except httpx.HTTPError as error:
-            raise UpstreamUnavailable(f"The upstream could not be reached ({type(error).__name__}).") from error
+            raise as_upstream_error(error) from error
         if response.status_code == 304 and known is not None:
             return replace(known, checked_at=self._clock())
         if response.status_code != 200:
-            raise refusal_of(response.status_code, body, now=self._clock())
-        decode_models(body)
+            raise refusals.refusal(response, body)
+        try:
+            decode_models(body)
+        except UpstreamBroken as error:
+            raise refusals.read(document_failure, body) or error from error
         return CatalogSnapshot(body, entity_tag(response.headers, "etag"), self._clock())
 
     def _headers(self, credential: Credential, known: CatalogSnapshot | None) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from typing import Any
 
 import httpx
@@ -11,6 +12,8 @@ import pytest
 
 from gptmock.dialects.families import OLLAMA, OPENAI, family_of
 from gptmock.dialects.table import DIALECTS, DialectRoute
+from gptmock.protocol.sse import SSE_HEARTBEAT
+from gptmock.simulator.scene_replies import GREETING
 from gptmock.simulator.server import Simulator
 from tests.playbook import as_client, client_of
 
@@ -140,6 +143,81 @@ async def test_no_html_comes_through(
     response = await asked(client, route, stream=stream)
     assert response.status_code in (502, 503)
     assert "<" not in error_of(route, response)["message"]
+
+
+@routes
+@streams
+@pytest.mark.parametrize(
+    ("scene", "status", "code", "words", "calls"),
+    [
+        ("200-detail", 502, "upstream_error", "The model gateway is closed for maintenance.", 1),
+        ("200-error", 429, "rate_limit_exceeded", "Rate limit reached for", 1),
+        ("200-401", 503, "auth_unavailable", "does not accept this account's credential", 2),
+        ("200-html", 502, "upstream_no_stream", "a web page instead of an event stream", 1),
+        ("302", 502, "upstream_redirected", "redirects (302) to sign-in.example.test", 1),
+    ],
+)
+async def test_what_is_no_stream_is_told_in_the_upstreams_words(  # noqa: PLR0917 - one row of the table
+    client: httpx.AsyncClient,
+    simulator: Simulator,
+    route: DialectRoute,
+    scene: str,
+    status: int,
+    code: str,
+    words: str,
+    calls: int,
+    *,
+    stream: bool,
+):
+    simulator.state.scenes.extend([scene] * 3)
+    response = await asked(client, route, stream=stream)
+    assert response.status_code == status
+    error = error_of(route, response)
+    assert words in error["message"]
+    assert error.get("code", code) == code
+    assert not any(word in error["message"] for word in ("planted", "secret", "8443", "<"))
+    assert simulator.state.model_call_count == calls
+
+
+@routes
+@streams
+@pytest.mark.parametrize("codings", ["gzip", "deflate", "zstd", "gzip.zstd", "zstd.deflate.gzip"])
+async def test_an_encoded_stream_is_read_as_any_other(
+    client: httpx.AsyncClient,
+    simulator: Simulator,
+    route: DialectRoute,
+    codings: str,
+    *,
+    stream: bool,
+):
+    simulator.state.scenes.append(f"encoded:{codings}")
+    response = await asked(client, route, stream=stream)
+    assert response.status_code == 200
+    assert "content-encoding" not in response.headers
+    chosen = client_of(route)
+    said = response.content.replace(SSE_HEARTBEAT, b"")
+    reply = as_client(route, [said]).reply if stream else chosen.document(said)
+    assert GREETING in chosen.text(reply)
+
+
+@routes
+@streams
+async def test_an_encoding_that_cannot_be_read_is_named(
+    client: httpx.AsyncClient,
+    simulator: Simulator,
+    route: DialectRoute,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    stream: bool,
+):
+    for library in ("brotli", "brotlicffi"):
+        monkeypatch.setitem(sys.modules, library, None)
+    simulator.state.scenes.append("encoded:gzip.br")
+    response = await asked(client, route, stream=stream)
+    assert response.status_code == 502
+    error = error_of(route, response)
+    assert "'gzip, br'" in error["message"]
+    assert error.get("code", "upstream_bad_encoding") == "upstream_bad_encoding"
 
 
 # --- Bad requests, paths, ids -----------------------------------------------------------------
