@@ -116,13 +116,14 @@ class _Body(httpx.AsyncByteStream):
         self._decoder = decoder
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        encoded = bool(self._decoder)
         with _as_httpx_errors(self._request):
             async for block in self._response.content.iter_any():
-                if self._decoder:
-                    for decoded in self._decoder.feed(block):
-                        yield decoded
-                else:
+                if not encoded:
                     yield block
+                    continue
+                for decoded in self._decoder.feed(block):
+                    yield decoded
 
     async def aclose(self) -> None:
         # A body that was not read to its end closes its connection; a finished one has already given it back.

@@ -69,10 +69,12 @@ async def test_absent_windows_are_absent(rate_limit, expected):
     "body", [b'{"detail":"Closed for a@planted.example."}', b'{"error":{"message":"Closed","code":"x"}}']
 )
 async def test_a_200_with_an_error_is_told_in_its_words(body: bytes):
-    async with RawServer(answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)) as server:
-        async with open_client() as client:
-            with pytest.raises(UpstreamFailed, match="Closed") as caught:
-                await usage_of(client, server.url).windows(credential("a", "b"))
+    async with (
+        RawServer(answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)) as server,
+        open_client() as client,
+    ):
+        with pytest.raises(UpstreamFailed, match="Closed") as caught:
+            await usage_of(client, server.url).windows(credential("a", "b"))
     assert "planted" not in caught.value.message
 
 
@@ -84,8 +86,10 @@ async def test_a_200_with_an_error_is_told_in_its_words(body: bytes):
     ],
 )
 async def test_a_redirect_and_an_encoding_are_named(head: bytes, kind: type[Exception], says: str):
-    async with RawServer(answering(b"HTTP/1.1 " + head + b"\r\nContent-Length: 1\r\n\r\nx")) as server:
-        async with open_client() as client:
-            with pytest.raises(kind, match=says) as caught:
-                await usage_of(client, server.url).windows(credential("a", "b"))
+    async with (
+        RawServer(answering(b"HTTP/1.1 " + head + b"\r\nContent-Length: 1\r\n\r\nx")) as server,
+        open_client() as client,
+    ):
+        with pytest.raises(kind, match=says) as caught:
+            await usage_of(client, server.url).windows(credential("a", "b"))
     assert "planted" not in str(caught.value)
