@@ -62,7 +62,9 @@ def test_a_body_that_cannot_be_read_refers_to_nothing(body: bytes):
     ],
 )
 def test_a_body_with_half_an_emoji_refers_as_any_other(body: bytes, bom: bytes, half: bytes):
-    assert context_references(bom + body.replace(b"HALF", half)) == ContextReferences("resp_1", (Reference("msg_1", 0),))
+    assert context_references(bom + body.replace(b"HALF", half)) == ContextReferences(
+        "resp_1", (Reference("msg_1", 0),)
+    )
 
 
 def test_what_is_half_an_emoji_and_an_id_is_no_reference():
