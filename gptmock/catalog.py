@@ -127,10 +127,10 @@ class ResolvedModel:
 
 
 _SUFFIX = re.compile(
-    r"^(?P<base>.+?)(?P<join>[-_:])(?P<suffix>none|minimal|low|medium|high|xhigh|max|ultra|fast|latest)$",
+    r"^(?P<base>.*?\S)(?:(?P<join>[-_:])(?P<suffix>none|minimal|low|medium|high|xhigh|max|ultra|fast|latest)"
+    r"| ?\((?P<effort>none|minimal|low|medium|high|xhigh|max|ultra)\))$",
     re.ASCII | re.IGNORECASE,
 )
-_EFFORT_IN_BRACKETS = re.compile(r"\((none|minimal|low|medium|high|xhigh|max|ultra)\)$", re.ASCII | re.IGNORECASE)
 _DIGIT_AFTER_GPT = re.compile(r"^gpt(?=\d)")
 _UNAMBIGUOUS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
 _MAX_SUFFIXES = 8
@@ -203,7 +203,7 @@ class ModelCatalog:
         return self._resolved(slug)
 
     def _resolved(self, slug: str) -> ResolvedModel:
-        peeled = _EFFORT_IN_BRACKETS.sub(r":\1", slug)
+        peeled = slug
         suffixes: list[re.Match[str]] = []
         while (known := self._known(peeled)) is None and len(suffixes) < _MAX_SUFFIXES:
             match = _SUFFIX.match(peeled)
@@ -215,7 +215,7 @@ class ModelCatalog:
             # Real model names end with "max", "fast" and "latest": they are suffixes only of a known name.
             suffixes = list(takewhile(_splits_anywhere, suffixes))
             peeled = suffixes[-1]["base"] if suffixes else slug
-        words = [match["suffix"].lower() for match in suffixes]
+        words = [(match["suffix"] or match["effort"]).lower() for match in suffixes]
         return ResolvedModel(
             known.slug if known else peeled,
             effort=next((word for word in words if word in EFFORTS), None),
@@ -229,7 +229,7 @@ class ModelCatalog:
 
 
 def _splits_anywhere(match: re.Match[str]) -> bool:
-    return match["join"] == ":" or match["suffix"].lower() in _UNAMBIGUOUS
+    return match["effort"] is not None or match["join"] == ":" or match["suffix"].lower() in _UNAMBIGUOUS
 
 
 def clamp_effort(effort: Effort, spec: ModelSpec | None) -> Effort:
@@ -282,6 +282,8 @@ class CatalogSnapshot:
     """Unix seconds of the last fetch or revalidation."""
     heard: tuple[str, ...] = ()
     """Other entity tags in ``x-models-etag`` headers since, for which a fetch returned the same document."""
+    version: str = ""
+    """The protocol version that it was fetched with; another version lists other models."""
 
     def is_named(self, etag: str) -> bool:
         """Whether this entity tag stands for this document (RFC 9110, 8.8.3.2: weak comparison)."""
@@ -296,12 +298,15 @@ def strong_part(etag: str) -> str:
 class CatalogCache(Protocol):
     """The shared cache of all accounts' catalogues. Losing it does no harm."""
 
-    async def load(self, account_id: str, *, known: CatalogSnapshot | None = None) -> CatalogSnapshot | None:
+    async def load(
+        self, account_id: str, version: str, *, known: CatalogSnapshot | None = None
+    ) -> CatalogSnapshot | None:
         """
         The last snapshot of an account; ``None`` when there is none.
 
         Args:
             account_id: ``Account.id``.
+            version: the protocol version that it was fetched with.
             known: the snapshot that the caller has; an unchanged document is not transferred again.
 
         Raises:
@@ -310,7 +315,7 @@ class CatalogCache(Protocol):
 
     async def save(self, account_id: str, snapshot: CatalogSnapshot) -> None:
         """
-        Store a snapshot; called by the holder of the claim.
+        Store a snapshot for its version; called by the holder of the claim.
 
         Raises:
             StoreUnavailable: it is unknown whether it was stored.
@@ -318,7 +323,8 @@ class CatalogCache(Protocol):
 
     async def claim(self, account_id: str) -> bool:
         """
-        Acquire the exclusive, expiring right to fetch this account's catalogue; false if another worker has it.
+        Acquire the exclusive, expiring right to fetch this account's catalogue, with any version; false if another
+        worker has it.
 
         Raises:
             StoreUnavailable: the store cannot be read or written.

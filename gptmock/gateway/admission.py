@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gptmock.accounts import Secret
 from gptmock.clients import Client, ClientKeys, key_id_of
@@ -35,11 +35,19 @@ class Admission:
             with any key that is not a gptmock key (SDKs insist on sending one).
         keys: the issued client keys. A key with their format is always checked: a revoked one is refused, even if
             requests without a key are accepted.
+        admitted: called with the headers of each authenticated request.
     """
 
-    def __init__(self, api_key: Secret | None, keys: ClientKeys) -> None:
+    def __init__(
+        self,
+        api_key: Secret | None,
+        keys: ClientKeys,
+        *,
+        admitted: Callable[[Mapping[str, str]], None] = lambda _: None,
+    ) -> None:
         self._api_key = api_key
         self._keys = keys
+        self._admitted = admitted
         self._owner = Client("" if api_key is None else api_key.fingerprint())
 
     async def admit(self, headers: Mapping[str, str]) -> Client:
@@ -54,6 +62,11 @@ class Admission:
             ForeignLogin: no key or a wrong one, and the client is signed in to ChatGPT.
             StoreError: it is an issued client key, and the store cannot tell whether it is valid.
         """
+        client = await self._client(headers)
+        self._admitted(headers)
+        return client
+
+    async def _client(self, headers: Mapping[str, str]) -> Client:
         given = _given_key(headers)
         if self._api_key is not None and not given:
             raise _refusal(

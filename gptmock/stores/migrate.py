@@ -10,8 +10,8 @@ record names and versions; sealed records are copied as they are, after a check 
 What one origin has counted can only grow, so of two values for an origin the larger one is right. That holds however
 often, in which direction and through how many stores state is copied, and wherever a run was interrupted.
 
-Not copied: leases, slots, parked accounts and rate limit snapshots, which are made again in use, and stored responses,
-which expire within a day.
+Not copied: leases, slots, parked accounts, rate limit snapshots and the protocol version of Codex clients, which are
+made again in use, and stored responses, which expire within a day.
 """
 
 from __future__ import annotations

@@ -17,22 +17,28 @@ import httpx
 import msgspec
 
 from gptmock.accounts import Credential
-from gptmock.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnavailable
-from gptmock.limits import RateLimitSnapshot, snapshot_from_headers
+from gptmock.errors import GptmockError, UpstreamBroken, UpstreamTimeout
+from gptmock.limits import snapshot_from_headers
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFailed, ResponseIncomplete
-from gptmock.protocol.failures import refusal_of
+from gptmock.protocol.failures import document_failure, no_stream
 from gptmock.protocol.items import ResponseUsage
 from gptmock.protocol.reader import EventReader, Received
 from gptmock.protocol.request import JsonObject, ResponsesRequest
 from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES
 from gptmock.protocol.upstream import Compacted
 from gptmock.upstream.identity import ClientIdentity, account_headers
+from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 
 log = logging.getLogger("gptmock.upstream")
 
 MAX_ERROR_BYTES = 4096
 """How much of an error body is read: it may be a megabyte of HTML."""
+MAX_DOCUMENT_BYTES = 64 * 1024
+"""Of a document in the place of a stream."""
 MAX_TAG_CHARACTERS = 256
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+_DOCUMENT_STARTS = (b"{", b"[", b'"', b"<")
+"""No field of an event stream begins like this; JSON and HTML do."""
 _TOLD_HEADERS = frozenset({"openai-model", "x-models-etag", "x-oai-request-id", "x-reasoning-included"})
 _TOLD_PREFIXES = ("x-codex-", "x-openai-")
 """Response headers that Codex clients read: they are forwarded to them."""
@@ -91,11 +97,11 @@ class CodexUpstream:
         self._url = f"{base_url.rstrip('/')}/codex/responses"
         self._deadlines = deadlines
         self._clock = clock
+        self._identity = identity
         self._fixed = {
             "accept": "text/event-stream",
             "accept-encoding": "identity",
             "content-type": "application/json",
-            **identity.headers,
         }
 
     @asynccontextmanager
@@ -106,13 +112,13 @@ class CodexUpstream:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + self._deadlines.total
         sent = self._headers(request, credential, headers)
-        response = await self._send(self._url, request.to_json(), sent, patience=self._deadlines.head)
+        refusals = RefusalReader(credential, self._clock)
+        response = await self._send(self._url, request.to_json(), sent, refusals, patience=self._deadlines.head)
         stream = CodexEventStream(
             response,
+            refusals=refusals,
             idle_seconds=self._deadlines.idle,
             ends_at=ends_at,
-            limits=snapshot_from_headers(response.headers, now=self._clock()),
-            headers=_told(response.headers),
         )
         try:
             yield stream
@@ -125,7 +131,8 @@ class CodexUpstream:
         """See ``protocol.upstream.Upstream``. The idle deadline applies, since the head comes only with the result."""
         sent = {**self._headers(request, credential, headers), "accept": "application/json"}
         url = f"{self._url}/compact"
-        response = await self._send(url, request.to_compaction_json(), sent, patience=self._deadlines.idle)
+        refusals = RefusalReader(credential, self._clock)
+        response = await self._send(url, request.to_compaction_json(), sent, refusals, patience=self._deadlines.idle)
         try:
             async with asyncio.timeout(self._deadlines.idle):
                 body = await _whole(response)
@@ -136,13 +143,15 @@ class CodexUpstream:
         try:
             document, known = _OBJECT.decode(body), _COMPACTED.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise UpstreamBroken(
+            raise refusals.read(document_failure, body) or UpstreamBroken(
                 f"The upstream answered the compaction with what cannot be read: {error}", code="upstream_bad_event"
             ) from error
         limits = snapshot_from_headers(response.headers, now=self._clock())
         return Compacted(document, known.usage, limits, _told(response.headers))
 
-    async def _send(self, url: str, body: bytes, headers: Mapping[str, str], *, patience: float) -> httpx.Response:
+    async def _send(
+        self, url: str, body: bytes, headers: Mapping[str, str], refusals: RefusalReader, *, patience: float
+    ) -> httpx.Response:
         # As bytes: a client's header may hold more than ASCII, and httpx would refuse it.
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
         try:
@@ -150,16 +159,15 @@ class CodexUpstream:
                 message = self._client.build_request("POST", url, content=body, headers=encoded)
                 response = await self._client.send(message, stream=True)
                 if response.status_code != 200:
-                    raise refusal_of(response.status_code, await _beginning(response), now=self._clock())
+                    beginning = await _beginning(response)
+                    raise refusals.refusal(response, beginning.data, unread=beginning.unread)
         except TimeoutError:
             raise UpstreamTimeout(
                 f"The upstream did not answer within {patience:.0f} seconds.", should_retry=False
             ) from None
         except httpx.HTTPError as error:
             # No response has begun, so a retry is safe. The usual cause is a stale pooled connection.
-            raise UpstreamUnavailable(
-                f"The upstream could not be reached ({type(error).__name__}).", code="upstream_unreachable"
-            ) from error
+            raise as_upstream_error(error) from error
         return response
 
     def _headers(
@@ -167,6 +175,7 @@ class CodexUpstream:
     ) -> dict[str, str]:
         return {
             **self._fixed,
+            **self._identity.headers,
             "session-id": request.prompt_cache_key,
             "thread-id": request.prompt_cache_key,
             **(clients or {}),
@@ -181,25 +190,30 @@ class CodexEventStream:
         self,
         response: httpx.Response,
         *,
+        refusals: RefusalReader,
         idle_seconds: float,
         ends_at: float,
-        limits: RateLimitSnapshot | None,
-        headers: Mapping[str, str],
     ) -> None:
         self._response = response
+        self._refusals = refusals
         self._idle_seconds = idle_seconds
         self._ends_at = ends_at
         self._reader = EventReader()
         self._body = _blocks(response)
         self._ended = False
         """The terminal event was read: only the end of the body can follow."""
-        self.limits = limits
+        self.limits = snapshot_from_headers(response.headers, now=refusals.clock())
         self.models_etag = entity_tag(response.headers, "x-models-etag")
-        self.headers = headers
+        self.headers: Mapping[str, str] = _told(response.headers)
 
     async def batches(self) -> AsyncIterator[list[Received]]:
         """See ``EventStream.batches``."""
+        has_begun = False
         while (block := await self._block()) is not None:
+            if not has_begun and (start := block.lstrip(_BLANK)):
+                if start.startswith(_DOCUMENT_STARTS):
+                    raise await self._instead(start)
+                has_begun = True
             if received := self._reader.feed(block):
                 self._ended = self._ended or _is_terminal(received[-1])
                 yield received
@@ -222,6 +236,16 @@ class CodexEventStream:
             await self._response.aclose()
         if self._reader.skipped:
             log.warning("upstream.garbage_skipped", extra={"events": self._reader.skipped})
+
+    async def _instead(self, start: bytes) -> GptmockError:
+        """What a body says that is no event stream; it is read until its JSON is whole. A web page is not read on."""
+        body = start
+        while not (start.startswith(b"<") or len(body) >= MAX_DOCUMENT_BYTES or _is_whole(body)):
+            block = await self._block()
+            if block is None:
+                break
+            body += block
+        return self._refusals.read(no_stream, body[:MAX_DOCUMENT_BYTES])
 
     async def _block(self) -> bytes | None:
         left = self._ends_at - asyncio.get_running_loop().time()
@@ -249,6 +273,8 @@ async def _blocks(response: httpx.Response) -> AsyncGenerator[bytes, None]:
     try:
         async for block in response.stream:
             yield block
+    except httpx.DecodingError as error:
+        raise as_upstream_error(error) from error
     except httpx.HTTPError as error:
         raise UpstreamBroken(
             f"The connection to the upstream broke in the middle of the answer ({type(error).__name__})."
@@ -273,25 +299,45 @@ async def _whole(response: httpx.Response) -> bytes:
     return b"".join(blocks)
 
 
+def _is_whole(body: bytes) -> bool:
+    """Whether this is all of a document that ends in a bracket."""
+    if not body.rstrip().endswith((b"}", b"]")):
+        return False
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
 def _told(headers: httpx.Headers) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name in _TOLD_HEADERS or name.startswith(_TOLD_PREFIXES)}
 
 
-async def _beginning(response: httpx.Response) -> bytes:
-    """The first bytes of an error body; the rest is not waited for."""
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """The first bytes of an error body."""
+
+    data: bytes
+    unread: str
+    """Why there are no more, if they cannot be decoded."""
+
+
+async def _beginning(response: httpx.Response) -> _Beginning:
+    """The rest is not waited for."""
     blocks: list[bytes] = []
-    size = 0
+    size, unread = 0, ""
     try:
         async for block in _blocks(response):
             blocks.append(block)
             size += len(block)
             if size >= MAX_ERROR_BYTES:
                 break
-    except UpstreamBroken:
-        pass
+    except UpstreamBroken as error:
+        unread = error.message if isinstance(error.__cause__, httpx.DecodingError) else ""
     finally:
         await response.aclose()
-    return b"".join(blocks)[:MAX_ERROR_BYTES]
+    return _Beginning(b"".join(blocks)[:MAX_ERROR_BYTES], unread)
 
 
 def _is_terminal(received: Received) -> bool:

@@ -15,10 +15,14 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import aiohttp
 import httpx
 
+from gptmock.upstream.encodings import BodyDecoder
+
 READ_BUFFER_BYTES = 256 * 1024
 """Reading pauses above twice this: a slow client must not fill our memory."""
 _MAX_HEADER_BYTES = 32 * 1024
 _LARGE_BODY_BYTES = 1024 * 1024
+_LOCATION = "gptmock.location"
+_OF_THE_ENCODED = frozenset({b"content-encoding", b"content-length"})
 
 _EXCEPTIONS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
     (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
@@ -68,7 +72,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """See httpx. Request bodies are sent whole; responses are streamed."""
+        """See httpx. Request bodies are sent whole; responses are streamed, decoded already."""
         body = await request.aread()
         with _as_httpx_errors(request):
             response = await self._session.request(
@@ -80,12 +84,17 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 timeout=self._timeout,
                 proxy=self._proxy,
             )
+        # What stands in the head is told of the body as it is handed over.
+        decoder = BodyDecoder(",".join(response.headers.getall("content-encoding", ())))
+        hidden = {b"location", *(_OF_THE_ENCODED if decoder else ())}
+        told = [each for each in response.raw_headers if each[0].lower() not in hidden]
         return httpx.Response(
             response.status,
-            headers=response.raw_headers,
-            stream=_Body(response, request),
+            headers=told,
+            stream=_Body(response, request, decoder),
             request=request,
-            extensions={"http_version": b"HTTP/1.1"},
+            # Not as a header: httpx would make the next request of it, though nobody asks it to, and fail on many.
+            extensions={"http_version": b"HTTP/1.1", _LOCATION: response.headers.get("location")},
         )
 
     async def aclose(self) -> None:
@@ -99,20 +108,32 @@ def _in_pieces(body: bytes) -> bytes | io.BytesIO:
 
 
 class _Body(httpx.AsyncByteStream):
-    """The response body, one block for each read from the socket."""
+    """The response body, one block for each read from the socket; of an encoded one, all that can be read of it."""
 
-    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request, decoder: BodyDecoder) -> None:
         self._response = response
         self._request = request
+        self._decoder = decoder
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        encoded = bool(self._decoder)
         with _as_httpx_errors(self._request):
             async for block in self._response.content.iter_any():
-                yield block
+                if not encoded:
+                    yield block
+                    continue
+                for decoded in self._decoder.feed(block):
+                    yield decoded
 
     async def aclose(self) -> None:
         # A body that was not read to its end closes its connection; a finished one has already given it back.
         self._response.close()
+
+
+def location_of(response: httpx.Response) -> str | None:
+    """Where a redirect points to, as the server wrote it."""
+    location: str | None = response.extensions.get(_LOCATION)
+    return location
 
 
 def open_client(*, proxy: str | None = None) -> httpx.AsyncClient:
