@@ -73,7 +73,7 @@ def show_finding(finding: Finding) -> None:
 
 
 def check_port(settings: Settings) -> Finding:
-    """Free, taken by a gptmock that serves, or taken by somebody else."""
+    """Whether the port is free or in use by a gptmock server; if another program uses it, the check fails."""
     where = f"port {settings.port} on {settings.host}"
     if is_free(settings.host, settings.port):
         return Finding("port", "ok", f"{where} is free")

@@ -105,7 +105,7 @@ def _kill_workers_only(manager: WorkerManager) -> None:
 
 
 def _hear_stops(manager: WorkerManager, watch: _Watch) -> None:
-    """A signal only leaves a note; the watch acts on it in its own thread, whose calls nothing interrupts."""
+    """The signal handler only sets a flag; the watch thread acts on it, where no call can be interrupted."""
 
     def stop(_number: int, _frame: object) -> None:
         if watch.told_to_stop:
@@ -118,7 +118,7 @@ def _hear_stops(manager: WorkerManager, watch: _Watch) -> None:
 
 
 class _Watch:
-    """Looks for workers that have died and has them started again, in the manager's own loop; stops them when told."""
+    """A thread that lets the manager restart dead workers, and stops all workers after a stop signal."""
 
     def __init__(self, app: App, manager: WorkerManager) -> None:
         self._app = app

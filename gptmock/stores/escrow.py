@@ -54,7 +54,7 @@ class FileEscrow:
         for _, path in self._kept("*"):
             account_id = path.stem
             with suppress(SealBroken, OSError):
-                # What does not open, or was dropped meanwhile, is left to whoever looks for it.
+                # Files that cannot be decrypted or were dropped meanwhile are skipped; ``find`` logs the former.
                 data = path.read_bytes()
                 if not self._sealer.is_current(data[VERSION_BYTES:]):
                     tokens = decode_sealed(data, account_id, self._sealer, kind=_KIND)
