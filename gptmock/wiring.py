@@ -40,7 +40,7 @@ from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
 from gptmock.server.supervisor import gave_up
-from gptmock.server.temporary_folder import clear_left_folders, use_own_folder
+from gptmock.server.temporary_folder import clear_left_folders, own_folder, use_own_folder
 from gptmock.settings import Settings
 from gptmock.stores.auth_import import take_over
 from gptmock.stores.breaker import GuardedStore
@@ -53,7 +53,7 @@ from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
 from gptmock.stores.locations import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.migrate import Migration, Progress, carry
 from gptmock.stores.seal import Sealer, SealingKey, key_file, parse_keys
-from gptmock.stores.store import Store
+from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.stores.vault import SealedVault
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
@@ -144,7 +144,11 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
         windows = LimitPoller(board, keeper, usage, chooser.account_ids)
         fresh = FreshnessWatch(state.vault.revision, chooser, state.keys, keeper, clock=time.time)
-        await fresh.load()
+        fresh.loaded = state.snapshot.keep
+        models = CodexCatalog(client, settings.upstream_url, identity=identity, clock=time.time)
+        cache = StoreCatalogCache(state.store, version=settings.codex_version)
+        catalogs = CatalogWatch(cache, keeper, models, chooser.account_ids, clock=time.time)
+        await _load(state, fresh, catalogs)
         await stack.enter_async_context(
             _beside(
                 ledger.run(),
@@ -155,9 +159,6 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
                 _reseal(state),
             )
         )
-        models = CodexCatalog(client, settings.upstream_url, identity=identity, clock=time.time)
-        cache = StoreCatalogCache(state.store, version=settings.codex_version)
-        catalogs = CatalogWatch(cache, keeper, models, chooser.account_ids, clock=time.time)
         upstream = CodexUpstream(client, settings.upstream_url, identity=identity, deadlines=deadlines, clock=time.time)
         key = settings.api_key
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
@@ -169,26 +170,39 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
             conversations=conversations,
             label_of=chooser.label_of,
         )
-        catalogs.changed = partial(_change_terms, services)
-        await catalogs.load()
+        catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_beside(catalogs.run()))
         yield services
 
 
-def _change_terms(services: Services, catalog: ModelCatalog) -> None:
+async def _load(state: State, fresh: FreshnessWatch, catalogs: CatalogWatch) -> None:
+    """All that a worker knows, before it serves: from the store, or from what its siblings have kept of it."""
+    await fresh.load()
+    if state.store.available:
+        await catalogs.load()
+        return
+    async with state.snapshot.standing_in() as is_kept:
+        if is_kept:
+            await fresh.recall()
+            await catalogs.load()
+
+
+def _change_terms(services: Services, snapshot: SealedSnapshot, catalog: ModelCatalog) -> None:
     # A call under way keeps the terms that it was decoded by.
     services.terms = replace(services.terms, catalog=catalog)
+    snapshot.outdate()
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """The shared state as this process reaches it."""
 
-    store: Store
+    store: GuardedStore
     vault: SealedVault
     keys: StoreClientKeys
     conversations: SealedConversations
     escrow: FileEscrow
+    snapshot: SealedSnapshot
     home: Path
 
     def lease_of(self, account_id: str) -> StoreLease:
@@ -201,13 +215,17 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     """The store that the settings name, guarded and sealed; nothing is asked of it yet."""
     sealer = Sealer(_keys(settings))
     store = GuardedStore(_place(settings).open())
+    escrow = FileEscrow(settings.home, sealer)
+    # The embedded store is a file itself: it is never away.
+    folder = own_folder() if settings.redis_url is not None else None
     try:
         yield State(
             store=store,
             vault=SealedVault(store, sealer),
             keys=StoreClientKeys(store, sealer, clock=time.time),
             conversations=SealedConversations(store, sealer, ttl_seconds=settings.responses_ttl),
-            escrow=FileEscrow(settings.home, sealer),
+            escrow=escrow,
+            snapshot=SealedSnapshot(folder, store, sealer, escrow, clock=time.time),
             home=settings.home,
         )
     finally:

@@ -6,6 +6,7 @@ client keys. A store that stops answering later costs no request, whether this w
     every LOOK_SECONDS      one read of the change counter; unchanged, all that is known counts as looked at now
     the counter has changed everything is loaded anew
     every RELOAD_SECONDS    the same, for changes that were never counted
+    started without it      what stands in for the store is loaded once (``recall``)
 
 Knows contracts, no store.
 """
@@ -82,6 +83,8 @@ class FreshnessWatch:
         self._keys = keys
         self._tokens = tokens
         self._clock = clock
+        self.loaded: Callable[[int], Awaitable[None]] = _nothing
+        """Called after every look, with the revision that is loaded."""
         self._loaded: int | None = None
         """The revision that was loaded; ``None`` until all has been."""
         self._loaded_at = float("-inf")
@@ -97,22 +100,38 @@ class FreshnessWatch:
         revision = await self._revision()
         # A clock that was set back makes nothing younger.
         if revision != self._loaded or not 0 <= now - self._loaded_at < RELOAD_SECONDS:
-            self._loaded = None
-            serving = await self._accounts.reload()
-            bound = await self._keys.reload()
-            await self._tokens.reload(tuple(dict.fromkeys((*serving, *bound))))
+            await self._reload()
             # Of the revision from before: what changed meanwhile is loaded once more.
             self._loaded, self._loaded_at = revision, now
         for known in (self._accounts, self._keys, self._tokens):
             known.confirm(now)
+        await self.loaded(revision)
 
     async def load(self) -> None:
         """Look once, before the worker serves; trouble is left to ``run`` and to the requests."""
         with suppress(GptmockError):
             await self.look()
 
+    async def recall(self) -> None:
+        """
+        Load from what stands in for the store, before the worker serves. It counts as never loaded: all of it is loaded
+        anew when the store answers.
+        """
+        with suppress(GptmockError):
+            await self._reload()
+
     async def run(self) -> None:
         """Look until cancelled, beside the server."""
         while True:
             await asyncio.sleep(LOOK_SECONDS * random.uniform(1 - LOOK_JITTER, 1 + LOOK_JITTER))  # noqa: S311
             await self.load()
+
+    async def _reload(self) -> None:
+        self._loaded = None
+        serving = await self._accounts.reload()
+        bound = await self._keys.reload()
+        await self._tokens.reload(tuple(dict.fromkeys((*serving, *bound))))
+
+
+async def _nothing(_: int) -> None:
+    """Nobody wants to be told."""

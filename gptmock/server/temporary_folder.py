@@ -51,6 +51,12 @@ def use_own_folder() -> Path:
     return folder
 
 
+def own_folder() -> Path | None:
+    """The folder of the server that this process belongs to; ``None`` for a process of no server."""
+    folder: str | None = multiprocessing.process.current_process()._config.get("tempdir")  # type: ignore[attr-defined] # noqa: SLF001
+    return Path(folder) if folder is not None and Path(folder).name.startswith(PREFIX) else None
+
+
 def clear_left_folders() -> list[Path]:
     """Remove what servers of this user left that live no more. Returns what was removed."""
     removed = []

@@ -12,6 +12,7 @@ from gptmock.catalog import CatalogSnapshot
 from gptmock.errors import StoreUnavailable
 from gptmock.stores.store import Record, Store
 
+PREFIX = "catalogue:"
 KEPT_SECONDS = 30 * 24 * 3600.0
 """A catalogue that nobody has looked after for so long belongs to an account that has gone."""
 CLAIM_SECONDS = 60.0
@@ -76,7 +77,7 @@ class StoreCatalogCache:
             return
 
     def _name(self, account_id: str, kind: str) -> str:
-        return f"catalogue:{{{account_id}}}:{self._version}:{kind}"
+        return f"{PREFIX}{{{account_id}}}:{self._version}:{kind}"
 
 
 def _head(record: Record | None) -> _Head | None:

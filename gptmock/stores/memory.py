@@ -1,6 +1,6 @@
 """
-Shared state in dicts, for tests. Several ``MemoryStore`` on one ``MemoryPlace`` play several workers; the place counts
-what it is asked, and can play trouble. Must not hold anything that should outlive the process.
+Shared state in dicts, for tests and for a copy of a store. Several ``MemoryStore`` on one ``MemoryPlace`` play several
+workers; the place counts what it is asked, and can play trouble. Must hold nothing that should outlive the process.
 """
 
 from __future__ import annotations

@@ -180,6 +180,30 @@ async def test_a_store_that_is_away_at_the_start_is_asked_again():
     assert await fresh.turn(key.text) == "access-1"
 
 
+async def test_what_stood_in_for_the_store_serves_and_is_neither_refreshed_nor_taken_for_loaded():
+    site = Site()
+    await site.login(1, left_seconds=600)
+    fresh = Fresh(site)
+    await fresh.watch.recall()
+    site.place.fail()
+    revisions: list[int] = []
+
+    async def loaded(revision: int) -> None:
+        revisions.append(revision)
+
+    fresh.watch.loaded = loaded
+    # Due for a refresh, which needs a lease.
+    site.clock.now += 560
+    assert await fresh.turn() == "access-1"
+    await fresh.worker.keeper.close()
+    assert (site.issuer.calls, revisions) == ([], [])
+    site.place.recover()
+    before = site.place.calls
+    await fresh.later()
+    assert site.place.calls > before + 1, "all was loaded, though the counter had not moved"
+    assert revisions == [await fresh.worker.vault.revision()]
+
+
 async def test_a_store_that_fails_in_the_middle_of_a_load_leaves_it_for_the_next_look():
     site = Site()
     await site.login(1)
