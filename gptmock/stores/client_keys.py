@@ -39,8 +39,6 @@ from gptmock.stores.version_guard import VersionGuard
 
 KNOWN_SECONDS = 0.8
 """How old a look at the store may be: a revoked key is refused by all workers within a second."""
-OUTAGE_SECONDS = 900.0
-"""How long a key that was seen lets in while the store is away."""
 MAX_UNKNOWN = 1024
 """So many ids that nobody has are remembered as such."""
 _PREFIX = "key:"
@@ -186,8 +184,9 @@ class StoreClientKeys:
         try:
             return await self._look(key_id)
         except StoreUnavailable:
-            if known is None or known.stored is None or self._clock() - known.looked_at > OUTAGE_SECONDS:
+            if known is None or known.stored is None:
                 raise
+            # Until its own end: without the store no tokens are renewed, and none serve for longer than they live.
             return known.stored
 
     async def _look(self, key_id: str) -> _Stored | None:
