@@ -39,7 +39,7 @@ from gptmock.gateway.usage_recording import TurnRecorder
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
-from gptmock.server.supervisor import gave_up
+from gptmock.server.supervisor import gave_up, hold_stops, is_stop_waiting
 from gptmock.server.temporary_folder import clear_left_folders, own_folder, use_own_folder
 from gptmock.settings import Settings
 from gptmock.stores.auth_import import take_over
@@ -83,6 +83,9 @@ def serve(settings: Settings) -> None:
         OSError: the address cannot be bound.
         WorkersKeepDying: the server gave up.
     """
+    hold_stops()
+    if is_stop_waiting():
+        return
     clear_left_folders()
     with suppress(OSError):
         # Without it multiprocessing has its own way, or fails with its own words.
