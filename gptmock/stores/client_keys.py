@@ -31,7 +31,7 @@ from gptmock.clients import (
     key_text,
 )
 from gptmock.errors import LockBusy, NameTaken, SealBroken, StoreUnavailable, UnknownClientKey
-from gptmock.stores.changes import count_change
+from gptmock.stores.changes import OwedCount
 from gptmock.stores.resealing import kind_of, opened
 from gptmock.stores.seal import Sealer
 from gptmock.stores.store import Record, Store
@@ -81,6 +81,7 @@ class StoreClientKeys:
         self._store = store
         self._sealer = sealer
         self._clock = clock
+        self._count = OwedCount(store)
         self._records = VersionGuard(store)
         self._known: dict[str, _Known] = {}
         self._looks: dict[str, asyncio.Task[_Stored | None]] = {}
@@ -237,9 +238,9 @@ class StoreClientKeys:
         sealed = self._sealer.seal(plain, kind=_KIND, name=name, version=expected + 1)
         written = await self._records.put(name, sealed, expected=expected)
         if written:
-            with suppress(StoreUnavailable):
-                # Whoever is not told finds out by itself, later; the key was changed all the same.
-                await count_change(self._store)
+            # The key was changed, whether that can be counted now or only with the next change.
+            self._count.owe()
+            await self._count.settle()
         return written
 
     async def _replace(self, stored: _Stored, *, expected: int) -> None:

@@ -7,6 +7,7 @@ import pytest
 from gptmock.accounts import Secret
 from gptmock.clients import ClientKey, ClientKeys, IssuedKey, KeyTerms, key_text
 from gptmock.errors import NameTaken, SealBroken, StoreUnavailable, UnknownClientKey
+from gptmock.stores.changes import CHANGES
 from gptmock.stores.client_keys import KNOWN_SECONDS, MAX_UNKNOWN, StoreClientKeys
 from gptmock.stores.locations import Place as StatePlace
 from gptmock.stores.memory import MemoryPlace, MemoryStore
@@ -255,6 +256,19 @@ async def test_while_the_store_is_away_a_key_that_was_seen_lets_in_until_its_own
     house.clock.now += A_DAY
     assert await house.yours.find(issued.text) == issued.key
     assert await house.yours.find(ends.text) is None
+
+
+async def test_a_key_that_is_put_back_is_counted_as_a_change(house: House):
+    """Other workers look at nothing but the counter."""
+    await house.mine.create("ada", KeyTerms())
+    backup = dict(house.place.records)
+    await house.mine.revoke("ada")
+    await house.mine.reload()
+    house.place.records.clear()
+    house.place.records.update(backup)
+    before = house.place.records[CHANGES][0].version
+    await house.mine.reload()
+    assert house.place.records[CHANGES][0].version > before
 
 
 async def test_a_store_that_was_emptied_learns_its_keys_again_and_no_revoked_one_comes_back(house: House):
