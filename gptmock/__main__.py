@@ -1,8 +1,29 @@
-"""``python -m gptmock``: the console script under its other name."""
+"""The program's entry. It hears a stop before it imports the rest, which takes half a second."""
 
+from __future__ import annotations
+
+import os
+import signal
 import sys
 
-from gptmock.cli import main
+_INTERRUPTED = 130
+"""The exit code of a program that Ctrl-C has ended, as shells count."""
+
+
+def main() -> int:
+    """Run one command; see ``gptmock.cli.main``. A stop while it is imported ends the process at once."""
+    signal.signal(signal.SIGTERM, _leave)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
+    from gptmock.cli import main as run  # noqa: PLC0415 - a stop is heard before it is imported
+
+    return run()
+
+
+def _leave(number: int, _frame: object) -> None:
+    # No exception: an import may take it for its own failure and go on. There is nothing to tidy up yet.
+    os._exit(_INTERRUPTED if number == signal.SIGINT else 0)
+
 
 if __name__ == "__main__":
     sys.exit(main())

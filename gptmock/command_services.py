@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from gptmock.gateway.refresh import Refresher
 from gptmock.gateway.version import VersionWatch
 from gptmock.limits import RateLimitSnapshot
 from gptmock.login.flow import BrowserLogin, device_login
+from gptmock.server.temporary_folder import DEMO_PREFIX, ClaimedFolder, claimed_folder
 from gptmock.settings import Settings
 from gptmock.signin import DeviceCode
 from gptmock.stores.auth_file import write_login
@@ -186,3 +187,8 @@ async def open_command_services(settings: Settings) -> AsyncIterator[CommandServ
             yield CommandServices(book, state, issuer, keeper, usage, board, ledger)
         finally:
             await keeper.close()
+
+
+def demo_folder() -> AbstractContextManager[ClaimedFolder]:
+    """A folder for a demo: it goes with the demo, or with the next start if that is killed."""
+    return claimed_folder(DEMO_PREFIX)

@@ -41,8 +41,8 @@ from gptmock.gateway.version import VersionWatch
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
-from gptmock.server.supervisor import gave_up
-from gptmock.server.temporary_folder import clear_left_folders, use_own_folder
+from gptmock.server.supervisor import gave_up, hold_stops, is_stop_waiting
+from gptmock.server.temporary_folder import clear_left_folders, own_folder, use_own_folder
 from gptmock.settings import Settings
 from gptmock.stores.auth_import import take_over
 from gptmock.stores.breaker import GuardedStore
@@ -56,7 +56,7 @@ from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
 from gptmock.stores.locations import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.migrate import Migration, Progress, carry
 from gptmock.stores.seal import Sealer, SealingKey, key_file, parse_keys
-from gptmock.stores.store import Store
+from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.stores.vault import SealedVault
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
@@ -86,6 +86,9 @@ def serve(settings: Settings) -> None:
         OSError: the address cannot be bound.
         WorkersKeepDying: workers kept dying.
     """
+    hold_stops()
+    if is_stop_waiting():
+        return
     clear_left_folders()
     with suppress(OSError):
         # On failure multiprocessing chooses a directory itself, or raises its own error.
@@ -149,7 +152,8 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         catalogs = CatalogWatch(StoreCatalogCache(state.store), keeper, models, chooser.account_ids, clock=time.time)
         versions.changed = partial(_change_version, identity, catalogs)
         fresh = FreshnessWatch(state.vault.revision, chooser, state.keys, keeper, clock=time.time, also=versions.reload)
-        await fresh.load()
+        fresh.loaded = state.snapshot.keep
+        await _load(state, fresh, catalogs)
         await stack.enter_async_context(
             _beside(
                 ledger.run(),
@@ -173,8 +177,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
             conversations=conversations,
             label_of=chooser.label_of,
         )
-        catalogs.changed = partial(_change_terms, services)
-        await catalogs.load()
+        catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_beside(catalogs.run()))
         yield services
 
@@ -190,21 +193,35 @@ def _change_version(identity: ClientIdentity, catalogs: CatalogWatch, version: s
     catalogs.wake()
 
 
-def _change_terms(services: Services, catalog: ModelCatalog) -> None:
-    # Calls in progress keep the catalogue that they were decoded with.
+async def _load(state: State, fresh: FreshnessWatch, catalogs: CatalogWatch) -> None:
+    """All that a worker knows, before it serves: from the store, or from what its siblings have kept of it."""
+    await fresh.load()
+    if state.store.available:
+        await catalogs.load()
+        return
+    async with state.snapshot.standing_in() as is_kept:
+        if is_kept:
+            await fresh.recall()
+            await catalogs.load()
+
+
+def _change_terms(services: Services, snapshot: SealedSnapshot, catalog: ModelCatalog) -> None:
+    # A call under way keeps the terms that it was decoded by.
     services.terms = replace(services.terms, catalog=catalog)
+    snapshot.outdate()
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """The store, and what reads and writes records in it."""
 
-    store: Store
+    store: GuardedStore
     vault: SealedVault
     keys: StoreClientKeys
     conversations: SealedConversations
     escrow: FileEscrow
     codex_version: SharedVersion
+    snapshot: SealedSnapshot
     home: Path
 
     def lease_of(self, account_id: str) -> StoreLease:
@@ -217,14 +234,18 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
     """Open the configured store, with circuit breaker and encryption; makes no request to it yet."""
     sealer = Sealer(_keys(settings))
     store = GuardedStore(_place(settings).open())
+    escrow = FileEscrow(settings.home, sealer)
+    # The embedded store is a file itself: it is never away.
+    folder = own_folder() if settings.redis_url is not None else None
     try:
         yield State(
             store=store,
             vault=SealedVault(store, sealer),
             keys=StoreClientKeys(store, sealer, clock=time.time),
             conversations=SealedConversations(store, sealer, ttl_seconds=settings.responses_ttl),
-            escrow=FileEscrow(settings.home, sealer),
+            escrow=escrow,
             codex_version=SharedVersion(store),
+            snapshot=SealedSnapshot(folder, store, sealer, escrow, clock=time.time),
             home=settings.home,
         )
     finally:

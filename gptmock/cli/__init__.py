@@ -1,4 +1,4 @@
-"""The console script ``gptmock``: one parser, one module for each command, exit codes 0, 1 and 2."""
+"""The commands: one parser, one module for each command, exit codes 0, 1 and 2."""
 
 from __future__ import annotations
 
@@ -48,8 +48,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns the exit code: 0 done, 1 failed with one clear line on stderr, 2 wrong usage.
     """
-    # Until the server installs its own handler: the kernel ignores SIGTERM for PID 1 of a container without one.
-    signal.signal(signal.SIGTERM, _exit)
     # Commands print their errors themselves; a server configures its log when it starts.
     logging.getLogger("gptmock").addHandler(logging.NullHandler())
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -61,6 +59,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.run is None:
         parser.print_help()
         return 0
+    # Whatever was imported with handlers of its own has been imported. A server has others when it starts.
+    signal.signal(signal.SIGTERM, _stopped)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return _run(options)
 
 
@@ -97,7 +99,10 @@ def _discard_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _exit(*_: object) -> None:
+def _stopped(number: int, _frame: object) -> None:
+    # Left pending, for a server that is about to start: an exception out of a handler may come where nobody hears it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    signal.raise_signal(signal.Signals(number))
     raise SystemExit(0)
 
 

@@ -13,7 +13,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from gptmock.cli.errors import CommandFailed
 from gptmock.cli.options import add_serve_options, serve_flags
 from gptmock.cli.ports import check_port, free_port
 from gptmock.cli.settings import given_settings
+from gptmock.command_services import demo_folder
 from gptmock.settings import Settings
 
 START_SECONDS = 60.0
@@ -52,12 +52,17 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Start both, ask once, show how; then stay until stopped."""
-    with tempfile.TemporaryDirectory(prefix="gptmock-demo-") as home:
-        settings = given_settings({**serve_flags(options), "home": home})
+    with demo_folder() as folder:
+        home = folder.path / "home"
+        home.mkdir(mode=0o700)
+        settings = given_settings({**serve_flags(options), "home": str(home)})
         if options.port:
             check_port(settings.host, settings.port)
         port = free_port(settings.host, settings.port)
-        with _simulator() as simulator_url, _server(settings, port, Path(home), simulator_url) as server:
+        with (
+            _simulator(folder.lock) as simulator_url,
+            _server(settings, port, simulator_url, folder.lock) as server,
+        ):
             base_url = f"http://{_reachable(settings.host)}:{port}"
             with _client() as client:
                 _wait_until_ready(client, base_url, server)
@@ -70,8 +75,8 @@ def run(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _simulator() -> Iterator[str]:
-    with _process("simulator", "--port", "0", environment={}, stdout=subprocess.PIPE) as process:
+def _simulator(lock: int) -> Iterator[str]:
+    with _process("simulator", "--port", "0", lock=lock, environment={}, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         line = process.stdout.readline().decode()
         _, found, url = line.strip().rpartition("issuer at ")
@@ -81,8 +86,9 @@ def _simulator() -> Iterator[str]:
 
 
 @contextmanager
-def _server(settings: Settings, port: int, home: Path, simulator_url: str) -> Iterator[subprocess.Popen[bytes]]:
+def _server(settings: Settings, port: int, simulator_url: str, lock: int) -> Iterator[subprocess.Popen[bytes]]:
     """``gptmock serve`` with every setting said, so that no variable of the user's own login is read."""
+    home = settings.home
     with _client() as client:
         login = client.post(f"{simulator_url}/simulator/logins", json={}).raise_for_status().json()
     auth_file = home / "auth.json"
@@ -102,7 +108,7 @@ def _server(settings: Settings, port: int, home: Path, simulator_url: str) -> It
         "GPTMOCK_ISSUER": simulator_url,
         "GPTMOCK_UPSTREAM_PROXY": "",
     }
-    with _process("serve", environment=environment, directory=home) as process:
+    with _process("serve", lock=lock, environment=environment, directory=home) as process:
         yield process
 
 
@@ -113,16 +119,19 @@ def _client() -> httpx.Client:
 
 @contextmanager
 def _process(
-    *arguments: str, environment: dict[str, str], directory: Path | None = None, stdout: int | None = None
+    *arguments: str, lock: int, environment: dict[str, str], directory: Path | None = None, stdout: int | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
+    """One of our own commands, which ends with the context, or when this process is killed; it keeps the lock."""
     # Run elsewhere, it reads no .env of the user's; a program that is not installed is found all the same.
     package = Path(__file__).parents[2]
     python_path = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
     process = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-m", "gptmock", *arguments],
+        [sys.executable, "-m", "gptmock.cli.leash", *arguments],
         env={**os.environ, "PYTHONPATH": python_path, **environment},
         cwd=directory,
+        stdin=subprocess.PIPE,
         stdout=stdout if stdout is not None else sys.stderr,
+        pass_fds=[lock],
         # Ctrl-C is for this process; it stops the others in their order.
         start_new_session=True,
     )
@@ -135,8 +144,9 @@ def _process(
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 def _wait_until_ready(client: httpx.Client, base_url: str, server: subprocess.Popen[bytes]) -> None:

@@ -6,6 +6,7 @@ background when the store's change counter moves. If the store becomes unavailab
     every LOOK_SECONDS      one read of the change counter; if it is unchanged, all caches count as fresh
     the counter has changed reload everything
     every RELOAD_SECONDS    reload everything, for changes that were not counted
+    started without it      load once what stands in for the store (``recall``)
 
 Knows contracts, no store.
 """
@@ -85,6 +86,8 @@ class FreshnessWatch:
         self._tokens = tokens
         self._clock = clock
         self._also = also
+        self.loaded: Callable[[int], Awaitable[None]] = _nothing
+        """Called after every look, with the revision that is loaded."""
         self._loaded: int | None = None
         """The revision that was loaded; ``None`` until all has been."""
         self._loaded_at = float("-inf")
@@ -100,24 +103,40 @@ class FreshnessWatch:
         revision = await self._revision()
         # A clock that was set back makes nothing younger.
         if revision != self._loaded or not 0 <= now - self._loaded_at < RELOAD_SECONDS:
-            self._loaded = None
-            serving = await self._accounts.reload()
-            bound = await self._keys.reload()
-            await self._tokens.reload(tuple(dict.fromkeys((*serving, *bound))))
-            if self._also is not None:
-                await self._also()
+            await self._reload()
             # Of the revision from before: what changed meanwhile is loaded once more.
             self._loaded, self._loaded_at = revision, now
         for known in (self._accounts, self._keys, self._tokens):
             known.confirm(now)
+        await self.loaded(revision)
 
     async def load(self) -> None:
         """Look once, before the worker serves; trouble is left to ``run`` and to the requests."""
         with suppress(GptmockError):
             await self.look()
 
+    async def recall(self) -> None:
+        """
+        Load from what stands in for the store, before the worker serves. It counts as never loaded: all of it is loaded
+        anew when the store answers.
+        """
+        with suppress(GptmockError):
+            await self._reload()
+
     async def run(self) -> None:
         """Look until cancelled, beside the server."""
         while True:
             await asyncio.sleep(LOOK_SECONDS * random.uniform(1 - LOOK_JITTER, 1 + LOOK_JITTER))  # noqa: S311
             await self.load()
+
+    async def _reload(self) -> None:
+        self._loaded = None
+        serving = await self._accounts.reload()
+        bound = await self._keys.reload()
+        await self._tokens.reload(tuple(dict.fromkeys((*serving, *bound))))
+        if self._also is not None:
+            await self._also()
+
+
+async def _nothing(_: int) -> None:
+    """Nobody wants to be told."""

@@ -5,7 +5,9 @@ to a minor version because of this module; each workaround has a test with real 
     in the manager
       early SIGTERM   while workers start, it re-sends the stop message to itself for ever (sanic #2997)
       stop in a call  its signal handler calls the shared state, perhaps in the middle of such a call: the manager
-                      breaks, never stops its workers, and waits for them
+                      breaks, never stops its workers, and waits for them. Stops stay blocked for as long as it lives,
+                      and the watch takes them
+      half a start    before its handler is installed, a stop leaves what it has begun with a traceback
       killpg          a failed start SIGKILLs its own process group, and with it the shell or the test run
       respawn         a worker that dies is not restarted, and nothing is logged (sanic #3062)
       early death     while workers start, it re-sends a worker's restart message for ever
@@ -13,6 +15,7 @@ to a minor version because of this module; each workaround has a test with real 
       lost stop       a worker that is starting misses the signal: it is sent again until the worker exits
     in each worker
       Ctrl-C          a terminal signals the whole process group, so workers get SIGINT twice and cut their streams
+      being imported  a worker without handlers dies of any signal; it inherits the manager's blocked ones
       orphans         when the manager is killed, workers go on serving and hold the port, and the process of the
                       shared state never exits
 """
@@ -29,6 +32,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.util import Finalize
 
 from sanic.exceptions import ServerKilled
@@ -40,7 +44,6 @@ from gptmock.server.temporary_folder import end_state_process
 log = logging.getLogger("gptmock.server")
 
 WATCH_SECONDS = 0.2
-ASK_AGAIN_SECONDS = 0.5
 MAX_DEATHS = 5
 """More deaths than this within ``DEATH_WINDOW_SECONDS`` are no accident: the server gives up and says so."""
 DEATH_WINDOW_SECONDS = 60.0
@@ -62,6 +65,21 @@ def supervise(app: App) -> None:
     app.register_listener(_drain_in_peace, "before_server_stop")
 
 
+def hold_stops() -> None:
+    """
+    From here on SIGINT and SIGTERM wait until a server's watch takes them, in this process and in those that it starts.
+    A server that is not started yet asks ``is_stop_waiting``.
+    """
+    # Its first start lets both through.
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+
+
+def is_stop_waiting() -> bool:
+    """Whether a stop has come since ``hold_stops``, or was lost before it."""
+    return not signal.sigpending().isdisjoint(_STOP_SIGNALS)
+
+
 def gave_up(app: App) -> bool:
     """Whether the server stopped because its workers kept dying."""
     return bool(app.ctx.gave_up)
@@ -75,7 +93,9 @@ async def _correct_manager(app: App) -> None:
     _wait_for_the_living(app, manager)
     _kill_workers_only(manager)
     watch = _Watch(app, manager)
-    _hear_stops(manager, watch)
+    _hear_stops(watch)
+    if is_stop_waiting():
+        _start_no_workers(manager)
     threading.Thread(target=watch.run, name="worker-watch", daemon=True).start()
 
 
@@ -104,14 +124,22 @@ def _kill_workers_only(manager: WorkerManager) -> None:
     manager.kill = kill  # type: ignore[method-assign]
 
 
-def _hear_stops(manager: WorkerManager, watch: _Watch) -> None:
-    """The signal handler only sets a flag; the watch thread acts on it, where no call can be interrupted."""
+def _start_no_workers(manager: WorkerManager) -> None:
+    """Told to stop before it has begun: only what it has written of its workers is taken back."""
+
+    def run() -> None:
+        for worker in manager.workers:
+            for process in worker.processes:
+                process.exit()  # type: ignore[no-untyped-call]
+
+    manager.run = run  # type: ignore[method-assign]
+
+
+def _hear_stops(watch: _Watch) -> None:
+    """A signal that comes through all the same, to a thread from before they were blocked, only leaves a note."""
 
     def stop(_number: int, _frame: object) -> None:
-        if watch.told_to_stop:
-            with suppress(ServerKilled):
-                manager.kill()  # type: ignore[no-untyped-call]
-        watch.told_to_stop = True
+        watch.stops += 1
 
     for number in _STOP_SIGNALS:
         signal.signal(number, stop)
@@ -126,15 +154,15 @@ class _Watch:
         self._deaths: deque[float] = deque()
         self._seen: set[int] = set()
         """Pids whose death has been dealt with."""
-        self.told_to_stop = False
+        self.stops = 0
+        """How often the server was told to stop."""
 
     def run(self) -> None:
         while not self._manager._shutting_down:  # noqa: SLF001
             time.sleep(WATCH_SECONDS)
-            if self.told_to_stop:
-                # What Sanic's own handler does, in its order.
-                self._manager.monitor_publisher.send(None)
-                self._manager.shutdown()  # type: ignore[no-untyped-call]
+            self._take_stops()
+            if self.stops:
+                self._stop()
                 break
             for process in tuple(self._manager.transient_processes):
                 pid = process.pid
@@ -150,15 +178,30 @@ class _Watch:
 
     def _ask_again(self) -> None:
         """
-        A worker that drains ignores it (``_drain_in_peace``); one that never heard it stops. For as long as the
-        manager lives: told to stop before it has started its workers, it starts them all the same.
+        A worker that drains ignores it (``_drain_in_peace``); one that never heard it stops, or is ended. For as long
+        as the manager lives: told to stop while it starts its workers, it starts the others all the same. Told twice,
+        it waits for nobody.
         """
         while True:
-            time.sleep(ASK_AGAIN_SECONDS)
+            time.sleep(WATCH_SECONDS)
+            self._take_stops()
+            if self.stops > 1:
+                with suppress(ServerKilled):
+                    self._manager.kill()  # type: ignore[no-untyped-call]
             for process in self._manager.processes:
                 if process.pid is not None and process.is_alive():
                     with suppress(ProcessLookupError):
-                        os.kill(process.pid, signal.SIGTERM)
+                        os.kill(process.pid, signal.SIGTERM if _has_begun(process.pid) else signal.SIGKILL)
+
+    def _take_stops(self) -> None:
+        for number in signal.sigpending() & set(_STOP_SIGNALS):
+            signal.sigwait({number})
+            self.stops += 1
+
+    def _stop(self) -> None:
+        # What Sanic's own handler does, in its order.
+        self._manager.monitor_publisher.send(None)
+        self._manager.shutdown()  # type: ignore[no-untyped-call]
 
     def _dead(self, name: str, pid: int) -> bool:
         now = time.monotonic()
@@ -168,13 +211,18 @@ class _Watch:
         if len(self._deaths) > MAX_DEATHS:
             log.error("server.gave_up", extra={"deaths": len(self._deaths), "within_seconds": DEATH_WINDOW_SECONDS})
             self._app.ctx.gave_up = True
-            os.kill(os.getpid(), signal.SIGTERM)
+            self._stop()
             return False
         log.error("server.worker_died", extra={"worker": name, "died_pid": pid})
         self._app.ctx.has_lost_workers = True
         # The message that ``app.m.restart(name)`` sends: the manager acts on it in its own loop, without a race.
         self._manager.monitor_publisher.send(f"{name}:")
         return True
+
+
+def _has_begun(pid: int) -> bool:
+    """Whether a worker has left the terminal; one that is still being imported has nothing to lose, and takes long."""
+    return os.getpgid(pid) == pid
 
 
 async def _wait_for_workers(app: App) -> None:
@@ -195,9 +243,11 @@ def _leave_the_terminal() -> None:
 
 
 def _expect_the_loop() -> None:
-    # Until the loop takes signals, Python's own answer would be a KeyboardInterrupt somewhere in a task.
+    # Until the loop takes signals, Python's own answer would be a KeyboardInterrupt somewhere in a task. What has come
+    # while they were blocked is lost here, and said again by the manager.
     for stop in _STOP_SIGNALS:
         signal.signal(stop, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
 
 
 async def _follow_manager(_: App) -> None:

@@ -1,9 +1,11 @@
 """
-The temporary folder of ``multiprocessing``, which holds the sockets of the server's processes. A killed server leaves
-it behind; the next server that starts removes it. Knows files and locks, no server.
+Temporary folders: that of ``multiprocessing``, which holds the sockets of the server's processes, and the demo's home.
+A killed process leaves its folder behind; the next server that starts removes it. Knows files and locks, no server.
 
-    gptmock-mp-XXXXXXXX/lock      locked (``flock``) for as long as any process of the server lives, by the kernel
-    gptmock-mp-XXXXXXXX/...       whatever multiprocessing makes
+    gptmock-mp-XXXXXXXX/lock      locked (``flock``) for as long as its owner lives, by the kernel
+    gptmock-mp-XXXXXXXX/...       whatever multiprocessing makes, and the snapshot of the store
+    gptmock-demo-XXXXXXXX/lock    the same; the processes that the demo starts keep the lock too
+    gptmock-demo-XXXXXXXX/...     the home of the demo's server
 
 Only a process that holds a folder's lock removes it; pids are no evidence where containers share a directory.
 """
@@ -18,6 +20,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client
 from multiprocessing.managers import dispatch  # type: ignore[attr-defined]
@@ -25,6 +28,7 @@ from multiprocessing.util import Finalize, get_temp_dir
 from pathlib import Path
 
 PREFIX = "gptmock-mp-"
+DEMO_PREFIX = "gptmock-demo-"
 LOCK_FILE = "lock"
 _LISTENERS = "listener-*"
 _SHORT_DIRECTORY = "/tmp"  # noqa: S108 - mkdtemp makes a folder of its own in it
@@ -33,6 +37,35 @@ _MAX_SOCKET_PATH_BYTES = 103
 """Of ``sockaddr_un`` without its last zero; macOS has the least. Linux has 107."""
 _LAST = -101
 """Multiprocessing removes a folder of its own at priority -100, after all that uses it has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedFolder:
+    """A folder that nobody takes away while its lock is held."""
+
+    path: Path
+    lock: int
+    """The descriptor that holds the lock; a process that inherits it holds the lock too."""
+
+    def remove(self) -> None:
+        """Remove the folder, and let go of the lock."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self.lock)
+
+
+@contextmanager
+def claimed_folder(prefix: str) -> Iterator[ClaimedFolder]:
+    """
+    A folder in the temporary directory, mode 0700, while the context lasts; ``clear_left_folders`` knows its prefix.
+
+    Raises:
+        OSError: the temporary directory cannot be written.
+    """
+    folder = _claimed(prefix, tempfile.gettempdir())
+    try:
+        yield folder
+    finally:
+        folder.remove()
 
 
 def use_own_folder() -> Path:
@@ -44,17 +77,24 @@ def use_own_folder() -> Path:
     Raises:
         OSError: the temporary directory cannot be written.
     """
-    folder, descriptor = _claimed()
+    folder = _claimed(PREFIX, _directory())
     # What ``multiprocessing.util.get_temp_dir`` looks at first; children copy it. No public name sets it.
-    multiprocessing.process.current_process()._config["tempdir"] = str(folder)  # type: ignore[attr-defined] # noqa: SLF001
-    Finalize(None, _remove, args=(folder, descriptor), exitpriority=_LAST)
-    return folder
+    multiprocessing.process.current_process()._config["tempdir"] = str(folder.path)  # type: ignore[attr-defined] # noqa: SLF001
+    Finalize(None, folder.remove, exitpriority=_LAST)
+    return folder.path
+
+
+def own_folder() -> Path | None:
+    """The folder of the server that this process belongs to; ``None`` for a process of no server."""
+    folder: str | None = multiprocessing.process.current_process()._config.get("tempdir")  # type: ignore[attr-defined] # noqa: SLF001
+    return Path(folder) if folder is not None and Path(folder).name.startswith(PREFIX) else None
 
 
 def clear_left_folders() -> list[Path]:
-    """Remove what servers of this user left that live no more. Returns what was removed."""
+    """Remove what servers and demos of this user left that live no more. Returns what was removed."""
     removed = []
-    for folder in Path(_directory()).glob(f"{PREFIX}*"):
+    servers, demos = Path(_directory()).glob(f"{PREFIX}*"), Path(tempfile.gettempdir()).glob(f"{DEMO_PREFIX}*")
+    for folder in (*servers, *demos):
         with suppress(OSError), _locked(folder) as is_left:
             if is_left:
                 shutil.rmtree(folder)
@@ -83,15 +123,15 @@ def _directory() -> str:
     return directory if is_short or not os.access(_SHORT_DIRECTORY, os.W_OK) else _SHORT_DIRECTORY
 
 
-def _claimed() -> tuple[Path, int]:
+def _claimed(prefix: str, directory: str) -> ClaimedFolder:
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=_directory()))
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=directory))
         descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Between the two lines above another server may have taken it for one that was left.
             if (folder / LOCK_FILE).stat().st_ino == os.fstat(descriptor).st_ino:
-                return folder, descriptor
+                return ClaimedFolder(folder, descriptor)
         os.close(descriptor)
 
 
@@ -109,8 +149,3 @@ def _locked(folder: Path) -> Iterator[bool]:
         yield True
     finally:
         os.close(descriptor)
-
-
-def _remove(folder: Path, descriptor: int) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-    os.close(descriptor)

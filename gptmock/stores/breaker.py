@@ -16,7 +16,8 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from gptmock.errors import StoreUnavailable
@@ -69,6 +70,16 @@ class GuardedStore:
     def reason(self) -> str | None:
         """Why calls fail; ``None`` while they go through."""
         return self._reason
+
+    @contextmanager
+    def answered_by(self, other: Store) -> Iterator[None]:
+        """Let another place answer every call meanwhile; whether the guarded one is available stays as it was."""
+        held = self._store, self._reason
+        self._store, self._reason = other, None
+        try:
+            yield
+        finally:
+            self._store, self._reason = held
 
     async def read(self, name: str) -> Record | None:
         """See ``Store.read``."""

@@ -12,6 +12,7 @@ from gptmock.catalog import CatalogSnapshot
 from gptmock.errors import StoreUnavailable
 from gptmock.stores.store import Record, Store
 
+PREFIX = "catalogue:"
 KEPT_SECONDS = 30 * 24 * 3600.0
 """A catalogue that was not refreshed for so long belongs to a removed account."""
 CLAIM_SECONDS = 60.0
@@ -77,11 +78,11 @@ class StoreCatalogCache:
 
 
 def _name(account_id: str, version: str, kind: str) -> str:
-    return f"catalogue:{{{account_id}}}:{version}:{kind}"
+    return f"{PREFIX}{{{account_id}}}:{version}:{kind}"
 
 
 def _claim(account_id: str) -> str:
-    return f"catalogue:{{{account_id}}}:claim"
+    return f"{PREFIX}{{{account_id}}}:claim"
 
 
 def _head(record: Record | None) -> _Head | None:

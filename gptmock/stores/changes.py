@@ -8,7 +8,9 @@ accounts and keys only when it has changed.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 
+from gptmock.errors import StoreUnavailable
 from gptmock.stores.store import Store
 
 CHANGES = "accounts:changes"
@@ -29,3 +31,27 @@ async def count_change(store: Store) -> None:
     """
     expected = await revision(store)
     await store.write(CHANGES, b"", expected=expected, version=max(expected + 1, int(time.time() * 1000)))
+
+
+class OwedCount:
+    """
+    A count after changes that must not fail for it, or that may have been written although the store did not answer.
+
+    Args:
+        store: where the counter rests.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._is_owed = False
+
+    def owe(self) -> None:
+        """Something is about to be written."""
+        self._is_owed = True
+
+    async def settle(self) -> None:
+        """Count if that is owed; while the store does not answer it stays so, until this is called again."""
+        if self._is_owed:
+            with suppress(StoreUnavailable):
+                await count_change(self._store)
+                self._is_owed = False

@@ -32,7 +32,7 @@ from gptmock.clients import (
     key_text,
 )
 from gptmock.errors import LockBusy, NameTaken, SealBroken, StoreUnavailable, UnknownClientKey
-from gptmock.stores.changes import count_change
+from gptmock.stores.changes import OwedCount
 from gptmock.stores.resealing import kind_of, opened
 from gptmock.stores.seal import Sealer
 from gptmock.stores.store import Record, Store
@@ -40,8 +40,6 @@ from gptmock.stores.version_guard import VersionGuard
 
 CACHE_SECONDS = 0.8
 """How old a cached record may be: a revoked key is refused by all workers within a second."""
-OUTAGE_SECONDS = 900.0
-"""How long a cached key is accepted while the store is unavailable."""
 MAX_UNKNOWN = 1024
 """How many ids that do not exist are cached as such."""
 _PREFIX = "key:"
@@ -84,6 +82,7 @@ class StoreClientKeys:
         self._store = store
         self._sealer = sealer
         self._clock = clock
+        self._count = OwedCount(store)
         self._records = VersionGuard(store)
         self._cache: dict[str, _CacheEntry] = {}
         self._loads: dict[str, asyncio.Task[_Stored | None]] = {}
@@ -188,8 +187,9 @@ class StoreClientKeys:
         try:
             return await self._load_shared(key_id)
         except StoreUnavailable:
-            if known is None or known.stored is None or self._clock() - known.read_at > OUTAGE_SECONDS:
+            if known is None or known.stored is None:
                 raise
+            # Until its own end: without the store no tokens are renewed, and none serve for longer than they live.
             return known.stored
 
     async def _load_shared(self, key_id: str) -> _Stored | None:
@@ -240,9 +240,9 @@ class StoreClientKeys:
         sealed = self._sealer.seal(plain, kind=_KIND, name=name, version=expected + 1)
         written = await self._records.put(name, sealed, expected=expected)
         if written:
-            with suppress(StoreUnavailable):
-                # The key is changed even if the count fails; the other workers then notice at their next full reload.
-                await count_change(self._store)
+            # The key was changed, whether that can be counted now or only with the next change.
+            self._count.owe()
+            await self._count.settle()
         return written
 
     async def _replace(self, stored: _Stored, *, expected: int) -> None:

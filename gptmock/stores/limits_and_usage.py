@@ -71,7 +71,7 @@ class SharedLimits:
 
     async def look(self, account_ids: Sequence[str], *, conversation: str | None) -> Standings:
         """See ``LimitStore.look``."""
-        names = [name for one in account_ids for name in (_parked(one), _limits(one))]
+        names = [name for one in account_ids for name in observations_of(one)]
         if conversation is not None:
             names.append(_sticky(conversation))
         found = await self._store.observed(names)
@@ -181,6 +181,11 @@ class SharedUsage:
         )
         self._version = self._version + 1 if standing is None else standing.version
         self._reported = flights
+
+
+def observations_of(account_id: str) -> tuple[str, str]:
+    """The names of what is observed of an account: until when it is parked, and its windows."""
+    return _parked(account_id), _limits(account_id)
 
 
 def _limits(account_id: str) -> str:

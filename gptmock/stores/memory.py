@@ -1,6 +1,6 @@
 """
-The store contract in dicts, for tests. Several ``MemoryStore`` on one ``MemoryPlace`` stand for several workers; the
-place counts round trips and can simulate outages. Nothing outlives the process.
+The store contract in dicts, for tests and for a copy of a store. Several ``MemoryStore`` on one ``MemoryPlace`` stand
+for several workers; the place counts round trips and can simulate outages. Nothing outlives the process.
 """
 
 from __future__ import annotations

@@ -21,7 +21,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 
 import msgspec
@@ -39,7 +38,7 @@ from gptmock.accounts import (
 )
 from gptmock.errors import NotLoggedIn, SealBroken, StoreUnavailable
 from gptmock.stores import changes
-from gptmock.stores.changes import count_change
+from gptmock.stores.changes import OwedCount, count_change
 from gptmock.stores.resealing import CANARY, opened, reseal, sealed_records
 from gptmock.stores.seal import Sealer
 from gptmock.stores.store import Record, Store
@@ -77,6 +76,7 @@ class SealedVault:
         self._store = store
         self._sealer = sealer
         self._clock = clock
+        self._count = OwedCount(store)
         self._newest: dict[str, TokenSet] = {}
         """The newest tokens that this process has seen; older ones in the store are replaced by them."""
         self._records = VersionGuard(store)
@@ -93,8 +93,9 @@ class SealedVault:
         known = self._newest.get(tokens.account.id)
         if known is None or known.version < tokens.version:
             self._newest[tokens.account.id] = tokens
+        self._count.owe()
         held = await self._push(replaced.version, tokens)
-        await self._count()
+        await self._count.settle()
         return self._living(replaced.account.id, held)
 
     async def enroll(self, tokens: TokenSet, *, label: str | None = None, made_at: float | None = None) -> TokenSet:
@@ -123,7 +124,8 @@ class SealedVault:
             standing = await self._write(marked, expected=held.version)
             if standing is None:
                 self._remember(marked)
-                await self._count()
+                self._count.owe()
+                await self._count.settle()
                 return
             held = self._opened(refused.account.id, standing)
         raise _lost_races()
@@ -281,20 +283,14 @@ class SealedVault:
         below = max(held_version, known.version if known else 0)
         return max(below + 2 * ROTATION_STEP, int(moment * 1000))
 
-    async def _count(self) -> None:
-        """Count a change, best effort: without it, other workers notice at their next full reload."""
-        with suppress(StoreUnavailable):
-            await count_change(self._store)
-
     async def _healed(self, account_id: str, record: Record | None) -> TokenSet | None:
         """The newer of the stored and the remembered tokens, which are written back if the store is behind."""
         held = self._opened(account_id, record)
         known = self._newest.get(account_id)
         if known is not None and (held is None or held.version < known.version):
-            lost = held is None
+            self._count.owe()
             held = await self._push(held.version if held is not None else 0, known)
-            if lost:
-                await count_change(self._store)
+        await self._count.settle()
         if held is not None:
             self._remember(held)
         return held

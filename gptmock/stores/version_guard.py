@@ -6,6 +6,7 @@ of the records' contents.
 
 from __future__ import annotations
 
+from gptmock.stores.changes import OwedCount
 from gptmock.stores.store import Record, Store
 
 
@@ -14,11 +15,13 @@ class VersionGuard:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._count = OwedCount(store)
         self._seen: dict[str, Record] = {}
 
     async def settle(self, name: str, found: Record | None) -> Record | None:
         """
-        Compare a record that was just read with the newest one seen; write the newer one back if the store is behind.
+        Compare a record that was just read with the newest one seen; write the newer one back if the store is behind,
+        which is counted as a change.
 
         Returns the newest version.
 
@@ -29,10 +32,13 @@ class VersionGuard:
         if known is None or (found is not None and found.version >= known.version):
             if found is not None:
                 self._seen[name] = found
+            await self._count.settle()
             return found
         expected = found.version if found is not None else 0
+        self._count.owe()
         # A lost compare-and-set needs no retry: the winner's version is as new or newer, and the next read shows it.
         await self._store.write(name, known.value, expected=expected, version=known.version)
+        await self._count.settle()
         return known
 
     async def put(self, name: str, value: bytes, *, expected: int) -> bool:

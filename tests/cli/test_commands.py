@@ -298,6 +298,24 @@ def test_the_demo_stays_and_its_curl_line_works(tmp_path: Path, number: signal.S
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_demo_that_was_killed_ends_its_processes_and_its_folder_goes_with_the_next_start(tmp_path: Path):
+    def demos() -> list[Path]:
+        return list(tmp_path.glob("gptmock-demo-*"))
+
+    with running(tmp_path, "demo", "--port", str(free_port())) as (killed, output, mark):
+        wait_until(lambda: "Still serving" in output.read_text() or killed.poll() is not None, seconds=60)
+        (left,) = demos()
+        # A start beside a living demo takes nothing away.
+        assert run(tmp_path, "demo", "--once", TMPDIR=str(tmp_path)).returncode == 0
+        assert demos() == [left]
+        killed.kill()
+        wait_until(lambda: not processes_of(mark), seconds=STOP_SECONDS)
+        assert demos() == [left]
+    shown = run(tmp_path, "demo", "--once", TMPDIR=str(tmp_path))
+    assert shown.returncode == 0, shown.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_demo_picks_another_port_when_its_own_is_taken(tmp_path: Path):
     with socket.socket() as taken:
         try:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import pytest
 
 from gptmock.clients import KeyTerms
 from gptmock.stores.limits_and_usage import SharedLimits
-from tests.faults.state import Place, report
+from gptmock.stores.snapshot import FILE_NAME
+from tests.faults.state import LOOK_SECONDS, Place, exchanges, report
 from tests.faults.test_store_faults import answers
 from tests.harness import CHAT_PATH, ServerProcess, SimulatorProcess, chat, client, server_process, until_all_serve
 from tests.harness import until as until_true
+from tests.stores.servers import RedisServer
+from tests.timing import generous
 
 pytestmark = pytest.mark.faults
 REQUESTS = 20
@@ -86,18 +92,83 @@ async def test_the_same_of_client_keys_that_nobody_has_shown_yet(simulator: Simu
 
 
 @pytest.mark.timeout(120)
-async def test_a_worker_that_is_respawned_meanwhile_says_when_to_come_again(
+@pytest.mark.parametrize("how", ["frozen", "killed"])
+async def test_a_worker_that_is_respawned_meanwhile_serves_with_what_its_sibling_knows(
+    simulator: SimulatorProcess, redis_place: Place, how: str
+):
+    assert redis_place.redis is not None
+    await redis_place.enroll(simulator.new_login(), label="ada")
+    other = await redis_place.enroll(simulator.new_login(), label="bob")
+    async with redis_place.opened() as state:
+        key = await state.keys.create("bound", KeyTerms(account_id=other.id))
+    async with started(redis_place, simulator) as server:
+        with away(redis_place.redis, how):
+            await respawned(server)
+            began = time.monotonic()
+            found = await asked(server)
+            took = time.monotonic() - began
+            assert found == {(200, ""): REQUESTS}
+            assert await asked(server, key=key.text.reveal()) == {(200, ""): REQUESTS}
+        report(seconds=took / REQUESTS)
+        # The first call of a worker that finds the store away waits half a second for it, every second at most.
+        assert took < generous(REQUESTS * 0.5)
+        assert exchanges(simulator)["ok"] == 0
+
+
+@pytest.mark.timeout(120)
+async def test_it_follows_the_store_again_when_that_is_back_and_a_clean_stop_leaves_no_copy(
     simulator: SimulatorProcess, redis_place: Place
 ):
     assert redis_place.redis is not None
-    await redis_place.enroll(simulator.new_login())
-    with server_process(redis_place.home, simulator.base_url, env=redis_place.env) as server:
-        await until_all_serve(server, 2)
-        with redis_place.redis.frozen():
-            victim = min(server.workers())
-            os.kill(victim, signal.SIGKILL)
-            await until_true(lambda: len(server.workers() - {victim}) == 2)
-            await until_all_serve(server, 3)
-            found = await asked(server)
-        assert set(found) <= {(200, ""), (503, "auth_unavailable")}
-        report(statuses=found)
+    document = simulator.new_login()
+    account = await redis_place.enroll(document)
+    async with redis_place.opened() as state:
+        key = await state.keys.create("k", KeyTerms())
+    # A short name, for sockets.
+    with tempfile.TemporaryDirectory(prefix="gm-") as temporary:
+        async with started(redis_place, simulator, TMPDIR=temporary) as server:
+            (copy,) = below(temporary, FILE_NAME)
+            assert copy.stat().st_mode & 0o777 == 0o600
+            assert not [one for one in document["tokens"].values() if one.encode() in copy.read_bytes()]
+            with redis_place.redis.frozen():
+                await respawned(server)
+                assert await asked(server, key=key.text.reveal()) == {(200, ""): REQUESTS}
+            await until_true(lambda: len(server.logs("store.available")) == 2)
+            before = copy.stat().st_ino
+            async with redis_place.opened() as state:
+                await state.keys.revoke("k")
+                await state.vault.describe(account, label="renamed")
+            await until_true(lambda: copy.stat().st_ino != before)
+            await asyncio.sleep(2 * LOOK_SECONDS)
+            assert await asked(server, key=key.text.reveal()) == {(401, "invalid_api_key"): REQUESTS}
+            assert server.stop() == 0
+        assert below(temporary, "*") == []
+
+
+def below(folder: str, pattern: str) -> list[Path]:
+    """What lies in a folder, however deep."""
+    return list(Path(folder).rglob(pattern))
+
+
+@contextmanager
+def away(redis: RedisServer, how: str) -> Iterator[None]:
+    """The store does not answer: its process is stopped, or has been killed."""
+    if how == "frozen":
+        with redis.frozen():
+            yield
+    else:
+        redis.stop()
+        yield
+
+
+async def respawned(server: ServerProcess, *, workers: int = 2) -> None:
+    """One worker is killed; its successor has answered."""
+    before = server.workers()
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    await until_true(lambda: len(server.workers() - {victim}) == workers)
+    (successor,) = server.workers() - before
+    async with asyncio.timeout(30):
+        while successor not in {line["pid"] for line in server.logs("turn")}:
+            async with client(server.base_url) as opened:
+                await opened.post(CHAT_PATH, content=b"{")

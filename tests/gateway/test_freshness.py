@@ -8,10 +8,10 @@ from gptmock.errors import AuthUnknown, NotLoggedIn, StoreUnavailable
 from gptmock.gateway.account_selection import AccountSelector
 from gptmock.gateway.credentials import CACHE_SECONDS
 from gptmock.gateway.freshness import RELOAD_SECONDS, FreshnessWatch
-from gptmock.stores.client_keys import OUTAGE_SECONDS, StoreClientKeys
+from gptmock.stores.client_keys import StoreClientKeys
 from gptmock.stores.limits_and_usage import SharedLimits
 from gptmock.stores.seal import Sealer
-from tests.gateway.memory import ACCOUNT, KEY, Site, Worker, name_of
+from tests.gateway.memory import ACCOUNT, KEY, LIFE_SECONDS, Site, Worker, name_of
 
 A_SECOND = CACHE_SECONDS + 0.2
 
@@ -95,17 +95,15 @@ async def test_what_was_never_counted_is_found_all_the_same():
     assert site.place.calls > before + 1
 
 
-async def test_a_key_that_nobody_shows_for_hours_stays_known_up_to_the_last_look():
+async def test_a_key_that_nobody_has_shown_serves_as_long_as_the_tokens_live():
     site = Site()
-    await site.login(1, left_seconds=None)
+    await site.login(1)
     key = await issued(site)
     fresh = Fresh(site)
     await fresh.watch.load()
-    for _ in range(5):
-        await fresh.later(OUTAGE_SECONDS - 1)
     site.place.fail()
-    site.clock.now += OUTAGE_SECONDS - 1
-    assert await fresh.keys.find(key.text) == key.key
+    site.clock.now += LIFE_SECONDS - 60
+    assert await fresh.turn(key.text) == "access-1"
 
 
 @pytest.mark.parametrize("change", ["login", "rotation", "refusal", "logout", "default", "key", "revoked"])
@@ -197,6 +195,30 @@ async def test_a_store_that_is_away_at_the_start_is_asked_again():
     await fresh.later()
     site.place.fail()
     assert await fresh.turn(key.text) == "access-1"
+
+
+async def test_what_stood_in_for_the_store_serves_and_is_neither_refreshed_nor_taken_for_loaded():
+    site = Site()
+    await site.login(1, left_seconds=600)
+    fresh = Fresh(site)
+    await fresh.watch.recall()
+    site.place.fail()
+    revisions: list[int] = []
+
+    async def loaded(revision: int) -> None:
+        revisions.append(revision)
+
+    fresh.watch.loaded = loaded
+    # Due for a refresh, which needs a lease.
+    site.clock.now += 560
+    assert await fresh.turn() == "access-1"
+    await fresh.worker.keeper.close()
+    assert (site.issuer.calls, revisions) == ([], [])
+    site.place.recover()
+    before = site.place.calls
+    await fresh.later()
+    assert site.place.calls > before + 1, "all was loaded, though the counter had not moved"
+    assert revisions == [await fresh.worker.vault.revision()]
 
 
 async def test_a_store_that_fails_in_the_middle_of_a_load_leaves_it_for_the_next_look():

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gptmock.server.temporary_folder import LOCK_FILE, PREFIX, clear_left_folders
+from gptmock.server.temporary_folder import DEMO_PREFIX, LOCK_FILE, PREFIX, claimed_folder, clear_left_folders
+from tests.harness import wait_until
 
 OWNER = """
 import multiprocessing, multiprocessing.util, sys
@@ -25,6 +26,17 @@ if __name__ == "__main__":
             sys.stdin.readline()
     else:
         sys.stdin.readline()
+"""
+
+
+DEMO = """
+import subprocess, sys, time
+from gptmock.server.temporary_folder import DEMO_PREFIX, claimed_folder
+
+with claimed_folder(DEMO_PREFIX) as folder:
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=[folder.lock])
+    print(folder.path, child.pid, flush=True)
+    time.sleep(60)
 """
 
 
@@ -70,6 +82,37 @@ def test_a_killed_owners_folder_goes_and_no_others(temporary: Path):
         assert left.is_dir()
         assert clear_left_folders() == [left]
         assert (left.exists(), living.is_dir()) == (False, True)
+
+
+def test_a_killed_demos_folder_goes_when_nobody_holds_its_lock_any_more(temporary: Path):
+    script = temporary / "demo.py"
+    script.write_text(DEMO)
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    ) as process:
+        assert process.stdout is not None
+        folder, child = process.stdout.readline().split()
+        try:
+            process.kill()
+            process.wait()
+            assert clear_left_folders() == [], "a process that it has started lives"
+        finally:
+            os.kill(int(child), signal.SIGKILL)
+        # The pipe ends with the last of them.
+        assert process.stdout.read() == ""
+    wait_until(lambda: clear_left_folders() == [Path(folder)], seconds=5)
+    assert not Path(folder).exists()
+
+
+def test_a_demos_folder_goes_with_it(temporary: Path):
+    with claimed_folder(DEMO_PREFIX) as folder:
+        assert folder.path.parent == temporary
+        assert folder.path.stat().st_mode & 0o777 == 0o700
+        assert clear_left_folders() == []
+    assert not folder.path.exists()
 
 
 def test_who_ends_by_itself_takes_its_folder_along(temporary: Path):

@@ -53,6 +53,22 @@ async def refused(store: GuardedStore) -> StoreUnavailable:
     return caught.value
 
 
+async def test_another_place_answers_meanwhile_and_what_is_known_of_this_one_stays(
+    guarded: GuardedStore, memory: MemoryPlace
+):
+    other = MemoryStore()
+    await other.write("a", b"copied", expected=0)
+    memory.fail()
+    refusal = await refused(guarded)
+    calls = memory.calls
+    with guarded.answered_by(other):
+        assert guarded.available
+        assert await guarded.read("a") == Record(1, b"copied")
+    assert (guarded.available, guarded.reason, memory.calls) == (False, refusal.message, calls)
+    await refused(guarded)
+    assert memory.calls == calls
+
+
 def test_it_is_a_store(guarded: GuardedStore):
     store: Store = guarded
     assert store is guarded

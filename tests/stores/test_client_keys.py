@@ -7,7 +7,8 @@ import pytest
 from gptmock.accounts import Secret
 from gptmock.clients import ClientKey, ClientKeys, IssuedKey, KeyTerms, key_text
 from gptmock.errors import NameTaken, SealBroken, StoreUnavailable, UnknownClientKey
-from gptmock.stores.client_keys import CACHE_SECONDS, MAX_UNKNOWN, OUTAGE_SECONDS, StoreClientKeys
+from gptmock.stores.changes import CHANGES
+from gptmock.stores.client_keys import CACHE_SECONDS, MAX_UNKNOWN, StoreClientKeys
 from gptmock.stores.locations import Place as StatePlace
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.seal import Sealer, SealingKey
@@ -17,6 +18,7 @@ from tests.stores.logins import NEW, OLD, Time, vault_on
 from tests.stores.test_migrate import Kept, migrated
 
 A_SECOND = CACHE_SECONDS + 0.2
+A_DAY = 86_400.0
 TERMS = KeyTerms(
     role="viewer",
     models=("gpt-5.5", "gpt-6-sol"),
@@ -239,18 +241,34 @@ async def test_a_record_that_does_not_open_keeps_no_other_key_from_being_known(h
 # --- Trouble -----------------------------------------------------------------------------
 
 
-async def test_while_the_store_is_away_a_key_that_was_seen_lets_in_for_a_while(house: House):
+async def test_while_the_store_is_away_a_key_that_was_seen_lets_in_until_its_own_end(house: House):
     issued, unseen = await house.mine.create("ada", KeyTerms()), await house.mine.create("bob", KeyTerms())
-    await house.yours.find(issued.text)
+    ends = await house.mine.create("cyd", KeyTerms(expires_at=house.clock.now + 10 * A_DAY))
+    for one in (issued, ends):
+        await house.yours.find(one.text)
     house.place.fail()
-    for _ in range(3):
-        house.clock.now += OUTAGE_SECONDS / 3 - 1
+    for _ in range(9):
+        house.clock.now += A_DAY
         assert await house.yours.find(issued.text) == issued.key
+        assert await house.yours.find(ends.text) == ends.key
         with pytest.raises(StoreUnavailable):
             await house.yours.find(unseen.text)
-    house.clock.now += 4
-    with pytest.raises(StoreUnavailable):
-        await house.yours.find(issued.text)
+    house.clock.now += A_DAY
+    assert await house.yours.find(issued.text) == issued.key
+    assert await house.yours.find(ends.text) is None
+
+
+async def test_a_key_that_is_put_back_is_counted_as_a_change(house: House):
+    """Other workers look at nothing but the counter."""
+    await house.mine.create("ada", KeyTerms())
+    backup = dict(house.place.records)
+    await house.mine.revoke("ada")
+    await house.mine.reload()
+    house.place.records.clear()
+    house.place.records.update(backup)
+    before = house.place.records[CHANGES][0].version
+    await house.mine.reload()
+    assert house.place.records[CHANGES][0].version > before
 
 
 async def test_a_store_that_was_emptied_learns_its_keys_again_and_no_revoked_one_comes_back(house: House):

@@ -239,6 +239,60 @@ async def test_the_newest_is_pushed_forward_by_whoever_knows_it(near_place: Plac
     assert await stranger.default() == ADA.id
 
 
+async def test_whatever_is_pushed_forward_is_counted_as_a_change(near_place: Place):
+    store = near_place.open()
+    mine = vault_on(store)
+    await mine.enroll(tokens("1"), label="old")
+    backup = await dump(store)
+    await mine.describe(ADA, label="new")
+    await mine.replace(await mine.load(ADA.id), rotated(await mine.load(ADA.id), "2"))
+    for healing in (lambda: mine.load(ADA.id), mine.logins):
+        await restore(store, backup)
+        before = await mine.revision()
+        await healing()
+        assert await mine.revision() > before
+
+
+@pytest.mark.parametrize("is_written", [True, False])
+async def test_a_rotation_that_the_store_takes_late_is_counted_late(is_written: bool):  # noqa: FBT001
+    """Other workers look at nothing but the counter; they would not see it for half a minute."""
+
+    class Cut(MemoryStore):
+        """Fails at the first rotation, before or after it is written."""
+
+        cut = False
+
+        async def write(
+            self,
+            name: str,
+            value: bytes,
+            *,
+            expected: int,
+            version: int | None = None,
+            ttl_seconds: float | None = None,
+        ) -> Record | None:
+            if self.cut and is_written:
+                await super().write(name, value, expected=expected, version=version, ttl_seconds=ttl_seconds)
+            if self.cut:
+                raise StoreUnavailable("away")
+            return await super().write(name, value, expected=expected, version=version, ttl_seconds=ttl_seconds)
+
+    store = Cut()
+    mine = vault_on(store)
+    held = await mine.enroll(tokens("1"))
+    before = await mine.revision()
+    store.cut = True
+    with pytest.raises(StoreUnavailable):
+        await mine.replace(held, rotated(held, "2"))
+    store.cut = False
+    assert await mine.revision() == before
+    assert name_of(await mine.load(ADA.id)) == "2"
+    after = await mine.revision()
+    assert after > before
+    await mine.load(ADA.id)
+    assert await mine.revision() == after
+
+
 async def test_a_list_of_logins_heals_too(near_place: Place):
     store = near_place.open()
     living = vault_on(store)
