@@ -16,6 +16,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 from gptmock.catalog import Effort, ModelCatalog, ResolvedModel
 from gptmock.conversations import NOTHING_RECALLED, Memo, Recalled, Wanted
 from gptmock.errors import GptmockError
+from gptmock.protocol.delta_runs import DeltaRun
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.reader import Received
 from gptmock.protocol.request import ResponsesRequest
@@ -153,6 +154,19 @@ class Translator(Protocol):
         The upstream has ended, because of ``cause`` if there is one.
 
         Returns the dialect's farewell of a failed reply unless the reply has ended already; never a success.
+        """
+
+
+@runtime_checkable
+class CopiesDeltas(Protocol):
+    """A translator that can translate the deltas of a run at once."""
+
+    def copy(self, run: DeltaRun) -> bytes | None:
+        """
+        The frames of the run, as ``feed`` would give them one after another.
+
+        ``None``, and nothing has changed, if its events have to be fed one by one: whenever a delta would do more than
+        add to the text that the last one added to.
         """
 
 

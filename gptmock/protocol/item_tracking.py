@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
+from gptmock.protocol.delta_runs import text_of
+
 Names: TypeAlias = tuple[str | None, ...]
 """All that an item is called: its id, and a call's call id."""
 
@@ -67,6 +69,16 @@ class ItemTracker(Generic[_Slot]):
                     slot = None
         return slot
 
+    def settled(self, output_index: int | None, item_id: str | None) -> _Slot | None:
+        """The slot that ``of`` gives for them, if that would change nothing but ``last``."""
+        slot = self._by_index.get(output_index) if output_index is not None else None
+        if item_id is None:
+            return slot
+        by_id = self._by_id.get(item_id)
+        if output_index is None:
+            return by_id
+        return slot if slot is by_id else None
+
     def repeated(self, output: Iterable[Names]) -> Iterator[tuple[int, int | None]]:
         """
         Which items of a final output count, each as its place there and the index to find its slot with.
@@ -96,15 +108,23 @@ class ItemTracker(Generic[_Slot]):
 class GrowingText:
     """One growing text: what was sent, so that a repetition sends nothing."""
 
-    __slots__ = ("_sent",)
+    __slots__ = ("_literals", "_sent")
 
     def __init__(self) -> None:
         self._sent: list[str] = []
+        self._literals: list[bytes] = []
+        """Of what was sent since then: decoded when somebody asks for it."""
 
     def more(self, delta: str) -> str:
         """A delta: all of it is new."""
+        if self._literals:
+            self._decode()
         self._sent.append(delta)
         return delta
+
+    def copied(self, literals: list[bytes]) -> None:
+        """Deltas that were sent undecoded (``DeltaRun.literals``)."""
+        self._literals += literals
 
     def tail(self, whole: str) -> str:
         """
@@ -120,6 +140,12 @@ class GrowingText:
     @property
     def sent(self) -> str:
         """All of it so far."""
+        if self._literals:
+            self._decode()
         if len(self._sent) > 1:
             self._sent = ["".join(self._sent)]
         return self._sent[0] if self._sent else ""
+
+    def _decode(self) -> None:
+        self._sent.append(text_of(self._literals))
+        self._literals = []
