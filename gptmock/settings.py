@@ -93,6 +93,8 @@ class Settings(pydantic.BaseModel):
     """A real one: clients switch features on by it, and Codex asks for 0.13.4."""
     shutdown_grace: int = Field(60, ge=0)
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
+    fast_path: bool = True
+    """Deltas are copied undecoded, by the callback that reads them; off only to compare."""
 
     @pydantic.field_validator("workers")
     @classmethod

@@ -59,7 +59,7 @@ from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
-from gptmock.upstream.transport import open_client
+from gptmock.upstream.transport import open_client, open_transport
 from gptmock.upstream.usage import CodexUsage
 
 TAKE_OVER_SECONDS = 2.0
@@ -127,7 +127,8 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
 async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> AsyncIterator[Services]:
     """All that a worker serves with, opened in its own loop and closed after its last stream."""
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(open_client(proxy=settings.upstream_proxy))
+        transport = open_transport(proxy=settings.upstream_proxy, direct=settings.fast_path)
+        client = await stack.enter_async_context(open_client(transport))
         state = await stack.enter_async_context(open_state(settings))
         issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
         refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
@@ -158,7 +159,14 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         models = CodexCatalog(client, settings.upstream_url, identity=identity, clock=time.time)
         cache = StoreCatalogCache(state.store, version=settings.codex_version)
         catalogs = CatalogWatch(cache, keeper, models, chooser.account_ids, clock=time.time)
-        upstream = CodexUpstream(client, settings.upstream_url, identity=identity, deadlines=deadlines, clock=time.time)
+        upstream = CodexUpstream(
+            transport,
+            settings.upstream_url,
+            identity=identity,
+            deadlines=deadlines,
+            clock=time.time,
+            finds_runs=settings.fast_path,
+        )
         key = settings.api_key
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(

@@ -16,9 +16,8 @@ from functools import partial
 from typing import Protocol, TypeAlias
 
 from gptmock.dialects.dialect import ReplyHead, SeveralTurns, Turn
-from gptmock.gateway.reply import Outcome, Reply
+from gptmock.gateway.reply import EventConsumer, FrameSink, Outcome, Reply
 from gptmock.protocol.fold import FoldedResponse
-from gptmock.protocol.reader import Received
 from gptmock.protocol.upstream import Compacted
 
 
@@ -29,7 +28,7 @@ class AnyReply(Protocol):
     def model(self) -> str | None:
         """What the upstream says it answers with, if it has said so."""
 
-    def frames(self) -> AsyncIterator[bytes]:
+    async def stream(self, sink: FrameSink, /) -> None:
         """The streamed reply; it ends with the dialect's farewell, whatever happens."""
 
     async def document(self) -> bytes:
@@ -110,7 +109,7 @@ async def _several(
 
 
 class BatchReply:
-    """An answer of several turns under way; use one of ``frames`` and ``document``, once, inside its context."""
+    """An answer of several turns under way; use one of ``stream`` and ``document``, once, inside its context."""
 
     def __init__(
         self,
@@ -132,9 +131,9 @@ class BatchReply:
         """As the first turn says."""
         return self._first.model
 
-    def frames(self) -> AsyncIterator[bytes]:
+    async def stream(self, sink: FrameSink) -> None:
         """The streamed reply."""
-        return self._first.frames(self._events())
+        await self._first.stream(sink, self._drive)
 
     async def document(self) -> bytes:
         """
@@ -154,9 +153,8 @@ class BatchReply:
             raise several.exceptions[0] from several
         return self._document([one.result() for one in waiting])
 
-    async def _events(self) -> AsyncIterator[list[Received]]:
-        async for batch in self._first.events():
-            yield batch
+    async def _drive(self, consumer: EventConsumer) -> None:
+        await self._first.drive(consumer)
         outcome = self._first.outcome
         for turn in self._further:
             if outcome.response is None:
@@ -166,8 +164,7 @@ class BatchReply:
                 self._stack.push_async_callback(closing.aclose)
                 outcome = self._note()
                 reply = await closing.enter_async_context(self._open_one(turn, outcome))
-                async for batch in reply.events():
-                    yield batch
+                await reply.drive(consumer)
             self._first.outcome.error = outcome.error
 
     async def _folded(self, turn: Turn) -> FoldedResponse:

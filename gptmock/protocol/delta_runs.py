@@ -40,8 +40,8 @@ _COUNTED: dict[type[DeltaEvent], bytes] = {
 }
 
 _NUMBER = rb"(?:0|[1-9][0-9]{0,8}+)"
-# Not empty: an empty delta adds nothing and most clients are not told of it. No half of a surrogate pair: it is no text,
-# and the decoder has to mend it.
+# Not empty: an empty delta adds nothing, and most clients are not told of it. No half of a surrogate pair: it is no
+# text, and the decoder has to mend it.
 _TEXT = rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u(?:[0-9a-cA-CefEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})))++'
 _ESCAPED_SEPARATORS = ("\u0085".encode(), "\u2028".encode(), "\u2029".encode())
 """Written raw by the upstream and as escapes to clients (``dialects.json_text``)."""
@@ -192,7 +192,11 @@ class RunFinder:
             literals = [match[form.literal]]
             if not _can_be_copied(literals):
                 return [block]
-            return [DeltaRun(self._place if key == self._key else self._known(key), literals, [match[form.padding]], block, form)]
+            return [
+                DeltaRun(
+                    self._place if key == self._key else self._known(key), literals, [match[form.padding]], block, form
+                )
+            ]
         parts = form.pattern.split(block)
         if len(parts) == 1:
             return [block]
@@ -209,7 +213,9 @@ class RunFinder:
             ]
             # Nearly always this is all; what is around it is often empty.
             return [*([between[0]] if between[0] else ()), *run, *([between[-1]] if between[-1] else ())]
-        return self._several(block, list(zip(literals, paddings, strict=True)), list(zip(*places, strict=True)), between)
+        return self._several(
+            block, list(zip(literals, paddings, strict=True)), list(zip(*places, strict=True)), between
+        )
 
     def _several(
         self, block: bytes, deltas: list[tuple[bytes, bytes]], keys: list[tuple[bytes, ...]], between: list[bytes]

@@ -84,6 +84,11 @@ class EventReader:
         self._broken: UpstreamBroken | None = None
         self.skipped = 0
 
+    @property
+    def is_broken(self) -> bool:
+        """The next call raises: a fault stood behind the events that were returned."""
+        return self._broken is not None or self._decoder.is_broken
+
     def feed(self, chunk: bytes) -> Batch:
         """
         Take the next bytes of the stream, cut anywhere.

@@ -67,6 +67,11 @@ class SseDecoder:
             and self._broken is None
         )
 
+    @property
+    def is_broken(self) -> bool:
+        """An event was too large: the next call raises."""
+        return self._broken is not None
+
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """
         Take the next bytes of the stream, cut anywhere.

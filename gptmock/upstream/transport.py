@@ -8,12 +8,15 @@ time: about 90 microseconds each where this costs 30, and 100 connections at mos
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Protocol
 
 import aiohttp
 import httpx
+
+from gptmock.upstream.direct import DirectBody, DirectTransport
 
 READ_BUFFER_BYTES = 256 * 1024
 """Reading pauses above twice this: a slow client must not fill our memory."""
@@ -83,7 +86,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         return httpx.Response(
             response.status,
             headers=response.raw_headers,
-            stream=_Body(response, request),
+            stream=AiohttpBody(response, request),
             request=request,
             extensions={"http_version": b"HTTP/1.1"},
         )
@@ -98,12 +101,26 @@ def _in_pieces(body: bytes) -> bytes | io.BytesIO:
     return io.BytesIO(body) if len(body) > _LARGE_BODY_BYTES else body
 
 
-class _Body(httpx.AsyncByteStream):
+class AiohttpBody(httpx.AsyncByteStream):
     """The response body, one block for each read from the socket."""
 
     def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
         self._response = response
         self._request = request
+        self.complete = False
+
+    async def deliver(self, take: Callable[[bytes], bool]) -> bool:
+        """See ``direct.DirectBody.deliver``; here each read wakes the waiting task."""
+        content = self._response.content
+        while not self.complete:
+            with _as_httpx_errors(self._request):
+                block = await content.readany()
+            if block:
+                if not take(block):
+                    return False
+            else:
+                self.complete = content.at_eof()
+        return True
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _as_httpx_errors(self._request):
@@ -111,11 +128,36 @@ class _Body(httpx.AsyncByteStream):
                 yield block
 
     async def aclose(self) -> None:
+        """See httpx."""
         # A body that was not read to its end closes its connection; a finished one has already given it back.
         self._response.close()
 
 
-def open_client(*, proxy: str | None = None) -> httpx.AsyncClient:
+class BodyStream(Protocol):
+    """The body of a response of either transport."""
+
+    complete: bool
+    """It has been read to its end."""
+
+    async def deliver(self, take: Callable[[bytes], bool], /) -> bool:
+        """See ``direct.DirectBody.deliver``."""
+
+    async def aclose(self) -> None:
+        """Let go of the connection."""
+
+
+def body_of(response: httpx.Response) -> BodyStream:
+    """The body of a response that came through one of our transports."""
+    assert isinstance(response.stream, DirectBody | AiohttpBody)  # noqa: S101 - they make no other
+    return response.stream
+
+
+def open_transport(*, proxy: str | None = None, direct: bool = True) -> httpx.AsyncBaseTransport:
+    """Our own engine; aiohttp's where there is a proxy, and where ours is switched off."""
+    return DirectTransport() if direct and proxy is None else AiohttpTransport(proxy=proxy)
+
+
+def open_client(transport: httpx.AsyncBaseTransport | None = None, *, proxy: str | None = None) -> httpx.AsyncClient:
     """
     A client that brings nothing of its own into a request: no timeout, redirect, ambient proxy or cookie.
 
@@ -123,7 +165,7 @@ def open_client(*, proxy: str | None = None) -> httpx.AsyncClient:
     """
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
     return httpx.AsyncClient(
-        transport=AiohttpTransport(proxy=proxy),
+        transport=transport or open_transport(proxy=proxy),
         cookies=no_cookies,
         timeout=None,  # noqa: S113 - the deadlines are those of who asks
         trust_env=False,
