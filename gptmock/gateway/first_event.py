@@ -26,6 +26,8 @@ class Opened:
     stream: EventStream
     held: Batch = field(default_factory=list)
     """Taken by ``deliver`` before anything else."""
+    model: str | None = None
+    """What the upstream says it answers with; it may differ from what was asked for."""
 
     async def deliver(self, take: TakesBatch) -> bool:
         """See ``EventStream.deliver``; from the first event on."""
@@ -57,6 +59,8 @@ async def first_event(opened: Opened) -> None:
             if not isinstance(one, Received):
                 return False
             event = one.event
+            if isinstance(event, ResponseCreated):
+                opened.model = event.response.model
             if isinstance(event, ResponseFailed | ErrorEvent):
                 raise failure_of(event)
             if not is_preamble(event):

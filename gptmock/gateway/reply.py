@@ -18,7 +18,7 @@ from gptmock.errors import GptmockError, InternalError
 from gptmock.gateway.first_event import Opened
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.limits import RateLimitSnapshot
-from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseCreated, ResponseFailed, ResponseIncomplete
+from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFailed, ResponseIncomplete
 from gptmock.protocol.failures import failure_of
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.items import ResponseObject, ResponseUsage, total_usage
@@ -129,12 +129,7 @@ class Reply:
     @property
     def model(self) -> str | None:
         """What the upstream says it answers with, if it has said so; it may differ from what was asked for."""
-        if not self._accepting.done():
-            return None
-        for one in self._accepting.result().held:
-            if isinstance(one, Received) and isinstance(one.event, ResponseCreated):
-                return one.event.response.model
-        return None
+        return self._accepting.result().model if self._accepting.done() else None
 
     async def stream(self, sink: FrameSink, drive: Drive | None = None) -> None:
         """

@@ -160,6 +160,7 @@ class BatchReply:
             if outcome.response is None:
                 # Cut or failed: the translator has said so, or will.
                 return
+            await consumer.ready()
             async with AsyncExitStack() as closing:
                 self._stack.push_async_callback(closing.aclose)
                 outcome = self._note()

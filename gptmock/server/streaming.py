@@ -13,6 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+_GRACE_SECONDS = 0.05
+"""A reply that begins within this needs no heartbeat before it."""
+
 
 class Wire(Protocol):
     """A client's connection."""
@@ -80,7 +83,7 @@ class ClientSink:
     """
     Where the frames of one reply go (``gateway.reply.FrameSink``); a context.
 
-    The first heartbeat goes out at once if nothing else does, so that the response head leaves.
+    The first heartbeat goes out after a moment if nothing else does, so that the response head leaves.
 
     Args:
         wire: the client's connection.
@@ -117,11 +120,12 @@ class ClientSink:
 
     async def __aenter__(self) -> Self:
         self._heartbeats.add(self)
-        self._loop.call_soon(self._speak_first)
+        self._grace = self._loop.call_later(_GRACE_SECONDS, self._speak_first)
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._heartbeats.discard(self)
+        self._grace.cancel()
         self._ending = True
         if self._first is not None:
             self._first.cancel()

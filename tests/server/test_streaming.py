@@ -95,7 +95,7 @@ async def test_a_frame_that_comes_while_the_head_is_sent_follows_it():
     wire = MemoryWire()
     wire.reading.clear()
     async with sinking(wire, every_seconds=60) as sink:
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)
         assert not sink.write(b"one")
         waiting = asyncio.ensure_future(sink.ready())
         wire.reading.set()
