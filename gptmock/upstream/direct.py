@@ -12,7 +12,7 @@ import socket
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import aiohappyeyeballs
 import httptools
@@ -332,8 +332,8 @@ class _Connection(asyncio.Protocol):
     # --- asyncio.Protocol -----------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - create_connection makes no other
-        self._transport = transport
+        # uvloop's is one too, but says so to nobody.
+        self._transport = cast("asyncio.Transport", transport)
         self._registry.add(self)
 
     def data_received(self, data: bytes) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvloop
 
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.direct import DirectTransport
@@ -18,6 +19,15 @@ from tests.timing import generous
 from tests.upstream.raw import HEAD, LAST_CHUNK, Handler, Proxy, RawServer, answering, chunk, reset, serving_again
 
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*policy.*:DeprecationWarning")
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    """A server has uvloop where there is one; commands have asyncio's loop."""
+    return uvloop.EventLoopPolicy() if request.param == "uvloop" else asyncio.DefaultEventLoopPolicy()
 
 
 ENGINES = {"direct": DirectTransport, "aiohttp": AiohttpTransport}
