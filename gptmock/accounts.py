@@ -1,8 +1,9 @@
 """
-Who pays: accounts, their secrets, and the contracts of whoever keeps and renews them. Knows no file and no HTTP.
+ChatGPT accounts and their OAuth tokens, with the contracts of the token store, the refresh lease and the OAuth client.
+Knows no file and no HTTP.
 
-Three holders of a secret, from wide to narrow: a ``TokenSet`` has all tokens and is seen by vault, lock and issuer;
-a ``Credential`` is what one request may carry, never the refresh token; an ``Account`` has no secret at all.
+Access to secrets is limited by type: ``TokenSet`` has all tokens and is for the vault, the refresh and the issuer;
+``Credential`` has only the access token and is for requests; ``Account`` has no secret.
 """
 
 from __future__ import annotations
@@ -18,20 +19,20 @@ from typing import Protocol
 import msgspec
 
 SIGN_IN_HINT = "The operator of this server can sign in with: gptmock login"
-"""What to do about a login that is missing or has ended."""
+"""Added to messages about a missing or ended login."""
 BROKEN_HINT = "Sign in to it again with gptmock login, or take it away with gptmock accounts remove."
-"""What to do about an account with a record that does not open."""
+"""Added to messages about an account whose record cannot be decrypted."""
 ROTATION_STEP = 1000
 """
-How far a rotation raises the version. A mark or another seal over the same tokens raises it by one: tokens that were
-issued meanwhile, and could not be written yet, outrank any such change.
+The increment of ``TokenSet.version`` for new tokens. Changes that keep the tokens, such as re-encryption, increment it
+by one: so tokens that were issued meanwhile, but could not be written yet, still have the higher version.
 """
 AUTH_CLAIM = "https://api.openai.com/auth"
 PROFILE_CLAIM = "https://api.openai.com/profile"
 
 
 class Secret:
-    """A text that no log, traceback or f-string shows; ``reveal`` is the only way to it."""
+    """A text that logs, tracebacks and f-strings do not show; only ``reveal`` returns it."""
 
     __slots__ = ("_text",)
 
@@ -48,15 +49,15 @@ class Secret:
         return hash(self._text)
 
     def reveal(self) -> str:
-        """The text itself, for the one place that sends or stores it."""
+        """The plain text, for the code that sends or stores it."""
         return self._text
 
     def fingerprint(self) -> str:
-        """16 hex digits that name the secret without telling it."""
+        """16 hex digits that identify the secret without revealing it."""
         return hashlib.sha256(self._bytes()).hexdigest()[:16]
 
     def _bytes(self) -> bytes:
-        # A key from a header may hold bytes that are no UTF-8; Sanic hands them over as lone surrogates.
+        # A header may hold bytes that are not UTF-8; Sanic passes them as lone surrogates.
         return self._text.encode("utf-8", "surrogatepass")
 
 
@@ -74,41 +75,41 @@ class Account:
 
     @property
     def id(self) -> str:
-        """16 hex digits for the pair of workspace and user: the same wherever and whenever it signs in."""
+        """16 hex digits derived from workspace and user: the same for every login of the account."""
         return hashlib.sha256(f"{self.workspace_id}\0{self.user_id or ''}".encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
 class TokenSet:
-    """The secrets of a login, as one version of them."""
+    """The OAuth tokens of a login, at one version."""
 
     account: Account
     access_token: Secret
     refresh_token: Secret | None
     id_token: Secret | None
     version: int
-    """Grows with every change; the higher one is the newer one, wherever both are seen."""
+    """Incremented by every change; of two token sets the one with the higher version is newer."""
     expires_at: float | None
-    """Unix seconds, from the access token's ``exp``; ``None`` when it tells nothing."""
+    """Unix seconds, from the access token's ``exp``; ``None`` if it has none."""
     last_refresh: float | None = None
     """Unix seconds."""
     refused: str | None = None
-    """Why the issuer refused the refresh token for good; the access token is used to its end."""
+    """Why the issuer refused the refresh token for good; the access token is used until it expires."""
     forgotten: bool = False
-    """Logged out: what is left is the version, so that nobody brings the tokens back."""
+    """Logged out: a tombstone that keeps the version, so that older tokens are not written back."""
 
     def credential(self) -> Credential:
-        """What one request may carry of them."""
+        """The access token and its account, for requests."""
         return Credential(self.account, self.access_token, self.version)
 
     def has_tokens_of(self, other: TokenSet) -> bool:
-        """Whether nothing was issued between the two, whatever their versions say."""
+        """Whether both have the same tokens; their versions may differ."""
         return self.access_token == other.access_token and self.refresh_token == other.refresh_token
 
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What one request may carry."""
+    """What a request to the upstream is authorized with; never the refresh token."""
 
     account: Account
     access_token: Secret
@@ -117,7 +118,7 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class IssuedTokens:
-    """What the issuer answered; a member that it left out keeps its old value."""
+    """A token response of the issuer (RFC 6749, section 5.1); ``None``: the earlier token stays valid."""
 
     access_token: Secret | None
     refresh_token: Secret | None
@@ -126,7 +127,7 @@ class IssuedTokens:
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """An account as people see it; no secret in it."""
+    """An account with its metadata, for display; no secret in it."""
 
     account: Account
     label: str
@@ -136,7 +137,7 @@ class Login:
     refused: str | None = None
     paused: bool = False
     organization: str | None = None
-    """The name of the organisation that the id token calls the default one."""
+    """The title of the default organisation in the id token."""
     id_expires_at: float | None = None
     """Unix seconds, of the id token."""
     renewable: bool = True
@@ -145,156 +146,157 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class BrokenLogin:
-    """An account with a record that does not open: sealed by another key, or changed. It can be signed in anew."""
+    """An account whose record cannot be decrypted: another key, or tampering. Signing in again replaces the record."""
 
     account_id: str
     label: str
-    """The id, where the label does not open either."""
+    """The account id if the label cannot be decrypted either."""
     reason: str
 
     @property
-    def told(self) -> str:
-        """The same for people, with what helps."""
+    def message(self) -> str:
+        """The message for users, with a hint."""
         return f"{self.label}: {self.reason} {BROKEN_HINT}"
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What the last refreshes of an account have met, told by each worker to the next; no secret in it."""
+    """The recent refresh failures of an account, shared by all workers; no secret in it."""
 
     failures: int = 0
-    """In a row."""
+    """Consecutive failures."""
     message: str = ""
     unanswered: str | None = None
-    """Fingerprint of a refresh token that was sent, and whose answer never came: it may be spent."""
+    """Fingerprint of a refresh token that was sent without getting a response: it may be spent."""
     left_seconds: float = 0.0
-    """How long the issuer is to be left alone."""
+    """Remaining backoff: no refresh is sent to the issuer for so long."""
 
 
 class TokenVault(Protocol):
-    """Where the tokens of all accounts rest, and what all workers agree on. Versioned; newer always wins."""
+    """The shared store of all accounts' tokens. Of two versions the higher one always wins."""
 
     async def load(self, account_id: str) -> TokenSet:
         """
-        The newest tokens that the place or this process knows; a place that fell behind is healed.
+        The newest tokens in the store or in this process; if the store has older ones, it is updated.
 
         Raises:
             NotLoggedIn: there are none, or they were logged out.
-            StoreUnavailable: the place cannot be read.
-            SealBroken: a record is there and does not open.
+            StoreUnavailable: the store cannot be read.
+            SealBroken: the record cannot be decrypted.
         """
 
     async def replace(self, replaced: TokenSet, tokens: TokenSet) -> TokenSet:
         """
-        Put ``tokens``, of a higher version, in the place of ``replaced`` if nothing newer is there.
+        Replace ``replaced`` by ``tokens``, which has a higher version, unless the store has newer ones.
 
-        Returns what the vault holds afterwards: somebody's newer tokens if there are any.
+        Returns the tokens in the store afterwards: ``tokens``, or newer ones of another worker.
 
         Raises:
-            StoreUnavailable: unknown whether they were written.
+            StoreUnavailable: it is unknown whether they were written.
         """
 
     async def enroll(self, tokens: TokenSet, *, label: str | None = None, made_at: float | None = None) -> TokenSet:
         """
-        A login by a person: wins over whatever is held, also over a refresh under way.
+        Store the tokens of a new interactive login; they replace all others, also those of a concurrent refresh.
 
         Args:
-            tokens: their version does not matter.
-            label: what people call the account. Unless given it keeps the one it has; the first is its mail address.
-            made_at: Unix seconds, when the person signed in; now unless given. Where the place was emptied, what
-                another process knows of a later moment stays.
+            tokens: their version is ignored.
+            label: display name of the account; by default the current one, at first the email address.
+            made_at: Unix seconds of the login, by default now. After the store was emptied, tokens of a later login
+                that another process still has take precedence.
         """
 
     async def refuse(self, refused: TokenSet, *, reason: str) -> None:
-        """Remember that the issuer refused these tokens, if no others are held by now."""
+        """Record that the issuer refused these tokens, unless the store has others by now."""
 
     async def forget(self, account_id: str) -> None:
-        """A logout: the tokens are gone for every worker, and stay gone."""
+        """Log out: delete the tokens for all workers, leaving a tombstone."""
 
     async def logins(self) -> list[Login]:
-        """All accounts whose records open, by label."""
+        """All accounts whose records can be decrypted, by label."""
 
     async def broken(self) -> list[BrokenLogin]:
-        """The others, by label."""
+        """All accounts whose records cannot be decrypted, by label."""
 
     async def holder(self, label: str) -> str | None:
-        """The id of the account that people call so, whether it opens or not."""
+        """The id of the account with this label, even if its record cannot be decrypted."""
 
     async def discard(self, account_id: str) -> None:
-        """Take the records of an account away that does not open; a process that still knows better puts it back."""
+        """Delete records that cannot be decrypted; a process that still has valid tokens writes them back."""
 
     async def revision(self) -> int:
         """
-        Differs from the last look when somebody signed in or out, or changed what people call an account, since then:
-        a cheap look, in place of ``logins``. An emptied store has another one too.
+        A number that changes with every login, logout, and change of a label, and when the store was emptied: a cheap
+        check before ``logins``.
         """
 
     async def describe(self, account: Account, *, label: str | None = None, paused: bool | None = None) -> None:
-        """Change what people call an account, or whether it may serve; what is not given stays."""
+        """Change the label of an account or whether it is paused; ``None`` leaves a value unchanged."""
 
     async def is_paused(self, account_id: str) -> bool:
-        """Whether somebody took it out of service."""
+        """Whether the account was paused by an operator."""
 
     async def default(self) -> str | None:
-        """The id of the account that serves who is bound to none."""
+        """The id of the account for clients that are not bound to an account."""
 
     async def make_default(self, account_id: str) -> None:
-        """Let this account serve who is bound to none."""
+        """Make this the account for clients that are not bound to an account."""
 
     async def probe(self) -> None:
         """
-        See that the place can be written, before a refresh token is spent.
+        Check that the store is writable, before a refresh token is spent.
 
         Raises:
-            StoreUnavailable: it cannot.
+            StoreUnavailable: it is not.
         """
 
 
 class RefreshLease(Protocol):
-    """The right to refresh one account, for a while and alone over all workers; its time is the store's."""
+    """The exclusive, expiring right to refresh one account, across all workers; timed by the store's clock."""
 
     async def acquire(self) -> bool:
-        """Take it if it is free."""
+        """Acquire the lease; false if another owner holds it."""
 
     async def renew(self) -> bool:
-        """Make it last from now on; false when it is lost."""
+        """Restart the lease's TTL; false if the lease was lost."""
 
     async def left_seconds(self) -> float:
-        """How long it still lasts; 0 when it is lost."""
+        """The remaining TTL; 0 if the lease was lost."""
 
     async def release(self) -> None:
-        """Give it back; nobody else's is touched."""
+        """Release the lease; does nothing if another owner holds it."""
 
     async def trouble(self) -> Trouble:
-        """What earlier holders have reported."""
+        """The failures that earlier owners reported."""
 
     async def report(self, trouble: Trouble) -> None:
-        """Tell the next holders; its ``left_seconds`` are counted from now, by the store's time."""
+        """Share failures with later owners; ``left_seconds`` is counted from now, by the store's clock."""
 
 
 class Escrow(Protocol):
-    """A sealed, durable place on this machine for tokens on their way to the vault."""
+    """An encrypted, durable spool on this machine for rotated tokens until the vault has stored them."""
 
     async def put(self, tokens: TokenSet) -> None:
-        """Keep them; on the disk when it returns."""
+        """Write the tokens; they are on disk (fsync) when this returns."""
 
     async def find(self, account_id: str) -> TokenSet | None:
-        """The newest tokens kept for the account, by any process of this machine."""
+        """The newest tokens of the account, written by any process of this machine."""
 
     async def drop(self, account_id: str, *, up_to_version: int) -> None:
-        """The vault has them: they are needed no more."""
+        """Delete tokens up to this version, after the vault has stored them."""
 
 
 class TokenIssuer(Protocol):
-    """The OAuth issuer."""
+    """The refresh operation of the OAuth issuer."""
 
     async def refresh(self, refresh_token: Secret) -> IssuedTokens:
         """
-        Spend the refresh token for new tokens (RFC 6749, section 6). Single use: never to be repeated blindly.
+        Exchange a refresh token (RFC 6749, section 6). The token is single-use: do not retry after a lost response.
 
         Raises:
             RefreshRejected: the issuer refuses this token for good.
-            RefreshUnavailable: the issuer cannot be asked now.
+            RefreshUnavailable: the issuer cannot be reached now.
+            RefreshUnanswered: the request was sent and got no response: the token may be spent.
         """
 
 
@@ -327,23 +329,23 @@ class _Claims(msgspec.Struct, frozen=True):
 
 
 def expiry_of(token: Secret) -> float | None:
-    """Unix seconds of a JWT's ``exp``; ``None`` when it is no JWT or has none."""
+    """``exp`` of a JWT, in Unix seconds; ``None`` if the token is no JWT or has no ``exp``."""
     return _claims(token).exp
 
 
 def organization_of(token: Secret) -> str | None:
-    """The name of the default organisation in an id token, or of the first; ``None`` when it names none."""
+    """The title of the default organisation in an id token, else of the first; ``None`` if there is none."""
     found = sorted(_claims(token).auth.organizations, key=lambda one: not one.is_default)
     return _first(one.title for one in found)
 
 
 def account_of(tokens: IssuedTokens, *, known_workspace: str | None = None) -> Account | None:
     """
-    The account that the tokens speak for, read from their claims; no signature is checked, as in every client.
+    The account of the tokens, from their claims; ``None`` if they name no workspace. Signatures are not verified.
 
     Args:
-        tokens: the id token is asked first, then the access token.
-        known_workspace: what a file beside the tokens says, if it says anything.
+        tokens: claims of the id token take precedence over those of the access token.
+        known_workspace: the workspace id from ``auth.json``, if it has one; it takes precedence over claims.
 
     Source: openai/codex ``login/src/token_data.rs``.
     """

@@ -1,9 +1,9 @@
 """
-Model names: which exist, what they can do, and what a name with suffixes means; and the contract of whoever remembers
-an account's own catalogue. Knows no network.
+The model catalogue: models, their capabilities, resolution of model names with suffixes, and the contract of the cache
+of fetched catalogues. Knows no network.
 
-The rows are the fallback until an account's own catalogue is known, and the memory of names that the upstream
-has retired. Source: the catalogue that Codex CLI 0.171.0 bundles (November 2026), and upstream protocol 8.2, 8.3.
+``MODELS`` is the fallback until a catalogue was fetched for an account, and lists the names that the upstream has
+retired. Source: the catalogue that Codex CLI 0.171.0 bundles (November 2026), and upstream protocol 8.2, 8.3.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhig
 """From least to most. ``ultra`` is Codex's own tier: on the wire it is ``max``."""
 
 PRIORITY_TIER = "priority"
-"""On the wire; users and Codex call it fast."""
+"""The ``service_tier`` that users and Codex call fast."""
 
 _LOW_TO_XHIGH = ("low", "medium", "high", "xhigh")
 _LOW_TO_MAX = (*_LOW_TO_XHIGH, "max")
@@ -43,7 +43,7 @@ class ModelSpec:
     """The ``service_tier`` values that it takes besides the default."""
     input_modalities: tuple[str, ...] = ("text", "image")
     retired: str | None = None
-    """When the upstream stopped serving it to ChatGPT accounts, as far as known; ``None`` while it lives."""
+    """When the upstream stopped serving it to ChatGPT accounts; ``None`` if it still does."""
     successor: str | None = None
     display_name: str | None = None
     minimal_version: tuple[int, ...] = ()
@@ -85,7 +85,7 @@ MODELS: tuple[ModelSpec, ...] = (
     ),
     ModelSpec(slug="gpt-5.5", efforts=_LOW_TO_XHIGH, priority=13),
     ModelSpec(slug="codex-auto-review", efforts=_LOW_TO_MAX, priority=43, listed=False),
-    # The names of the ancestors' tables: they resolve, and the upstream's refusal is explained.
+    # Names of ChatMock's and GPTMock's tables: they resolve, so that the upstream's refusal can be explained.
     _retired("gpt-5.4", _LOW_TO_XHIGH, when="2026-08-31", successor="gpt-5.6-terra"),
     _retired("gpt-5.4-mini", _LOW_TO_XHIGH, when="2026-08-31", successor="gpt-5.6-luna"),
     _retired("gpt-5.3-codex", _LOW_TO_XHIGH, when="2026-06-04"),
@@ -107,11 +107,11 @@ ALIASES: Mapping[str, str] = {
     "gpt-5.6": "gpt-5.6-sol",
 }
 """
-Names that stand for another where the catalogue has no model of that very name: the ancestors' that no rule covers
-(``gpt5``, ``gpt-5-latest`` and the like are covered by one), and those that OpenAI documents.
+Alias to slug, for names that the catalogue lacks: names of ChatMock and GPTMock that no rule covers (``gpt5`` and
+``gpt-5-latest`` are covered by rules), and aliases that OpenAI documents.
 """
 VENDORS = ("openai/", "chatgpt/", "gptmock/")
-"""What routers and their clients put before a name; left out where the rest is the name of a model."""
+"""Vendor prefixes that routers and their clients add; removed if the rest is the name of a model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ _EFFORT_IN_BRACKETS = re.compile(r"\((none|minimal|low|medium|high|xhigh|max|ult
 _DIGIT_AFTER_GPT = re.compile(r"^gpt(?=\d)")
 _UNAMBIGUOUS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
 _MAX_SUFFIXES = 8
-"""A name with more of them is nobody's: it goes upstream as written."""
+"""A name with more suffixes is sent upstream unchanged."""
 
 
 class ModelCatalog:
@@ -142,9 +142,9 @@ class ModelCatalog:
     The models that an account can use, by name.
 
     Args:
-        models: those that it shows; at least one.
-        remembered: names that are resolved too, where ``models`` has no other row for them.
-        etag: the upstream's entity tag of ``models``; ``None`` when they are ours, or of several accounts.
+        models: the models of the catalogue; at least one.
+        remembered: further models whose names are resolved, unless ``models`` has the same slug.
+        etag: the upstream's entity tag of ``models``; ``None`` for the fallback, or for several accounts' models.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class ModelCatalog:
         return self.living[0] if self.living else self.models[0]
 
     def __contains__(self, spec: object) -> bool:
-        """Whether the account can use this model, as far as the catalogue tells; a remembered name is not in it."""
+        """Whether the catalogue lists this model; remembered ones are not in it."""
         return isinstance(spec, ModelSpec) and spec.slug in self._shown
 
     def get(self, slug: str) -> ModelSpec | None:
@@ -177,7 +177,7 @@ class ModelCatalog:
         return self._by_name.get(slug.lower())
 
     def successor(self, spec: ModelSpec) -> ModelSpec | None:
-        """The model to use in the place of this one: the first along the line of successors that the account has."""
+        """The model to use instead of this one: the first in the chain of successors that the catalogue has."""
         seen = {spec.slug}
         following: ModelSpec | None = spec
         while following is not None and following.successor is not None:
@@ -191,11 +191,11 @@ class ModelCatalog:
 
     def resolve(self, name: str) -> ResolvedModel:
         """
-        Take a client's name apart: an effort (``-high``, ``_high``, ``:high``, ``(high)``), ``-fast``, ``:latest``, an
-        alias, a vendor in front.
+        Resolve a client's model name: an effort suffix (``-high``, ``_high``, ``:high``, ``(high)``), ``-fast``,
+        ``:latest``, an alias, a vendor prefix.
 
-        A name of the catalogue is never taken apart (``gpt-5.1-codex-max`` is one). Where the rest is not in the
-        catalogue, only suffixes that no model name ends with are split off, so that no model is replaced silently.
+        A name that the catalogue has is not split (such as ``gpt-5.1-codex-max``). If the rest is not in the catalogue,
+        only suffixes that no model name ends with are split off, so that no model is replaced silently.
         """
         slug = name.strip()
         if slug.lower().startswith(VENDORS) and (bare := self._resolved(slug.partition("/")[2])).spec is not None:
@@ -212,7 +212,7 @@ class ModelCatalog:
             peeled = match["base"]
             suffixes.append(match)
         if known is None:
-            # "max", "fast" and "latest" end real model names; they are suffixes only of a name that is known.
+            # Real model names end with "max", "fast" and "latest": they are suffixes only of a known name.
             suffixes = list(takewhile(_splits_anywhere, suffixes))
             peeled = suffixes[-1]["base"] if suffixes else slug
         words = [match["suffix"].lower() for match in suffixes]
@@ -234,9 +234,9 @@ def _splits_anywhere(match: re.Match[str]) -> bool:
 
 def clamp_effort(effort: Effort, spec: ModelSpec | None) -> Effort:
     """
-    The effort as this model takes it: the nearest one that it has, the lower of two equally near.
+    The nearest effort that this model supports; of two equally near ones the lower.
 
-    ``ultra`` becomes ``max``. An unknown model gets what was asked for.
+    ``ultra`` becomes ``max``. For an unknown model the effort is unchanged.
     """
     wanted = "max" if effort == "ultra" else effort
     if spec is None:
@@ -249,7 +249,7 @@ def clamp_effort(effort: Effort, spec: ModelSpec | None) -> Effort:
 
 
 def explain_unknown(upstream_says: str, model: ResolvedModel, catalog: ModelCatalog) -> str:
-    """The upstream's refusal of a model, with the successor if one is known, and the names that exist."""
+    """The message for an unknown model: the upstream's message, the successor if known, and all models."""
     sentences = [upstream_says.rstrip()]
     spec = model.spec
     if spec is not None:
@@ -273,56 +273,56 @@ def explain_unknown(upstream_says: str, model: ResolvedModel, catalog: ModelCata
 
 @dataclass(frozen=True, slots=True)
 class CatalogSnapshot:
-    """What the upstream last said of the models that one account has."""
+    """One account's catalogue document, as last fetched."""
 
     document: bytes = field(repr=False)
-    """The body as it came."""
+    """The response body."""
     etag: str | None
     checked_at: float
-    """Unix seconds, when the upstream last said that this is the catalogue."""
+    """Unix seconds of the last fetch or revalidation."""
     heard: tuple[str, ...] = ()
-    """Other entity tags that answers named since, though asking brought this very document."""
+    """Other entity tags in ``x-models-etag`` headers since, for which a fetch returned the same document."""
 
     def is_named(self, etag: str) -> bool:
-        """Whether an answer that names this tag speaks of this document (RFC 9110, 8.8.3.2: weak comparison)."""
+        """Whether this entity tag stands for this document (RFC 9110, 8.8.3.2: weak comparison)."""
         return strong_part(etag) in {strong_part(one) for one in (self.etag, *self.heard) if one is not None}
 
 
 def strong_part(etag: str) -> str:
-    """The tag without its mark of weakness."""
+    """The entity tag without ``W/``."""
     return etag.strip().removeprefix("W/")
 
 
 class CatalogCache(Protocol):
-    """Where the catalogues of all accounts are remembered, by all workers. All of it may be lost without harm."""
+    """The shared cache of all accounts' catalogues. Losing it does no harm."""
 
     async def load(self, account_id: str, *, known: CatalogSnapshot | None = None) -> CatalogSnapshot | None:
         """
         The last snapshot of an account; ``None`` when there is none.
 
         Args:
-            account_id: whose.
-            known: what the caller has; its document is not moved again if it is still the one.
+            account_id: ``Account.id``.
+            known: the snapshot that the caller has; an unchanged document is not transferred again.
 
         Raises:
-            StoreUnavailable: it cannot be told.
+            StoreUnavailable: the store cannot be read.
         """
 
     async def save(self, account_id: str, snapshot: CatalogSnapshot) -> None:
         """
-        Remember a snapshot; called by the one who has the claim.
+        Store a snapshot; called by the holder of the claim.
 
         Raises:
-            StoreUnavailable: unknown whether it was remembered.
+            StoreUnavailable: it is unknown whether it was stored.
         """
 
     async def claim(self, account_id: str) -> bool:
         """
-        The right to ask the upstream, alone over all workers; it ends by itself after a while.
+        Acquire the exclusive, expiring right to fetch this account's catalogue; false if another worker has it.
 
         Raises:
-            StoreUnavailable: nobody can tell who has it.
+            StoreUnavailable: the store cannot be read or written.
         """
 
     async def release(self, account_id: str) -> None:
-        """Give the claim back; where it cannot be given back it ends by itself."""
+        """Release the claim; if that fails, it expires."""

@@ -1,8 +1,8 @@
 """
-Who asks: client keys, what each of them may do, and the contract of whoever keeps them. Knows no file and no HTTP.
+Client keys with their roles and limits, and the contract of their store. Knows no file and no HTTP.
 
-A key as its owner sees it, once: ``gm_IIIIIIII_SSSSSSSS...CCCCCC``: an id of 8 characters, a secret of 43 (256 bits)
-and a checksum of 6, so that scanners and typing errors cost no look at a store. All are of ``ALPHABET``.
+A key's text is shown once: ``gm_IIIIIIII_SSSSSSSS...CCCCCC``: an id of 8 characters, a secret of 43 (256 bits) and a
+checksum of 6, so that mistyped and made-up keys are refused without a store access. All are of ``ALPHABET``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Literal, Protocol, TypeAlias
 from gptmock.accounts import Secret
 
 Role: TypeAlias = Literal["user", "viewer", "admin"]
-"""``user``: model calls; ``viewer``: metrics and usage too; ``admin``: keys, accounts and limits too."""
+"""``user`` allows model calls; ``viewer`` also metrics and usage; ``admin`` also keys, accounts and limits."""
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_CHARACTERS = 8
@@ -30,43 +30,42 @@ _SHAPE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class KeyTerms:
-    """What a key may do. Whatever is ``None`` or empty sets no limit."""
+    """The role and limits of a key. ``None`` or empty means no limit."""
 
     role: Role = "user"
     models: tuple[str, ...] = ()
     rpm: int | None = None
-    """Requests a minute."""
+    """Requests per minute."""
     tokens_per_day: int | None = None
-    """Input and output together."""
+    """Input and output tokens together."""
     concurrency: int | None = None
-    """Turns at once."""
+    """Concurrent turns."""
     expires_at: float | None = None
     """Unix seconds."""
     account_id: str | None = None
-    """``Account.id`` of the one account that serves this key."""
+    """``Account.id`` of the account that the key is bound to."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientKey:
-    """A key as people see it; no secret in it."""
+    """A key with its metadata, for display; no secret in it. Times are in Unix seconds."""
 
     id: str
     name: str
     created_at: float
-    """Unix seconds, as all moments here."""
     terms: KeyTerms
     rotated_at: float | None = None
     revoked_at: float | None = None
 
     def is_living(self, now: float) -> bool:
-        """Whether it lets anybody in."""
+        """Whether the key is valid: neither revoked nor expired."""
         expires_at = self.terms.expires_at
         return self.revoked_at is None and (expires_at is None or now < expires_at)
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A key and its text, at the only moment when both are known."""
+    """A new key and its text, which is not stored and cannot be shown again."""
 
     key: ClientKey
     text: Secret
@@ -74,46 +73,45 @@ class IssuedKey:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Who asks; what belongs to different tenants never mixes."""
+    """The caller of a request. Data of different tenants is kept apart."""
 
     tenant: str
     key: ClientKey | None = None
-    """``None`` for the one static key, and where everybody may come in."""
+    """``None`` for the static key (``GPTMOCK_API_KEY``) and without authentication."""
 
     @property
     def account_id(self) -> str | None:
-        """The one account that may serve; ``None`` for whichever is chosen."""
+        """The id of the account that the key is bound to; ``None`` for any."""
         return self.key.terms.account_id if self.key is not None else None
 
 
 class ClientKeys(Protocol):
-    """Where client keys rest. A change is seen by all workers within a second."""
+    """The store of client keys. All workers see a change within a second."""
 
     async def find(self, text: Secret) -> ClientKey | None:
         """
-        The living key of that text. ``None`` alike for one that is unknown, wrong, expired or revoked: whoever tries
-        keys learns nothing.
+        The valid key with this text. ``None`` for an unknown, wrong, expired or revoked key, without distinction.
 
         Raises:
-            StoreUnavailable: the place cannot be read, and this process has not seen the key lately.
-            SealBroken: a record is there and does not open.
+            StoreUnavailable: the store cannot be read, and this process has not cached the key.
+            SealBroken: the record cannot be decrypted.
         """
 
     async def create(self, name: str, terms: KeyTerms) -> IssuedKey:
         """
-        A new key.
+        Create a key.
 
         Raises:
-            NameTaken: a key of that name lives.
-            StoreError: it could not be written.
+            NameTaken: there is a valid key of this name.
+            StoreError: the key could not be written.
         """
 
     async def all(self) -> Sequence[ClientKey]:
-        """All keys by name, the revoked ones too."""
+        """All keys by name, including revoked ones."""
 
     async def show(self, name_or_id: str) -> ClientKey:
         """
-        One key: by its id, else by the name, of several with that name the one that lives.
+        One key by id, else by name; of several with the name, the valid one.
 
         Raises:
             UnknownClientKey: there is none.
@@ -121,15 +119,15 @@ class ClientKeys(Protocol):
 
     async def rotate(self, name_or_id: str, *, overlap_seconds: float = 0.0) -> IssuedKey:
         """
-        Give a key another text; the old one lets in for so long still.
+        Give a key a new text; the old one stays valid for ``overlap_seconds``.
 
         Raises:
-            UnknownClientKey: there is none that lives.
+            UnknownClientKey: there is no valid key.
         """
 
     async def revoke(self, name_or_id: str) -> ClientKey:
         """
-        End a key; it is remembered, so that nobody brings it back.
+        Revoke a key; its record is kept, so that it cannot be written back.
 
         Raises:
             UnknownClientKey: there is none.
@@ -137,13 +135,13 @@ class ClientKeys(Protocol):
 
 
 def key_text(key_id: str, secret: str) -> Secret:
-    """The text of a key from its id and its secret, both of ``ALPHABET``."""
+    """The text of a key, made of id, secret and checksum; both arguments are of ``ALPHABET``."""
     body = f"gm_{key_id}_{secret}"
     return Secret(body + _checksum(body))
 
 
 def key_id_of(text: str) -> str | None:
-    """The id in the text of a key; ``None`` for what cannot be one of ours."""
+    """The id in the text of a key; ``None`` if its form or checksum is wrong."""
     found = _SHAPE.fullmatch(text)
     return found[1] if found is not None and _checksum(text[:-_CHECK_CHARACTERS]) == found[2] else None
 

@@ -1,7 +1,4 @@
-"""
-The composition root of commands: accounts and their surroundings, put together for one command and closed after it.
-Like ``wiring``, on which it stands, it introduces the rooms to each other and decides nothing itself.
-"""
+"""Builds the services that one CLI command about accounts needs, and closes them when it returns."""
 
 from __future__ import annotations
 
@@ -35,7 +32,7 @@ from gptmock.wiring import State, open_state
 
 @dataclass(frozen=True, slots=True)
 class AccountOverview:
-    """An account as people see it; no secret in it."""
+    """An account with its limits and usage, for display; no secret in it."""
 
     login: Login
     is_default: bool
@@ -44,12 +41,12 @@ class AccountOverview:
     limits: RateLimitSnapshot | None
     usage: AccountUsage
     unheard: str | None = None
-    """Why the upstream could not be asked for the limits; ``None`` when it was, or was not to be."""
+    """Why fetching the limits failed; ``None`` if it succeeded or was not requested."""
 
 
 @dataclass(frozen=True, slots=True)
 class CommandServices:
-    """What a command about accounts works with."""
+    """The operations of commands about accounts."""
 
     accounts: LoginBook
     _state: State
@@ -68,23 +65,23 @@ class CommandServices:
         return await self._state.vault.broken()
 
     async def default(self) -> str | None:
-        """The id of the account that serves who is bound to none."""
+        """The id of the account for clients that are not bound to an account."""
         return await self._state.vault.default()
 
     async def overview(self, *, ask: bool) -> list[AccountOverview]:
         """
-        The accounts as they rest and stand.
+        All accounts with their limits and usage.
 
         Args:
-            ask: ask the upstream how full the usage windows are now; else they are shown as last heard.
+            ask: fetch the usage windows from the upstream now; else the last known ones are returned.
 
         Raises:
-            StoreError: they cannot be read.
+            StoreError: the accounts cannot be read.
         """
         logins, default = await self.logins(), await self.default()
         unheard = await asyncio.gather(*(self._hear(login) for login in logins)) if ask else [None] * len(logins)
         standings = await self._board.look([login.account.id for login in logins], conversation=None)
-        # Anew: asking may have renewed the tokens.
+        # Loaded again, since fetching the limits may have refreshed tokens.
         newer = {login.account.id: login for login in await self.logins()}
         return [
             AccountOverview(
@@ -99,7 +96,7 @@ class CommandServices:
         ]
 
     async def _hear(self, login: Login) -> str | None:
-        """Put up how full the windows of an account are; returns why that could not be told."""
+        """Fetch and store an account's usage windows; returns the error message if that fails."""
         account_id = login.account.id
         try:
             credential = await self._keeper.lease(account_id)
@@ -113,15 +110,15 @@ class CommandServices:
         return None
 
     async def key_names(self) -> dict[str, str]:
-        """The client keys that were given out: their ids, and what people call them."""
+        """Client key id to name."""
         return {key.id: key.name for key in await self._state.keys.all()}
 
     async def used(self, days: Sequence[str]) -> list[UsageRow]:
-        """What was used on those days; see ``UsageLedger.report``."""
+        """See ``UsageLedger.report``."""
         return await self._ledger.report(days)
 
     def browser_login(self, *, label: str | None) -> BrowserLogin:
-        """A login that a browser comes back to."""
+        """An interactive login by browser redirect."""
         return BrowserLogin(self._issuer, partial(self.accounts.enroll, label=label))
 
     async def begin_device(self) -> DeviceCode:
@@ -134,12 +131,12 @@ class CommandServices:
 
     async def import_login(self, path: Path, *, label: str | None) -> Login:
         """
-        Take over the login of an ``auth.json``.
+        Import the login of an ``auth.json``.
 
         Raises:
-            NotLoggedIn: it holds none, or one that was taken before.
-            LoginRefused: ``label`` is another account's.
-            StoreError: file or store cannot be read or written.
+            NotLoggedIn: the file has no login, or one that was imported before.
+            LoginRefused: ``label`` belongs to another account.
+            StoreError: the file or the store cannot be read or written.
         """
         account = await adopt(self._state.vault, self._state.store, path, label=label)
         await self.accounts.welcome(account.id)
@@ -163,10 +160,10 @@ class CommandServices:
 @asynccontextmanager
 async def open_command_services(settings: Settings) -> AsyncIterator[CommandServices]:
     """
-    A services over the store that the settings name, once the encryption key is known to fit.
+    Open the services on the configured store, after checking the encryption key.
 
     Raises:
-        UnusableKey: it does not, or there is none; nothing was touched.
+        UnusableKey: the key is missing or does not decrypt the store; nothing was changed.
         StoreUnavailable: the store does not answer.
     """
     async with open_client(proxy=settings.upstream_proxy) as client, open_state(settings) as state:

@@ -1,9 +1,9 @@
 """
-Stored responses: what ``previous_response_id``, ``item_reference`` and ``GET /v1/responses/{id}`` stand on. Knows no
-store, no clock and no wire but the JSON of items.
+Stored responses, for ``previous_response_id``, ``item_reference`` and ``GET /v1/responses/{id}``. Knows no store, no
+clock and no wire format but the JSON of items.
 
-The upstream keeps nothing, so the conversation is kept here: one snapshot for each response, with everything that the
-model was given and said. It refers to no other snapshot; an ancestor may be deleted or expire.
+The upstream stores nothing, so conversations are stored here: one snapshot per response, with the complete input and
+output of the model. Snapshots do not refer to each other, so an earlier one may be deleted or expire.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import msgspec
 from msgspec import Raw, Struct
 
 MAX_SNAPSHOT_BYTES = 8 * 1024 * 1024
-"""What is larger is answered and not stored."""
+"""A larger response is sent to the client but not stored."""
 _ID_CHARACTERS = 48
-_PREFIXES = {
+ITEM_ID_PREFIXES: Mapping[str, str] = {
     "message": "msg",
     "reasoning": "rs",
     "function_call": "fc",
@@ -30,7 +30,7 @@ _PREFIXES = {
     "image_generation_call": "ig",
     "local_shell_call": "lsh",
 }
-"""What the ids of items begin with; outputs share it with their calls."""
+"""Item type to the prefix of its ids; a call and its output have the same prefix."""
 
 
 class _Named(Struct, frozen=True):
@@ -45,35 +45,35 @@ class _Answer(Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """One stored response. Items are JSON objects in the client's language, oldest first."""
+    """One stored response. Items are JSON objects as in the public Responses API, oldest first."""
 
     response_id: str
     account_id: str
-    """Who served; the encrypted reasoning of an account opens for nobody else."""
+    """The account that served the response; only it can decrypt the encrypted reasoning."""
     input: tuple[Raw, ...]
-    """All that the model was given: the conversation before, then the items of this request."""
+    """The complete input: the items of the conversation so far, then those of this request."""
     inherited: int
-    """How many of ``input`` came from the response before."""
+    """How many items of ``input`` come from the previous response."""
     response: Raw
-    """The Response object as the client got it."""
+    """The Response object as sent to the client."""
 
     @property
     def size_bytes(self) -> int:
-        """Of the JSON in it."""
+        """The size of its JSON."""
         return memoryview(self.response).nbytes + sum(memoryview(item).nbytes for item in self.input)
 
     @property
     def output(self) -> tuple[Raw, ...]:
-        """What the model said."""
+        """The output items."""
         return tuple(msgspec.json.decode(self.response, type=_Answer).output)
 
     @property
     def conversation(self) -> tuple[Raw, ...]:
-        """What a child of this response begins with."""
+        """Input and output: the first items of a response that continues this one."""
         return self.input + self.output
 
     def named(self, *, since: int = 0) -> Iterator[tuple[str, Raw]]:
-        """The items of the conversation from that place on, each with its id."""
+        """The items of ``conversation`` from index ``since`` on, each with its id."""
         for place, item in enumerate(self.conversation):
             if place >= since:
                 yield item_id(place, item), item
@@ -81,28 +81,28 @@ class Snapshot:
 
 def item_id(place: int, item: Raw) -> str:
     """
-    The id of an item: its own, or one made of its place and its bytes.
+    The id of an item: its own, or one derived from its index in the conversation and its bytes.
 
-    The same in every snapshot of a conversation, since none of them moves an item. An id that is made here is shown and
-    found, but never becomes a part of the item: the upstream would look for it.
+    A derived id is the same in every snapshot of a conversation, since items keep their index. It is shown to clients
+    and can be looked up, but is never added to the item: the upstream would look for it.
     """
     named = msgspec.json.decode(item, type=_Named)
     if named.id:
         return named.id
     digest = hashlib.sha256(b"%d\0%b" % (place, bytes(item))).hexdigest()
-    return f"{_PREFIXES.get(named.type, 'item')}_{digest[:_ID_CHARACTERS]}"
+    return f"{ITEM_ID_PREFIXES.get(named.type, 'item')}_{digest[:_ID_CHARACTERS]}"
 
 
 @dataclass(frozen=True, slots=True)
-class Memo:
-    """What a turn is stored with, known before it is answered."""
+class PendingSnapshot:
+    """The part of a snapshot that is known before the response: tenant and input."""
 
     tenant: str
     input: tuple[Raw, ...]
     inherited: int
 
     def snapshot(self, response: bytes, *, account_id: str) -> Snapshot:
-        """The turn as it is stored, once it has come to this Response object."""
+        """The snapshot for this final Response object."""
         return Snapshot(
             response_id=msgspec.json.decode(response, type=_Answer).id,
             account_id=account_id,
@@ -112,7 +112,7 @@ class Memo:
         )
 
 
-# --- What a request refers to -------------------------------------------------------
+# --- References to stored context ----------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +121,12 @@ class Reference:
 
     item_id: str
     place: int
-    """Of the item in ``input``, from 0."""
+    """Index of the reference in ``input``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a request refers to; nothing for nearly all of them."""
+class ContextReferences:
+    """The stored responses and items that a request refers to; false if there are none, as in most requests."""
 
     previous_response_id: str | None = None
     references: tuple[Reference, ...] = ()
@@ -136,35 +136,35 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
-    """What was found for it."""
+class LoadedContext:
+    """What was found in the store for ``ContextReferences``."""
 
     items: tuple[Raw, ...] = ()
     """The conversation that the request continues."""
     referred: Mapping[str, Raw] = field(default_factory=dict)
     """Item id to item, for every reference."""
     account_id: str | None = None
-    """Who served the conversation before."""
+    """The account that served the conversation before."""
 
 
-NOTHING_RECALLED = Recalled()
+NO_CONTEXT = LoadedContext()
 
 
 class Conversations(Protocol):
     """
-    Where snapshots rest. What a tenant has stored is nobody else's: its ids are unknown to all others.
+    The store of snapshots. Each tenant sees only its own: ids of other tenants are unknown to it.
 
     Every method may raise ``StoreError``.
     """
 
     async def save(self, tenant: str, snapshot: Snapshot) -> None:
-        """Store it, whole, before this returns; seen by every worker, and found by the ids of its items."""
+        """Store a snapshot; once this returns, every worker finds it and its items by id."""
 
     async def load(self, tenant: str, response_id: str) -> Snapshot | None:
-        """The snapshot, or ``None`` when this tenant has none of that id, or it has expired."""
+        """The snapshot; ``None`` if this tenant has none with that id or it has expired."""
 
     async def delete(self, tenant: str, response_id: str) -> bool:
-        """Forget it. Returns whether there was one; those that continued it stay as they are."""
+        """Delete a snapshot. Returns whether it existed; responses that continue it are unaffected."""
 
     async def find(self, tenant: str, item_ids: Sequence[str]) -> dict[str, Raw]:
-        """The items of these ids that are in a snapshot; others are left out."""
+        """The items with these ids that are in a snapshot of this tenant; unknown ids are left out."""

@@ -1,6 +1,6 @@
 """
-What ``gptmock doctor`` looks at: each check finds one thing out, and says what to do when it is not well. Touches
-nothing that it finds, but for one probe of the store. Like ``wiring`` it knows the rooms.
+The checks of ``gptmock doctor``. Each returns a ``Finding``, with what to do about a problem. Changes nothing but for
+one test write to the store. Like ``wiring`` it may import all packages.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from gptmock.wiring import State, encryption, open_state, storage
 
 ANSWER_SECONDS = 10.0
 SKEW_SECONDS, MUCH_SKEW_SECONDS = 30.0, 300.0
-"""Above these a clock is remarked on, and above the second it does harm: tokens are renewed too late."""
+"""Clock differences for a warning and for a failure: with the second, tokens would be renewed too late."""
 SLOW_STORE_SECONDS = 0.25
 
 Verdict = Literal["ok", "warn", "fail"]
@@ -36,7 +36,7 @@ Verdict = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the doctor's."""
+    """The result of one check."""
 
     check: str
     verdict: Verdict
@@ -47,11 +47,11 @@ class Finding:
 
 async def examine(settings: Settings, port: Callable[[], Finding]) -> AsyncIterator[Finding]:
     """
-    Look at everything, and tell each finding as it is made.
+    Run all checks, and yield each finding as soon as it is known.
 
     Args:
-        settings: those that the server would run with.
-        port: looks at the port.
+        settings: the server's settings.
+        port: the check of the server's port.
     """
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(open_client(proxy=settings.upstream_proxy))
@@ -167,7 +167,7 @@ async def _reach_both(client: httpx.AsyncClient, settings: Settings) -> list[Fin
 
 
 async def _reach(client: httpx.AsyncClient, name: str, url: str) -> tuple[Finding, float | None]:
-    """Whether anybody answers there, whatever it is; and how far our clock is ahead of theirs, in seconds."""
+    """Whether the host answers, with any status; and how far our clock is ahead of its ``Date``, in seconds."""
     host = urlsplit(url).netloc
     started = time.monotonic()
     try:
@@ -189,7 +189,7 @@ def _skew(date: str | None, seconds: float) -> float | None:
         theirs = parsedate_to_datetime(date).timestamp() if date else None
     except ValueError:
         return None
-    # Their header has whole seconds, and was written about half an exchange ago.
+    # ``Date`` has whole seconds, and was set about half a round trip ago.
     return None if theirs is None else time.time() - seconds / 2 - theirs - 0.5
 
 

@@ -1,43 +1,43 @@
 """
-What can go wrong, by whose fault. Knows nothing of any wire: only a dialect says what an error looks like there.
+The errors that clients may see, classified by cause. Dialects render them.
 
     GptmockError
-    ├── ClientError            the caller can mend it
+    ├── ClientError            the request is at fault
     │   ├── BadRequest             400  a field is missing, of the wrong type, or cannot be honoured
     │   ├── Unauthorized           401  no or wrong client key
     │   ├── ForeignLogin           403  a ChatGPT login in the place of a client key
     │   ├── UnknownModel           404  model_not_found
-    │   ├── UnknownResponse        404  response_not_found: never stored, expired, or somebody else's
+    │   ├── UnknownResponse        404  response_not_found: never stored, expired, or another tenant's
     │   ├── UnknownRoute           404  unknown_url
-    │   │   └── UnsupportedEndpoint    404  unsupported_endpoint: known, and not to be had here
+    │   │   └── UnsupportedEndpoint    404  unsupported_endpoint: an OpenAI endpoint that is not offered here
     │   ├── MethodNotAllowed       405
     │   ├── BodyTooLarge           413
     │   ├── UnknownClientKey       404  no client key of that name or id
-    │   ├── NameTaken              409  a client key of that name lives
+    │   ├── NameTaken              409  there is a valid client key of that name
     │   ├── UnsupportedEncoding    415
     │   └── TooManyRequests        429
-    ├── AccountError           the operator signs in again, or waits
+    ├── AccountError           the account is at fault: the operator has to sign in again, or wait
     │   ├── NotLoggedIn            503  login_required
-    │   ├── RefreshRejected        503  login_required: the issuer refused for good
-    │   ├── RefreshUnavailable     503  auth_unavailable: the issuer cannot be asked now
-    │   │   └── RefreshUnanswered      it was asked, and its answer never came
-    │   ├── LoginRefused           503  login_refused: a person's sign-in came to nothing
-    │   ├── LoginUnavailable       503  login_unavailable: the issuer cannot be asked for one now
+    │   ├── RefreshRejected        503  login_required: the issuer refused the refresh token for good
+    │   ├── RefreshUnavailable     503  auth_unavailable: the issuer cannot be reached now
+    │   │   └── RefreshUnanswered      the request was sent, but no response came
+    │   ├── LoginRefused           503  login_refused: an interactive sign-in failed
+    │   ├── LoginUnavailable       503  login_unavailable: the issuer cannot be reached for a sign-in now
     │   ├── AccountsExhausted      429  usage_limit_reached: every account waits for its reset
     │   └── AccountUnusable        503  the workspace is closed or lacks the entitlement
     ├── UpstreamError          the Codex backend
-    │   ├── CredentialRefused      503  its 401; answered by one refresh and one retry
-    │   ├── UpstreamRefused        4xx  it understood and said no
-    │   ├── UpstreamUnavailable    502  it cannot be reached, or answers 5xx or "overloaded"
-    │   ├── UpstreamTimeout        504  nothing came in time
-    │   ├── UpstreamBroken         502  what came cannot be read, or ended in the middle
+    │   ├── CredentialRefused      503  the upstream's 401; the gateway refreshes and retries once
+    │   ├── UpstreamRefused        4xx  the upstream refused the request
+    │   ├── UpstreamUnavailable    502  no connection, a 5xx, or overload
+    │   ├── UpstreamTimeout        504  a deadline passed
+    │   ├── UpstreamBroken         502  the response cannot be decoded, or the stream was truncated
     │   └── UpstreamFailed         502  the model turn failed inside a 200 stream
-    ├── StoreError             the place where state rests
+    ├── StoreError             the store of shared state
     │   ├── StoreUnavailable       503
-    │   │   └── AuthUnknown            503  auth_unavailable: it is away, and this process knows no login or key yet
-    │   ├── SealBroken             503  a record does not open: another key, or tampering
+    │   │   └── AuthUnknown            503  auth_unavailable: and no login or key was loaded before
+    │   ├── SealBroken             503  a record cannot be decrypted: another key, or tampering
     │   └── LockBusy               503
-    └── InternalError          ours, 500
+    └── InternalError          500  a fault of gptmock
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 DEFAULT_RETRY_SECONDS = 1.0
-"""When to come again, where the trouble itself does not say so."""
+"""``Retry-After`` for errors without a delay of their own."""
 
 
 class GptmockError(Exception):
@@ -57,8 +57,8 @@ class GptmockError(Exception):
         code: machine-readable code; the class has a default.
         param: the request field at fault, as ``messages[0].role``.
         status: HTTP status if it differs from the class's ``status_hint``.
-        retry_after_seconds: when trying again makes sense.
-        should_retry: what to tell clients that obey ``x-should-retry``; ``None`` leaves it to them.
+        retry_after_seconds: delay for ``Retry-After``.
+        should_retry: value of ``x-should-retry``; ``None`` omits the header.
     """
 
     code: str = "internal_error"
@@ -86,18 +86,18 @@ class GptmockError(Exception):
 
 
 class InternalError(GptmockError):
-    """A fault of our own; the log has the traceback, the client only the request id."""
+    """A fault of gptmock; the log has the traceback, the client only the request id."""
 
 
 class ClientError(GptmockError):
-    """The caller can mend it."""
+    """The request is at fault."""
 
     code = "invalid_request"
     status_hint = 400
 
 
 class BadRequest(ClientError):
-    """A field is missing, has a wrong type, or asks for what cannot be honoured."""
+    """A field is missing, has a wrong type, or has an unsupported value."""
 
     code = "invalid_value"
 
@@ -111,8 +111,8 @@ class Unauthorized(ClientError):
 
 class ForeignLogin(ClientError):
     """
-    A client shows a ChatGPT login of its own where a client key belongs. Never a 401: Codex answers each 401 with a
-    refresh of that login, which spends a single-use refresh token.
+    The client sent its own ChatGPT access token instead of a client key. Never a 401: Codex refreshes its login after
+    each 401, which spends a single-use refresh token.
     """
 
     code = "client_key_required"
@@ -120,7 +120,7 @@ class ForeignLogin(ClientError):
 
 
 class UnknownModel(ClientError):
-    """The upstream has no such model for this account, or has retired it; ``model`` is the client's name for it."""
+    """The upstream has no such model for this account; ``model`` is the client's name for it."""
 
     code = "model_not_found"
     status_hint = 404
@@ -131,27 +131,27 @@ class UnknownModel(ClientError):
 
 
 class UnknownResponse(ClientError):
-    """No stored response of that id for this client key; one that is another's looks the same."""
+    """There is no stored response of this id for this client key; another tenant's is not distinguished."""
 
     code = "response_not_found"
     status_hint = 404
 
 
 class UnknownRoute(ClientError):
-    """No such path here."""
+    """There is no route with this path."""
 
     code = "unknown_url"
     status_hint = 404
 
 
 class UnsupportedEndpoint(UnknownRoute):
-    """An endpoint of the family that the backend cannot serve; asking again does not help."""
+    """An endpoint of the OpenAI API that cannot be offered here."""
 
     code = "unsupported_endpoint"
 
 
 class MethodNotAllowed(ClientError):
-    """The path exists, the method does not; ``allowed`` names those that do."""
+    """The route does not support the method; ``allowed`` has those that it supports."""
 
     code = "method_not_allowed"
     status_hint = 405
@@ -169,21 +169,21 @@ class BodyTooLarge(ClientError):
 
 
 class UnknownClientKey(ClientError):
-    """There is no client key of that name or id."""
+    """There is no client key with this name or id."""
 
     code = "key_not_found"
     status_hint = 404
 
 
 class NameTaken(ClientError):
-    """A client key of that name lives."""
+    """There is a valid client key with this name."""
 
     code = "name_taken"
     status_hint = 409
 
 
 class UnsupportedEncoding(ClientError):
-    """The body has a ``Content-Encoding`` that is not known here."""
+    """The ``Content-Encoding`` of the body is not one of ``known``."""
 
     code = "unsupported_encoding"
     status_hint = 415
@@ -191,7 +191,7 @@ class UnsupportedEncoding(ClientError):
 
 
 class TooManyRequests(ClientError):
-    """A limit of the client's own key."""
+    """A limit of the client key is reached."""
 
     code = "rate_limit_exceeded"
     status_hint = 429
@@ -205,41 +205,41 @@ class AccountError(GptmockError):
 
 
 class NotLoggedIn(AccountError):
-    """There is no account to serve with."""
+    """No account is signed in."""
 
     code = "login_required"
 
 
 class RefreshRejected(AccountError):
-    """The issuer refused the refresh token for good: somebody has to log in again."""
+    """The issuer refused the refresh token for good: the operator has to sign in again."""
 
     code = "login_required"
 
 
 class RefreshUnavailable(AccountError):
-    """The issuer cannot be asked now; the refresh token may still be good."""
+    """The issuer cannot be reached now; the refresh token may still be valid."""
 
     code = "auth_unavailable"
 
 
 class RefreshUnanswered(RefreshUnavailable):
-    """The exchange was sent and its answer never came: the refresh token may be spent."""
+    """The refresh request was sent, but no response came: the refresh token may be spent."""
 
 
 class LoginRefused(AccountError):
-    """A person's sign-in came to nothing: denied, expired, cancelled, or not what was asked for."""
+    """An interactive sign-in failed: denied, expired, cancelled, or for the wrong account."""
 
     code = "login_refused"
 
 
 class LoginUnavailable(AccountError):
-    """A person's sign-in cannot go on now: the issuer does not answer, or not in its own words."""
+    """An interactive sign-in cannot continue now: the issuer cannot be reached, or its response cannot be read."""
 
     code = "login_unavailable"
 
 
 class AccountsExhausted(AccountError):
-    """Every account that may serve has used up its window; ``retry_after_seconds`` is the earliest reset."""
+    """The usage windows of all eligible accounts are used up; ``retry_after_seconds`` is the earliest reset."""
 
     code = "usage_limit_reached"
     status_hint = 429
@@ -252,51 +252,51 @@ class AccountUnusable(AccountError):
 
 
 class UpstreamError(GptmockError):
-    """The Codex backend, or the way to it."""
+    """A fault of the Codex backend or of the connection to it."""
 
     code = "upstream_error"
     status_hint = 502
 
 
 class CredentialRefused(UpstreamError):
-    """The upstream's 401. The gateway refreshes once and tries once more."""
+    """The upstream's 401. The gateway refreshes the token and retries once."""
 
     code = "auth_unavailable"
     status_hint = 503
 
 
 class UpstreamRefused(UpstreamError):
-    """The upstream understood the request and declined it; the status says why."""
+    """The upstream refused the request with a 4xx status."""
 
     code = "invalid_request"
     status_hint = 400
 
 
 class UpstreamUnavailable(UpstreamError):
-    """No connection, a 5xx, or overload: the same request may work in a moment."""
+    """No connection, a 5xx, or overload; retryable."""
 
     retryable = True
 
 
 class UpstreamTimeout(UpstreamError):
-    """The upstream accepted the request and then said nothing for too long."""
+    """The upstream did not answer, or did not send an event, within a deadline."""
 
     code = "upstream_timeout"
     status_hint = 504
 
 
 class UpstreamBroken(UpstreamError):
-    """The stream ended in the middle, or holds what cannot be read."""
+    """The stream ended before its terminal event, or the response cannot be decoded."""
 
     code = "upstream_stream_truncated"
 
 
 class UpstreamFailed(UpstreamError):
-    """``response.failed`` or ``error`` inside a 200 stream; the status is what it would have been."""
+    """``response.failed`` or ``error`` inside a 200 stream; ``status_hint`` is derived from its code."""
 
 
 class StoreError(GptmockError):
-    """The place where shared state rests."""
+    """A fault of the store of shared state."""
 
     code = "store_unavailable"
     status_hint = 503
@@ -307,13 +307,13 @@ class StoreUnavailable(StoreError):
 
 
 class AuthUnknown(StoreUnavailable):
-    """The store cannot be read, and this process has not learned from it yet which logins or keys there are."""
+    """The store cannot be read, and this process has not loaded the logins or keys before."""
 
     code = "auth_unavailable"
 
     @classmethod
     def because(cls, error: StoreUnavailable) -> AuthUnknown:
-        """The same trouble, as whoever asks for a login or a key meets it; it always says when to come again."""
+        """The error for a request that needs a login or a key; it always has ``retry_after_seconds``."""
         seconds = error.retry_after_seconds or DEFAULT_RETRY_SECONDS
         return cls(
             f"The logins and keys of this server cannot be read now. {error.message}", retry_after_seconds=seconds
@@ -321,20 +321,20 @@ class AuthUnknown(StoreUnavailable):
 
 
 class SealBroken(StoreError):
-    """A stored record does not open; it is left as it is."""
+    """A stored record cannot be decrypted; it is left unchanged."""
 
     code = "store_sealed"
 
 
 class LockBusy(StoreError):
-    """Somebody else held the refresh lock for the whole wait."""
+    """Another process held the refresh lease for the whole wait."""
 
     code = "auth_unavailable"
 
 
 class UnusableKey(Exception):
-    """An encryption key that must not be used; said at start, before anything is touched. Names no key."""
+    """The encryption key is missing, weak or wrong; raised at start, before any change. The message has no key."""
 
 
 class WrongPlace(Exception):
-    """A place for state that is none, or not one for this; says why, and repeats no address: it may hold a password."""
+    """A store location that is invalid or unsuitable; the message omits the address, which may hold a password."""

@@ -1,4 +1,4 @@
-"""What the upstream says about an account's usage windows. Must not know where the words came from or go."""
+"""The usage windows of accounts, as the upstream reports them, and the contract of their store. Knows no HTTP."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ class RateLimitWindow:
 
     used_percent: float
     window_minutes: int
-    """300 is five hours, 10080 a week; the position (primary, secondary) says nothing."""
+    """300 for the five-hour window, 10080 for the weekly one; ``primary`` and ``secondary`` may be either."""
     resets_at: float | None
-    """Unix seconds; ``None`` when the upstream did not say."""
+    """Unix seconds; ``None`` if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitSnapshot:
-    """The windows as one answer's headers told them."""
+    """An account's windows at one time, from response headers or ``/wham/usage``."""
 
     taken_at: float
     """Unix seconds on our clock."""
@@ -32,50 +32,50 @@ class RateLimitSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How an account stands, as all workers see it."""
+    """The limits of an account for account selection, shared by all workers."""
 
     account_id: str
     parked_until: float | None = None
-    """Unix seconds; the upstream's own reset after it said that a window is used up."""
+    """Unix seconds until which the account gets no requests: the reset of a used-up window."""
     used_percent: float | None = None
-    """Of the fullest window, as last heard; ``None`` while nothing is known."""
+    """Usage of the fullest window, as last reported; ``None`` if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standings:
-    """What one look at the board tells."""
+    """The result of ``LimitStore.look``."""
 
     accounts: tuple[Standing, ...]
-    """In the order asked."""
+    """In the order of ``account_ids``."""
     sticky: str | None = None
-    """The account that served the conversation before."""
+    """The id of the account that served the conversation before."""
 
 
 class LimitStore(Protocol):
-    """What the upstream said of each account last, shared by all workers. All of it may be lost without harm."""
+    """Store of the latest limits per account, shared by all workers. A cache: losing it does no harm."""
 
     async def post(self, account_id: str, snapshot: RateLimitSnapshot) -> None:
-        """Put up what an answer's headers said; an older snapshot never covers a newer one."""
+        """Store a snapshot, unless a newer one is stored."""
 
     async def park(self, account_id: str, *, until: float, now: float) -> None:
-        """Keep requests away from the account until its reset; both in Unix seconds."""
+        """Send the account no requests before ``until``; both in Unix seconds."""
 
     async def unpark(self, account_id: str, *, now: float) -> None:
-        """Let requests through again: somebody logged in anew, or resumed it."""
+        """Undo ``park``, after a new login or when the account is resumed."""
 
     async def stick(self, conversation: str, account_id: str, *, now: float) -> None:
-        """Remember who serves a conversation: its prompt cache and its encrypted reasoning are there."""
+        """Bind a conversation to the account that has its prompt cache and can decrypt its reasoning."""
 
     async def look(self, account_ids: Sequence[str], *, conversation: str | None) -> Standings:
         """
-        How the accounts stand, in one round trip.
+        Read the limits of these accounts and the conversation's account, in one round trip.
 
         Raises:
-            StoreUnavailable: it cannot be told.
+            StoreUnavailable: the store cannot be read.
         """
 
     async def snapshot(self, account_id: str) -> RateLimitSnapshot | None:
-        """All windows as last heard, for people."""
+        """The latest snapshot of an account, for display."""
 
 
 _FAMILY = "x-codex-"
@@ -83,13 +83,13 @@ _FAMILY = "x-codex-"
 
 def snapshot_from_headers(headers: Mapping[str, str], *, now: float) -> RateLimitSnapshot | None:
     """
-    Read the ``x-codex-*`` headers of an answer.
+    Parse the ``x-codex-*`` headers of a response.
 
     Args:
         headers: names in lower case.
-        now: Unix seconds, for windows that only say how long they last.
+        now: Unix seconds, for windows with ``reset-after-seconds`` only.
 
-    Returns ``None`` when the answer carries no such headers, as a 400 does.
+    Returns ``None`` if the response has no such headers, as with a 400.
 
     Source: openai/codex ``codex-api/src/rate_limits.rs``.
     """
@@ -112,7 +112,7 @@ def _window(headers: Mapping[str, str], name: str, *, now: float) -> RateLimitWi
     used = _number(headers.get(f"{_FAMILY}{name}-used-percent"))
     minutes = _number(headers.get(f"{_FAMILY}{name}-window-minutes"))
     if used is None or not minutes:
-        # An empty string or a window of no minutes means that this account has none (seen July 2026).
+        # An empty value or zero minutes means that the account lacks this window (seen July 2026).
         return None
     resets_at = _number(headers.get(f"{_FAMILY}{name}-reset-at"))
     if resets_at is None:
@@ -126,5 +126,5 @@ def _number(text: str | None) -> float | None:
         value = float(text) if text else None
     except ValueError:
         return None
-    # "nan" and "inf" are floats to Python and nothing to us.
+    # ``float`` also parses "nan" and "inf".
     return value if value is not None and abs(value) < float("inf") else None

@@ -1,5 +1,5 @@
 """
-Settings: flags, environment and ``.env`` to one frozen object, every mistake reported at once.
+Loads the settings from flags, environment and ``.env`` into one frozen object; all mistakes are reported together.
 
 Precedence: flag, then ``GPTMOCK_*``, then the legacy ``CHATGPT_LOCAL_*``, then ``.env`` in the working directory,
 then the default. An empty value counts as unset.
@@ -43,13 +43,13 @@ _LEGACY_NAMES = {
     "login_bind": "LOGIN_BIND",
 }
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
-"""As browsers write it: no path, no slash at the end."""
+"""A web origin as browsers send it: no path, no trailing slash."""
 _NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
-"""A foreign directory must not redirect tokens."""
+"""Settings not read from ``.env``: a foreign working directory must not redirect tokens."""
 
 
 class Settings(pydantic.BaseModel):
-    """What the operator decided. Frozen and picklable: each worker gets a copy."""
+    """The operator's settings. Frozen and picklable: each worker gets a copy."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
@@ -87,10 +87,10 @@ class Settings(pydantic.BaseModel):
     codex_version: str = Field("0.171.0", pattern=r"^\d+\.\d+\.\d+$")
     api_key: pydantic.SecretStr | None = Field(None, validate_default=True)
     responses_ttl: int = 24 * 3600
-    """Seconds that a response is kept; 0 stores none. Written as ``24h``. Memory is what it costs."""
+    """Seconds that responses are stored; 0 stores none. Set as ``24h``. Costs memory in the store."""
     strict_parameters: bool = False
     ollama_version: str = Field("0.13.5", pattern=r"^\d+\.\d+\.\d+$")
-    """A real one: clients switch features on by it, and Codex asks for 0.13.4."""
+    """A real Ollama version: clients enable features by it, and Codex requires 0.13.4."""
     shutdown_grace: int = Field(60, ge=0)
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
     fast_path: bool = True
@@ -145,7 +145,7 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("api_key")
     @classmethod
     def _route(cls, value: pydantic.SecretStr | None, info: pydantic.ValidationInfo) -> pydantic.SecretStr | None:
-        # A field's check, so that it is reported beside the mistakes in other fields; it needs those declared above.
+        # A field validator, so that it is reported with mistakes in other fields; it reads fields declared above.
         host, allowed = info.data.get("host", "127.0.0.1"), info.data.get("allow_unauthenticated", True)
         if value is None and not allowed and not is_loopback(host):
             raise ValueError(
@@ -213,12 +213,12 @@ def load_settings(
     flags: Mapping[str, Any], *, environ: Mapping[str, str] | None = None, directory: Path | None = None
 ) -> Settings:
     """
-    Put the settings together.
+    Load and validate the settings.
 
     Args:
         flags: field name to value; ``None`` means that the flag was not given.
-        environ: the process's own, unless given.
-        directory: where ``.env`` is looked for; the working directory, unless given.
+        environ: environment variables; by default the process's.
+        directory: the directory of ``.env``; by default the working directory.
 
     Raises:
         SettingsError: with every mistake, each naming its variable and what is allowed.
@@ -247,7 +247,7 @@ def load_settings(
 
 
 def variable_names(field: str) -> tuple[str, ...]:
-    """The variables of a setting, the one that wins first."""
+    """The environment variables of a setting, in order of precedence."""
     legacy = _LEGACY_NAMES.get(field)
     return (_PREFIX + field.upper(), *((_LEGACY_PREFIX + legacy,) if legacy else ()))
 
@@ -257,7 +257,7 @@ def _listed(value: str | None) -> tuple[str, ...]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine can come in by that address."""
+    """Whether the address is reachable only from this machine."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

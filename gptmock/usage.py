@@ -1,4 +1,4 @@
-"""What was used, by which account: settled once per turn. Knows no store and no clock."""
+"""Token usage by account, client key and model, recorded once per turn. Knows no store and no clock."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class TurnUsage:
-    """What one turn came to."""
+    """The usage of one turn."""
 
     account_id: str
     model: str
     tenant: str = ""
-    """The client key's id; empty for whoever came in without one."""
+    """The client key's id; empty without a client key."""
     failed: bool = False
     rate_limited: bool = False
     """The upstream answered 429."""
     input_tokens: int = 0
-    """Cached ones included, as the upstream counts."""
+    """Including ``cached_tokens``, as the upstream counts."""
     cached_tokens: int = 0
     output_tokens: int = 0
-    """Reasoning included."""
+    """Including ``reasoning_tokens``."""
     reasoning_tokens: int = 0
 
     def amounts(self) -> dict[str, int]:
-        """The counters that this turn adds to; none that is zero."""
+        """Counter name to increment, without zeros."""
         counted = {
             "requests": 1,
             "failed": int(self.failed),
@@ -41,38 +41,39 @@ class TurnUsage:
 
 @dataclass(frozen=True, slots=True)
 class AccountUsage:
-    """The counters of an account, for people."""
+    """The counters of an account, for display."""
 
     today: dict[str, int]
+    """As ``TurnUsage.amounts``."""
     in_flight: int
-    """Turns under way now, over all workers."""
+    """Turns in progress now, over all workers."""
 
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """What one client key used of one account and model on one day."""
+    """The usage of one account and model by one client key on one day."""
 
     day: str
-    """As ``2026-11-24``, in UTC."""
+    """UTC date, such as ``2026-11-24``."""
     tenant: str
     account_id: str
     model: str
-    """Empty for turns that failed before a model had answered."""
+    """Empty for turns that failed before the upstream answered."""
     amounts: dict[str, int]
     """As ``TurnUsage.amounts``."""
 
 
 class UsageLedger(Protocol):
-    """Where turns are counted. Counting never makes a client wait and never fails a request."""
+    """The usage counters. Counting is asynchronous: it never delays or fails a request."""
 
     def began(self, account_id: str) -> None:
-        """A turn is under way."""
+        """Count a turn as in progress."""
 
     def ended(self, usage: TurnUsage) -> None:
-        """It is over; seen everywhere a few seconds later."""
+        """Count a turn as ended, with its usage; visible to all workers after a few seconds."""
 
     async def read(self, account_id: str) -> AccountUsage:
-        """The counters as they stand."""
+        """The current counters of an account."""
 
     async def report(self, days: Sequence[str]) -> list[UsageRow]:
-        """What was used on those days, as written in ``UsageRow.day``."""
+        """The usage on these days, in the format of ``UsageRow.day``."""

@@ -1,7 +1,7 @@
 """
-The composition root: settings to a running program. The only room that knows all others; decides nothing itself.
+The composition root: builds the server from the settings. May import all packages; has no logic of its own.
 
-``build_app`` is a module-level function of one picklable argument, because Sanic runs it again in every worker.
+``build_app`` is a module-level function with one picklable argument, because Sanic calls it again in every worker.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ from gptmock.upstream.usage import CodexUsage
 
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
-"""After a change of keys everything is sealed by the new one within a minute."""
+"""Interval of re-encryption: after a change of keys all records are encrypted with the new one within a minute."""
 BACKLOG = 4096
 """Connections that may wait to be accepted. With a shorter backlog (Sanic's 100), Linux resets
 some connections of a burst."""
@@ -72,20 +72,20 @@ _DEADLINE_MARGIN_SECONDS = 60.0
 
 
 class WorkersKeepDying(Exception):
-    """The server stopped because its workers died again and again; the log says how."""
+    """The server stopped because its workers kept dying; the log has the reasons."""
 
 
 def serve(settings: Settings) -> None:
     """
-    Run the server until it is stopped; one worker goes the same way as many.
+    Run the server until it is stopped. One worker takes the same path as several.
 
     Raises:
         OSError: the address cannot be bound.
-        WorkersKeepDying: the server gave up.
+        WorkersKeepDying: workers kept dying.
     """
     clear_left_folders()
     with suppress(OSError):
-        # Without it multiprocessing has its own way, or fails with its own words.
+        # On failure multiprocessing chooses a directory itself, or raises its own error.
         use_own_folder()
     loader = AppLoader(factory=partial(build_app, settings))
     app = loader.load()
@@ -125,7 +125,7 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
 
 @asynccontextmanager
 async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> AsyncIterator[Services]:
-    """All that a worker serves with, opened in its own loop and closed after its last stream."""
+    """The services of one worker, opened in its event loop and closed after its last stream."""
     async with AsyncExitStack() as stack:
         transport = open_transport(proxy=settings.upstream_proxy, direct=settings.fast_path)
         client = await stack.enter_async_context(open_client(transport))
@@ -184,13 +184,13 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
 
 
 def _change_terms(services: Services, catalog: ModelCatalog) -> None:
-    # A call under way keeps the terms that it was decoded by.
+    # Calls in progress keep the catalogue that they were decoded with.
     services.terms = replace(services.terms, catalog=catalog)
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The shared state as this process reaches it."""
+    """The store, and what reads and writes records in it."""
 
     store: Store
     vault: SealedVault
@@ -200,13 +200,13 @@ class State:
     home: Path
 
     def lease_of(self, account_id: str) -> StoreLease:
-        """A lease with an owner of its own."""
+        """A refresh lease with a new random owner id."""
         return StoreLease(self.store, account_id, owner=secrets.token_hex(16), ttl_seconds=LEASE_SECONDS)
 
 
 @asynccontextmanager
 async def open_state(settings: Settings) -> AsyncIterator[State]:
-    """The store that the settings name, guarded and sealed; nothing is asked of it yet."""
+    """Open the configured store, with circuit breaker and encryption; makes no request to it yet."""
     sealer = Sealer(_keys(settings))
     store = GuardedStore(_place(settings).open())
     try:
@@ -224,13 +224,12 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
 
 async def prepare(settings: Settings) -> list[str]:
     """
-    Once before the workers start: see that the encryption key is the right one, and take a login over from
-    ``auth.json``.
+    Runs once before the workers start: checks the encryption key, and imports a login from ``auth.json``.
 
-    Returns what the operator should know; an unreachable store is one of these, and no reason not to start.
+    Returns warnings for the operator; an unreachable store is a warning, since the server can start without it.
 
     Raises:
-        UnusableKey: no key, a weak one, or one that does not open what is stored.
+        UnusableKey: the key is missing, weak, or does not decrypt the store.
     """
     async with open_state(settings) as state:
         try:
@@ -244,11 +243,11 @@ async def prepare(settings: Settings) -> list[str]:
     if not logins and not broken:
         return [f"No ChatGPT account is signed in. {SIGN_IN_HINT}"]
     refused = [f"{login.label}: {login.refused}" for login in logins if login.refused is not None]
-    return refused + [one.told for one in broken]
+    return refused + [one.message for one in broken]
 
 
 async def has_account(settings: Settings) -> bool:
-    """Whether anybody is signed in whose record opens; taken for true while the store cannot tell."""
+    """Whether there is an account whose record can be decrypted; true if the store cannot be read."""
     async with open_state(settings) as state:
         try:
             return bool(await state.vault.logins())
@@ -257,17 +256,17 @@ async def has_account(settings: Settings) -> bool:
 
 
 Migrated: TypeAlias = Migration
-"""What ``migrate`` tells; commands do not know the stores."""
+"""The result of ``migrate``; an alias, since ``cli`` does not import ``stores``."""
 
 
 async def migrate(settings: Settings, source: str, target: str, *, dry_run: bool, progress: Progress) -> Migration:
     """
-    Carry accounts, keys and usage from one store to another; see ``stores.migrate`` and ``Place.named``.
+    Copy accounts, keys and usage from one store to another; see ``stores.migrate`` and ``Place.named``.
 
     Raises:
-        WrongPlace: no such place, nothing there, or both are the same.
-        UnusableKey: no key, a weak one, or one that does not open what is stored; nothing was changed.
-        StoreError: a place fails, or somebody else carries; another run carries the rest.
+        WrongPlace: a location is invalid, the source is empty, or both are the same.
+        UnusableKey: the key is missing, weak, or does not decrypt the store; nothing was changed.
+        StoreError: a store fails, or another migration is running; a further run copies the rest.
     """
     url = settings.redis_url.get_secret_value() if settings.redis_url is not None else None
     old, new = (Place.named(word, home=settings.home, redis_url=url) for word in (source, target))
@@ -275,16 +274,16 @@ async def migrate(settings: Settings, source: str, target: str, *, dry_run: bool
 
 
 def storage(settings: Settings) -> str:
-    """Where state rests, in words without secrets."""
+    """The store's location, for display, without secrets."""
     return _place(settings).shown
 
 
 def encryption(settings: Settings) -> str:
     """
-    What seals the state, in words without secrets.
+    The cipher and the source of the encryption keys, for display, without secrets.
 
     Raises:
-        UnusableKey: there is no key, or a weak one.
+        UnusableKey: the key is missing or weak.
     """
     count = len(_keys(settings))
     if settings.encryption_keys is not None:
@@ -318,7 +317,7 @@ def _given_keys(settings: Settings) -> tuple[SealingKey, ...] | None:
 
 @asynccontextmanager
 async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run these while the context lasts. Plain tasks: Sanic cancels its own before streams have drained."""
+    """Run background tasks while the context lasts. Not Sanic's tasks: it cancels those before streams have drained."""
     tasks = [asyncio.get_running_loop().create_task(one) for one in work]
     try:
         yield
@@ -329,7 +328,7 @@ async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def _take_over(state: State, readiness: Callable[[], Awaitable[list[str]]]) -> None:
-    """A login put into ``auth.json`` while nobody can serve, or while the store was away, is found too."""
+    """While no account can serve, import a login from ``auth.json``, also after the store was unavailable."""
     while True:
         await asyncio.sleep(TAKE_OVER_SECONDS)
         with suppress(GptmockError):
@@ -338,7 +337,7 @@ async def _take_over(state: State, readiness: Callable[[], Awaitable[list[str]]]
 
 
 async def _reseal(state: State) -> None:
-    """What an older key of the ring has sealed is sealed anew; while all are current this only looks."""
+    """Re-encrypt records that were encrypted with an older key of the ring; does nothing if there are none."""
     while True:
         await asyncio.sleep(RESEAL_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads workers
         with suppress(GptmockError):

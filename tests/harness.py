@@ -79,7 +79,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 30.0) -> None:
 
 
 def write_login(home: Path, document: Mapping[str, Any]) -> Path:
-    """``auth.json`` with mode 0600; ``document`` comes from ``LoginBook.issue().auth_json()`` or ``new_login``."""
+    """``auth.json`` with mode 0600; ``document`` comes from ``TokenRegistry.issue().auth_json()`` or ``new_login``."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = home / "auth.json"
     path.touch(mode=0o600)

@@ -1,4 +1,4 @@
-"""A person at a terminal: the console script in a pseudo-terminal, what it shows, and what is typed."""
+"""Runs the console script in a pseudo-terminal, types input and reads the screen."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from msgspec import Raw
 
-from gptmock.conversations import Reference, Wanted, item_id
+from gptmock.conversations import ContextReferences, Reference, item_id
 from tests.conversations import answer, raw, said, snapshot, texts, user
 
 
@@ -66,11 +66,11 @@ def test_the_size_is_that_of_all_json_in_it():
 @pytest.mark.parametrize(
     ("wanted", "expected"),
     [
-        (Wanted(), False),
-        (Wanted(""), True),
-        (Wanted("resp_1"), True),
-        (Wanted(references=(Reference("msg_1", 0),)), True),
+        (ContextReferences(), False),
+        (ContextReferences(""), True),
+        (ContextReferences("resp_1"), True),
+        (ContextReferences(references=(Reference("msg_1", 0),)), True),
     ],
 )
-def test_nearly_no_request_wants_anything(wanted: Wanted, expected: bool):  # noqa: FBT001
+def test_nearly_no_request_wants_anything(wanted: ContextReferences, expected: bool):  # noqa: FBT001
     assert bool(wanted) is expected

@@ -1,4 +1,4 @@
-"""The house rules that no tool of its own checks: rooms, sizes, loops, module state, secrets of the workplace."""
+"""The code rules that no other tool checks: imports, sizes, loops, module state, secrets of the workplace."""
 
 from __future__ import annotations
 

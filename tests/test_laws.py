@@ -1,4 +1,4 @@
-"""The laws of the core, for every dialect of the table; see ``playbook.CLIENTS`` for what a new dialect adds."""
+"""Property tests of decoding and rendering, for every dialect; see ``playbook.CLIENTS`` for what a new one adds."""
 
 import copy
 import functools

@@ -1,4 +1,4 @@
-"""The real exchanges recorded in July 2026, read by reader, fold and chat machine. They live beside the checkout."""
+"""Exchanges recorded in July 2026 through reader, fold and chat translator. The recordings are beside the checkout."""
 
 import json
 from pathlib import Path

@@ -18,7 +18,7 @@ from gptmock.dialects.table import DIALECTS
 from gptmock.errors import UnusableKey
 from gptmock.server.context import App
 from gptmock.settings import Settings, load_settings
-from gptmock.simulator.accounts import LoginBook
+from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.server import Simulator
 from gptmock.stores.locations import KEY_FILE, STATE_FILE
@@ -26,7 +26,7 @@ from gptmock.upstream.codex import UpstreamDeadlines
 from tests.harness import CHAT_PATH, chat, client, free_port, many_apps, serving_simulator, write_login
 from tests.upstream.raw import Proxy
 
-BOOK = LoginBook(SimulatorOptions)
+BOOK = TokenRegistry(SimulatorOptions)
 KEY = base64.b64encode(bytes(range(32))).decode()
 
 

@@ -1,4 +1,4 @@
-"""How much later than promised a test may still call in time: the machines that run tests have others to serve."""
+"""Tolerances of timing tests, for busy test machines."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ GENEROUS = 5
 
 
 def generous(promised_seconds: float) -> float:
-    """The most that a promise may take in a test; what it takes on a quiet machine is measured, not asserted."""
+    """The upper bound to assert for something that takes ``promised_seconds`` on an idle machine."""
     return GENEROUS * promised_seconds

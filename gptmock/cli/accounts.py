@@ -14,7 +14,7 @@ from gptmock.cli.errors import CommandFailed, WrongUsage
 from gptmock.cli.settings import with_command_services
 from gptmock.cli.terminal import moment, relative, show_document, show_table
 from gptmock.command_services import CommandServices
-from gptmock.signin import Farewell
+from gptmock.signin import LogoutResult
 
 _EPILOG = """example:
   gptmock accounts list
@@ -99,7 +99,7 @@ def run_list(options: argparse.Namespace) -> int:
         print("No ChatGPT account is signed in. Sign in with: gptmock login")
     if not options.json:
         for one in broken:
-            print(one.told, file=sys.stderr)
+            print(one.message, file=sys.stderr)
     return 0
 
 
@@ -177,7 +177,7 @@ def leave(label: str | None, *, revoke: bool = True) -> int:
         WrongUsage: there are several, and none was named.
     """
 
-    async def work(services: CommandServices) -> Farewell:
+    async def work(services: CommandServices) -> LogoutResult:
         name = label if label is not None else _only(await services.logins(), await services.broken())
         if (broken := await services.accounts.find_broken(name)) is not None:
             return await services.accounts.discard(broken)

@@ -1,1 +1,1 @@
-"""What clients call things: one folder for each dialect. Pure: no I/O, no clock, no log."""
+"""The client APIs (OpenAI and Ollama), one folder per dialect. Pure: no I/O, no clock, no log."""

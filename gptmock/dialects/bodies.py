@@ -1,4 +1,4 @@
-"""Request bodies: JSON to a pydantic model, every mistake as one clear 400 that names the field."""
+"""Decodes request bodies: JSON to a pydantic model; an invalid field is a 400 that names it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,23 @@ from gptmock.errors import BadRequest
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 _FIELD = re.compile(r"[a-z][A-Za-z0-9_]*\Z")
 _BRANCHES = frozenset({"str", "int", "bool", "float", "dict", "list"})
-"""What pydantic names a branch of a union in the place of an error."""
+"""Names of union branches in pydantic's error locations; they are not part of the field's path."""
 
 
 MAX_DEPTH = 200
-"""Of brackets. What is read has to be written again, from deeper in the stack: Python gives both about 1000."""
+"""Nesting depth of objects and arrays. Python's recursion limit would allow about 1000, less the calls around it."""
 
 
 class Body(pydantic.BaseModel):
     """A part of a request body: unknown keys are ignored, nothing is coerced, ``null`` means absent."""
 
     model_config = pydantic.ConfigDict(strict=True, extra="ignore", frozen=True, protected_namespaces=())
+
+
+class ParameterBody(Body):
+    """A whole body, or an object of parameters in it: unknown keys are kept, to be named as ignored."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
 
 
 def decode_body(body: bytes, model: type[_Model]) -> _Model:

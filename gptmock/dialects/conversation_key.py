@@ -1,4 +1,4 @@
-"""Which conversation a call belongs to: the client's own word for it, else a hash of how it began."""
+"""The prompt cache key of a call: from the client's session id, else from a hash of how the conversation begins."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def conversation_key(
     call: Call, session: str | None, *, instructions: str, tools: list[Tool], items: list[InputItem]
 ) -> str:
     """
-    The prompt cache key of a call, never shared between tenants.
+    The ``prompt_cache_key`` of a call, never shared between tenants.
 
     Args:
-        call: its headers may name the session.
-        session: what the body says; it wins.
-        instructions: with tools and items, what the key is made of when nobody has named the session.
+        call: its headers may have a session id (``SESSION_HEADERS``).
+        session: the session id in the body; it takes precedence.
+        instructions: hashed with tools and the first user item if there is no session id.
         tools: as sent upstream.
         items: the input.
     """

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from gptmock.catalog import Effort, ModelCatalog, ResolvedModel
-from gptmock.conversations import NOTHING_RECALLED, Memo, Recalled, Wanted
+from gptmock.conversations import NO_CONTEXT, ContextReferences, LoadedContext, PendingSnapshot
 from gptmock.errors import GptmockError
 from gptmock.protocol.delta_runs import DeltaRun
 from gptmock.protocol.fold import FoldedResponse
@@ -27,7 +27,7 @@ ReasoningStyle: TypeAlias = Literal["think-tags", "o3", "legacy", "reasoning-con
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defaults:
-    """What the operator fills in where a request leaves something out."""
+    """The operator's defaults for what a request leaves out."""
 
     reasoning_effort: Effort = "medium"
     reasoning_summary: str = "auto"
@@ -35,18 +35,18 @@ class Defaults:
     web_search: bool = False
     fast: bool = False
     model: str | None = None
-    """For requests that name none; ``None`` means the catalogue's own."""
+    """For requests that name none; ``None`` means the catalogue's default."""
     debug_model: str | None = None
-    """Goes upstream in place of every name."""
+    """Sent upstream in place of any model name."""
     strict_parameters: bool = False
-    """Refuse what cannot be honoured, instead of naming it in ``x-gptmock-ignored``."""
+    """Refuse parameters without effect, instead of naming them in ``x-gptmock-ignored``."""
     store_responses: bool = False
-    """Store responses that do not ask for the opposite."""
+    """Whether ``store`` defaults to true for Responses requests."""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a dialect needs to understand a call, fixed for the life of a worker or of a catalogue."""
+    """The model catalogue and the defaults that a call is decoded with; replaced when the catalogue changes."""
 
     catalog: ModelCatalog
     defaults: Defaults
@@ -60,14 +60,14 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Names in lower case."""
     tenant: str = ""
-    """Whose call it is; conversations of different tenants never share a cache key."""
-    recalled: Recalled = NOTHING_RECALLED
-    """What was found for that which the call refers to (``Recalls``)."""
+    """The id of the client key; tenants never share a cache key or a stored response."""
+    context: LoadedContext = NO_CONTEXT
+    """The stored conversation that the call refers to (``UsesStoredContext``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One client call understood: what goes upstream, and the plan of the reply. Nothing here is one dialect's own."""
+    """A decoded client call: the upstream request and the reply plan, in terms common to all dialects."""
 
     request: ResponsesRequest
     resolved: ResolvedModel
@@ -75,22 +75,22 @@ class Turn:
     """The name as the client wrote it."""
     stream: bool
     reply: ReplyPlan
-    """The dialect's own; gateway and server only call it."""
+    """Renders the reply; specific to the dialect."""
     ignored: tuple[str, ...] = ()
-    """Parameters that were accepted and have no effect."""
+    """Parameters that were accepted and have no effect; among them names of the client's own choice, of any length."""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Names in lower case; sent upstream in place of our own."""
+    """Request headers sent upstream in place of ours; names in lower case."""
     forwards_headers: bool = False
-    """The client speaks the backend's own protocol: it gets the backend's response headers, and none of ours."""
-    memo: Memo | None = None
-    """What the response is stored with; ``None`` when it is not to be stored."""
+    """A Codex client: it gets the backend's response headers instead of ours."""
+    pending_snapshot: PendingSnapshot | None = None
+    """What the response is stored with; ``None`` if it is not to be stored."""
     account_id: str | None = None
     """The account that served the conversation before: encrypted reasoning opens only there."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadyReply:
-    """One client call understood that needs no model turn, as Ollama's load and unload requests."""
+    """A decoded client call that needs no model turn, such as Ollama's load and unload requests."""
 
     document: Callable[[ReplyHead], bytes]
     """The whole reply, whether the client streams or not."""
@@ -98,7 +98,7 @@ class ReadyReply:
 
 @dataclass(slots=True)
 class Progress:
-    """How far a turn has come; noted by the gateway on the way."""
+    """Timestamps of a turn, set by the gateway."""
 
     elapsed: Callable[[], float] = lambda: 0.0
     """Seconds since the call came in."""
@@ -106,17 +106,17 @@ class Progress:
     begun_seconds: float | None = None
 
     def accepted(self) -> None:
-        """The upstream has taken the turn; of several tries the last counts."""
+        """The upstream has answered 200; after retries the last attempt counts."""
         self.accepted_seconds = self.elapsed()
 
     def begun(self) -> None:
-        """The first event that says something is here."""
+        """The first event with content has arrived."""
         self.begun_seconds = self.elapsed()
 
 
 @dataclass(frozen=True, slots=True)
 class ReplyHead:
-    """What is fixed before the first event, so that machines need no clock and no uuid."""
+    """Id and time of a reply, fixed before the first event so that translators need no clock and no uuid."""
 
     id: str
     """29 letters and digits; the dialect puts its own prefix before them."""
@@ -131,7 +131,7 @@ class ReplyHead:
 
 @dataclass(frozen=True, slots=True)
 class ErrorReply:
-    """An error on the wire, before anything else was sent."""
+    """An error as an HTTP response; possible only before the first byte of the reply."""
 
     status: int
     body: bytes
@@ -140,20 +140,20 @@ class ErrorReply:
 
 
 class Translator(Protocol):
-    """One streamed reply in the making; used once and never shared."""
+    """Renders one streamed reply: upstream events in, frames out. Used once and never shared."""
 
     @property
     def failure(self) -> GptmockError | None:
-        """What the reply has ended with, if with no success: the upstream's own, or what has no form in the dialect."""
+        """The error that the reply ended with: the upstream's, or that of an ending the dialect cannot express."""
 
     def feed(self, received: Received) -> list[bytes]:
-        """The frames that this event adds; often none. After the end: none."""
+        """The frames for this event; often none, and always none after the end."""
 
     def finish(self, cause: GptmockError | None = None) -> list[bytes]:
         """
-        The upstream has ended, because of ``cause`` if there is one.
+        The upstream stream has ended, with ``cause`` if that was an error.
 
-        Returns the dialect's farewell of a failed reply unless the reply has ended already; never a success.
+        Returns the dialect's error frames unless the reply has ended already; never frames of a success.
         """
 
 
@@ -172,14 +172,14 @@ class CopiesDeltas(Protocol):
 
 @runtime_checkable
 class WithholdsItsEnd(Protocol):
-    """A translator whose turn has a memo: it sends the last frame when it learns whether the response is stored."""
+    """A translator of a turn with a pending snapshot: it sends the last frame only after ``settle``."""
 
     @property
     def answer(self) -> bytes | None:
-        """The Response object as it ends when it is stored; ``None`` unless the last frame is withheld now."""
+        """The final Response object, to be stored; ``None`` unless the last frame is withheld now."""
 
     def settle(self, *, stored: bool) -> list[bytes]:
-        """The last frame, which says whether the response is stored."""
+        """The last frame, whose ``store`` member says whether the response was stored."""
 
 
 class Fold(Protocol):
@@ -203,80 +203,81 @@ class Fold(Protocol):
 
 
 class ReplyPlan(Protocol):
-    """What one reply owes its client. Made by ``Dialect.decode``; what it holds is the dialect's own business."""
+    """How one reply is rendered. Made by ``Dialect.decode``; its contents are private to the dialect."""
 
     def translator(self, head: ReplyHead) -> Translator:
-        """The machine of a streamed reply."""
+        """A translator for a streamed reply."""
 
     def heartbeat(self, head: ReplyHead) -> bytes:
-        """Bytes without meaning that may be sent at any time between two frames."""
+        """A frame that clients ignore; may be sent between any two frames."""
 
     def fold(self) -> Fold:
-        """What collects the events of a reply that is not streamed."""
+        """A collector for a reply that is not streamed."""
 
     def document(self, head: ReplyHead, folded: FoldedResponse) -> bytes:
         """
-        The whole reply of ``stream: false``.
+        The response body for ``stream: false``.
 
         Raises:
-            GptmockError: this dialect has no honest form for how the turn ended.
+            GptmockError: this dialect cannot express how the turn ended.
         """
 
 
 @runtime_checkable
 class KeepsAlive(Protocol):
-    """A reply plan whose client may not take a heartbeat for a sign of life."""
+    """A reply plan whose client may time out although it receives heartbeats."""
 
     def keepalive(self) -> bytes | None:
-        """A whole event without meaning, sent after a long silence besides the heartbeats; ``None``: none needed."""
+        """An event that the client ignores, sent after a long silence besides heartbeats; ``None`` if not needed."""
 
 
 @runtime_checkable
 class SeveralTurns(Protocol):
-    """A reply plan whose call takes one upstream turn or more, each for a request of its own."""
+    """A reply plan whose call may need several upstream turns, one per request."""
 
     @property
     def further(self) -> tuple[ResponsesRequest, ...]:
-        """The requests after ``Turn.request``, in order; often none. The translator expects their events in order."""
+        """The requests after ``Turn.request``; often none. The translator expects their events in this order."""
 
     def documents(self, head: ReplyHead, answers: Sequence[FoldedResponse]) -> bytes:
-        """``ReplyPlan.document`` of all turns, in the order of their requests."""
+        """``ReplyPlan.document`` for all turns, in the order of their requests."""
 
 
 @runtime_checkable
 class SaysWhetherStored(Protocol):
-    """A reply plan whose document says whether the response is stored; every turn with a memo has one."""
+    """A reply plan whose document has ``store``; every turn with a pending snapshot has such a plan."""
 
     def not_stored(self) -> ReplyPlan:
-        """The plan of the same reply when storing it has failed."""
+        """The plan of the same reply after storing failed: ``store`` is false."""
 
 
 @runtime_checkable
-class Recalls(Protocol):
-    """A dialect whose calls may refer to what was said before."""
+class UsesStoredContext(Protocol):
+    """A dialect whose calls may refer to stored responses and items."""
 
-    def wanted(self, call: Call) -> Wanted:
+    def context_references(self, call: Call) -> ContextReferences:
         """
-        What a call refers to; of a body that cannot be read, nothing: ``decode`` says what is wrong.
+        The stored responses and items that a call refers to; empty if the body cannot be read, since ``decode`` reports
+        that.
 
         Raises:
-            BadRequest: it refers to what cannot exist.
+            BadRequest: ``previous_response_id`` cannot be the id of a response.
         """
 
 
 class Dialect(Protocol):
-    """One client language. All of it is pure: values in, values out."""
+    """One client API. Pure: values in, values out."""
 
     content_type: str
     """Of streamed replies."""
 
     def decode(self, call: Call, terms: Terms) -> Turn | ReadyReply:
         """
-        Understand a call.
+        Decode a call.
 
         Raises:
-            BadRequest: before anything was spent, with the field at fault in ``param``.
+            BadRequest: the call is invalid; the field at fault is in ``param``.
         """
 
     def error(self, error: GptmockError) -> ErrorReply:
-        """An error in this dialect's own shape."""
+        """Render an error in this dialect's format."""

@@ -1,6 +1,6 @@
 """
-Whose shape an answer has where no dialect is asked: unknown paths, wrong methods, requests that cannot be read. The one
-place that judges a path by its prefix; a route's own errors come from its dialect, which is of the same family.
+The error format by path prefix, OpenAI's or Ollama's, for requests that reach no dialect: unknown paths, wrong methods,
+unreadable requests. Errors of a route are rendered by its dialect, in the same format.
 
 Source: client contracts 4.2, 4.3 and 4.7.
 """
@@ -21,11 +21,11 @@ _SHOWN_CHARACTERS = 200
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """Clients that read errors alike."""
+    """An API family: all its routes have the same error format."""
 
     name: str
     error: Callable[[GptmockError], ErrorReply]
-    """An error in this family's own shape, as ``Dialect.error``."""
+    """Renders an error, as ``Dialect.error``."""
     error_schema: Mapping[str, Any]
     """The JSON schema of an error body."""
 
@@ -67,7 +67,7 @@ OLLAMA = Family(
     ),
 )
 
-_NOT_HERE: Mapping[str, str] = MappingProxyType(
+_UNSUPPORTED_ENDPOINTS: Mapping[str, str] = MappingProxyType(
     {
         "embeddings": "the ChatGPT backend makes no embeddings: use another provider for them",
         "images": "images are made by the image_generation tool of a response, not by this endpoint",
@@ -88,31 +88,31 @@ _NOT_HERE: Mapping[str, str] = MappingProxyType(
         "organization": "a ChatGPT account administers nothing here",
     }
 )
-"""OpenAI's endpoints that a ChatGPT account cannot serve, by their first segment: what to do instead."""
+"""First path segment of OpenAI endpoints that cannot be served, to the reason or the alternative."""
 
 
 def family_of(path: str) -> Family:
-    """The family of a path, whether or not it exists."""
+    """The family of a path, even if no such route exists."""
     return OLLAMA if path == "/api" or path.startswith("/api/") else OPENAI
 
 
 def unknown_route(method: str, path: str) -> UnknownRoute:
-    """The 404 of a path that is not served, with the reason where there is one."""
+    """The 404 error for a path without a route, with the reason for known unsupported endpoints."""
     segments = path.strip("/").split("/")
     if segments[0] == "v1":
         segments = segments[1:]
     asked = f"{method} {_shown(path)}"
     if segments[:1] == ["v1"]:
         return UnknownRoute(f"Unknown request URL: {asked}. '/v1' stands there twice: check the client's base URL.")
-    if family_of(path) is OPENAI and segments and (instead := _NOT_HERE.get(segments[0])):
+    if family_of(path) is OPENAI and segments and (instead := _UNSUPPORTED_ENDPOINTS.get(segments[0])):
         return UnsupportedEndpoint(f"gptmock does not serve {asked}: {instead}.")
     return UnknownRoute(f"Unknown request URL: {asked}.")
 
 
 def wrong_method(method: str, path: str, *, allowed: tuple[str, ...]) -> GptmockError:
-    """The 405 of a path that is served to others; ``allowed`` names the methods."""
+    """The 405 error for a path whose route has only the methods ``allowed``."""
     if path.strip("/").removeprefix("v1/") == "responses/input_tokens":
-        # It looks like the id of a stored response, and is an endpoint of its own.
+        # The path matches ``/v1/responses/{id}``, but is another endpoint of the OpenAI API.
         return UnsupportedEndpoint(
             f"gptmock does not serve {method} {_shown(path)}: the ChatGPT backend counts tokens only as it answers; "
             "the count stands in 'usage'."
@@ -121,5 +121,5 @@ def wrong_method(method: str, path: str, *, allowed: tuple[str, ...]) -> Gptmock
 
 
 def _shown(path: str) -> str:
-    # Client text in an error is bounded, and what could break a terminal is not repeated.
+    # Error messages repeat client text only shortened and without control characters.
     return "".join(character for character in path[:_SHOWN_CHARACTERS] if character.isprintable())

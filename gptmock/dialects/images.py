@@ -1,4 +1,4 @@
-"""Images as clients send them, made addresses that the upstream takes."""
+"""Converts images of requests to the URLs that the upstream accepts."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _MAGIC = {
 
 def image_address(url: str, *, within: str) -> str:
     """
-    An http(s) URL as it is, a data URL checked, bare base64 made a data URL by its magic bytes.
+    The image as a URL: an http(s) URL unchanged, a data URL if it is valid, bare base64 as a data URL whose media type
+    is detected from magic bytes.
 
     Raises:
-        BadRequest: ``invalid_image``, for what is none of these.
+        BadRequest: ``invalid_image``, for anything else.
     """
     if url.startswith(("https://", "http://")):
         return url

@@ -1,4 +1,4 @@
-"""A gap to be filled: what code editors ask with a prefix and a suffix, as items of a conversation."""
+"""Fill in the middle (FIM): turns a prefix and a suffix, as code editors send them, into input items."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FILL_IN = (
 )
 
 
-def gap_items(before: str, after: str) -> list[InputItem]:
-    """The two items that ask for the text between."""
+def fill_in_the_middle_items(before: str, after: str) -> list[InputItem]:
+    """The instruction and the user message that ask for the text between ``before`` and ``after``."""
     gap = f"<before>{before}</before><after>{after}</after>"
     return [Message("developer", [InputText(_FILL_IN)]), Message("user", [InputText(gap)])]

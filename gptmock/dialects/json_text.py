@@ -1,8 +1,8 @@
 """
-JSON as clients read it: U+0085, U+2028 and U+2029 are written as escapes.
+Encodes JSON with U+0085, U+2028 and U+2029 escaped.
 
-httpx's ``iter_lines`` cuts lines there, so a raw U+2028 inside a frame kills ollama-python (measured). Go's encoder
-escapes the latter two by itself; msgspec and orjson do not.
+httpx's ``iter_lines`` splits lines at these characters, so a raw U+2028 inside a frame makes ollama-python fail
+(measured). Go's encoder escapes the latter two; msgspec and orjson do not.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SEPARATORS = (("\u0085".encode(), b"\\u0085"), ("\u2028".encode(), b"\\u2028"),
 def json_bytes(value: Any) -> bytes:
     """The value as one line of JSON."""
     data = _ENCODER.encode(value)
-    # Most text is ASCII, and then there is nothing to look for.
+    # Fast path: ASCII text has none of these characters.
     if data.isascii():
         return data
     for raw, escaped in _SEPARATORS:

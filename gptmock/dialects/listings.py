@@ -1,4 +1,4 @@
-"""The catalogue as clients list it. Pure."""
+"""Renders the model catalogue for ``/v1/models``. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gptmock.errors import UnknownModel
 from gptmock.protocol.models import parse_version
 
 CREATED = 1_764_547_200
-"""2025-12-01T00:00:00Z: the member is required and the catalogue does not tell, so all models share one date."""
+"""2025-12-01T00:00:00Z for all models: the member is required, but the catalogue has no dates."""
 MAX_SHOWN_CHARACTERS = 100
 
 
@@ -37,11 +37,10 @@ def models_document(catalog: ModelCatalog, *, expose_efforts: bool, client_versi
     ``GET /v1/models`` (client contracts 4.1): four required members for each model, and the useful extra ones.
 
     Args:
-        catalog: living models come first; while no live catalogue is known, the ancestors' names follow, marked as
-            retired.
-        expose_efforts: list ``<slug>-<effort>`` beside each living slug.
-        client_version: of a Codex client; it reads ``models``, the upstream's own entries. There are none before the
-            first live catalogue, and such a client then goes by the ones that it brings with it.
+        catalog: models that are not retired come first. Retired ones are only in the built-in fallback catalogue.
+        expose_efforts: also list ``<slug>-<effort>`` for each model that is not retired.
+        client_version: version of a Codex client, which reads ``models``: the upstream's entries. The list is empty
+            until a catalogue was fetched; Codex then uses its built-in one.
     """
     listed = [
         _model(spec, slug) for spec in catalog.listed for slug in listed_names(spec, expose_efforts=expose_efforts)
@@ -51,17 +50,17 @@ def models_document(catalog: ModelCatalog, *, expose_efforts: bool, client_versi
 
 
 def listed_names(spec: ModelSpec, *, expose_efforts: bool) -> list[str]:
-    """The slug, and each of its efforts as a name if the operator wants these listed."""
+    """The slug, and with ``expose_efforts`` also ``<slug>-<effort>`` for each effort."""
     efforts = spec.efforts if expose_efforts and spec.retired is None else ()
     return [spec.slug, *(f"{spec.slug}-{effort}" for effort in efforts)]
 
 
 def model_document(catalog: ModelCatalog, name: str) -> bytes:
     """
-    ``GET /v1/models/{id}``: the model that a client's name means, under the name's plain spelling.
+    ``GET /v1/models/{id}``: the model that the name resolves to, with the suffixes of the name in canonical form.
 
     Raises:
-        UnknownModel: the account does not have it, as far as the catalogue tells.
+        UnknownModel: the model is not in the catalogue.
     """
     resolved = find_model(catalog, name)
     suffixes = (resolved.effort, "fast" if resolved.fast else None)
@@ -71,10 +70,10 @@ def model_document(catalog: ModelCatalog, name: str) -> bytes:
 
 def find_model(catalog: ModelCatalog, name: str) -> ResolvedModel:
     """
-    What a name means, if the account has that model; for lists and descriptions, where no upstream is asked.
+    Resolve a name for routes that do not ask the upstream.
 
     Raises:
-        UnknownModel: with the successor if one is known, and the names that exist.
+        UnknownModel: the model is not in the catalogue; the message names the successor, if known, and all models.
     """
     resolved = catalog.resolve(name)
     if resolved.spec is None or resolved.spec not in catalog:
@@ -84,7 +83,7 @@ def find_model(catalog: ModelCatalog, name: str) -> ResolvedModel:
 
 
 def shown_name(name: str) -> str:
-    """A client's name for a model, fit for a message."""
+    """A client's model name for messages: shortened, without control characters."""
     return "".join(letter for letter in name[:MAX_SHOWN_CHARACTERS] if letter.isprintable())
 
 
@@ -101,7 +100,7 @@ def _model(spec: ModelSpec, slug: str) -> _Model:
 
 
 def _entries(catalog: ModelCatalog, client_version: str) -> list[msgspec.Raw]:
-    # As the upstream itself does: an older client would be refused these models.
+    # Like the upstream, omit models that refuse this client version.
     version = parse_version(client_version)
     return [
         msgspec.Raw(spec.entry)

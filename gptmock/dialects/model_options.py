@@ -1,4 +1,4 @@
-"""What a request asks of its model beside the words: how hard to think, and how fast. Knows no client's field names."""
+"""Model options common to all dialects: model name, reasoning, verbosity, service tier. Knows no client field names."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from gptmock.protocol.request import ReasoningOptions
 SUMMARIES = ("auto", "concise", "detailed", "none")
 VERBOSITIES = ("low", "medium", "high")
 _ABSENT_TIERS = frozenset({"auto", "default"})
-"""What an absent ``service_tier`` means too."""
+"""Values of ``service_tier`` with the same meaning as an absent one."""
 _TIER_ALIASES: Mapping[str, str] = {"fast": PRIORITY_TIER}
 _TIER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,31}", re.ASCII)
 
 Ignore: TypeAlias = Callable[[str, str], None]
-"""Takes a parameter that has no effect and the reason; refuses it instead if the operator wants that."""
+"""Called with a parameter without effect and the reason; raises ``BadRequest`` under strict parameters."""
 
 
 def model_name(asked: str | None, terms: Terms) -> str:
-    """The model that a request means: the operator's or the catalogue's own if it names none."""
+    """The model name of a request; the operator's default or the catalogue's if it has none."""
     return (asked or "").strip() or terms.defaults.model or terms.catalog.default.slug
 
 
 def known_effort(param: str, effort: str | None) -> Effort | None:
     """
-    An effort as the client wrote it.
+    The effort, checked.
 
     Raises:
-        BadRequest: there is no such effort.
+        BadRequest: it is not one of ``EFFORTS``.
     """
     if effort is not None and effort not in EFFORTS:
         raise not_one_of(param, EFFORTS)
@@ -43,10 +43,10 @@ def known_effort(param: str, effort: str | None) -> Effort | None:
 
 def known_summary(param: str, summary: str) -> str:
     """
-    A kind of summary as the client wrote it.
+    The summary setting, checked.
 
     Raises:
-        BadRequest: there is no such kind.
+        BadRequest: it is not one of ``SUMMARIES``.
     """
     if summary not in SUMMARIES:
         raise not_one_of(param, SUMMARIES)
@@ -55,10 +55,10 @@ def known_summary(param: str, summary: str) -> str:
 
 def verbosity_option(param: str, verbosity: str | None, spec: ModelSpec | None, ignore: Ignore) -> str | None:
     """
-    The verbosity as the upstream takes it; a model may not have any.
+    The verbosity to send upstream; ``None`` if absent or if the model does not support it.
 
     Raises:
-        BadRequest: there is no such verbosity.
+        BadRequest: it is not one of ``VERBOSITIES``.
     """
     if verbosity is None:
         return None
@@ -72,10 +72,10 @@ def verbosity_option(param: str, verbosity: str | None, spec: ModelSpec | None, 
 
 def service_tier(asked: str | None, resolved: ResolvedModel, defaults: Defaults, ignore: Ignore) -> str | UnsetType:
     """
-    The tier as the upstream takes it; the catalogue's entry of the model decides which there are.
+    The ``service_tier`` to send upstream; a tier that the model lacks in the catalogue is ignored.
 
     Raises:
-        BadRequest: it is no name of a tier.
+        BadRequest: it cannot be the name of a tier.
     """
     if asked is None:
         return default_tier(resolved, defaults)
@@ -94,13 +94,13 @@ def service_tier(asked: str | None, resolved: ResolvedModel, defaults: Defaults,
 
 def reasoning_options(effort: Effort, summary: str, spec: ModelSpec | None, *, shown: bool) -> ReasoningOptions:
     """
-    Reasoning as the upstream takes it.
+    ``reasoning`` to send upstream.
 
     Args:
-        effort: what is wanted; the model gets the nearest that it has.
+        effort: replaced by the nearest one that the model supports.
         summary: ``auto``, ``concise``, ``detailed`` or ``none``.
         spec: the model, if it is known.
-        shown: whether anybody will see the thinking; a summary that nobody sees is not asked for.
+        shown: whether the reply shows reasoning; if not, no summary is requested.
     """
     clamped = clamp_effort(effort, spec)
     wanted = shown and summary != "none" and clamped != "none"
@@ -108,6 +108,6 @@ def reasoning_options(effort: Effort, summary: str, spec: ModelSpec | None, *, s
 
 
 def default_tier(resolved: ResolvedModel, defaults: Defaults) -> str | UnsetType:
-    """The tier for a request that names none: the suffix of the model's name and the operator may ask for speed."""
+    """The tier for a request that names none: ``priority`` for the model suffix ``-fast`` or in fast mode."""
     has_tier = resolved.spec is None or PRIORITY_TIER in resolved.spec.tiers
     return PRIORITY_TIER if has_tier and (resolved.fast or defaults.fast) else UNSET

@@ -1,5 +1,5 @@
 """
-Errors as the Ollama family has them: one string, for bodies and for lines in a stream.
+Renders errors in Ollama's format, ``{"error": "message"}``, as response bodies and as lines of a stream.
 
 Source: client contracts 4.3 and 4.6; ollama/ollama ``api/client.go``, which reads ``error`` and nothing else.
 """
@@ -15,17 +15,17 @@ from gptmock.protocol.ndjson import ndjson_line
 
 
 def error_body(error: GptmockError) -> bytes:
-    """``{"error": "what happened"}``."""
+    """``{"error": "message"}``."""
     return json_bytes({"error": _text(error)})
 
 
 def error_line(error: GptmockError) -> bytes:
-    """The one line that ends a failed stream; nothing may follow it."""
+    """The error as the last line of a stream."""
     return ndjson_line(error_body(error))
 
 
 def _text(error: GptmockError) -> str:
-    # Ollama's own words, where its clients compare them.
+    # Clients compare these messages with Ollama's.
     if isinstance(error, Unauthorized):
         return "unauthorized"
     if isinstance(error, UnknownModel) and error.model is not None:
@@ -34,5 +34,5 @@ def _text(error: GptmockError) -> str:
 
 
 def error_reply(error: GptmockError) -> ErrorReply:
-    """The error as an HTTP answer, with the same status and retry headers as in every family."""
+    """The error as an HTTP response, with the same status and retry headers as for OpenAI clients."""
     return ErrorReply(error.status_hint, error_body(error), retry_headers(error))

@@ -1,5 +1,5 @@
 """
-The error envelope of the OpenAI family, for bodies and for streams, with the headers its SDKs obey.
+Renders errors in OpenAI's envelope, as response bodies and SSE frames, with the retry headers that SDKs obey.
 
 Source: client contracts 4.3 to 4.5; openai/openai-python ``_base_client.py`` for the retry rules.
 """
@@ -44,7 +44,7 @@ def error_body(error: GptmockError) -> bytes:
 
 
 def error_members(error: GptmockError) -> dict[str, str | None]:
-    """What stands within the envelope, for frames that have more to say."""
+    """The members of ``error``, for frames with further members."""
     return msgspec.structs.asdict(_members(error))
 
 
@@ -53,17 +53,17 @@ def _members(error: GptmockError) -> _Error:
 
 
 def error_frame(error: GptmockError) -> bytes:
-    """The one frame that ends a failed stream; nothing may follow it."""
+    """The error as the last frame of a stream."""
     return sse_frame(error_body(error))
 
 
 def error_reply(error: GptmockError) -> ErrorReply:
-    """The error as an HTTP answer."""
+    """The error as an HTTP response."""
     return ErrorReply(error.status_hint, error_body(error), retry_headers(error))
 
 
 def retry_headers(error: GptmockError) -> dict[str, str]:
-    """``Retry-After`` and ``x-should-retry``, and what the status itself asks for."""
+    """``Retry-After``, ``x-should-retry``, and the headers that the status requires."""
     headers: dict[str, str] = {}
     if error.retry_after_seconds is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_seconds)))
@@ -71,7 +71,7 @@ def retry_headers(error: GptmockError) -> dict[str, str]:
             headers["retry-after-ms"] = str(max(1, math.ceil(error.retry_after_seconds * 1000)))
     should_retry = error.should_retry
     if should_retry is None and isinstance(error, NotLoggedIn | RefreshRejected | AccountUnusable | UnknownRoute):
-        # The SDKs would ask twice more for what only a person can mend.
+        # SDKs would retry twice, but only the operator can fix these errors.
         should_retry = False
     if should_retry is not None:
         headers["x-should-retry"] = "true" if should_retry else "false"
@@ -88,7 +88,7 @@ def retry_headers(error: GptmockError) -> dict[str, str]:
 
 def _type_of(error: GptmockError) -> str:
     if error.code == USAGE_LIMIT_REACHED:
-        # Codex knows the limit by this word alone, and tells people to check their plan for the other one.
+        # Codex recognises the usage limit by this type only; ``insufficient_quota`` makes it suggest another plan.
         return USAGE_LIMIT_REACHED
     if error.code in _QUOTA_CODES:
         return "insufficient_quota"

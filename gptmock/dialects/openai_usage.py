@@ -1,4 +1,4 @@
-"""``usage`` as chat and text completions have it: the upstream's numbers under their older names."""
+"""``usage`` of chat and text completions: the upstream's numbers under the older member names."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class CompletionUsage(msgspec.Struct, frozen=True):
 
 
 def completion_usage(usage: ResponseUsage) -> CompletionUsage:
-    """The upstream's numbers under the names of completions; none is invented."""
+    """Convert the upstream's usage."""
     prompt = usage.input_tokens_details or InputTokensDetails()
     completion = usage.output_tokens_details or OutputTokensDetails()
     return CompletionUsage(

@@ -1,18 +1,21 @@
 """
-Parameters that cannot be honoured: each dialect has a table of them, this is how a table is read.
+Checks a body against the dialect's table of unsupported parameters.
 
 IGNORE: accepted without effect and named in ``x-gptmock-ignored``; under ``GPTMOCK_STRICT_PARAMETERS`` a 400.
 REJECT: a 400 always, since ignoring it would give a wrong kind of answer.
+
+Members that no model of a body has are always accepted, and named: nobody can tell whether they matter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from functools import cache
+from typing import Any, get_args
 
-from gptmock.dialects.bodies import Body
+from gptmock.dialects.bodies import Body, ParameterBody
 from gptmock.errors import BadRequest
 
 
@@ -25,7 +28,7 @@ class Fate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row; a value for which ``harmless`` holds asks for nothing that is not so anyway."""
+    """One row; values for which ``harmless`` is true match the upstream's behaviour and are accepted silently."""
 
     name: str
     fate: Fate
@@ -56,6 +59,33 @@ def judge(body: Body, rules: Iterable[Rule], *, strict: bool, within: str = "") 
             raise refused(name, rule.reason)
         ignored.append(name)
     return tuple(ignored)
+
+
+def unknown_members(body: ParameterBody, *, within: str = "") -> Iterator[str]:
+    """
+    The paths of the members that are in none of the models, as ``top_k`` and ``reasoning.odd``, in the order in which
+    they were sent; those of an object in the body come after its own. ``null`` means absent.
+    """
+    for name, value in (body.model_extra or {}).items():
+        if value is not None:
+            yield within + name
+    for name in _objects_of(type(body)):
+        value = getattr(body, name)
+        if value is not None:
+            yield from unknown_members(value, within=f"{within}{name}.")
+
+
+@cache
+def _objects_of(model: type[ParameterBody]) -> tuple[str, ...]:
+    """The fields that hold objects of parameters; of a union, ``None`` is the only other branch."""
+    return tuple(
+        name
+        for name, field in model.model_fields.items()
+        if any(
+            isinstance(one, type) and issubclass(one, ParameterBody)
+            for one in get_args(field.annotation) or (field.annotation,)
+        )
+    )
 
 
 def refused(name: str, reason: str) -> BadRequest:

@@ -1,4 +1,4 @@
-"""What reply plans have in common. Knows no dialect."""
+"""Base classes of reply plans. Knows no dialect."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from gptmock.protocol.sse import SSE_HEARTBEAT
 
 
 class PlainFold:
-    """A reply plan that needs the output of a turn and not its events."""
+    """A reply plan whose document is made of output parts and needs no raw events."""
 
     __slots__ = ()
 
     def fold(self) -> ResponseFold:
-        """Collects output parts."""
+        """See ``ReplyPlan.fold``."""
         return ResponseFold()
 
 
@@ -23,5 +23,5 @@ class SseReply(PlainFold):
     __slots__ = ()
 
     def heartbeat(self, head: ReplyHead) -> bytes:  # noqa: ARG002 - the same for every reply
-        """A comment."""
+        """An SSE comment."""
         return SSE_HEARTBEAT

@@ -1,4 +1,4 @@
-"""Stop sequences, emulated: the upstream knows none. One small machine over text, shared by whoever offers ``stop``."""
+"""Emulates ``stop`` sequences, which the upstream does not support, by cutting the output text."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from gptmock.errors import BadRequest
 MAX_STOPS = 4
 
 
-def stop_sequences(stop: str | list[str] | None) -> tuple[str, ...]:
+def stop_sequences(stop: str | list[str] | None, *, param: str = "stop", limit: int = MAX_STOPS) -> tuple[str, ...]:
     """
-    ``stop`` as the OpenAI family sends it: one sequence or a list.
+    The non-empty sequences of ``stop``, which may be one sequence or a list.
 
     Raises:
-        BadRequest: more than four.
+        BadRequest: there are more than ``limit``; ``param`` names the field.
     """
     stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    if len(stops) > MAX_STOPS:
-        raise BadRequest(f"'stop' can hold at most {MAX_STOPS} sequences.", param="stop")
+    if len(stops) > limit:
+        raise BadRequest(f"'{param}' can hold at most {limit} sequences.", param=param)
     return tuple(one for one in stops if one)
 
 
 class StopFilter:
     """
-    Text in, the text before the first stop sequence out: the one that is complete first, as a model would have
-    stopped at it, and the longest of those that end together. So it does not matter how the text is cut.
+    Passes text on up to the first stop sequence, however the text is cut into deltas.
 
-    Holds back as many characters as a stop sequence may still be growing in. Once one has been found, ``hit`` is
-    true and nothing more comes out; the caller goes on reading the upstream, so that the usage is real.
+    The first sequence is the one that ends first, as a model would have stopped there; of several that end at the same
+    place, the longest. Characters that may be the beginning of a stop sequence are buffered. After a match ``hit`` is
+    true and no more text is returned; the caller still reads the upstream to its end, to get the usage.
     """
 
     __slots__ = ("_held", "_longest", "_stops", "hit")
@@ -38,7 +38,7 @@ class StopFilter:
         self.hit = False
 
     def feed(self, text: str) -> str:
-        """The text that is safe to show."""
+        """Take a delta; returns the text that can be shown now."""
         if not self._stops:
             return text
         if self.hit:
@@ -54,7 +54,7 @@ class StopFilter:
         return shown
 
     def flush(self) -> str:
-        """What was held back, when it has turned out to be no stop sequence."""
+        """End the text; returns the buffered characters."""
         shown, self._held = self._held, ""
         return shown
 
@@ -65,11 +65,11 @@ class StopFilter:
 
     @property
     def held(self) -> int:
-        """Characters held back."""
+        """Number of buffered characters."""
         return len(self._held)
 
     def _growing(self) -> int:
-        """How many of the last characters may be the beginning of a stop sequence."""
+        """How many of the last buffered characters may be the beginning of a stop sequence."""
         longest = min(self._longest - 1, len(self._held))
         return next((size for size in range(longest, 0, -1) if self._begins(self._held[-size:])), 0)
 

@@ -1,4 +1,4 @@
-"""Stored responses as the OpenAI API shows them: the list of input items, and what a deletion answers. Pure."""
+"""Renders stored responses: the list of input items, and the reply to a deletion. Pure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ DEFAULT_LIMIT = 20
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Which part of a list is asked for."""
+    """The pagination parameters of a list request."""
 
     limit: int = DEFAULT_LIMIT
     order: Literal["asc", "desc"] = "desc"
     after: str | None = None
-    """The id of the item before the first one."""
+    """The id of the item before the first one of the page."""
 
 
 class _Deleted(Struct, frozen=True):
@@ -43,7 +43,7 @@ class _Items(Struct, frozen=True, kw_only=True):
 
 def page_of(query: Mapping[str, str]) -> Page:
     """
-    The part that a query string asks for; ``include`` has no effect, since items are stored whole.
+    The pagination parameters of a query string; ``include`` has no effect, since items are stored completely.
 
     Raises:
         BadRequest: with the parameter at fault.
@@ -58,10 +58,10 @@ def page_of(query: Mapping[str, str]) -> Page:
 
 def refuse_stream(query: Mapping[str, str]) -> None:
     """
-    A stored response is whole; its stream is not kept.
+    Refuse ``stream=true``: the events of a stored response are not kept.
 
     Raises:
-        BadRequest: a stream is asked for.
+        BadRequest: a stream was requested.
     """
     if query.get("stream", "").lower() in ("true", "1"):
         raise BadRequest(
@@ -73,10 +73,10 @@ def refuse_stream(query: Mapping[str, str]) -> None:
 
 def input_items_document(snapshot: Snapshot, page: Page) -> bytes:
     """
-    The items that a response was generated from, those of earlier responses included.
+    ``GET /v1/responses/{id}/input_items``: the input of a response, including the conversation before it.
 
     Raises:
-        BadRequest: ``after`` names none of them.
+        BadRequest: ``after`` is not the id of an input item.
     """
     named = [(item_id(place, item), item) for place, item in enumerate(snapshot.input)]
     if page.order == "desc":
@@ -97,5 +97,5 @@ def input_items_document(snapshot: Snapshot, page: Page) -> bytes:
 
 
 def deleted_document(response_id: str) -> bytes:
-    """What ``DELETE`` answers."""
+    """``DELETE /v1/responses/{id}``."""
     return json_bytes(_Deleted(response_id))

@@ -1,4 +1,4 @@
-"""The routes: one row for each dialect. Routes, laws and goldens iterate over it."""
+"""The table of dialect routes. The HTTP routes, the property tests and the goldens iterate over it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from gptmock.dialects.responses.types import ResponsesBody
 
 @dataclass(frozen=True, slots=True)
 class DialectRoute:
-    """Where a dialect is spoken."""
+    """A dialect and its route."""
 
     name: str
     method: str
     paths: tuple[str, ...]
-    """The first is the documented one."""
+    """The first is the documented one, the others are aliases."""
     dialect: Dialect
     body: type[Body] | None = None
-    """What a request body is read as, for ``/openapi.json``."""
+    """The model of the request body, for ``/openapi.json``."""
 
 
 DIALECTS: tuple[DialectRoute, ...] = (
@@ -42,4 +42,4 @@ DIALECTS: tuple[DialectRoute, ...] = (
 COMPACTION = DialectRoute(
     "compaction", "POST", ("/v1/responses/compact", "/responses/compact"), Responses(), ResponsesBody
 )
-"""Speaks the Responses dialect and answers no turn, so it stands apart."""
+"""Not in ``DIALECTS``: it decodes as the Responses dialect, but its reply is not a turn."""

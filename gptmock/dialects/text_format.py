@@ -1,14 +1,24 @@
-"""The upstream's own rule for JSON answers without a schema."""
+"""``text.format`` of an upstream request: JSON mode and JSON Schema."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gptmock.protocol.request import InputItem, InputText, Message, OutputText
+from gptmock.protocol.request import InputItem, InputText, JsonObject, Message, OutputText
+
+
+def json_schema_format(name: str, schema: JsonObject, *, strict: bool | None, description: str | None) -> JsonObject:
+    """``text.format`` of type ``json_schema``; ``None`` leaves a member out."""
+    shape: JsonObject = {"type": "json_schema", "name": name, "schema": schema}
+    if strict is not None:
+        shape["strict"] = strict
+    if description is not None:
+        shape["description"] = description
+    return shape
 
 
 def with_json_mentioned(items: list[InputItem]) -> list[InputItem]:
-    """The input of a ``json_object`` request: the word has to be in it somewhere, instructions do not count."""
+    """The input of a ``json_object`` request: the upstream requires the word JSON in it, outside ``instructions``."""
     if _mentions_json(items):
         return items
     return [*items, Message("developer", [InputText("Answer with one JSON object.")])]

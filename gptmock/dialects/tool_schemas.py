@@ -1,9 +1,9 @@
 """
-JSON Schemas of function parameters, completed to what the upstream takes. Pure.
+Completes JSON Schemas of function parameters to what the upstream accepts. Pure.
 
-The upstream refuses an object schema without ``properties`` and an array schema without ``items``, though their meaning
-is plain, and most MCP servers send them: ``{"type": "object"}`` is a tool without parameters. Strict schemas are left
-alone: there the client has promised to follow the rules.
+The upstream refuses an object schema without ``properties`` and an array schema without ``items``. Both are valid JSON
+Schema and common in MCP servers: ``{"type": "object"}`` is a tool without parameters. Schemas of strict tools are not
+changed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _SCHEMAS = frozenset(
 """Keywords whose value is a schema, or a list of schemas."""
 _LISTS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 _MAPS = frozenset({"$defs", "definitions", "dependentSchemas", "patternProperties", "properties"})
-"""Keywords whose value maps names, which are no keywords, to schemas."""
+"""Keywords whose value maps property names or the like to schemas."""
 
 
 def completed_parameters(parameters: JsonObject | None) -> JsonObject:
-    """Parameters of a function that is not strict: an object with ``properties``, and every array with ``items``."""
+    """The schema of a non-strict function, as an object with ``properties``, and with ``items`` in every array."""
     known = _completed(parameters or {})
     if known.get("type") is None:
         known = {**known, "type": "object"} if "type" in known else {"type": "object", **known}

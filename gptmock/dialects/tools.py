@@ -1,4 +1,4 @@
-"""Tools and tool choice: from the shapes that chat and Ollama clients send to the flat ones of the Responses API."""
+"""Converts tools and tool choice of all dialects to the flat form of the Responses API."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from gptmock.errors import BadRequest
 from gptmock.protocol.request import CustomTool, FunctionTool, JsonObject, Tool, ToolChoice
 
 _HOSTED = frozenset({"image_generation", "namespace", "tool_search"})
-"""Besides web search. ``file_search``, ``code_interpreter``, ``mcp`` and ``computer*`` these accounts do not have."""
-_NOT_HAD = (
+"""Hosted tool types, besides web search, that chat requests may contain."""
+_UNAVAILABLE_PREFIXES = (
     "file_search",
     "code_interpreter",
     "computer",
@@ -26,7 +26,7 @@ _NOT_HAD = (
     "apply_patch",
     "programmatic_tool_calling",
 )
-"""Beginnings of the types that the public API has and these accounts do not."""
+"""Prefixes of the tool types that the public API has, but ChatGPT accounts do not."""
 _WEB_SEARCH = "web_search"
 MAX_RESPONSES_TOOLS_BYTES = 32 * 1024
 
@@ -50,13 +50,13 @@ class CustomDefinition(Body):
 
 @dataclass(frozen=True, slots=True)
 class Toolbox:
-    """The tools of one request as the upstream takes them, and how to find the client's names again."""
+    """The tools of one request, as sent upstream."""
 
     tools: tuple[Tool, ...] = ()
 
     @property
     def kinds(self) -> dict[str, str]:
-        """Upstream name to kind, for the tools that have a name, those within namespaces included."""
+        """Upstream name to tool type, for named tools, including those in namespaces."""
         return dict(_kinds(self.tools))
 
     @property
@@ -77,16 +77,16 @@ def _kinds(tools: Iterable[Tool]) -> Iterator[tuple[str, str]]:
 
 def decode_tools(tools: Iterable[dict[str, Any]], *, within: str) -> tuple[Tool, ...]:
     """
-    Flatten chat tools; flat and hosted ones pass.
+    Convert the tools of a chat or Ollama request; tools that are flat already, and hosted ones, are accepted too.
 
     Raises:
-        BadRequest: ``unsupported_tool``, or a definition without what it needs.
+        BadRequest: ``unsupported_tool``, or a required member is missing.
     """
     return tuple(_tool(tool, f"{within}[{index}]") for index, tool in enumerate(tools))
 
 
 def function_tool(definition: FunctionDefinition, *, within: str) -> FunctionTool:
-    """One function as the upstream takes it; ``strict`` is always said, since the two APIs differ in its default."""
+    """Convert one function tool. ``strict`` is always set, since chat and Responses differ in its default."""
     if not definition.name:
         raise missing(f"{within}.name")
     return FunctionTool(
@@ -126,11 +126,11 @@ def _tool(tool: dict[str, Any], within: str) -> Tool:
 
 def decode_flat_tools(tools: Iterable[dict[str, Any]], *, within: str) -> tuple[Tool, ...]:
     """
-    The tools of a Responses request: they pass as they are, also those that we do not know. Chat's nested shape is
-    flattened, names become legal.
+    Convert the tools of a Responses request: unknown types are sent unchanged, chat's nested form is flattened, names
+    are shortened.
 
     Raises:
-        BadRequest: ``unsupported_tool`` for what these accounts do not have, or a definition without what it needs.
+        BadRequest: ``unsupported_tool`` for types that ChatGPT accounts lack, or a required member is missing.
     """
     return tuple(_flat_tool(tool, f"{within}[{index}]") for index, tool in enumerate(tools))
 
@@ -141,7 +141,7 @@ def _flat_tool(tool: dict[str, Any], within: str) -> Tool:
         return _tool(tool, within)
     if not isinstance(kind, str):
         raise missing(f"{within}.type")
-    if kind.startswith(_NOT_HAD):
+    if kind.startswith(_UNAVAILABLE_PREFIXES):
         raise _unavailable(kind, within)
     if kind.startswith(_WEB_SEARCH):
         return web_search_tool(tool)
@@ -171,7 +171,7 @@ def _with_parameters(tool: dict[str, Any]) -> dict[str, Any]:
 
 
 def renamed_tools(tools: Iterable[dict[str, Any]]) -> dict[str, str]:
-    """Name sent upstream to the client's own, for those tools whose names are not legal there."""
+    """Name sent upstream to the client's name, for tools that ``upstream_name`` renames."""
     nested = (tool.get("function") or tool.get("custom") or tool for tool in tools)
     names = [one.get("name") for one in nested if isinstance(one, dict)]
     return {sent: name for name in names if isinstance(name, str) and (sent := upstream_name(name)) != name}
@@ -187,12 +187,12 @@ def _unavailable(kind: str, within: str) -> BadRequest:
 
 
 def web_search_tool(tool: dict[str, Any]) -> JsonObject:
-    """A web search tool under its present name: ``web_search_preview`` and its dated forms are older ones."""
+    """A web search tool with the current type: ``web_search_preview`` and its dated forms are older ones."""
     return {**tool, "type": _WEB_SEARCH}
 
 
 def web_search_from_options(options: dict[str, Any]) -> JsonObject:
-    """Chat's ``web_search_options`` as a tool; ``user_location`` is nested there and flat here."""
+    """Chat's ``web_search_options`` as a web search tool; ``user_location`` is flattened."""
     tool: JsonObject = {"type": _WEB_SEARCH}
     if (size := options.get("search_context_size")) is not None:
         tool["search_context_size"] = size
@@ -205,7 +205,7 @@ def web_search_from_options(options: dict[str, Any]) -> JsonObject:
 
 def requested_searches(tools: list[dict[str, Any]] | None, choice: str | None) -> list[JsonObject]:
     """
-    Hosted web search as the ancestors' clients ask for it.
+    Hosted web search requested by ``responses_tools``, an extension of ChatMock and GPTMock.
 
     Args:
         tools: ``responses_tools``.
@@ -233,7 +233,7 @@ def requested_searches(tools: list[dict[str, Any]] | None, choice: str | None) -
 
 
 def with_default_search(toolbox: Toolbox, choice: ToolChoice | None) -> Toolbox:
-    """The tools and the operator's web search; a client that demands one of its own, or none, has said its will."""
+    """Add the operator's web search, unless the request has one or its ``tool_choice`` is not ``auto``."""
     if toolbox.has_web_search or choice not in (None, "auto"):
         return toolbox
     return Toolbox((*toolbox.tools, {"type": _WEB_SEARCH}))
@@ -257,10 +257,10 @@ def _custom_tool(definition: CustomDefinition, *, within: str) -> CustomTool:
 
 def decode_choice(choice: str | dict[str, Any] | None, toolbox: Toolbox) -> ToolChoice | None:
     """
-    The tool choice as the upstream takes it; ``None`` when there is nothing to say.
+    ``tool_choice`` to send upstream; ``None`` to omit it.
 
     Raises:
-        BadRequest: an unknown form, a name that no tool has, or a demand without tools.
+        BadRequest: an unknown form, a name that no tool has, or ``required`` without tools.
     """
     if choice is None:
         return None

@@ -21,7 +21,7 @@ from gptmock.accounts import (
 )
 from gptmock.errors import LoginRefused, LoginUnavailable, NotLoggedIn, SealBroken, StoreError
 from gptmock.limits import LimitStore
-from gptmock.signin import Farewell, SignInIssuer, label_taken
+from gptmock.signin import LogoutResult, SignInIssuer, label_taken
 
 log = logging.getLogger("gptmock.account")
 
@@ -65,7 +65,7 @@ class LoginBook:
             ids = ", ".join(login.label for login in found)
             raise NotLoggedIn(f"{name} is more than one account; say which: {ids}")
         if (broken := await self.find_broken(name)) is not None:
-            raise SealBroken(broken.told)
+            raise SealBroken(broken.message)
         known = ", ".join(login.label for login in logins) or "none"
         raise NotLoggedIn(f"There is no account {name}. Accounts: {known}")
 
@@ -106,7 +106,7 @@ class LoginBook:
         await self._board.unpark(account_id, now=self._clock())
         log.info("account.signed_in", extra={"account": account_id})
 
-    async def leave(self, login: Login, *, revoke: bool = True) -> Farewell:
+    async def leave(self, login: Login, *, revoke: bool = True) -> LogoutResult:
         """
         Forget an account here, then end its login at the issuer unless another program goes on with it.
 
@@ -124,13 +124,13 @@ class LoginBook:
         successor = await self._succeed(account_id)
         revoked = revoke and tokens is not None and await self._revoke(tokens)
         log.info("account.signed_out", extra={"account": account_id, "revoked": revoked})
-        return Farewell(login, revoked, successor)
+        return LogoutResult(login, revoked, successor)
 
-    async def discard(self, broken: BrokenLogin) -> Farewell:
+    async def discard(self, broken: BrokenLogin) -> LogoutResult:
         """Forget an account with a record that does not open; its login cannot be ended at the issuer."""
         await self._vault.discard(broken.account_id)
         log.info("account.discarded", extra={"account": broken.account_id})
-        return Farewell(broken, revoked=False, successor=await self._succeed(broken.account_id))
+        return LogoutResult(broken, revoked=False, successor=await self._succeed(broken.account_id))
 
     async def prefer(self, login: Login) -> None:
         """Let this account serve who is bound to none."""

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from gptmock.conversations import Memo
+from gptmock.conversations import PendingSnapshot
 from gptmock.dialects.copying import batch_translator
 from gptmock.dialects.dialect import Fold, Progress, ReplyHead, SaysWhetherStored, Translator, Turn, WithholdsItsEnd
 from gptmock.errors import GptmockError, InternalError
@@ -159,9 +159,9 @@ class Reply:
             GptmockError: the turn failed; half an answer is never given.
         """
         folded = await self.folded()
-        plan, memo = self._turn.reply, self._turn.memo
+        plan, pending = self._turn.reply, self._turn.pending_snapshot
         body = plan.document(self._head, folded)
-        if memo is None or not isinstance(plan, SaysWhetherStored) or await self._remember(memo, body):
+        if pending is None or not isinstance(plan, SaysWhetherStored) or await self._remember(pending, body):
             return body
         return plan.not_stored().document(self._head, folded)
 
@@ -198,14 +198,14 @@ class Reply:
 
     async def _ending(self, translator: Translator) -> bytes:
         """What the translator says when it knows whether the response is stored; nothing before its end."""
-        memo = self._turn.memo
-        if memo is None or not isinstance(translator, WithholdsItsEnd) or (answer := translator.answer) is None:
+        pending = self._turn.pending_snapshot
+        if pending is None or not isinstance(translator, WithholdsItsEnd) or (answer := translator.answer) is None:
             return b""
-        return b"".join(translator.settle(stored=await self._remember(memo, answer)))
+        return b"".join(translator.settle(stored=await self._remember(pending, answer)))
 
-    async def _remember(self, memo: Memo, response: bytes) -> bool:
-        snapshot = memo.snapshot(response, account_id=self.outcome.account_id or "")
-        stored = self.outcome.stored = await self._conversations.remember(memo.tenant, snapshot)
+    async def _remember(self, pending: PendingSnapshot, response: bytes) -> bool:
+        snapshot = pending.snapshot(response, account_id=self.outcome.account_id or "")
+        stored = self.outcome.stored = await self._conversations.remember(pending.tenant, snapshot)
         return stored
 
     def _watch(self, batch: Batch) -> bool:

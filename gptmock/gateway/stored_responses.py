@@ -13,12 +13,12 @@ from typing import NoReturn
 
 from gptmock.conversations import (
     MAX_SNAPSHOT_BYTES,
-    NOTHING_RECALLED,
+    NO_CONTEXT,
+    ContextReferences,
     Conversations,
-    Recalled,
+    LoadedContext,
     Reference,
     Snapshot,
-    Wanted,
 )
 from gptmock.errors import BadRequest, ClientError, StoreError, UnknownResponse
 
@@ -39,7 +39,7 @@ class ConversationKeeper:
     def __init__(self, conversations: Conversations | None) -> None:
         self._conversations = conversations
 
-    async def recall(self, tenant: str, wanted: Wanted) -> Recalled:
+    async def recall(self, tenant: str, references: ContextReferences) -> LoadedContext:
         """
         What a request refers to.
 
@@ -47,20 +47,20 @@ class ConversationKeeper:
             BadRequest: there is no such response or item for this tenant, or nothing is stored at all.
             StoreError: it cannot be told now.
         """
-        if not wanted:
-            return NOTHING_RECALLED
+        if not references:
+            return NO_CONTEXT
         if self._conversations is None:
-            raise _nothing_stored(wanted)
-        before = await self._before(self._conversations, tenant, wanted.previous_response_id)
+            raise _nothing_stored(references)
+        before = await self._before(self._conversations, tenant, references.previous_response_id)
         here = {} if before is None else dict(before.named())
-        asked = [reference for reference in wanted.references if reference.item_id not in here]
+        asked = [reference for reference in references.references if reference.item_id not in here]
         found = await self._conversations.find(tenant, [one.item_id for one in asked]) if asked else {}
         for reference in asked:
             if reference.item_id not in found:
                 raise _unknown_item(reference)
         if before is None:
-            return Recalled(referred=found)
-        return Recalled(items=before.conversation, referred=here | found, account_id=before.account_id)
+            return LoadedContext(referred=found)
+        return LoadedContext(items=before.conversation, referred=here | found, account_id=before.account_id)
 
     async def remember(self, tenant: str, snapshot: Snapshot) -> bool:
         """Store what a turn came to. Returns whether it is stored; the log says why not."""
@@ -125,14 +125,14 @@ class ConversationKeeper:
         return found
 
 
-def _nothing_stored(wanted: Wanted) -> ClientError:
-    if wanted.previous_response_id is not None:
+def _nothing_stored(references: ContextReferences) -> ClientError:
+    if references.previous_response_id is not None:
         return BadRequest(
             f"{NOTHING_IS_STORED}, so 'previous_response_id' cannot be honoured: send the whole conversation.",
             code="unsupported_parameter",
             param="previous_response_id",
         )
-    reference = wanted.references[0]
+    reference = references.references[0]
     return BadRequest(
         f"{NOTHING_IS_STORED}, so the item '{_shown(reference.item_id)}' cannot be looked up: send items in full, "
         "as clients do that are told 'store: false'.",

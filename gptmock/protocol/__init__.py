@@ -1,1 +1,1 @@
-"""The hub language: the upstream's own words, and their framing on the wire. Pure: no I/O, no clock, no log."""
+"""The upstream's Responses API: requests, events, errors, and SSE framing. Pure: no I/O, no clock, no log."""

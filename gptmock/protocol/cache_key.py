@@ -1,6 +1,6 @@
 """
-The prompt cache key: a pure hash where the ancestors kept a map of sessions, so that every worker and every pod
-gives one conversation one key. Knows no request type, only what is hashed.
+Computes ``prompt_cache_key`` as a hash of how the conversation begins, so that every worker and every pod derives the
+same key without shared state.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gptmock.protocol.request import InputItem, Message, Tool
 
 def prompt_cache_key(tenant: str, *, instructions: str, tools: list[Tool], first_user_item: InputItem | None) -> str:
     """
-    The key of a conversation: equal for all of its turns, different between tenants.
+    The cache key of a conversation: equal for all its turns, different for every tenant.
 
     Returns 36 characters in the form of a UUID, as the backend's own session ids have.
     """
@@ -23,12 +23,12 @@ def prompt_cache_key(tenant: str, *, instructions: str, tools: list[Tool], first
 
 
 def client_cache_key(tenant: str, session: str) -> str:
-    """The key for a session that the client named itself, kept apart for each tenant."""
+    """The cache key for a session id that the client sent; different for every tenant."""
     return _as_uuid(b"session\0" + msgspec.json.encode([tenant, session]))
 
 
 def first_user_item(items: list[InputItem]) -> InputItem | None:
-    """The item that a conversation keeps for all its turns."""
+    """The first user message: it stays the same in all turns of a conversation."""
     for item in items:
         role = item.role if isinstance(item, Message) else item.get("role") if isinstance(item, dict) else None
         if role == "user":

@@ -1,8 +1,8 @@
 """
-The upstream's ways of saying no, each turned into an error with an owner. Knows the backend's words and no client's.
+Maps upstream error responses and error events to ``GptmockError``. Knows no client dialect.
 
-Two envelopes exist: the gateway's ``{"detail": ...}`` and the model API's ``{"error": {...}}``; a turn may also fail
-inside a 200 stream, by ``response.failed`` or by ``error``. Overload pages are HTML. One table serves them all.
+Two envelopes exist: ``{"detail": ...}`` from the upstream's gateway and ``{"error": {...}}`` from the model API. A turn
+may also fail inside a 200 stream, by ``response.failed`` or ``error``. Overload pages are HTML. ``CODES`` covers all.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from gptmock.protocol.items import ErrorBody, mended
 OVERLOAD_RETRY_SECONDS = 5.0
 """Codex itself does not retry an overloaded model; a client that does should not come back at once."""
 REFUSED_RETRY_SECONDS = 30.0
-"""A refused credential waits for a person; asking sooner changes nothing."""
+"""``Retry-After`` for a refused credential: the operator has to sign in first."""
 MAX_RESET_SECONDS = 8 * 24 * 3600.0
-"""No window is longer than a week: a later reset is a mistake of somebody's clock."""
+"""No usage window is longer than a week; a later reset comes from a wrong clock and is cut to this."""
 MAX_MESSAGE_CHARACTERS = 2000
 
 
@@ -47,7 +47,7 @@ class _Code:
 
 
 CODES: Mapping[str, _Code] = {
-    # The client's own: 400, never again.
+    # Caused by the request: 400, not retryable.
     "context_length_exceeded": _Code(400),
     "invalid_prompt": _Code(400),
     "cyber_policy": _Code(400),
@@ -59,14 +59,14 @@ CODES: Mapping[str, _Code] = {
     "unsupported_value": _Code(400),
     "model_not_found": _Code(404),
     "model_not_supported": _Code(404),
-    # The account's: waiting for hours, so no quick retry.
+    # Account limits: they reset after hours, so clients must not retry.
     "usage_limit_reached": _Code(429, should_retry=False),
     "usage_not_included": _Code(429, should_retry=False),
     "insufficient_quota": _Code(429, should_retry=False),
     "quota_exceeded": _Code(429, should_retry=False),
-    # A burst: the message says how long.
+    # A short rate limit: the message gives the delay.
     "rate_limit_exceeded": _Code(429),
-    # The upstream's.
+    # Upstream faults.
     "server_is_overloaded": _Code(503, retryable=True),
     "slow_down": _Code(503, retryable=True),
     "server_error": _Code(502, retryable=True),
@@ -79,7 +79,7 @@ _NEWER_VERSION = re.compile(r"requires a newer version of Codex", re.IGNORECASE)
 
 
 class _Refusal(msgspec.Struct, frozen=True):
-    """Both envelopes at once; a member that is absent or null is empty."""
+    """The members of both envelopes; one that is absent or null is empty."""
 
     # Not ``Raw | None``: msgspec takes that for "only null", and no refusal would ever be read.
     detail: msgspec.Raw = msgspec.Raw()
@@ -92,7 +92,7 @@ class _Detail(msgspec.Struct, frozen=True):
 
 
 def failure_of(event: ResponseFailed | ErrorEvent) -> GptmockError:
-    """The error that a failed turn amounts to; ``retryable`` says whether it was overload."""
+    """The error for ``response.failed`` or ``error``; ``UpstreamUnavailable`` if ``CODES`` calls it retryable."""
     if isinstance(event, ErrorEvent):
         body = event.error or ErrorBody(message=event.message, code=event.code, param=event.param)
     else:
@@ -105,7 +105,7 @@ def failure_of(event: ResponseFailed | ErrorEvent) -> GptmockError:
 
 
 def credential_refused() -> CredentialRefused:
-    """The upstream's 401: about the account, never about the client's key."""
+    """The error for an upstream 401: it concerns the account, never the client key."""
     return CredentialRefused(
         f"The upstream does not accept this account's credential. {SIGN_IN_HINT}",
         retry_after_seconds=REFUSED_RETRY_SECONDS,
@@ -114,7 +114,7 @@ def credential_refused() -> CredentialRefused:
 
 
 def truncated() -> UpstreamBroken:
-    """The stream ended before the turn did."""
+    """The error for a stream that ended without a terminal event."""
     return UpstreamBroken(
         "The upstream's stream ended before the response was complete. Nothing was lost but this answer: try again."
     )
@@ -122,12 +122,12 @@ def truncated() -> UpstreamBroken:
 
 def refusal_of(status: int, body: bytes, *, now: float) -> GptmockError:
     """
-    The error that a response with a status other than 200 amounts to.
+    The error for a response whose status is not 200.
 
     Args:
         status: the HTTP status, not 200.
         body: its first bytes; HTML is recognised and never quoted.
-        now: Unix seconds, for resets given as a point in time.
+        now: Unix seconds, to compute delays from ``resets_at``.
 
     Source: upstream protocol 6.1 to 6.3.
     """
@@ -160,7 +160,7 @@ def refusal_of(status: int, body: bytes, *, now: float) -> GptmockError:
     return _with_code(UpstreamRefused, code or "invalid_request", message, body=error, fallback_status=status, now=now)
 
 
-def _with_code(  # noqa: PLR0913 - the one place where all the words of a refusal meet
+def _with_code(  # noqa: PLR0913 - all fields of the error are set here
     kind: type[GptmockError], code: str, message: str, *, body: ErrorBody, fallback_status: int, now: float | None
 ) -> GptmockError:
     known = CODES.get(code)
@@ -200,7 +200,7 @@ def spoken_duration(seconds: float) -> str:
 
 
 def _bounded(seconds: float) -> float:
-    # A reset in the past means "now"; a client that is told 0 hammers.
+    # A reset in the past means "now", but a client that reads 0 would retry in a loop.
     return min(max(seconds, 1.0), MAX_RESET_SECONDS)
 
 
@@ -245,7 +245,7 @@ def _plain(raw: msgspec.Raw) -> str | None:
 
 
 def _opaque(status: int) -> GptmockError:
-    """A page for people, or nothing at all: never quoted."""
+    """The error for an HTML page or an empty body; neither is quoted."""
     if status == 403:
         return UpstreamRefused(
             "The upstream's front door (Cloudflare) turned the request away with a web page instead of an answer.",

@@ -1,4 +1,4 @@
-"""The collected turn, for clients that do not stream: the same pieces, neighbours joined. Knows no dialect."""
+"""Collects the events of a turn into one value, for ``stream: false``. Knows no dialect."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _TEXTUAL = (Text, Reasoning, Refusal, CallInput)
 
 @dataclass(frozen=True, slots=True)
 class FoldedResponse:
-    """A whole turn: its pieces in the order of arrival, and how it ended."""
+    """The output of a complete turn, in order of arrival, and how it ended."""
 
     pieces: tuple[Piece, ...]
-    """Without ``Finished``; runs of one part or call are one piece."""
+    """Output parts without ``Finished``; consecutive deltas of one part or call are joined."""
     finished: Finished
     events: tuple[Received, ...] = ()
-    """All of them up to the terminal one, if the fold was asked to keep them."""
+    """All events up to the terminal one; empty unless ``keep_events`` was set."""
 
 
 class ResponseFold:
     """
-    Events of one turn in, one ``FoldedResponse`` out.
+    Builds one ``FoldedResponse`` from the events of a turn.
 
     Args:
-        keep_events: for a reply that repeats the upstream's own words, those we do not know included.
+        keep_events: keep the raw events too, for a reply that forwards them, unknown ones included.
     """
 
     __slots__ = ("_assembler", "_finished", "_kept", "_pieces")
@@ -43,10 +43,10 @@ class ResponseFold:
 
     def feed(self, received: Received) -> None:
         """
-        Take one event; what comes after the terminal one is ignored.
+        Take one event; events after the terminal one are ignored.
 
         Raises:
-            GptmockError: the turn failed, as ``protocol.failures`` words it.
+            GptmockError: the turn failed; see ``protocol.failures.failure_of``.
         """
         if self._finished is not None:
             return
@@ -66,7 +66,7 @@ class ResponseFold:
         The stream has ended.
 
         Raises:
-            UpstreamBroken: it ended before the turn did; half an answer is not an answer.
+            UpstreamBroken: it ended without a terminal event.
         """
         if self._finished is None:
             raise truncated()
@@ -76,7 +76,7 @@ class ResponseFold:
 
 
 def join_neighbours(pieces: list[Piece]) -> tuple[Piece, ...]:
-    """Runs of the same part, refusal or call become one piece."""
+    """Join consecutive deltas of the same text part, refusal or call."""
     joined: list[Piece] = []
     for _, group in groupby(pieces, key=_without_text):
         run = list(group)

@@ -1,6 +1,6 @@
 """
-Which output item an event belongs to. The upstream names items by ``output_index``, by ``item_id``, by both or by
-neither, and an id may change between two events. Knows no event and no shape of any item.
+Finds the output item that an event belongs to. Upstream events refer to items by ``output_index``, by ``item_id``, by
+both or by neither, and an item's id may change between two events. Knows no event and no shape of any item.
 """
 
 from __future__ import annotations
@@ -12,79 +12,81 @@ from typing import Generic, TypeAlias, TypeVar
 from gptmock.protocol.delta_runs import text_of
 
 Names: TypeAlias = tuple[str | None, ...]
-"""All that an item is called: its id, and a call's call id."""
+"""The identifiers of an item: its ``id``, and the ``call_id`` of a tool call."""
 
 
 @dataclass(slots=True)
 class TrackedItem:
-    """One output item; whoever keeps more about it derives from this."""
+    """One output item. Subclasses add the state that they keep for it."""
 
     index: int | None = None
+    """The upstream's ``output_index``; ``None`` if no event gave one."""
     named: bool = False
-    """It has an index or an id."""
+    """Whether an event gave an index or an id."""
     done: bool = False
 
 
-_Slot = TypeVar("_Slot", bound=TrackedItem)
+_Item = TypeVar("_Item", bound=TrackedItem)
 
 
-class ItemTracker(Generic[_Slot]):
-    """The items of one turn, found by whatever the upstream calls them. ``last`` is the one spoken of last."""
+class ItemTracker(Generic[_Item]):
+    """The items of one turn by index and id. ``last`` is the item of the latest event."""
 
     __slots__ = ("_by_id", "_by_index", "_make", "last")
 
-    def __init__(self, make: Callable[[], _Slot]) -> None:
+    def __init__(self, make: Callable[[], _Item]) -> None:
         self._make = make
-        self._by_index: dict[int, _Slot] = {}
-        self._by_id: dict[str, _Slot] = {}
-        self.last: _Slot | None = None
+        self._by_index: dict[int, _Item] = {}
+        self._by_id: dict[str, _Item] = {}
+        self.last: _Item | None = None
 
-    def of(self, output_index: int | None, item_id: str | None) -> _Slot:
-        """The slot of an event inside an item; a new one if nobody has spoken of that item."""
-        slot = self.known(output_index, item_id)
-        if slot is None:
+    def of(self, output_index: int | None, item_id: str | None) -> _Item:
+        """The item of an event inside an item, such as a delta; a new one if no earlier event was about that item."""
+        item = self.known(output_index, item_id)
+        if item is None:
             # Neither index nor id: the upstream closes one item before it opens the next.
             current = self.last if output_index is None and item_id is None else None
-            slot = current if current is not None and not current.done else self._make()
-        return self._named(slot, output_index, item_id)
+            item = current if current is not None and not current.done else self._make()
+        return self._registered(item, output_index, item_id)
 
-    def found(self, output_index: int | None, names: Names, *, begins: bool) -> _Slot:
-        """The slot of an item that begins, or that is complete."""
-        slot = self.known(output_index, *names)
+    def found(self, output_index: int | None, names: Names, *, begins: bool) -> _Item:
+        """The item of ``output_item.added`` (``begins``) or ``output_item.done``; a new one if it is unknown."""
+        item = self.known(output_index, *names)
         last = self.last
-        if slot is None and not begins and last is not None and not last.done:
-            # What ends without a name is what was last begun; what was begun without one may end with one.
+        if item is None and not begins and last is not None and not last.done:
+            # A done event without identifiers ends the last item, and so does one whose item began without any.
             nameless = output_index is None and not any(names)
-            slot = last if nameless or not last.named else None
-        return self._named(slot or self._make(), output_index, *names)
+            item = last if nameless or not last.named else None
+        return self._registered(item or self._make(), output_index, *names)
 
-    def known(self, output_index: int | None, *names: str | None) -> _Slot | None:
-        """The slot of this index or of one of these names, if there is one."""
-        slot = self._by_index.get(output_index) if output_index is not None else None
+    def known(self, output_index: int | None, *names: str | None) -> _Item | None:
+        """The item with this index or one of these identifiers, or ``None``."""
+        item = self._by_index.get(output_index) if output_index is not None else None
         for name in names:
-            if slot is None and name is not None:
-                slot = self._by_id.get(name)
-                if slot is not None and output_index is not None and slot.index is not None:
+            if item is None and name is not None:
+                item = self._by_id.get(name)
+                if item is not None and output_index is not None and item.index is not None:
                     # The same id at another index is another item.
-                    slot = None
-        return slot
+                    item = None
+        return item
 
-    def settled(self, output_index: int | None, item_id: str | None) -> _Slot | None:
-        """The slot that ``of`` gives for them, if that would change nothing but ``last``."""
-        slot = self._by_index.get(output_index) if output_index is not None else None
+    def settled(self, output_index: int | None, item_id: str | None) -> _Item | None:
+        """The item that ``of`` returns for these, if it would change nothing but ``last``; else ``None``."""
+        item = self._by_index.get(output_index) if output_index is not None else None
         if item_id is None:
-            return slot
+            return item
         by_id = self._by_id.get(item_id)
         if output_index is None:
             return by_id
-        return slot if slot is by_id else None
+        return item if item is by_id else None
 
     def repeated(self, output: Iterable[Names]) -> Iterator[tuple[int, int | None]]:
         """
-        Which items of a final output count, each as its place there and the index to find its slot with.
+        Match the ``output`` of a terminal event with the items of the stream.
 
-        Indexes of the final output are those of the stream unless an id says otherwise; an unseen item is new only
-        if all are.
+        Yields the position of each matching item in ``output`` and the index to pass to ``found``; ``None`` if the
+        item is found by its identifiers. Positions are taken for stream indexes unless an id says otherwise. Items
+        that the stream did not have are new only if the stream had none at all.
         """
         nothing_seen = self.last is None
         for place, names in enumerate(output):
@@ -93,20 +95,20 @@ class ItemTracker(Generic[_Slot]):
             elif nothing_seen or place in self._by_index:
                 yield place, place
 
-    def _named(self, slot: _Slot, output_index: int | None, *names: str | None) -> _Slot:
+    def _registered(self, item: _Item, output_index: int | None, *names: str | None) -> _Item:
         if output_index is not None:
-            self._by_index[output_index] = slot
-            slot.index, slot.named = output_index, True
+            self._by_index[output_index] = item
+            item.index, item.named = output_index, True
         for name in names:
             if name is not None:
-                self._by_id[name] = slot
-                slot.named = True
-        self.last = slot
-        return slot
+                self._by_id[name] = item
+                item.named = True
+        self.last = item
+        return item
 
 
 class GrowingText:
-    """One growing text: what was sent, so that a repetition sends nothing."""
+    """The part of a text that was sent already, so that a done event sends only what the deltas lacked."""
 
     __slots__ = ("_literals", "_sent")
 
@@ -116,7 +118,7 @@ class GrowingText:
         """Of what was sent since then: decoded when somebody asks for it."""
 
     def more(self, delta: str) -> str:
-        """A delta: all of it is new."""
+        """Add a delta, and return it."""
         if self._literals:
             self._decode()
         self._sent.append(delta)
@@ -128,9 +130,9 @@ class GrowingText:
 
     def tail(self, whole: str) -> str:
         """
-        What of the whole text was not sent yet.
+        The end of ``whole`` that was not sent yet; it counts as sent from now on.
 
-        A final text that does not begin with what was sent adds nothing: what a client has seen cannot be taken back.
+        Empty if ``whole`` does not begin with what was sent: text that a client has received cannot be changed.
         """
         sent = self.sent
         if len(whole) <= len(sent) or not whole.startswith(sent):
@@ -139,7 +141,7 @@ class GrowingText:
 
     @property
     def sent(self) -> str:
-        """All of it so far."""
+        """The text sent so far."""
         if self._literals:
             self._decode()
         if len(self._sent) > 1:

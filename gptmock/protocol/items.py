@@ -1,6 +1,6 @@
 """
-What the upstream's events carry: responses, items, parts, usage. Required fields are exactly those acted on, all
-others are optional: the upstream leaves things out and adds things without notice.
+The objects inside upstream events: response, output items, content parts, usage. A field is required only if the code
+cannot work without it: the upstream omits and adds members without notice.
 
 Source for fields: openai/openai-python ``types/responses/``, and streams recorded at the Codex backend (July 2026).
 """
@@ -31,7 +31,7 @@ class OutputTokensDetails(Struct, frozen=True):
 
 
 class ResponseUsage(Struct, frozen=True):
-    """What the turn cost, in tokens."""
+    """``usage`` of a response, in tokens."""
 
     input_tokens: int = 0
     output_tokens: int = 0
@@ -41,7 +41,7 @@ class ResponseUsage(Struct, frozen=True):
 
 
 def total_usage(usages: Sequence[ResponseUsage | None]) -> ResponseUsage | None:
-    """What several turns cost together; ``None`` when one of them did not say: half a sum is an invented number."""
+    """The sum of several turns' usage; ``None`` if any of them has none, since a partial sum would be wrong."""
     known = [usage for usage in usages if usage is not None]
     if not known or len(known) < len(usages):
         return None
@@ -78,7 +78,7 @@ class IncompleteDetails(Struct, frozen=True):
 
 
 class ResponseObject(Struct, frozen=True):
-    """The ``response`` member, as far as it is acted on. ``output`` is empty at the end since April 2026."""
+    """The members of ``response`` that are used. Since April 2026 ``output`` is empty in terminal events."""
 
     id: str = ""
     model: str | None = None
@@ -117,7 +117,7 @@ class MessageItem(Struct, frozen=True, tag_field="type", tag="message"):
 
 
 class ReasoningItem(Struct, frozen=True, tag_field="type", tag="reasoning"):
-    """Thinking: a summary to show, raw text from some models, and the encrypted original."""
+    """A reasoning item: summary parts, and from some models the raw reasoning text in ``content``."""
 
     id: str | None = None
     summary: list[ContentPart] | None = None
@@ -143,7 +143,7 @@ class CustomToolCallItem(Struct, frozen=True, tag_field="type", tag="custom_tool
 
 
 class OtherItem(Struct, frozen=True):
-    """An item type that we do not know."""
+    """An item of an unknown type."""
 
     type: str = ""
 
@@ -164,7 +164,7 @@ _ITEM_TAGS = frozenset(str(kind.__struct_config__.tag) for kind in get_args(_KNO
 
 def decode_item(raw: Raw) -> OutputItem:
     """
-    The output item in one JSON text; ``OtherItem`` for a type that we do not know.
+    Decode an output item; ``OtherItem`` for an unknown type.
 
     Raises:
         UpstreamBroken: a known type with a wrong shape.
@@ -177,7 +177,7 @@ def decode_item(raw: Raw) -> OutputItem:
             raise wrong_shape(f"item {kind}", error) from error
         return OtherItem(type=kind or "")
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # The event around it was fine: what is kept as ``Raw`` was skipped, not read.
+        # msgspec does not validate a ``Raw`` member while it decodes the event around it.
         again = mended(bytes(raw))
         return OtherItem() if again == bytes(raw) else decode_item(Raw(again))
     except RecursionError:
@@ -194,11 +194,11 @@ def type_of(data: bytes | Raw) -> str | None:
 
 def mended(data: bytes) -> bytes:
     """
-    The same JSON text with U+FFFD for what is no text: undecodable bytes, as the SSE standard says, and halves of
-    surrogate pairs, which JSON can escape and UTF-8 cannot carry. Other garbage comes back as it is.
+    Repair JSON text: undecodable bytes (as the SSE standard says) and lone surrogates (which JSON can escape and UTF-8
+    cannot encode) become U+FFFD. Text that is broken otherwise is returned unchanged.
     """
     text = _unescaped(data.decode("utf-8", "replace"))
-    # Through UTF-16, where the two halves of a pair that was cut in two escapes find each other.
+    # Encoding to UTF-16 joins the two surrogates of a pair that was written as two escapes.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
 
 
@@ -212,7 +212,7 @@ def _unescaped(text: str) -> str:
 
 
 def wrong_shape(what: str, error: msgspec.ValidationError) -> UpstreamBroken:
-    """A known type that cannot be read; msgspec names the JSON path and the types, never the value."""
+    """The error for a known type with a wrong shape; msgspec names the JSON path and the types, never the value."""
     return UpstreamBroken(
         f"The upstream sent {what} in a shape that cannot be read: {error}", code="upstream_bad_event"
     )

@@ -1,8 +1,8 @@
 """
-The upstream's catalogue document, and what its entries mean. Pure; knows no account and no client.
+Parses the upstream's model catalogue (``/codex/models``) into ``ModelSpec``. Pure; knows no account and no client.
 
-Every member but ``slug`` is optional, and an entry is kept as it came: clients that speak the upstream's language read
-more of it than we do. Source: upstream protocol 8.1; openai/codex ``protocol/src/openai_models.rs``.
+Every member but ``slug`` is optional, and the raw entry is kept: Codex clients read more members than we do. Source:
+upstream protocol 8.1; openai/codex ``protocol/src/openai_models.rs``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from gptmock.errors import UpstreamBroken
 from gptmock.protocol.items import mended
 
 _TIER_NAMES = {"fast": PRIORITY_TIER}
-"""Codex's name of a tier in ``additional_speed_tiers``, to its id in ``service_tiers``."""
+"""Name in ``additional_speed_tiers`` to id in ``service_tiers``."""
 MAX_CONTEXT_WINDOW = 2**31 - 1
-"""Tokens; clients read it into 32 bits. A larger one is a mistake."""
+"""Tokens; clients read the value into a signed 32-bit integer, so a larger one is ignored."""
 _VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)", re.ASCII)
 
 
@@ -53,7 +53,7 @@ class _Entry(msgspec.Struct, frozen=True):
 
 
 class _Name(msgspec.Struct, frozen=True):
-    """An entry of which only the name can be read."""
+    """An entry in which only ``slug`` can be read."""
 
     slug: str
 
@@ -64,10 +64,10 @@ class _Document(msgspec.Struct, frozen=True):
 
 def decode_models(document: bytes) -> tuple[ModelSpec, ...]:
     """
-    The models of a catalogue document, in its order; an entry without a name is left out.
+    The models of a catalogue document, in its order; an entry without a ``slug`` is left out.
 
     Raises:
-        UpstreamBroken: it is no such document, or names no model.
+        UpstreamBroken: it is not a catalogue document, or has no model.
     """
     try:
         entries = msgspec.json.decode(mended(document), type=_Document).models
@@ -80,7 +80,7 @@ def decode_models(document: bytes) -> tuple[ModelSpec, ...]:
 
 
 def parse_version(text: str | None) -> tuple[int, ...]:
-    """``0.155.0`` as numbers, whatever follows them; empty when it is no version."""
+    """The numbers of a version such as ``0.155.0``, ignoring any suffix; empty if the text is no version."""
     found = _VERSION.match(text or "")
     return tuple(int(number) for number in found.groups()) if found else ()
 
@@ -102,7 +102,7 @@ def _spec(raw: bytes) -> ModelSpec | None:
     tiers = [*(tier.id for tier in entry.service_tiers or []), *(entry.additional_speed_tiers or [])]
     return ModelSpec(
         slug=entry.slug,
-        # A level that we do not know could not be compared with others; the enumeration of the wire rarely grows.
+        # An unknown level has no rank among the others, and ``clamp_effort`` needs one.
         efforts=tuple(level.effort for level in levels if level.effort in EFFORTS),
         listed=entry.visibility in (None, "list") and entry.supported_in_api is not False,
         supports_verbosity=entry.support_verbosity is not False,
@@ -116,7 +116,7 @@ def _spec(raw: bytes) -> ModelSpec | None:
 
 
 def _decoded(raw: bytes) -> _Entry | None:
-    """The entry; what is left of it when a member has a shape of its own is its name."""
+    """The entry, reduced to its ``slug`` if a member has an unexpected type; ``None`` without a ``slug``."""
     try:
         return msgspec.json.decode(raw, type=_Entry)
     except (msgspec.DecodeError, RecursionError):

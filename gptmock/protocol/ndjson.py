@@ -1,8 +1,8 @@
 """
-Newline-delimited JSON: one object for each line. Must not know what the objects say.
+Newline-delimited JSON (NDJSON): one object per line. Must not know the content of the objects.
 
-No line may be empty: ollama-python parses each of them, and Zed stops reading. So there is no heartbeat that every
-reply could share; a sign of life is a line like any other.
+No line may be empty: ollama-python parses every line, and Zed stops reading at an empty one. So there is no generic
+heartbeat; a dialect sends a normal object without text instead.
 """
 
 from __future__ import annotations

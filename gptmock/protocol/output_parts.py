@@ -1,8 +1,9 @@
 """
-What a turn says, in the order it says it: the small language between the upstream's events and every dialect.
+The output of a turn as a sequence of parts, without repetition: what ``OutputAssembler`` makes of upstream events and
+dialects render.
 
-An upstream stream tells most things three times (delta, part done, item done) and some models only the last time.
-The assembler tells each thing once. Must not know how anything looks to a client.
+An upstream stream carries most content three times (``delta``, part ``done``, ``output_item.done``), and some models
+send only the last. The assembler yields each content once. Must not know any client format.
 """
 
 from __future__ import annotations
@@ -18,38 +19,38 @@ ReasoningSource: TypeAlias = Literal["summary", "text"]
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Answer text."""
+    """A delta of ``output_text``."""
 
     text: str
     part: int
-    """Number of the text part in the turn, from 0; citations refer to it."""
+    """Number of the text part in the turn, from 0; ``Cited.part`` refers to it."""
     message: int
-    """Number of the message in the turn, from 0; a model may comment before its final answer."""
+    """Number of the message item in the turn, from 0; a commentary message may precede the final answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reasoning:
-    """Thinking that may be shown."""
+    """A delta of a reasoning summary (``summary``) or of raw reasoning (``text``)."""
 
     text: str
     part: int
-    """Number of the paragraph in the turn, from 0."""
+    """Number of the summary or reasoning part in the turn, from 0."""
     source: ReasoningSource
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """The model declines, in its own words."""
+    """A delta of a ``refusal`` part."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class CallOpened:
-    """A tool call begins."""
+    """A function call or custom tool call begins."""
 
     index: int
-    """Number of the call in the turn, from 0, by first sight."""
+    """Number of the call in the turn, from 0, in the order in which the calls began."""
     kind: CallKind
     call_id: str
     name: str
@@ -57,7 +58,7 @@ class CallOpened:
 
 @dataclass(frozen=True, slots=True)
 class CallInput:
-    """More of a call's JSON arguments, or of a custom tool's free text."""
+    """A delta of a call's JSON ``arguments``, or of a custom tool's ``input``."""
 
     index: int
     text: str
@@ -65,18 +66,19 @@ class CallInput:
 
 @dataclass(frozen=True, slots=True)
 class Cited:
-    """A citation of the part's text."""
+    """An annotation of a text part."""
 
     part: int
+    """As ``Text.part``."""
     annotation: Annotation
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The turn's one honest ending; a failed turn has none."""
+    """The turn ended with ``response.completed`` or ``response.incomplete``; a failed turn yields none."""
 
     incomplete_reason: str | None
-    """``None`` when completed, else ``max_output_tokens``, ``content_filter`` or what the upstream says."""
+    """``None`` when completed, else ``max_output_tokens``, ``content_filter`` or another upstream reason."""
     usage: ResponseUsage | None
     service_tier: str | None
     model: str | None

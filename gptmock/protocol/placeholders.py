@@ -1,6 +1,6 @@
 """
-Placeholders in reasoning summaries: some models open a paragraph with an HTML comment that stands for nothing. Knows
-no event; text in, text out.
+Removes leading HTML comments from reasoning summary parts: some models begin a part with an empty comment. Works on
+text; knows no event.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ _OPENING = "<!--"
 
 class PlaceholderFilter:
     """
-    One paragraph, cut anywhere, without the comments that it begins with.
+    Filters one summary part that arrives in deltas.
 
-    Holds back only while all there is may still be such a comment; nearly always it passes on from the first word.
+    Buffers text only while it may still be a leading comment; usually nothing is buffered.
     """
 
     __slots__ = ("_held", "passing")
@@ -26,7 +26,7 @@ class PlaceholderFilter:
         """Everything that follows is shown as it comes."""
 
     def feed(self, text: str) -> str:
-        """The text that can be shown now."""
+        """Take a delta; returns the text that can be shown now."""
         if self.passing:
             return text
         self._held += text
@@ -38,7 +38,7 @@ class PlaceholderFilter:
         return rest
 
     def flush(self) -> str:
-        """The paragraph is over: what was held back and is no comment."""
+        """End the part; returns the buffered text if it is not a comment."""
         if self.passing:
             return ""
         self.passing = True

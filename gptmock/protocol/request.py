@@ -1,5 +1,5 @@
 """
-The request that goes upstream: an allow-list made of types, since the backend answers 400 to what it does not know.
+The Responses request sent upstream. The types are an allow-list: the backend answers 400 to unknown members.
 
 Source: upstream protocol 4.4 to 4.7.
 """
@@ -19,19 +19,19 @@ _NOT_FOR_COMPACTION = frozenset({"store", "stream", "include", "tool_choice", "c
 
 
 class InputText(Struct, frozen=True, tag_field="type", tag="input_text"):
-    """What a user, a developer or a tool says."""
+    """Text of a user, a developer or a tool."""
 
     text: str
 
 
 class OutputText(Struct, frozen=True, tag_field="type", tag="output_text"):
-    """What the assistant said before."""
+    """Text of an earlier assistant message."""
 
     text: str
 
 
 class RefusalPart(Struct, frozen=True, tag_field="type", tag="refusal"):
-    """What the assistant declined before."""
+    """The refusal in an earlier assistant message."""
 
     refusal: str
 
@@ -56,14 +56,14 @@ Content: TypeAlias = InputText | OutputText | RefusalPart | InputImage | InputFi
 
 
 class Message(Struct, frozen=True, tag_field="type", tag="message"):
-    """``system`` is no role here: the backend refuses it."""
+    """A message. The backend refuses the role ``system``."""
 
     role: Literal["user", "assistant", "developer"]
     content: list[Content]
 
 
 class FunctionCall(Struct, frozen=True, tag_field="type", tag="function_call"):
-    """A call that the assistant made; ``arguments`` is JSON text."""
+    """A function call of an earlier turn; ``arguments`` is JSON text."""
 
     call_id: str
     name: str
@@ -71,14 +71,14 @@ class FunctionCall(Struct, frozen=True, tag_field="type", tag="function_call"):
 
 
 class FunctionCallOutput(Struct, frozen=True, tag_field="type", tag="function_call_output"):
-    """What the call came to."""
+    """The result of a function call."""
 
     call_id: str
     output: str | list[Content]
 
 
 class CustomToolCall(Struct, frozen=True, tag_field="type", tag="custom_tool_call"):
-    """A call with free text as input."""
+    """A custom tool call of an earlier turn, with free text as input."""
 
     call_id: str
     name: str
@@ -86,14 +86,14 @@ class CustomToolCall(Struct, frozen=True, tag_field="type", tag="custom_tool_cal
 
 
 class CustomToolCallOutput(Struct, frozen=True, tag_field="type", tag="custom_tool_call_output"):
-    """What the custom call came to."""
+    """The result of a custom tool call."""
 
     call_id: str
     output: str | list[Content]
 
 
 InputItem: TypeAlias = Message | FunctionCall | FunctionCallOutput | CustomToolCall | CustomToolCallOutput | JsonObject
-"""A plain object passes as the client wrote it."""
+"""A ``JsonObject`` is sent unchanged."""
 
 # --- Tools ----------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ class FunctionTool(Struct, frozen=True, tag_field="type", tag="function"):
 
 
 class CustomTool(Struct, frozen=True, tag_field="type", tag="custom"):
-    """Free text in, by an optional grammar."""
+    """A tool whose input is free text, optionally constrained by a grammar in ``format``."""
 
     name: str
     description: str | UnsetType = UNSET
@@ -122,27 +122,27 @@ ToolChoice: TypeAlias = str | JsonObject
 
 
 class ReasoningOptions(Struct, frozen=True, omit_defaults=True):
-    """Absent members mean the model's own default."""
+    """``reasoning``; the upstream applies the model's default for an absent member."""
 
     effort: str | None = None
     summary: str | None = None
     context: str | None = None
-    """``all_turns`` or ``current_turn``: which earlier thinking the model sees."""
+    """``auto``, ``all_turns`` or ``current_turn``: which earlier reasoning the model sees."""
 
 
 class TextOptions(Struct, frozen=True, omit_defaults=True):
-    """Structured output and verbosity."""
+    """``text``: structured output and verbosity."""
 
     format: JsonObject | None = None
     verbosity: str | None = None
 
 
 class ResponsesRequest(Struct, frozen=True, kw_only=True):
-    """One model call. ``store`` and ``stream`` are what the backend insists on."""
+    """The body of one model call. The backend accepts only these values of ``store`` and ``stream``."""
 
     model: str
     instructions: str | UnsetType = ""
-    """Always sent, but by Codex: omitting it was refused until mid-2026, and the empty string never was."""
+    """Always sent, except for Codex clients: the backend refused requests without it until mid-2026."""
     input: list[InputItem]
     tools: list[Tool] | UnsetType = UNSET
     tool_choice: ToolChoice | UnsetType = UNSET
@@ -153,21 +153,21 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True):
     prompt_cache_key: str
     include: list[str] | UnsetType = msgspec.field(default_factory=lambda: [ENCRYPTED_REASONING])
     more: JsonObject = msgspec.field(default_factory=dict)
-    """Members as the client wrote them, beside those above: what a Codex client sends needs no name here."""
+    """Further members, sent unchanged: those of a Codex client that have no field here."""
     store: Literal[False] = False
     stream: Literal[True] = True
 
     def to_json(self) -> bytes:
-        """The body as bytes."""
+        """The request body as JSON."""
         return msgspec.json.encode(self._members())
 
     def to_compaction_json(self) -> bytes:
-        """The body of the unary compaction call, which takes fewer members."""
+        """The body of ``/responses/compact``, which takes fewer members."""
         members = self._members()
         return msgspec.json.encode({name: members[name] for name in members if name not in _NOT_FOR_COMPACTION})
 
     def without_reasoning(self) -> Self | None:
-        """The same request without the thinking of earlier turns; ``None`` when there is none in it."""
+        """The same request without reasoning items; ``None`` if it has none."""
         items = [item for item in self.input if not (isinstance(item, dict) and item.get("type") == "reasoning")]
         return None if len(items) == len(self.input) else msgspec.structs.replace(self, input=items)
 

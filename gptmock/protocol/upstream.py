@@ -1,4 +1,4 @@
-"""The port to the other side: who can open a turn, and what then comes out of it. Knows no library."""
+"""The contract of the upstream client: opens a turn and yields its events. Knows no HTTP library."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ TakesBatch: TypeAlias = Callable[[Batch], bool]
 
 
 class EventStream(Protocol):
-    """An accepted turn, status already judged."""
+    """The event stream of a response with status 200."""
 
     @property
     def limits(self) -> RateLimitSnapshot | None:
-        """What the answer's headers said of the account's windows."""
+        """The account's usage windows from the response headers."""
 
     @property
     def models_etag(self) -> str | None:
-        """The entity tag that the account's catalogue has now, as far as the answer's headers say."""
+        """The current entity tag of the account's model catalogue from the response headers."""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """What the answer's headers said to a Codex client; names in lower case."""
+        """The response headers that are forwarded to a Codex client; names in lower case."""
 
     async def deliver(self, take: TakesBatch, /) -> bool:
         """
@@ -43,14 +43,14 @@ class EventStream(Protocol):
 
         Raises:
             UpstreamBroken: the connection broke, or the body cannot be read; after everything before it was taken.
-            UpstreamTimeout: nothing came for too long, or the turn took too long in all.
+            UpstreamTimeout: the idle or the total deadline passed.
             Exception: whatever ``take`` raised.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Compacted:
-    """The answer to a compaction: a conversation in fewer items."""
+    """The response of ``/responses/compact``: a conversation in fewer items."""
 
     document: JsonObject
     usage: ResponseUsage | None = None
@@ -60,18 +60,18 @@ class Compacted:
 
 
 class Upstream(Protocol):
-    """The backend."""
+    """The Codex backend."""
 
     def open(
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
     ) -> AbstractAsyncContextManager[EventStream]:
         """
-        Send the request and judge the status; leaving the context closes the connection.
+        Send the request and check the status; leaving the context closes the connection.
 
         Args:
             request: the turn.
-            credential: who asks.
-            headers: a Codex client's own, sent in the place of ours; names in lower case.
+            credential: the account's access token.
+            headers: request headers of a Codex client, which replace ours; names in lower case.
 
         Raises:
             CredentialRefused: a 401.
@@ -86,7 +86,7 @@ class Upstream(Protocol):
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
     ) -> Compacted:
         """
-        Have the conversation of this request compacted; the answer comes whole.
+        Have the conversation of this request compacted; the response is not streamed.
 
         Raises:
             UpstreamBroken: the answer cannot be read.

@@ -16,7 +16,7 @@ from sanic import Sanic
 from sanic.config import Config
 
 from gptmock.clients import Client
-from gptmock.conversations import Recalled, Snapshot, Wanted
+from gptmock.conversations import ContextReferences, LoadedContext, Snapshot
 from gptmock.dialects.dialect import Progress, ReplyHead, Terms, Turn
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
@@ -50,7 +50,7 @@ class Admits(Protocol):
 class KeepsConversations(Protocol):
     """``gateway.stored_responses.ConversationKeeper``."""
 
-    async def recall(self, tenant: str, wanted: Wanted) -> Recalled:
+    async def recall(self, tenant: str, references: ContextReferences) -> LoadedContext:
         """What a request refers to."""
 
     async def load(self, tenant: str, response_id: str) -> Snapshot:

@@ -63,12 +63,12 @@ async def _running(request: Request) -> HTTPResponse:
 
 async def _show(request: Request) -> HTTPResponse:
     catalog = (await admitted(request)).terms.catalog
-    return _json(catalogue.show(catalog, catalogue.asked_model(request.body).name))
+    return _json(catalogue.show(catalog, catalogue.decode_model_request(request.body).name))
 
 
 async def _pull(request: Request) -> HTTPResponse:
     catalog = (await admitted(request)).terms.catalog
-    listing = catalogue.pull(catalog, catalogue.asked_model(request.body))
+    listing = catalogue.pull(catalog, catalogue.decode_model_request(request.body))
     if not listing.streamed:
         return _json(listing.body)
     return HTTPResponse(listing.body, headers=STREAM_HEADERS, content_type=NDJSON)
@@ -76,7 +76,7 @@ async def _pull(request: Request) -> HTTPResponse:
 
 async def _embed(request: Request) -> HTTPResponse:
     await admitted(request)
-    raise catalogue.no_embeddings(catalogue.asked_model(request.body).name)
+    raise catalogue.no_embeddings(catalogue.decode_model_request(request.body).name)
 
 
 async def _manage(request: Request) -> HTTPResponse:

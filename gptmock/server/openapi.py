@@ -30,8 +30,8 @@ _LISTED = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = (
     "The OpenAI and Ollama APIs before a ChatGPT account. Paths under /v1 are served without /v1 too, doubled and "
-    "trailing slashes are forgiven, GET routes answer HEAD. Keys of a body that are not listed are ignored; parameters "
-    "that have no effect are named in the header x-gptmock-ignored."
+    "trailing slashes are forgiven, GET routes answer HEAD. Keys of a body that are not listed are ignored; they and "
+    "parameters that have no effect are named in the header x-gptmock-ignored."
 )
 
 Json = dict[str, Any]

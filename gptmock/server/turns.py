@@ -12,13 +12,14 @@ from msgspec import UNSET
 from sanic import HTTPResponse, Request
 
 from gptmock.clients import Client
-from gptmock.dialects.dialect import Call, Dialect, KeepsAlive, ReadyReply, Recalls, ReplyHead, Terms, Turn
+from gptmock.dialects.dialect import Call, Dialect, KeepsAlive, ReadyReply, ReplyHead, Terms, Turn, UsesStoredContext
 from gptmock.dialects.table import DialectRoute
 from gptmock.errors import GptmockError
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
 from gptmock.server.client_wire import SanicWire
 from gptmock.server.context import ServerOptions, Services, new_head
+from gptmock.server.ignored_header import IGNORED, ignored_header
 from gptmock.server.replies import as_gptmock_error, error_response
 from gptmock.server.requests import headers_of, request_id
 from gptmock.server.streaming import ClientSink, Heartbeat
@@ -114,10 +115,10 @@ class TurnRequest:
 
     async def _recalled(self, call: Call) -> Call:
         """With what it refers to, if its dialect knows of such things."""
-        if not isinstance(self._dialect, Recalls):
+        if not isinstance(self._dialect, UsesStoredContext):
             return call
-        wanted = self._dialect.wanted(call)
-        return replace(call, recalled=await self._services.conversations.recall(call.tenant, wanted))
+        references = self._dialect.context_references(call)
+        return replace(call, context=await self._services.conversations.recall(call.tenant, references))
 
     async def _document(self, turn: Turn, reply: AnyReply) -> HTTPResponse:
         body = await reply.document()
@@ -156,7 +157,7 @@ class TurnRequest:
     def _reply_headers(self, turn: Turn, model: str | None) -> dict[str, str]:
         headers = forwarded_to_codex(self._outcome) if turn.forwards_headers else {}
         if turn.ignored:
-            headers["x-gptmock-ignored"] = ",".join(turn.ignored)
+            headers[IGNORED] = ignored_header(turn.ignored)
         if self._outcome.reasoning_dropped:
             headers["x-gptmock-state"] = "reasoning-dropped"
         if model is not None and not turn.forwards_headers:

@@ -1,7 +1,7 @@
-"""The logins that the issuer knows: what each token is worth, rotation, and what reuse costs. Knows no HTTP.
+"""The issuer's tokens: issuing, rotation, reuse detection, revocation and expiry. Knows no HTTP.
 
-A refresh token is single-use. It is living, then spent by its exchange; reuse is refused for ever, and under ``family``
-it also revokes whatever the login holds. Access tokens outlive their refresh until they expire.
+A refresh token is single-use: its exchange spends it. Reuse is refused, and with the option ``reuse="family"`` it also
+revokes all tokens of the login. A refresh does not invalidate older access tokens.
 """
 
 import hashlib
@@ -19,12 +19,12 @@ from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.steps import Json
 
 TOKENS_LIMIT = 100_000
-"""How many tokens of each kind are remembered; the oldest are forgotten first, and then unknown."""
+"""How many tokens of each kind are kept; older ones are dropped and then unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IssuedLogin:
-    """A set of tokens and whose they are. The repr shows no token."""
+    """A set of tokens and their owner. The repr shows no token."""
 
     identity: Identity
     id_token: str
@@ -34,12 +34,12 @@ class IssuedLogin:
 
     @property
     def account_id(self) -> str:
-        """The workspace."""
+        """The workspace id."""
         return self.identity.account_id
 
     @property
     def user_id(self) -> str:
-        """The user in it."""
+        """The user id."""
         return self.identity.user_id
 
     def auth_json(self) -> Json:
@@ -59,27 +59,27 @@ class IssuedLogin:
 
 @dataclass(slots=True)
 class Family:
-    """One login and everything that was issued from it."""
+    """The token family of one login: all tokens issued for it."""
 
     identity: Identity
     revoked: bool = False
-    scolded_token: str = ""
-    """The access token that a scene refused; any other of this login is then served."""
+    invalidated_token: str = ""
+    """The access token that the scene ``401`` invalidated; any other one of this login is accepted."""
 
 
 @dataclass(slots=True)
 class AccessToken:
-    """An access token and what became of it."""
+    """The state of an access token."""
 
     family: Family
     expires_at: int
     refused_as: str = ""
-    """The error code it is refused with, empty while it is good."""
+    """The error code that it is refused with; empty while it is valid."""
 
 
 @dataclass(slots=True)
 class RefreshToken:
-    """A refresh token and what became of it."""
+    """The state of a refresh token."""
 
     family: Family
     spent: bool = False
@@ -91,15 +91,15 @@ _Record = TypeVar("_Record", AccessToken, RefreshToken)
 
 
 class RefreshRefusedError(Exception):
-    """A refresh token was refused; ``code`` is the issuer's word for it."""
+    """A refresh token was refused; ``code`` is the issuer's error code."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
 
 
-class LoginBook:
-    """Issues tokens, rotates them, and judges those that come back."""
+class TokenRegistry:
+    """Issues, rotates, checks and revokes tokens."""
 
     def __init__(self, options: Callable[[], SimulatorOptions], *, issuer: str = "http://127.0.0.1") -> None:
         self._options = options
@@ -123,9 +123,10 @@ class LoginBook:
         expires_in: int | None = None,
     ) -> IssuedLogin:
         """
-        A new login, as if somebody had signed in; its tokens are good at once.
+        Issue the tokens of a new login.
 
-        ``expires_in`` is the life of the access token in seconds, by default the option; negative has expired already.
+        ``expires_in`` is the lifetime of the access token in seconds, by default ``token_seconds``; a negative one
+        issues an expired token.
         """
         who = Identity(
             email=email,
@@ -137,10 +138,10 @@ class LoginBook:
 
     def rotate(self, refresh_token: str) -> IssuedLogin:
         """
-        Spend a refresh token for a new set of tokens.
+        Exchange a refresh token for new tokens.
 
         Raises:
-            RefreshRefusedError: it was spent before, revoked, or never issued.
+            RefreshRefusedError: it was spent, revoked, or never issued.
         """
         record = self._refresh.get(refresh_token)
         if record is None or record.revoked or (record.family.revoked and not record.spent):
@@ -163,10 +164,10 @@ class LoginBook:
         elif token in self._access:
             self._access[token].refused_as = "token_revoked"
 
-    # -- judging ------------------------------------------------------------------------------------------------------
+    # -- checking -----------------------------------------------------------------------------------------------------
 
     def find(self, access_token: str) -> AccessToken | None:
-        """What is known of an access token; ``refused_as`` is filled once it has expired or its login was revoked."""
+        """The state of an access token; ``refused_as`` is set if it has expired or its login was revoked."""
         record = self._access.get(access_token)
         if record is not None and not record.refused_as:
             if record.family.revoked:
@@ -176,30 +177,34 @@ class LoginBook:
         return record
 
     def expire_access(self) -> int:
-        """Let every living access token expire now; returns how many."""
+        """Expire every valid access token now; returns how many."""
         living = [record for record in self._access.values() if not record.refused_as]
         for record in living:
             record.refused_as = "token_expired"
         return len(living)
 
-    def scold(self, access_token: str) -> bool:
-        """Refuse this access token from now on. False if its login was scolded before with another one: let it pass."""
+    def invalidate_once(self, access_token: str) -> bool:
+        """
+        Invalidate an access token, so that its login has to refresh.
+
+        Returns false, and invalidates nothing, if this call follows one for an older token of the same login.
+        """
         record = self._access[access_token]
         family = record.family
-        if family.scolded_token and family.scolded_token != access_token:
-            family.scolded_token = ""
+        if family.invalidated_token and family.invalidated_token != access_token:
+            family.invalidated_token = ""
             return False
-        family.scolded_token = access_token
+        family.invalidated_token = access_token
         record.refused_as = "token_invalidated"
         return True
 
     @property
     def spent_twice(self) -> int:
-        """How many distinct refresh tokens were presented after they had been spent."""
+        """The number of distinct refresh tokens that were used again after they had been spent."""
         return sum(record.reused for record in self._refresh.values())
 
     def forget(self) -> None:
-        """Forget every login and the counts."""
+        """Delete all tokens and counts."""
         self._access.clear()
         self._refresh.clear()
         self.exchanges = self.refusals = 0
@@ -240,5 +245,5 @@ def _remember(book: OrderedDict[str, _Record], key: str, value: _Record) -> None
 
 
 def fingerprint(secret: str) -> str:
-    """A name for a secret that does not tell it."""
+    """A digest that identifies a secret without revealing it."""
     return f"sha256:{hashlib.sha256(secret.encode()).hexdigest()[:16]}"

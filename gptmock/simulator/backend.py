@@ -1,4 +1,4 @@
-"""The Codex backend: the model call and the lists around it. Who may call what is judged here."""
+"""The routes of the Codex backend: model calls, compaction, model list, usage. Checks tokens and model access."""
 
 import asyncio
 import math
@@ -45,7 +45,7 @@ ETAGS_LIMIT = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Who asks, once the bearer was accepted."""
+    """The caller, after its access token was accepted."""
 
     identity: Identity
     access_token: str
@@ -72,7 +72,7 @@ class Backend:
     # -- the model call -----------------------------------------------------------------------------------------------
 
     async def responses(self, request: web.Request) -> web.StreamResponse:
-        """A model call: refuse, or play a scene."""
+        """A model call: a refusal, or the stream of a scene."""
         self._state.model_call_count += 1
         caller = self._caller(request)
         if isinstance(caller, Refusal):
@@ -117,7 +117,7 @@ class Backend:
         events = list(Composer(self._call(body, model, caller)).compaction())
         return answer({"id": f"resp_{secrets.token_hex(24)}", "output": [events[-1].payload["item"]]})
 
-    # -- the lists around it ------------------------------------------------------------------------------------------
+    # -- models, usage, accounts --------------------------------------------------------------------------------------
 
     async def models(self, request: web.Request) -> web.Response:
         """The catalogue for this client's version and plan."""
@@ -135,7 +135,7 @@ class Backend:
         return web.Response(body=content, content_type="application/json", headers=headers)
 
     async def usage(self, request: web.Request) -> web.Response:
-        """What is left of the account's limits."""
+        """The account's usage windows."""
         caller = self._caller(request)
         if isinstance(caller, Refusal):
             return self._refused(caller)
@@ -143,7 +143,7 @@ class Backend:
         return answer(usage_report(now=int(time.time()), used_percent=used, plan=caller.identity.plan))
 
     async def accounts_check(self, request: web.Request) -> web.Response:
-        """Where this account's requests are to be sent: here."""
+        """The account's metadata and its backend origin, which is this server."""
         caller = self._caller(request)
         if isinstance(caller, Refusal):
             return self._refused(caller)
@@ -157,7 +157,7 @@ class Backend:
         }
         return answer({"accounts": [account], "account_ordering": [caller.identity.account_id]})
 
-    # -- judging ------------------------------------------------------------------------------------------------------
+    # -- checking -----------------------------------------------------------------------------------------------------
 
     def _caller(self, request: web.Request) -> Caller | Refusal:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
@@ -173,7 +173,7 @@ class Backend:
         return Caller(identity=identity, access_token=token) if identity.account_id == account_id else unauthorized()
 
     def _accepted_model(self, request: web.Request, caller: Caller) -> Model | Refusal:
-        """The model of a body that passed every check, else the first refusal."""
+        """The model if the body passes every check, else the first refusal."""
         intake = request[INTAKE]
         problem = _shape_problem(request, intake)
         if problem is not None:
@@ -195,7 +195,7 @@ class Backend:
         return self._state.catalogue.find(slug, caller.identity.plan) or model_not_supported(slug)
 
     def _gate(self, headers: Mapping[str, str], model: Model) -> Refusal | None:
-        """The gates on who the client is: its version if it names one, its originator if the gate is on."""
+        """Refusals by client identity: by ``version`` if sent, by ``originator`` if the option is on."""
         options = self._state.options
         if "version" in headers:
             version = parse_version(headers["version"])
@@ -207,14 +207,17 @@ class Backend:
         return None
 
     def _scene(self, call: Call, caller: Caller) -> ChosenScene:
-        """Queue, then marker, then automatic. A scolded login is served once its token was refreshed."""
+        """
+        The scene to play: from the queue, else from a marker in the user text, else ``auto``. Scene ``401`` invalidates
+        the access token and accepts the next one of the same login.
+        """
         if self._state.scenes:
             chosen = find_scene(self._state.scenes.popleft())
             if chosen.scene.name == "401":
-                self._state.logins.scold(caller.access_token)
+                self._state.logins.invalidate_once(caller.access_token)
             return chosen
         chosen = find_scene(marked_scene(call) or _AUTOMATIC)
-        if chosen.scene.name == "401" and not self._state.logins.scold(caller.access_token):
+        if chosen.scene.name == "401" and not self._state.logins.invalidate_once(caller.access_token):
             return find_scene(_AUTOMATIC)
         return chosen
 
@@ -234,12 +237,12 @@ class Backend:
     def _stream_headers(self, request: web.Request, caller: Caller, call: Call) -> dict[str, str]:
         used = self._state.options.used_percent
         limits = limit_headers(now=call.created_at, used_percent=used, plan=caller.identity.plan)
-        # A client that names no version is taken for the newest.
+        # A client without a ``version`` header is treated as the newest.
         etag = self._etag(parse_version(request.headers.get("version")) or (999,), caller)
         return {**_request_id(), **limits, "x-models-etag": etag, "openai-model": call.model}
 
     def _etag(self, version: tuple[int, ...], caller: Caller) -> str:
-        """The entity tag of this client's list; computed once, since it goes out with every reply."""
+        """The entity tag of this client's model list; cached, since every reply carries it."""
         options = self._state.options
         key = (version, caller.identity.plan, options.minimal_version, options.withdrawn_models)
         if key not in self._etags:

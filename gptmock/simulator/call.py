@@ -1,4 +1,4 @@
-"""One accepted model call, as the scenes read it: pure questions about its body. Knows no events and no HTTP."""
+"""One accepted model call, with accessors for its body that the scenes use. Knows no events and no HTTP."""
 
 import hashlib
 import re
@@ -10,14 +10,14 @@ from typing import Any
 from gptmock.simulator.steps import Json
 
 FIXED_TIME = 1783133648
-"""``created_at`` of a call that was given no clock: the second of the July recording."""
+"""Default ``created_at``, in Unix seconds: the time of the recording of July 2026."""
 
 OUTPUT_TYPES = frozenset({"function_call_output", "custom_tool_call_output", "tool_search_output"})
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool that the client would run: function or custom, with the namespace it was found in."""
+    """A tool that the client executes: ``function`` or ``custom``, with the namespace that contains it."""
 
     kind: str
     name: str
@@ -27,22 +27,22 @@ class Tool:
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A model call and what its reply derives from: same call, same bytes."""
+    """A model call and all inputs of its reply: equal calls yield equal bytes."""
 
     body: Mapping[str, Any]
     model: str
-    """The name that the reply shows; it may differ from the one asked for."""
+    """The model name in the reply; it may differ from the requested one."""
     parameter: str = ""
-    """What stood behind the colon of the scene's name."""
+    """The scene's parameter, behind the colon of its name."""
     seed: str = ""
-    """Told apart from other calls with the same body; ids derive from it."""
+    """Ids are derived from it; it differs between calls with the same body."""
     account_id: str = "account"
     created_at: int = FIXED_TIME
     default_effort: str = "medium"
     filled_output: bool = False
 
     def identify(self, prefix: str, number: int) -> str:
-        """An id that looks random and is the same for the same call."""
+        """A deterministic id, derived from the call."""
         return f"{prefix}_{self.digest(prefix, number)[:48]}"
 
     def digest(self, *parts: object) -> str:
@@ -65,8 +65,8 @@ class Call:
         return ""
 
     @cached_property
-    def answered_outputs(self) -> list[Json]:
-        """The tool outputs at the very end of the input: what this call is expected to answer."""
+    def trailing_outputs(self) -> list[Json]:
+        """The tool outputs at the end of the input, behind any other item."""
         found: list[Json] = []
         for item in reversed(self.items):
             if item.get("type") not in OUTPUT_TYPES:
@@ -75,8 +75,8 @@ class Call:
         return found
 
     @cached_property
-    def asks_anew(self) -> bool:
-        """Whether no tool output follows the last user message, so that its scene marker still counts."""
+    def ends_with_user(self) -> bool:
+        """Whether no tool output follows the last user message; otherwise its scene marker was already obeyed."""
         for item in reversed(self.items):
             if item.get("role") == "user":
                 return True
@@ -86,7 +86,7 @@ class Call:
 
     @cached_property
     def tool_specs(self) -> list[Json]:
-        """All tools as given, those of Lite bodies included."""
+        """All tools as given, including those of ``additional_tools`` items (Responses Lite)."""
         specs = list(self.body.get("tools") or [])
         for item in self.items:
             if item.get("type") == "additional_tools":
@@ -95,7 +95,7 @@ class Call:
 
     @cached_property
     def tools(self) -> list[Tool]:
-        """The tools that the client would run, namespaces opened."""
+        """The tools that the client executes, including those in namespaces."""
         return list(_client_tools(self.tool_specs, None))
 
     def has_hosted(self, kind: str) -> bool:
@@ -114,7 +114,7 @@ class Call:
 
     @property
     def summary(self) -> str | None:
-        """The kind of reasoning summary asked for."""
+        """``reasoning.summary``."""
         value = (self.body.get("reasoning") or {}).get("summary")
         return str(value) if value else None
 
@@ -141,7 +141,7 @@ def output_text(item: Json) -> str:
 
 
 def mentioned(tools: list[Tool], text: str) -> list[Tool]:
-    """The tools whose names stand in ``text`` as whole words, in the order of the text."""
+    """The tools whose names occur in ``text`` as whole words, in order of occurrence."""
     found = [(match.start(), tool) for tool in tools if (match := _word(tool.name).search(text))]
     return [tool for _, tool in sorted(found, key=lambda pair: pair[0])]
 

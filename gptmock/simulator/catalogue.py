@@ -1,4 +1,4 @@
-"""The models that the stand-in knows: the catalogue file, filtered by client version and plan. Knows no request."""
+"""The model catalogue, filtered by client version and plan. Knows no request."""
 
 import hashlib
 import re
@@ -14,13 +14,13 @@ import msgspec
 from gptmock.simulator.steps import Json
 
 SNAPSHOTS: Mapping[str, str] = MappingProxyType({"gpt-5.5": "gpt-5.5-2026-04-23"})
-"""Models that answer under a dated name."""
+"""Slug to the dated model name in replies."""
 
 GATED_MODELS = frozenset({"gpt-5.6-luna", "gpt-6-luna"})
-"""Models that ask who the client is, when the gate is on."""
+"""Models that require a Codex ``originator`` if the option ``gate_originator`` is on."""
 
 WIRE_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""The enumeration of the wire. ``ultra`` stands in the catalogue but is a tier of the client, sent as ``max``."""
+"""The accepted values of ``reasoning.effort``. ``ultra`` is only in the catalogue: Codex sends it as ``max``."""
 
 
 @dataclass(frozen=True)
@@ -31,23 +31,23 @@ class Model:
 
     @property
     def slug(self) -> str:
-        """The exact name on the wire."""
+        """The model id."""
         return str(self.entry["slug"])
 
     @property
     def reply_name(self) -> str:
-        """The name that replies show: the slug, or its dated snapshot."""
+        """The model name in replies: the slug, or its dated snapshot."""
         return SNAPSHOTS.get(self.slug, self.slug)
 
     @cached_property
     def efforts(self) -> tuple[str, ...]:
-        """The efforts accepted on the wire."""
+        """The accepted values of ``reasoning.effort``."""
         levels = [level["effort"] for level in self.entry.get("supported_reasoning_levels") or []]
         return tuple(level for level in levels if level in WIRE_EFFORTS)
 
     @property
     def default_effort(self) -> str:
-        """The effort of a call that asks for none."""
+        """The effort of a call without one."""
         return str(self.entry.get("default_reasoning_level") or "medium")
 
     @cached_property
@@ -56,7 +56,7 @@ class Model:
         return frozenset(tier["id"] for tier in self.entry.get("service_tiers") or [])
 
     def minimal_version(self, default: str) -> tuple[int, ...]:
-        """The oldest client that may use it."""
+        """The lowest client version that may use it."""
         return parse_version(self.entry.get("minimal_client_version") or default) or (0,)
 
     def open_to(self, plan: str) -> bool:
@@ -67,28 +67,28 @@ class Model:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All models; what a client sees of them depends on its version and plan."""
+    """All models; a client's version and plan decide which it can see."""
 
     models: Mapping[str, Model]
 
     @cached_property
     def plans(self) -> frozenset[str]:
-        """Every plan that some entry names; an account of any other plan sees everything."""
+        """Every plan named in any entry; accounts of other plans see all models."""
         return frozenset(plan for model in self.models.values() for plan in model.entry.get("available_in_plans") or [])
 
     def find(self, slug: object, plan: str) -> Model | None:
-        """The model of that name if the plan includes it; unknown and retired names have none."""
+        """The model with this slug if the plan includes it; ``None`` for unknown and retired ones."""
         model = self.models.get(slug) if isinstance(slug, str) else None
         return model if model is not None and self._open(model, plan) else None
 
     def without(self, slugs: Collection[str]) -> "Catalogue":
-        """The same catalogue after some models were withdrawn."""
+        """The catalogue without these models."""
         if not slugs:
             return self
         return Catalogue({slug: model for slug, model in self.models.items() if slug not in slugs})
 
     def listing(self, version: tuple[int, ...], plan: str, default_floor: str) -> bytes:
-        """The document of ``GET /models`` for a client of that version."""
+        """The document of ``GET /models`` for a client of this version and plan."""
         entries = [
             model.entry
             for model in self.models.values()
@@ -101,7 +101,7 @@ class Catalogue:
 
 
 def load_catalogue() -> Catalogue:
-    """The catalogue that the package carries."""
+    """Load the catalogue file of the package."""
     text = resources.files("gptmock.simulator").joinpath("models.json").read_bytes()
     document: Any = msgspec.json.decode(text)
     models = {entry["slug"]: Model(entry) for entry in document["models"]}
@@ -114,6 +114,6 @@ def weak_etag(content: bytes) -> str:
 
 
 def parse_version(text: str | None) -> tuple[int, ...] | None:
-    """The numbers of a version such as ``0.144.0`` or ``0.150.0-alpha.1``; None when it is not one."""
+    """The numbers of a version such as ``0.144.0`` or ``0.150.0-alpha.1``; None if it is not one."""
     found = re.match(r"(\d+)\.(\d+)\.(\d+)(?:[-+].*)?$", text or "")
     return tuple(int(number) for number in found.groups()) if found else None

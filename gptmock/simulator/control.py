@@ -1,4 +1,4 @@
-"""The control API below ``/simulator/``: how a test in another process asks, queues and changes. Shows no token."""
+"""The control API below ``/simulator/``, for tests in another process: reads and changes the state. Shows no token."""
 
 import dataclasses
 import time
@@ -34,7 +34,7 @@ _SECRET_HEADERS = frozenset({"authorization", "cookie"})
 
 
 class LoginOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of ``POST /simulator/logins``; the fields of ``LoginBook.issue``."""
+    """The body of ``POST /simulator/logins``; the fields of ``TokenRegistry.issue``."""
 
     email: str = "demo@example.test"
     account_id: str | None = None
@@ -44,7 +44,7 @@ class LoginOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class DeviceOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of ``POST /simulator/device/approve`` and ``deny``: which device, and who decides."""
+    """The body of ``POST /simulator/device/approve`` and ``deny``: the device, and the user who decides."""
 
     user_code: str | None = None
     email: str = "demo@example.test"
@@ -54,7 +54,7 @@ class DeviceOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LimitOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The body of ``POST /simulator/limits``: whose usage limit is reached, and for how long; 0 lifts it."""
+    """The body of ``POST /simulator/limits``: whose usage limit is reached, and for how many seconds; 0 resets it."""
 
     account_id: str
     seconds: float
@@ -88,7 +88,7 @@ class Control:
         return answer({"status": "ok"})
 
     async def requests(self, request: web.Request) -> web.Response:
-        """What arrived, oldest first; ``?path=`` selects, ``?last=`` keeps the newest so many."""
+        """The recorded requests, oldest first; ``?path=`` filters, ``?last=`` limits to the latest."""
         path = request.query.get("path")
         chosen = [each for each in self._state.requests if path is None or each.path == path]
         last = request.query.get("last", "")
@@ -100,7 +100,7 @@ class Control:
         return answer(self._state.stats())
 
     async def list_scenes(self, _request: web.Request) -> web.Response:
-        """The table of scenes."""
+        """The table of scenes, and the queue."""
         rows = [
             {"name": scene.name, "summary": scene.summary, "stream": isinstance(scene, StreamScene)}
             for scene in SCENES.values()
@@ -129,7 +129,7 @@ class Control:
         return answer({"queued": list(self._state.token_faults)})
 
     async def change_options(self, request: web.Request) -> web.Response:
-        """Change options while running; answers with all of them."""
+        """Change options while running; returns all options."""
         fields = request[INTAKE].fields
         known = {each.name for each in dataclasses.fields(SimulatorOptions)} - _FIXED_OPTIONS
         unknown = sorted(set(fields) - known)
@@ -143,7 +143,7 @@ class Control:
         return answer(dataclasses.asdict(self._state.options))
 
     async def issue_login(self, request: web.Request) -> web.Response:
-        """Issue a login; answers with its auth.json document."""
+        """Issue a login; returns its ``auth.json`` document."""
         try:
             order = msgspec.convert(request[INTAKE].fields, LoginOrder)
         except msgspec.ValidationError as error:
@@ -151,7 +151,7 @@ class Control:
         return answer(self._state.logins.issue(**msgspec.structs.asdict(order)).auth_json())
 
     async def limit(self, request: web.Request) -> web.Response:
-        """Let an account's model calls be answered with 429 ``usage_limit_reached`` for a while."""
+        """Refuse an account's model calls with 429 ``usage_limit_reached`` for a time."""
         try:
             order = msgspec.convert(request[INTAKE].fields, LimitOrder)
         except msgspec.ValidationError as error:
@@ -160,28 +160,28 @@ class Control:
         return answer({"limited": sorted(self._state.limits)})
 
     async def expire(self, _request: web.Request) -> web.Response:
-        """Let all living access tokens expire."""
+        """Expire all valid access tokens."""
         return answer({"expired": self._state.logins.expire_access()})
 
     async def decide_device(self, request: web.Request) -> web.Response:
-        """Approve or deny one device by ``user_code``, or all that wait; ``email``, ``plan`` ... say who approves."""
+        """Approve or deny one device by ``user_code``, or all pending ones; the other fields describe the user."""
         try:
             order = msgspec.convert(request[INTAKE].fields, DeviceOrder)
         except msgspec.ValidationError as error:
             return _wrong(str(error))
         if request.match_info["decision"] == "deny":
             return answer({"decided": self._state.devices.decide(order.user_code, "denied")})
-        who = new_identity(email=order.email, account_id=order.account_id, user_id=order.user_id, plan=order.plan)
-        return answer({"decided": self._state.devices.decide(order.user_code, "approved", who)})
+        user = new_identity(email=order.email, account_id=order.account_id, user_id=order.user_id, plan=order.plan)
+        return answer({"decided": self._state.devices.decide(order.user_code, "approved", user)})
 
     async def reset(self, request: web.Request) -> web.Response:
-        """Forget records and queues, restore the options; with ``{"logins": true}`` forget the logins too."""
+        """Clear records and queues, and restore the options; with ``{"logins": true}`` delete issued tokens too."""
         self._state.reset(forget_logins=bool(request[INTAKE].fields.get("logins")))
         return answer(self._state.stats())
 
 
 def redacted(record: RecordedRequest) -> Json:
-    """A recorded request without its secrets: each stands as a fingerprint, so that equals can be told."""
+    """A recorded request with secrets replaced by fingerprints, so that they can still be compared."""
     headers = {name: _hidden_header(name, value) for name, value in record.headers.items()}
     return {
         "at": record.at,

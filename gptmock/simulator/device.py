@@ -1,4 +1,4 @@
-"""Authorization codes and device codes that wait to be exchanged. Knows no HTTP and no token."""
+"""Pending authorization codes and device codes. Knows no HTTP and no token."""
 
 import base64
 import hashlib
@@ -20,18 +20,18 @@ DeviceStatus = Literal["pending", "approved", "denied"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingCode:
-    """An authorization code and what its exchange must match."""
+    """What the exchange of an authorization code must match."""
 
     challenge: str
     redirect_uri: str
-    """The exact URI; for device codes the path that it must end with."""
+    """The exact URI; for device codes its final path."""
     identity: Identity
     expires_at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceLogin:
-    """A device that waits for its user."""
+    """A device login and its status."""
 
     device_auth_id: str
     user_code: str
@@ -40,15 +40,15 @@ class DeviceLogin:
     identity: Identity | None = None
 
 
-class DeviceBook:
-    """Codes in waiting: each is handed out once and taken once."""
+class CodeRegistry:
+    """Pending authorization codes and device logins; each code is single-use."""
 
     def __init__(self) -> None:
         self._codes: OrderedDict[str, PendingCode] = OrderedDict()
         self._devices: OrderedDict[str, DeviceLogin] = OrderedDict()
 
     def new_code(self, *, challenge: str, redirect_uri: str, identity: Identity) -> str:
-        """Keep what an authorization code stands for; returns the code."""
+        """Create an authorization code, valid for five minutes."""
         code = f"ac_{secrets.token_urlsafe(32)}"
         self._codes[code] = PendingCode(
             challenge=challenge,
@@ -61,7 +61,7 @@ class DeviceBook:
         return code
 
     def take_code(self, code: str) -> PendingCode | None:
-        """What a code stands for; it is good once, for five minutes."""
+        """Redeem a code; ``None`` if it is unknown, used or expired."""
         pending = self._codes.pop(code, None)
         return pending if pending is not None and pending.expires_at > time.time() else None
 
@@ -80,12 +80,12 @@ class DeviceBook:
         return login
 
     def find_device(self, device_auth_id: str, user_code: str) -> DeviceLogin | None:
-        """The device login that both values name, while it lasts."""
+        """The device login with both values; ``None`` if there is none or it has expired."""
         login = self._devices.get(device_auth_id)
         return login if login and login.user_code == user_code and login.expires_at > time.time() else None
 
     def decide(self, user_code: str | None, status: DeviceStatus, identity: Identity | None = None) -> int:
-        """Approve or deny the pending device of that code, or all pending ones; returns how many."""
+        """Approve or deny the pending device with this code, or all pending ones; returns how many."""
         chosen = [
             each
             for each in self._devices.values()
@@ -96,7 +96,7 @@ class DeviceBook:
         return len(chosen)
 
     def drop_device(self, device_auth_id: str) -> None:
-        """Forget a device whose code was handed out."""
+        """Delete a device login, after its code was issued."""
         self._devices.pop(device_auth_id, None)
 
 

@@ -1,4 +1,4 @@
-"""The vocabulary of the stream: every event that a reply is made of, in the shapes of the wire. Pure; knows no scene.
+"""Builds the events of a reply, in their order and with all members. Pure; knows no scene.
 
 Sources: the recording of July 2026 for created, in_progress, output_item, content_part, output_text,
 function_call_arguments, reasoning_summary and completed; openai/openai-openapi for the rest.
@@ -22,13 +22,13 @@ def event(kind: str, /, **fields: Any) -> Event:
 
 
 def words(text: str) -> list[str]:
-    """``text`` cut as a model writes it: a word with the space before it, at most 24 characters."""
+    """``text`` split like a model's deltas: a word with the space before it, at most 24 characters."""
     found = re.findall(r"\s*\S{1,24}|\s+", text)
     return [str(piece) for piece in found]
 
 
 def slices(text: str, size: int = 6) -> list[str]:
-    """``text`` cut every ``size`` characters."""
+    """``text`` split every ``size`` characters."""
     return [text[start : start + size] for start in range(0, len(text), size)]
 
 
@@ -38,7 +38,7 @@ def text_part(text: str, annotations: Sequence[Json] = ()) -> Json:
 
 
 class Composer:
-    """Writes the events of one reply in order; it holds the next ``output_index`` and what usage will count."""
+    """Builds the events of one reply in order; keeps the next ``output_index`` and the counts for ``usage``."""
 
     def __init__(self, call: Call) -> None:
         self._call = call
@@ -49,7 +49,7 @@ class Composer:
         self._searches = 0
         self._output: list[Json] = []
 
-    # -- the frame of the reply ---------------------------------------------------------------------------------------
+    # -- status events ------------------------------------------------------------------------------------------------
 
     def start(self) -> Iterator[Event]:
         """``response.created`` and ``response.in_progress``."""
@@ -57,11 +57,11 @@ class Composer:
         yield self.status("in_progress")
 
     def status(self, kind: str, *, status: str = "in_progress") -> Event:
-        """A ``response.<kind>`` event of a reply that is still under way."""
+        """A ``response.<kind>`` event before the terminal one."""
         return event(kind, response=response_document(self._call, status=status))
 
     def completed(self) -> Event:
-        """``response.completed``, with usage; its output is empty unless the call says otherwise."""
+        """``response.completed``, with usage; ``output`` is empty unless ``Call.filled_output``."""
         return event("completed", response=self._ended("completed"))
 
     def incomplete(self, reason: str) -> Event:
@@ -93,7 +93,7 @@ class Composer:
     def message(
         self, text: str, *, phase: str = "final_answer", citations: Sequence[Json] = (), pieces: Sequence[str] = ()
     ) -> Iterator[Event]:
-        """A message item with one text part, its deltas cut into ``pieces``, else into words."""
+        """A message item with one text part; its deltas are ``pieces``, by default words."""
         item, spot = self._open("msg", {"type": "message", "role": "assistant", "phase": phase, "content": []})
         spot["content_index"] = 0
         yield self._added(item)
@@ -121,7 +121,7 @@ class Composer:
         yield self._done(item, content=[part])
 
     def reasoning(self, parts: Sequence[str], *, raw: str = "") -> Iterator[Event]:
-        """A reasoning item: summary parts, or the ``raw`` thought, or neither."""
+        """A reasoning item with summary parts, ``raw`` reasoning text, or neither."""
         item, spot = self._open("rs", {"type": "reasoning", "summary": [], "content": []})
         del item["status"]
         item["encrypted_content"] = self._sealed(item["id"])
@@ -136,7 +136,7 @@ class Composer:
     def function_call(
         self, name: str, arguments: str, *, namespace: str | None = None, pieces: Sequence[str] = ()
     ) -> Iterator[Event]:
-        """A function call whose arguments arrive in ``pieces``, else every six characters."""
+        """A function call; its deltas are ``pieces``, by default of six characters."""
         begun: Json = {"type": "function_call", "call_id": self._call_id(), "name": name, "arguments": ""}
         if namespace:
             begun["namespace"] = namespace
@@ -160,7 +160,7 @@ class Composer:
         yield self._done(item, input=text)
 
     def web_search(self, query: str) -> Iterator[Event]:
-        """A web search, from its start to the item with the action."""
+        """A web search call with its status events."""
         item, spot = self._open("ws", {"type": "web_search_call"})
         self._searches += 1
         yield self._added(item)
@@ -180,7 +180,7 @@ class Composer:
         yield self._done(item, revised_prompt=prompt, result=PIXEL, **shape)
 
     def compaction(self) -> Iterator[Event]:
-        """A compaction item: what a ``compaction_trigger`` at the end of the input is answered with."""
+        """A compaction item, the reply to a ``compaction_trigger`` at the end of the input."""
         item, _ = self._open("cmp", {"type": "compaction"})
         item["encrypted_content"] = self._sealed(item["id"])
         yield self._added(item)
@@ -221,7 +221,7 @@ class Composer:
         return event(kind, **spot, delta=piece, **more, obfuscation=self._padding(len(piece)))
 
     def _padding(self, length: int) -> str:
-        """Makes every delta about as long as the next, as the backend does against traffic analysis."""
+        """``obfuscation``: pads deltas to similar lengths, as the backend does against traffic analysis."""
         noise = base64.b64encode(bytes.fromhex(self._call.digest("pad", self._deltas))).decode()
         return noise[: max(1, 16 - length % 16)]
 
@@ -237,11 +237,11 @@ class Composer:
 
 
 def seal(account_id: str, item_id: str) -> str:
-    """An opaque blob that only ``account_id`` may send back."""
+    """An ``encrypted_content`` that is valid for ``account_id`` only."""
     owner = base64.urlsafe_b64encode(account_id.encode()).decode().rstrip("=")
     return f"gAAAAAsim.{owner}.{item_id}"
 
 
 def sealed_for_another(blob: str, account_id: str) -> bool:
-    """Whether a blob was made by :func:`seal` for an account other than ``account_id``."""
+    """Whether :func:`seal` made this blob for an account other than ``account_id``."""
     return blob.startswith("gAAAAAsim.") and not blob.startswith(seal(account_id, ""))

@@ -1,4 +1,4 @@
-"""What arrives: bodies decoded, requests recorded, refusals turned into responses. Shared by every route."""
+"""Decodes request bodies, records requests, and builds responses. Shared by all routes."""
 
 import gzip
 import time
@@ -53,7 +53,7 @@ def recorder(state: SimulatorState) -> Any:
 
 
 def decode(data: bytes, encoding: str, content_type: str) -> Intake:
-    """Unpack and decode a body; zstd is not spoken here, so clients of it see a 415."""
+    """Decompress and decode a body; ``Content-Encoding: zstd`` is refused with a 415."""
     if encoding.lower() not in {"", "identity", "gzip"}:
         return Intake(None, detail(f"Unsupported content encoding: {encoding}", status=415))
     try:
@@ -67,7 +67,7 @@ def decode(data: bytes, encoding: str, content_type: str) -> Intake:
 
 
 def respond(refusal: Refusal) -> web.Response:
-    """A refusal as a response."""
+    """The HTTP response of a refusal."""
     headers = {"content-type": refusal.content_type, **refusal.headers}
     return web.Response(status=refusal.status, body=refusal.body, headers=headers)
 

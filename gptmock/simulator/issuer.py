@@ -1,4 +1,4 @@
-"""The OAuth issuer: authorize, token, revoke, and the device flow. Knows no model."""
+"""The routes of the OAuth issuer: authorize, token, revoke, and the device flow."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ from gptmock.simulator.steps import Json
 
 REDIRECT_PORTS = frozenset({"1455", "1457"})
 DEVICE_INTERVAL_SECONDS = "5"
-"""A string on the wire, as the real one."""
+"""A JSON string, as the real issuer sends it."""
 
 TOKEN_FAULTS: Mapping[str, Refusal] = MappingProxyType(
     {
@@ -32,8 +32,9 @@ TOKEN_FAULTS: Mapping[str, Refusal] = MappingProxyType(
         "502-html": BAD_GATEWAY,
     }
 )
-"""Answers of the token endpoint that rotate nothing; beside them ``lost`` rotates and then drops the connection."""
+"""Fault name to error response of the token endpoint; no token is rotated."""
 LOST = "lost"
+"""The fault that rotates the token and then drops the connection without a response."""
 
 _REFRESH_MESSAGES = {
     "refresh_token_reused": (
@@ -64,16 +65,16 @@ class Issuer:
 
     async def authorize(self, request: web.Request) -> web.Response:
         """
-        Approve at once: 302 with a code, or with access_denied when the query has ``deny=1``.
+        Redirect (302) at once, with a code, or with ``access_denied`` if the query has ``deny=1``.
 
-        ``login_hint`` says who signs in, and ``allowed_workspace_id`` to which workspace.
+        ``login_hint`` is the email of the user, ``allowed_workspace_id`` the workspace.
         """
         query = request.query
         problem = self._authorize_problem(query)
         if problem is not None:
             return respond(problem)
         if query.get("deny"):
-            told = {"error": "access_denied", "error_description": "The user denied the request."}
+            answered = {"error": "access_denied", "error_description": "The user denied the request."}
         else:
             code = self._state.devices.new_code(
                 challenge=query["code_challenge"],
@@ -82,14 +83,14 @@ class Issuer:
                     email=query.get("login_hint", "demo@example.test"), account_id=query.get("allowed_workspace_id")
                 ),
             )
-            told = {"code": code, "scope": query["scope"]}
+            answered = {"code": code, "scope": query["scope"]}
         if "state" in query:
-            told["state"] = query["state"]
-        location = f"{query['redirect_uri']}?{urllib.parse.urlencode(told)}"
+            answered["state"] = query["state"]
+        location = f"{query['redirect_uri']}?{urllib.parse.urlencode(answered)}"
         return web.Response(status=302, headers={"location": location})
 
     async def token(self, request: web.Request) -> web.Response:
-        """Exchange a code, or rotate a refresh token; form and JSON alike."""
+        """Exchange a code or a refresh token; the body may be a form or JSON."""
         fields = request[INTAKE].fields
         grant = str(fields.get("grant_type", ""))
         fault = self._state.token_faults.popleft() if self._state.token_faults else ""
@@ -148,7 +149,7 @@ class Issuer:
         return answer({"authorization_code": code, "code_challenge": challenge, "code_verifier": verifier})
 
     async def device_page(self, _request: web.Request) -> web.Response:
-        """Where a person would type the user code."""
+        """The verification page of the device flow, without a form."""
         return web.Response(text=_APPROVED_PAGE, content_type="text/html")
 
     # -- inside -------------------------------------------------------------------------------------------------------
@@ -175,8 +176,8 @@ class Issuer:
         return self._state.options.any_redirect_port or (found[1] == "localhost" and found[2] in REDIRECT_PORTS)
 
     def _exchange(self, grant: str, fields: Json) -> Json | Refusal:
-        """The tokens, or why there are none; either way it is counted."""
-        outcome = self._judge(grant, fields)
+        """The token response or the refusal; both are counted in the state."""
+        outcome = self._login_for(grant, fields)
         if isinstance(outcome, Refusal):
             return outcome
         self._state.exchanged(grant, "ok", outcome.account_id)
@@ -189,7 +190,7 @@ class Issuer:
             "scope": "openid profile email offline_access",
         }
 
-    def _judge(self, grant: str, fields: Json) -> IssuedLogin | Refusal:
+    def _login_for(self, grant: str, fields: Json) -> IssuedLogin | Refusal:
         if fields.get("client_id") != self._state.options.client_id:
             return self._refuse(grant, "invalid_client", _invalid_client())
         if grant == "refresh_token":
@@ -226,7 +227,7 @@ def new_identity(
     user_id: str | None = None,
     plan: str = "plus",
 ) -> Identity:
-    """Somebody who signs in; unnamed ids are made from the address, so that the same person returns as the same."""
+    """The user who signs in; missing ids are derived from ``email``, so that the same email gets the same ids."""
     return Identity(
         email=email,
         account_id=account_id or str(uuid.uuid5(uuid.NAMESPACE_DNS, f"workspace.{email}")),
@@ -236,7 +237,7 @@ def new_identity(
 
 
 def _code_problem(pending: PendingCode | None, fields: Json) -> str:
-    """What is wrong with a code exchange, empty when nothing is."""
+    """The error description for a code exchange; empty if it is valid."""
     verifier, redirect = str(fields.get("code_verifier", "")), str(fields.get("redirect_uri", ""))
     if pending is None:
         return "The authorization code is unknown, used or expired."
@@ -248,7 +249,7 @@ def _code_problem(pending: PendingCode | None, fields: Json) -> str:
 
 
 def _is_device_redirect(pending: PendingCode, redirect: str) -> bool:
-    """Device codes are bound to a path of the issuer, under whatever name the client reached it."""
+    """Redirect URIs of device codes are compared by path only, since the issuer's host may have several names."""
     return pending.redirect_uri == DEVICE_REDIRECT_PATH and urllib.parse.urlsplit(redirect).path == DEVICE_REDIRECT_PATH
 
 

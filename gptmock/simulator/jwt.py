@@ -1,4 +1,4 @@
-"""Unsigned JSON Web Tokens with the claims that Codex clients read (they check no signature). Knows no account book."""
+"""JSON Web Tokens with the claims that Codex clients read; the signature is a dummy, since clients check none."""
 
 import base64
 import secrets
@@ -14,7 +14,7 @@ PROFILE_CLAIM = "https://api.openai.com/profile"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """Whose tokens they are: a pair of workspace and user."""
+    """The owner of tokens: a user in a workspace (``account_id``)."""
 
     email: str
     account_id: str
@@ -23,7 +23,7 @@ class Identity:
 
 
 def encode_jwt(claims: Json) -> str:
-    """Header, payload and a signature that nobody can verify."""
+    """Encode claims as a JWT with a dummy signature."""
     head = {"alg": "RS256", "typ": "JWT", "kid": "simulator"}
     return ".".join([_segment(msgspec.json.encode(head)), _segment(msgspec.json.encode(claims)), _segment(b"unsigned")])
 

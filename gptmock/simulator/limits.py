@@ -1,6 +1,6 @@
-"""What the backend says of the account's limits: the ``x-codex-*`` headers and the usage document. Pure.
+"""The account's usage windows: the ``x-codex-*`` response headers and the ``/wham/usage`` document. Pure.
 
-The secondary meter ``bengalfox`` belongs to another model family; it is sent on every reply, as seen live.
+The additional limit ``bengalfox`` is of another model family; the real backend sends it with every reply.
 """
 
 from gptmock.simulator.steps import Json
@@ -11,7 +11,7 @@ SECONDARY_PERCENT = 3
 
 
 def limit_headers(*, now: int, used_percent: float, plan: str = "plus", reset_seconds: int = 900) -> dict[str, str]:
-    """The rate-limit headers of every 200 and 429; booleans are ``True`` and ``False``, absent values empty."""
+    """The rate-limit headers of 200 and 429 responses; booleans are ``True``/``False``, absent values are empty."""
     weekly = reset_seconds + 90000
     return {
         "x-codex-active-limit": "premium",

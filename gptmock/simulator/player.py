@@ -1,4 +1,4 @@
-"""Plays the steps of a scene into a response, one write per step, and notes a client that leaves. Decides nothing."""
+"""Sends the steps of a scene as a response, one write per step, and records client disconnects."""
 
 import asyncio
 import contextlib
@@ -15,11 +15,11 @@ from gptmock.simulator.steps import Abort, Cut, Framed, Pause, Raw, Step, framed
 
 STREAM_MARK = web.ResponseKey("stream", bool)
 _RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER on, zero seconds: closing sends a reset."""
+"""``SO_LINGER`` with zero seconds: closing the socket sends a TCP RST."""
 
 
 async def drop_content_type(_request: web.Request, response: web.StreamResponse) -> None:
-    """A signal handler: the streams of this backend have no Content-Type, which aiohttp would add."""
+    """Handler of aiohttp's ``on_response_prepare``: removes ``Content-Type``, which the backend's streams lack."""
     if response.get(STREAM_MARK):
         response.headers.popall("content-type", None)
 
@@ -27,7 +27,7 @@ async def drop_content_type(_request: web.Request, response: web.StreamResponse)
 async def play(
     request: web.Request, steps: Iterable[Step], *, state: SimulatorState, scene: str, headers: Mapping[str, str]
 ) -> web.StreamResponse:
-    """Answer ``request`` with the steps; the head leaves with the first that is not a pause."""
+    """Answer ``request`` with the steps; the response head is sent with the first step that is not a pause."""
     response = web.StreamResponse(headers=headers)
     response[STREAM_MARK] = True
     response.enable_chunked_encoding()
@@ -46,12 +46,12 @@ async def play(
 
 
 async def _broken_off(request: web.Request, response: web.StreamResponse, step: Framed) -> bool:
-    """Perform one step; true when it ended the connection."""
+    """Perform one step; true if it ended the connection."""
     transport = request.transport
     match step:
         case Raw(data):
             await response.write(data)
-            # Lets the write reach the socket before the next, and a client's farewell reach us.
+            # Yields to the event loop, so that the write is flushed and a disconnect is noticed.
             await asyncio.sleep(0)
         case Pause(seconds):
             await asyncio.sleep(seconds)
@@ -68,14 +68,14 @@ async def _broken_off(request: web.Request, response: web.StreamResponse, step: 
 
 def _linger_zero(transport: asyncio.Transport) -> None:
     connection = transport.get_extra_info("socket")
-    # A duplicate, since the sockets that uvloop shows cannot be changed; the option belongs to both.
+    # uvloop's socket objects do not allow ``setsockopt``; the option set on a duplicate applies to both.
     with socket.socket(fileno=os.dup(connection.fileno())) as duplicate:
         duplicate.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 
 
 @contextlib.asynccontextmanager
 async def _watched(state: SimulatorState, scene: str) -> AsyncIterator[None]:
-    """Count the stream as open; leaving by cancellation or a lost connection is the client's doing, or our stop."""
+    """Count the stream as open; cancellation or a lost connection is a client disconnect, unless we are stopping."""
     began = time.monotonic()
     state.open_streams += 1
     try:

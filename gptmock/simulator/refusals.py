@@ -1,6 +1,6 @@
-"""Answers that are not a stream: the two error envelopes, the pages in front of them, and who says what. Pure.
+"""Error responses of the backend. Pure.
 
-Two envelopes live side by side: ``{"detail": ...}`` of the gateway and ``{"error": {...}}`` of the model API.
+There are two envelopes: ``{"detail": ...}`` of the gateway and ``{"error": {...}}`` of the model API.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ ITEM_NOT_FOUND = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A whole HTTP answer other than a stream."""
+    """A complete HTTP error response."""
 
     status: int
     body: bytes
@@ -30,49 +30,49 @@ class Refusal:
 
 
 def document(status: int, content: Json, *, headers: Mapping[str, str] | None = None) -> Refusal:
-    """Any JSON document as an answer."""
+    """A response with any JSON document."""
     return Refusal(status=status, body=msgspec.json.encode(content), headers=headers or {})
 
 
 def detail(text: str | Json, *, status: int = 400) -> Refusal:
-    """The gateway's envelope."""
+    """A response in the gateway's envelope."""
     return document(status, {"detail": text})
 
 
 def api_error(message: str, *, status: int = 400, code: str | None = None, param: str | None = None) -> Refusal:
-    """The model API's envelope."""
+    """A response in the model API's envelope."""
     kind = "invalid_request_error" if status < 500 else "server_error"
     return document(status, {"error": {"message": message, "type": kind, "param": param, "code": code}})
 
 
 def unauthorized() -> Refusal:
-    """No usable bearer, or no account named beside it."""
+    """The Bearer token or ``chatgpt-account-id`` is missing, or they do not match."""
     return detail("Unauthorized", status=401)
 
 
 def token_error(code: str) -> Refusal:
-    """A bearer that was good once: ``token_expired``, ``token_invalidated`` or ``token_revoked``."""
-    said = {
+    """A Bearer token that is no longer valid: ``token_expired``, ``token_invalidated`` or ``token_revoked``."""
+    messages = {
         "token_expired": "Provided authentication token is expired. Please try signing in again.",
         "token_revoked": "Encountered invalidated oauth token for user, failing request",
     }
-    message = said.get(code, "Your authentication token has been invalidated. Please try signing in again.")
+    message = messages.get(code, "Your authentication token has been invalidated. Please try signing in again.")
     error = {"message": message, "type": "invalid_request_error", "code": code, "param": None}
     return document(401, {"error": error, "status": 401})
 
 
 def unsupported_parameter(name: str) -> Refusal:
-    """A top-level field that this backend does not take."""
+    """An unsupported top-level field."""
     return detail(f"Unsupported parameter: {name}")
 
 
 def unknown_parameter(path: str) -> Refusal:
-    """A nested field that nobody knows."""
+    """An unknown nested field."""
     return api_error(f"Unknown parameter: '{path}'.", code="unknown_parameter", param=path)
 
 
 def missing_parameter(path: str) -> Refusal:
-    """A nested field that must be there."""
+    """A required nested field is missing."""
     return api_error(f"Missing required parameter: '{path}'.", code="missing_required_parameter", param=path)
 
 
@@ -113,12 +113,12 @@ def model_not_supported(model: object) -> Refusal:
 
 
 def model_not_found(model: str) -> Refusal:
-    """The gate on the client's identity."""
+    """The model is not available to this ``originator``."""
     return api_error(f"Model not found {model}", status=404, param="model")
 
 
 def newer_version_required(model: str) -> Refusal:
-    """The ``version`` header is below the model's floor."""
+    """The ``version`` header is below the model's ``minimal_client_version``."""
     return detail(
         f"The '{model}' model requires a newer version of Codex. Please upgrade to the latest app or CLI and try again."
     )

@@ -1,4 +1,4 @@
-"""The response object inside created, in_progress and the ending events, as recorded in July 2026. Pure."""
+"""The ``response`` object of created, in_progress and terminal events, as recorded in July 2026. Pure."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ CACHE_FLOOR_TOKENS = 1024
 
 
 def response_document(call: Call, *, status: str, searches: int = 0, **changes: Any) -> Json:
-    """The full response object: what the call said is echoed, the rest are the backend's own defaults."""
+    """The complete response object: members of the request are repeated, all others have the backend's defaults."""
     ended = status in {"completed", "incomplete", "failed"}
     body = call.body
     document: Json = {
@@ -57,7 +57,7 @@ def response_document(call: Call, *, status: str, searches: int = 0, **changes: 
 
 
 def usage_document(call: Call, *, written: int, thought: int) -> Json:
-    """Plausible token counts: a quarter of the characters, a long prompt found in the cache by blocks of 128."""
+    """Estimated token counts: a quarter of the characters; long prompts are cached in blocks of 128 tokens."""
     asked = [call.body.get(key) for key in ("instructions", "input", "tools")]
     given = max(1, len(msgspec.json.encode(asked)) // 4)
     cached = given // CACHE_BLOCK_TOKENS * CACHE_BLOCK_TOKENS if given >= CACHE_FLOOR_TOKENS else 0
@@ -79,7 +79,7 @@ def _reasoning_echo(call: Call) -> Json:
 
 
 def _text_echo(call: Call) -> Json:
-    """The backend drops ``$schema`` and fills in what the format left out."""
+    """``text``: like the backend, without ``$schema`` and with defaults for absent members."""
     shape = dict(call.text_format)
     if shape["type"] == "json_schema":
         schema = {key: value for key, value in (shape.get("schema") or {}).items() if key != "$schema"}

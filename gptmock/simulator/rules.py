@@ -1,6 +1,6 @@
-"""What the backend refuses in the body of a model call, in the order it is checked. Pure.
+"""Validation of the body of a model call, in the backend's order. Pure.
 
-Each check yields the refusals it finds; the first one is the answer, so a check may rely on those before it.
+Each check yields refusals lazily and only the first one is used, so a check may rely on the ones before it.
 """
 
 import re
@@ -74,12 +74,12 @@ _TYPES: tuple[tuple[str, type, str], ...] = (
 
 
 def first_refusal(body: Json, *, model: Model, lite: bool, account_id: str) -> Refusal | None:
-    """The first reason to refuse this body, None when it is good."""
+    """The first refusal of this body; None if it is valid."""
     return next(_all(body, model, lite=lite, account_id=account_id), None)
 
 
 def compact_refusal(body: Json, *, account_id: str) -> Refusal | None:
-    """The same for the unary compaction call, which knows fewer fields."""
+    """The same for ``/responses/compact``, which accepts fewer fields."""
     fields = ALLOWED_FIELDS - {"store", "stream", "include", "client_metadata", "tool_choice", "stream_options"}
     unknown = (unsupported_parameter(key) for key in body if key not in fields)
     shape = (detail("Input must be a list") for _ in range(not isinstance(body.get("input"), list)))

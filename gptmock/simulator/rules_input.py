@@ -1,4 +1,4 @@
-"""What the backend refuses in the input items of a call: their fields, parts, ids and pairs. Pure."""
+"""Validation of ``input``: item fields, content parts, ids, and pairs of calls and outputs. Pure."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +28,7 @@ PARTS: dict[str, frozenset[str]] = {
     "computer_screenshot": frozenset({"image_url", "file_id", "detail"}),
     "summary_text": frozenset({"text"}),
 }
-"""The content parts of the server's enumeration and their fields, ``type`` aside."""
+"""Type of content part to its allowed fields besides ``type``."""
 
 _ASSISTANT_PARTS = ("output_text", "refusal")
 _CALL = frozenset({"call_id", "name", "namespace"})
@@ -51,7 +51,7 @@ ITEM_FIELDS: dict[str, frozenset[str]] = {
     "compaction_trigger": frozenset(),
     "agent_message": frozenset({"role", "content", "author", "recipient"}),
 }
-"""The fields of each item type; ``type``, ``id`` and ``status`` aside."""
+"""Item type to its allowed fields besides ``type``, ``id`` and ``status``."""
 
 _COMMON = frozenset({"type", "id", "status"})
 _ID_PREFIXES = {
@@ -71,7 +71,7 @@ _PAIRS = {
 
 
 def check_input(items: list[Any], *, lite: bool, account_id: str) -> Iterator[Refusal]:
-    """Refusals of the input list, item by item, then of calls and outputs that have no partner."""
+    """Refusals of the input list, item by item, then of calls without output and outputs without call."""
     if not items:
         message = "One of \"input\" or \"previous_response_id\" or 'prompt' or 'conversation_id' must be provided."
         yield api_error(message, code="missing_required_parameter")
@@ -183,7 +183,7 @@ def _output(item: Json, path: str) -> Iterator[Refusal]:
 
 
 def _sealed(item: Json, path: str, account_id: str) -> Iterator[Refusal]:
-    """Nothing is stored, so reasoning lives in its blob alone, and the blob belongs to one account."""
+    """Refusals of ``encrypted_content``: it is required, since nothing is stored, and bound to one account."""
     blob = item.get("encrypted_content")
     if not blob:
         yield _not_found(item)

@@ -1,4 +1,4 @@
-"""What the backend refuses in the tools of a call, its tool_choice, and the schemas in them. Pure."""
+"""Validation of ``tools``, ``tool_choice`` and the JSON Schemas in them. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -53,11 +53,11 @@ TOOL_FIELDS: dict[str, frozenset[str]] = {
     "image_generation": frozenset(_IMAGE_OPTIONS),
     "local_shell": frozenset(),
 }
-"""The fields of each tool type, ``type`` aside; any other type is not usable on this backend."""
+"""Tool type to its allowed fields besides ``type``; the backend refuses other types."""
 
 
 def check_tools(body: Json, *, lite: bool) -> Iterator[Refusal]:
-    """Refusals of ``tools`` and ``tool_choice``; Lite bodies bring their tools in the input."""
+    """Refusals of ``tools`` and ``tool_choice``; Responses Lite bodies have their tools in ``input``."""
     tools = list(body.get("tools") or [])
     yield from check_tool_list(tools, "tools")
     if lite:
@@ -85,7 +85,7 @@ def check_name(name: object, path: str) -> Iterator[Refusal]:
 
 
 def check_schema(schema: object, *, strict: bool) -> Iterator[str]:
-    """What is wrong with a JSON Schema of an object, in the API's words; strict ones close and require everything."""
+    """The API's error messages for the JSON Schema of an object, with the additional rules of ``strict``."""
     if not isinstance(schema, dict) or schema.get("type") != "object":
         found = schema.get("type") if isinstance(schema, dict) else schema
         yield f"schema must be a JSON Schema of 'type: \"object\"', got 'type: \"{found}\"'."
@@ -126,7 +126,7 @@ def _details(tool: Json, path: str) -> Iterator[Refusal]:
 
 
 def _unfinished(schema: object, context: tuple[str, ...]) -> Iterator[str]:
-    """An object without properties as the whole, and an array without items anywhere."""
+    """Error messages for a root object without ``properties`` and for any array without ``items``."""
     if not isinstance(schema, dict):
         return
     kind = schema.get("type")

@@ -1,4 +1,4 @@
-"""The smallest sensible value of a JSON Schema: what an obedient model would answer. Pure, and always the same."""
+"""Generates a minimal instance of a JSON Schema, as a model would for structured output. Pure and deterministic."""
 
 import math
 from typing import Any

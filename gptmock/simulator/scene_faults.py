@@ -1,4 +1,4 @@
-"""Scenes in which the transport misbehaves: cuts, silences, and bytes that a parser must survive. Pure."""
+"""Scenes with transport faults: truncated streams, pauses, invalid events, unusual framing. Pure."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,7 +10,7 @@ from gptmock.simulator.scene_replies import GREETING, opening, reasoning, text, 
 from gptmock.simulator.steps import Abort, Cut, Event, Pause, Raw, Step, event_bytes, framed, numbered
 
 GIANT_BYTES = 16 * 1024 * 1024 + 1024
-"""The size of the delta of ``giant``: over the 16 MiB that a client may refuse."""
+"""Size of the delta in ``giant``: above the event limit of 16 MiB."""
 
 STALL_SECONDS = 60.0
 SLOW_HEAD_SECONDS = 5.0
@@ -30,7 +30,7 @@ def eof_first(_call: Call) -> Iterator[Step]:
 def abort_mid(call: Call) -> Iterator[Step]:
     """The connection is reset after some text."""
     yield from opening(Composer(call))
-    # The reset may overtake what is still in flight; the text is meant to arrive.
+    # A reset may discard data in flight; the text must arrive.
     yield Pause(0.02)
     yield Abort()
 
@@ -42,7 +42,7 @@ def truncated_chunk(call: Call) -> Iterator[Step]:
 
 
 def stall(call: Call) -> Iterator[Step]:
-    """Silence after some text, then the rest; the parameter is its length in seconds."""
+    """A pause after some text, then the rest; the parameter is the length in seconds."""
     steps = list(whole(text)(call))
     middle = len(steps) // 2
     yield from steps[:middle]
@@ -51,7 +51,7 @@ def stall(call: Call) -> Iterator[Step]:
 
 
 def silent(call: Call) -> Iterator[Step]:
-    """Silence between the start and the first content; the parameter is its length in seconds."""
+    """A pause between ``response.in_progress`` and the first content; the parameter is the length in seconds."""
     composer = Composer(call)
     yield from composer.start()
     yield Pause(seconds(call, STALL_SECONDS))
@@ -66,7 +66,7 @@ def slow_head(call: Call) -> Iterator[Step]:
 
 
 def garbage(call: Call) -> Iterator[Step]:
-    """Between good events: no JSON, no object, no type, undecodable bytes."""
+    """Invalid events between valid ones: no JSON, no object, no type, undecodable bytes."""
     bad = (
         b"event: response.output_text.delta\ndata: {not json\n\n",
         b"data: [1,2,3]\n\n",
@@ -105,7 +105,7 @@ def line_ends(line_end: bytes) -> Callable[[Call], Iterator[Step]]:
 
 
 def bom(call: Call) -> Iterator[Step]:
-    """A byte order mark stands before the first event."""
+    """A byte order mark precedes the first event."""
     yield Raw(b"\xef\xbb\xbf")
     yield from whole(text)(call)
 
@@ -119,7 +119,7 @@ def comments(call: Call) -> Iterator[Step]:
 
 
 def multiline(call: Call) -> Iterator[Step]:
-    """The JSON of an event stands in several ``data:`` lines."""
+    """The JSON of an event is split over several ``data:`` lines."""
     for step in numbered(whole(text)(call)):
         if isinstance(step, Event):
             lines = msgspec.json.format(msgspec.json.encode(step.payload), indent=1).split(b"\n")
@@ -127,7 +127,7 @@ def multiline(call: Call) -> Iterator[Step]:
 
 
 def no_break(call: Call) -> Iterator[Step]:
-    """The last event lacks its empty line: it is never dispatched, so the stream has no ending."""
+    """The last event lacks its empty line, so a parser does not dispatch it: the stream has no terminal event."""
     steps = list(framed(whole(text)(call)))
     yield from steps[:-1]
     last = steps[-1]
@@ -150,5 +150,5 @@ def seconds(call: Call, default: float) -> float:
 
 
 def rendered(steps: Iterator[Step]) -> bytes:
-    """The bytes of a stream, up to where it breaks off."""
+    """The bytes of a stream, up to its end or its fault."""
     return b"".join(step.data for step in framed(steps) if isinstance(step, Raw | Cut))

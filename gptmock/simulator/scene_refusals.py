@@ -1,4 +1,4 @@
-"""Scenes that refuse the call with a status, in the backend's own bodies. Pure."""
+"""Scenes that refuse the call with an error status, with the bodies of the real backend. Pure."""
 
 from collections.abc import Callable
 
@@ -27,7 +27,7 @@ _BAD_GATEWAY = b"""<html><head><title>502 Bad Gateway</title></head><body><cente
 
 
 def fixed(answer: Refusal) -> Callable[[Call], Refusal]:
-    """A scene whose answer does not depend on the call."""
+    """A scene whose refusal does not depend on the call."""
     return lambda _call: answer
 
 
@@ -42,18 +42,18 @@ def gate(call: Call) -> Refusal:
 
 
 def usage_limit(call: Call) -> Refusal:
-    """The account's limit is reached; both reset fields and the rate-limit headers say until when."""
+    """The account's usage limit is reached; the body has both reset fields, and the rate-limit headers are set."""
     return usage_limit_for(call, RESET_SECONDS)
 
 
 def usage_limit_for(call: Call, seconds: int) -> Refusal:
-    """The account's limit is reached for so long."""
+    """The account's usage limit is reached; it resets in ``seconds``."""
     times = {"resets_at": call.created_at + seconds, "eligible_promo": None, "resets_in_seconds": seconds}
     return _limited(call, times, seconds)
 
 
 def usage_limit_without_reset(call: Call) -> Refusal:
-    """The account's limit is reached, and the body does not say until when."""
+    """The account's usage limit is reached; the body has no reset fields."""
     return _limited(call, {}, 900)
 
 

@@ -1,4 +1,4 @@
-"""Scenes that say something: texts, thoughts, calls, searches, images, and replies that end otherwise. Pure."""
+"""Scenes with output (text, reasoning, tool calls, searches, images), and incomplete or failed scenes. Pure."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ FAILURES = {
     "invalid_prompt": "Invalid prompt: your prompt was flagged as potentially violating our usage policy.",
     "server_error": "An error occurred while processing your request.",
 }
-"""The codes that a scene may fail with, each with the backend's own words."""
+"""Error code that a scene may fail with, to the backend's message."""
 
 Body = Callable[[Composer, Call], Iterator[Event]]
 
@@ -62,7 +62,7 @@ def reasoning(composer: Composer, _call: Call) -> Iterator[Event]:
 
 
 def reasoning_raw(composer: Composer, _call: Call) -> Iterator[Event]:
-    """A reasoning item with its raw thought, then a text."""
+    """A reasoning item with raw reasoning text, then a text."""
     yield from composer.reasoning([], raw="The user greets me, so I greet back.")
     yield from composer.message(GREETING)
 
@@ -81,7 +81,7 @@ def tool(composer: Composer, call: Call) -> Iterator[Event]:
 
 
 def two_tools(composer: Composer, call: Call) -> Iterator[Event]:
-    """A reasoning item, then two calls: an output_index is not the index of a tool."""
+    """A reasoning item, then two calls, so that ``output_index`` differs from the index of the call."""
     yield from composer.reasoning(THOUGHTS[:1])
     for each in function_tools(call)[:2]:
         yield from tool_call(composer, each)
@@ -127,15 +127,15 @@ def image(composer: Composer, call: Call) -> Iterator[Event]:
 
 
 def separators(composer: Composer, _call: Call) -> Iterator[Event]:
-    """A text with the characters that Python's splitlines takes for line ends."""
+    """A text with all characters at which Python's ``str.splitlines`` splits."""
     return composer.message("next\u0085line\u2028line\u2029paragraph\x0bvertical\x0cform\x1cend")
 
 
-# -- replies bent as a whole ------------------------------------------------------------------------------------------
+# -- variations of a complete stream ----------------------------------------------------------------------------------
 
 
 def done_only(call: Call) -> Iterator[Step]:
-    """No deltas at all: reasoning, text and arguments stand in the finished items only."""
+    """No deltas: reasoning, text and arguments are only in ``output_item.done``."""
     kept = ("created", "in_progress", "output_item.added", "output_item.done", "completed")
     for step in whole(_everything)(call):
         if isinstance(step, Event) and step.payload["type"].removeprefix("response.") in kept:
@@ -153,7 +153,7 @@ def without_ids(call: Call) -> Iterator[Step]:
 
 
 def vendor_first(call: Call) -> Iterator[Step]:
-    """The backend's own events stand before the first of the reply."""
+    """Vendor events (``codex.rate_limits``, ``response.metadata``) precede ``response.created``."""
     yield Event(_rate_limits(call), numbered=False)
     yield Event(
         {
@@ -181,7 +181,7 @@ def unknown(call: Call) -> Iterator[Step]:
 
 
 def filled(call: Call) -> Iterator[Step]:
-    """``response.completed`` carries the whole output, as it did before April 2026."""
+    """``response.completed`` has the complete ``output``, as before April 2026."""
     return whole(_everything)(dataclasses.replace(call, filled_output=True))
 
 
@@ -200,7 +200,7 @@ def queued(call: Call) -> Iterator[Step]:
     yield composer.completed()
 
 
-# -- replies that end otherwise ---------------------------------------------------------------------------------------
+# -- incomplete and failed replies ------------------------------------------------------------------------------------
 
 
 def incomplete(call: Call) -> Iterator[Step]:
@@ -228,7 +228,7 @@ def failed_mid(call: Call) -> Iterator[Step]:
 
 
 def overload(call: Call) -> Iterator[Step]:
-    """The overload that arrives inside a 200."""
+    """``response.failed`` with an overload code inside a 200 stream."""
     return failed_first(dataclasses.replace(call, parameter=call.parameter or "server_is_overloaded"))
 
 
@@ -258,7 +258,7 @@ def opening(composer: Composer, *, deltas: int = 4) -> Iterator[Event]:
 
 
 def function_tools(call: Call) -> list[Tool]:
-    """Two function tools to call: those of the request, else a weather and a clock."""
+    """Two function tools to call: those of the request, else ``get_weather`` and ``get_time``."""
     city = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
     offered = [each for each in call.tools if each.kind == "function"]
     if not offered:

@@ -1,4 +1,4 @@
-"""The table of scenes: every reply that the stand-in can be asked for, by name, and their bytes. Pure."""
+"""The table of scenes: the named replies that the simulator can play, and their bytes. Pure."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -29,7 +29,7 @@ DEFAULT_REQUEST: Mapping[str, Any] = MappingProxyType(
         "stream": True,
     }
 )
-"""What :func:`render_scene` answers when it is given no request."""
+"""The default request of :func:`render_scene`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class StreamScene:
     summary: str
     play: Callable[[Call], Iterable[Step]]
     ending: Ending = "completed"
-    """How the stream ends for a client that reads it as the standard says; ``cut`` is no ending event at all."""
+    """The terminal event that a conforming SSE parser sees; ``cut`` for none."""
     parameter: Literal["", "code", "seconds"] = ""
-    """What may stand behind the colon of its name."""
+    """The parameter that its name may have, behind a colon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,17 +130,17 @@ SCENE_NAMES: tuple[str, ...] = tuple(SCENES)
 STREAM_SCENES: Mapping[str, StreamScene] = MappingProxyType(
     {scene.name: scene for scene in _TABLE if isinstance(scene, StreamScene)}
 )
-"""The scenes that answer 200, and so have bytes for :func:`render_scene`."""
+"""The scenes that answer 200 with a stream, which :func:`render_scene` can render."""
 STREAM_SCENE_NAMES: tuple[str, ...] = tuple(STREAM_SCENES)
 
 
 class UnknownSceneError(ValueError):
-    """No scene has this name, or it does not take this parameter; the message names what is known."""
+    """There is no scene of this name, or it does not take this parameter; the message lists the valid ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenScene:
-    """A scene and what stood behind the colon."""
+    """A scene and its parameter."""
 
     scene: Scene
     parameter: str = ""
@@ -163,8 +163,8 @@ def find_scene(name: str) -> ChosenScene:
 
 
 def marked_scene(call: Call) -> str | None:
-    """The scene that the last user text asks for, unless tool outputs came after it."""
-    found = MARKER.search(call.last_user_text) if call.asks_anew else None
+    """The scene named by a marker in the last user message; ``None`` if tool outputs follow that message."""
+    found = MARKER.search(call.last_user_text) if call.ends_with_user else None
     if found is None:
         return None
     parameter = (found[2] or "").rstrip(".")
@@ -172,7 +172,7 @@ def marked_scene(call: Call) -> str | None:
 
 
 def unknown_scene(error: UnknownSceneError) -> Refusal:
-    """What a call for an unknown scene is answered with."""
+    """The response to a call for an unknown scene."""
     return detail(str(error))
 
 
@@ -191,7 +191,7 @@ def scene_steps(name: str, call: Call) -> Iterable[Step]:
 
 def render_scene(name: str, *, request: Json | None = None) -> bytes:
     """
-    The whole byte stream of a stream scene, always the same for the same request; pauses leave no trace.
+    The complete byte stream of a stream scene, without its pauses; deterministic for a given request.
 
     Raises:
         UnknownSceneError: ``name`` is unknown or is no stream.

@@ -1,4 +1,4 @@
-"""The running stand-in: one aiohttp server with the issuer, the backend and the control API. Wires, decides nothing."""
+"""The simulator's aiohttp server with the routes of the issuer, the backend and the control API."""
 
 import asyncio
 import signal
@@ -20,14 +20,14 @@ __all__ = ["Simulator", "SimulatorOptions", "SimulatorState", "run"]
 
 BODY_LIMIT_BYTES = 256 * 1024 * 1024
 STOP_SECONDS = 0.1
-"""How long a stop waits for open streams; they are scenes, so nothing is lost."""
+"""How long a stop waits for open streams."""
 
 
 class Simulator:
     """
-    The stand-in for the Codex backend and its issuer, on the running loop.
+    A simulator of the Codex backend and its issuer, on the running event loop.
 
-    Use it with ``async with``; then ``base_url`` is where it listens, and ``state`` what it saw.
+    Use it with ``async with``; ``base_url`` is its address, ``state`` what it recorded.
     """
 
     def __init__(self, options: SimulatorOptions = DEFAULT_OPTIONS) -> None:
@@ -52,7 +52,7 @@ class Simulator:
 
     async def __aenter__(self) -> Self:
         options = self.state.options
-        # A stream must end when its client leaves, and bodies arrive packed so that zstd can be refused by name.
+        # Streams are cancelled when their client disconnects; bodies are not decompressed, so that zstd can be refused.
         self._runner = web.AppRunner(
             _application(self.state),
             handler_cancellation=True,
@@ -96,16 +96,16 @@ async def _serve(options: SimulatorOptions, ready: Callable[[str], None]) -> Non
 
 
 def _application(state: SimulatorState) -> web.Application:
-    application = web.Application(middlewares=[_polite, recorder(state)], client_max_size=BODY_LIMIT_BYTES)
-    for room in (Issuer(state), Backend(state), Control(state)):
-        application.add_routes(room.routes())
+    application = web.Application(middlewares=[_gateway_errors, recorder(state)], client_max_size=BODY_LIMIT_BYTES)
+    for handlers in (Issuer(state), Backend(state), Control(state)):
+        application.add_routes(handlers.routes())
     application.on_response_prepare.append(drop_content_type)
     return application
 
 
 @web.middleware
-async def _polite(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Unknown routes and methods answer in the gateway's envelope."""
+async def _gateway_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer unknown routes and methods in the gateway's envelope."""
     try:
         return await handler(request)
     except web.HTTPException as error:

@@ -1,4 +1,4 @@
-"""The automatic reply: what a model would do with this call, so that a client's own loop comes to its end. Pure."""
+"""The automatic reply: imitates a model, so that an agent's tool loop terminates. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ PATCH = "*** Begin Patch\n*** Add File: hello.txt\n+Hello\n*** End Patch\n"
 
 
 def smart(call: Call) -> Iterator[Step]:
-    """Answer tool outputs, call the tools asked for, obey the format, search, else quote the last words of the user."""
+    """Answer tool outputs, else call requested tools, else obey ``text.format``, else search, else quote the user."""
     composer = Composer(call)
     yield from composer.start()
     if call.items and call.items[-1].get("type") == "compaction_trigger":
@@ -27,7 +27,7 @@ def smart(call: Call) -> Iterator[Step]:
 
 
 def tool_call(composer: Composer, tool: Tool) -> Iterator[Event]:
-    """A call of ``tool`` with arguments that its schema accepts."""
+    """A call of ``tool`` with arguments that match its schema."""
     if tool.kind == "custom":
         return composer.custom_call(tool.name, PATCH, namespace=tool.namespace)
     return composer.function_call(tool.name, sample_arguments(tool), namespace=tool.namespace)
@@ -40,14 +40,14 @@ def sample_arguments(tool: Tool) -> str:
 
 
 def cited_search(composer: Composer, call: Call) -> Iterator[Event]:
-    """A web search and a message that cites what it found."""
+    """A web search and a message with a citation."""
     yield from composer.web_search(call.last_user_text[:80] or "gptmock")
     text = "gptmock answers with your own account (Example)."
     yield from composer.message(text, citations=[citation(text, "Example")])
 
 
 def citation(text: str, title: str) -> Json:
-    """A ``url_citation`` of the place where ``title`` stands in ``text``."""
+    """A ``url_citation`` of the occurrence of ``title`` in ``text``."""
     start = text.index(title)
     where = {"start_index": start, "end_index": start + len(title)}
     return {"type": "url_citation", "url": "https://example.test/source", "title": title, **where}
@@ -62,7 +62,7 @@ def _thinking(composer: Composer, call: Call) -> Iterator[Event]:
 
 
 def _answer(composer: Composer, call: Call) -> Iterator[Event]:
-    if call.answered_outputs:
+    if call.trailing_outputs:
         yield from _report(composer, call)
     elif chosen := _chosen_tools(call):
         for tool in chosen:
@@ -80,8 +80,8 @@ def _answer(composer: Composer, call: Call) -> Iterator[Event]:
 def _report(composer: Composer, call: Call) -> Iterator[Event]:
     if call.text_format["type"] != "text":
         return composer.message(_formatted(call))
-    told = "; ".join(output_text(item)[:QUOTE_LIMIT] for item in call.answered_outputs)
-    return composer.message(f"The tools answered: {told}")
+    outputs = "; ".join(output_text(item)[:QUOTE_LIMIT] for item in call.trailing_outputs)
+    return composer.message(f"The tools answered: {outputs}")
 
 
 def _formatted(call: Call) -> str:

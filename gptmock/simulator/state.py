@@ -1,4 +1,4 @@
-"""What a running simulator remembers: requests, exchanges, streams, queued scenes. In memory, bounded."""
+"""The state of a running simulator: recorded requests, token exchanges, streams, queued scenes. In memory, bounded."""
 
 import asyncio
 import time
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gptmock.simulator.accounts import LoginBook
+from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.catalogue import Catalogue, load_catalogue
-from gptmock.simulator.device import DeviceBook
+from gptmock.simulator.device import CodeRegistry
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.steps import Json
 
@@ -20,7 +20,7 @@ MODEL_PATH = "/backend-api/codex/responses"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRequest:
-    """One request as it arrived."""
+    """One recorded request."""
 
     at: float
     """Unix time in seconds."""
@@ -47,23 +47,23 @@ class TokenExchange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientClosure:
-    """A stream that its client left before the end."""
+    """A stream whose client disconnected before the end."""
 
     at: float
     scene: str
     after_seconds: float
-    """Since the head of the reply."""
+    """Since the response head was sent."""
 
 
 class RequestLog:
-    """The last requests, at most so many and at most so many bytes."""
+    """The latest requests, at most ``REQUESTS_LIMIT`` and ``BODIES_LIMIT_BYTES``."""
 
     def __init__(self) -> None:
         self._records: deque[RecordedRequest] = deque()
         self._bytes = 0
 
     def append(self, record: RecordedRequest) -> None:
-        """Keep a record; the oldest give way."""
+        """Add a record; the oldest ones are dropped."""
         self._records.append(record)
         self._bytes += record.size_bytes
         while len(self._records) > REQUESTS_LIMIT or (self._bytes > BODIES_LIMIT_BYTES and len(self._records) > 1):
@@ -81,18 +81,18 @@ class RequestLog:
 
 @dataclass
 class SimulatorState:
-    """Everything that a test may ask a running simulator about, or change in it."""
+    """Everything that a test can read from or change in a running simulator."""
 
     options: SimulatorOptions
     requests: RequestLog = field(default_factory=RequestLog)
     token_exchanges: deque[TokenExchange] = field(default_factory=lambda: deque(maxlen=REQUESTS_LIMIT))
     closures: deque[ClientClosure] = field(default_factory=lambda: deque(maxlen=REQUESTS_LIMIT))
     scenes: deque[str] = field(default_factory=deque)
-    """Names that the next model calls take, before anything else is asked."""
+    """Queued scene names, one for each of the next model calls."""
     token_faults: deque[str] = field(default_factory=deque)
-    """Names of faults that the next calls of the token endpoint answer with; see ``issuer.TOKEN_FAULTS``."""
+    """Queued fault names, one for each of the next calls of the token endpoint; see ``issuer.TOKEN_FAULTS``."""
     limits: dict[str, float] = field(default_factory=dict)
-    """Workspace ids whose usage limit is reached, and the Unix second when it resets."""
+    """Workspace id to the Unix time, in seconds, when its reached usage limit resets."""
     model_call_count: int = 0
     tokens_ok: int = 0
     tokens_refused: int = 0
@@ -100,41 +100,41 @@ class SimulatorState:
     closed_by_client: int = 0
     stopping: bool = False
     catalogue: Catalogue = field(default_factory=load_catalogue)
-    devices: DeviceBook = field(default_factory=DeviceBook)
-    logins: LoginBook = field(init=False)
+    devices: CodeRegistry = field(default_factory=CodeRegistry)
+    logins: TokenRegistry = field(init=False)
 
     def __post_init__(self) -> None:
         self._first_options = self.options
         self._left = asyncio.Event()
-        self.logins = LoginBook(lambda: self.options)
+        self.logins = TokenRegistry(lambda: self.options)
 
     def model_calls(self) -> list[RecordedRequest]:
-        """The model calls still remembered, oldest first: ``body`` and ``headers`` as they arrived."""
+        """The recorded model calls, oldest first."""
         return [each for each in self.requests if each.path == MODEL_PATH and each.method == "POST"]
 
     def exchanged(self, grant_type: str, outcome: str, account_id: str = "") -> None:
-        """Note a call of the token endpoint."""
+        """Record a call of the token endpoint."""
         done = TokenExchange(at=time.time(), grant_type=grant_type, outcome=outcome, account_id=account_id)
         self.token_exchanges.append(done)
         self.tokens_ok += outcome == "ok"
         self.tokens_refused += outcome != "ok"
 
     def limited_seconds(self, account_id: str) -> float:
-        """How long this account's usage limit is still reached; 0.0 when it is not."""
+        """Seconds until this account's usage limit resets; 0.0 if it is not reached."""
         return max(0.0, self.limits.get(account_id, 0.0) - time.time())
 
     def client_left(self, scene: str, after_seconds: float) -> None:
-        """Note that a client vanished in the middle of a stream."""
+        """Record that a client disconnected in the middle of a stream."""
         self.closed_by_client += 1
         self.closures.append(ClientClosure(at=time.time(), scene=scene, after_seconds=after_seconds))
         self._left.set()
 
     async def until_closed(self, count: int = 1, *, seconds: float = 1.0) -> ClientClosure:
         """
-        Wait until so many clients have left their streams; returns the last closure.
+        Wait until ``count`` clients have disconnected in the middle of a stream; returns the last closure.
 
         Raises:
-            TimeoutError: fewer had left after ``seconds``.
+            TimeoutError: fewer had disconnected after ``seconds``.
         """
         async with asyncio.timeout(seconds):
             while self.closed_by_client < count:
@@ -143,7 +143,7 @@ class SimulatorState:
         return self.closures[-1]
 
     def stats(self) -> Json:
-        """The counts, as the control API tells them."""
+        """The counts that the control API returns."""
         return {
             "model_calls": self.model_call_count,
             "token_exchanges": {"ok": self.tokens_ok, "refused": self.tokens_refused},
@@ -154,7 +154,7 @@ class SimulatorState:
         }
 
     def reset(self, *, forget_logins: bool = False) -> None:
-        """Back to the options it began with, no records, no queue; logins stay good unless they are to be forgotten."""
+        """Restore the initial options, clear records and queues, and with ``forget_logins`` delete issued tokens."""
         self.options = self._first_options
         self.requests = RequestLog()
         for kept in (self.token_exchanges, self.closures):

@@ -1,4 +1,4 @@
-"""What a scene consists of, as small frozen values, and how events become bytes. Knows no socket and no clock."""
+"""The steps of a scene (event, raw bytes, pause, cut, abort), and SSE framing. Knows no socket and no clock."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event of the stream; it gets the next ``sequence_number`` unless ``numbered`` is off."""
+    """One event; it gets the next ``sequence_number`` if ``numbered``."""
 
     payload: Json
     numbered: bool = True
@@ -19,28 +19,28 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Bytes exactly as they leave, in one write."""
+    """Bytes that are sent unchanged, in one write."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Silence. Before anything else was played, it holds back the response head too."""
+    """A pause. As the first step it also delays the response head."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The connection closes in the middle of a chunk of which ``data`` still arrives."""
+    """Close the connection in the middle of an HTTP chunk, after ``data``."""
 
     data: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """The connection is reset (RST), nothing more arrives."""
+    """Reset the connection (TCP RST)."""
 
 
 Step = Event | Raw | Pause | Cut | Abort

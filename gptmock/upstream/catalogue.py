@@ -1,4 +1,4 @@
-"""The account's models, asked of the Codex backend (``/codex/models``) with the entity tag that is known."""
+"""Fetches an account's model catalogue from ``/codex/models``, conditionally by entity tag."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
 
 class CodexCatalog:
     """
-    Asks for catalogues.
+    Client of ``/codex/models``.
 
     Args:
-        client: its transport makes the connections.
-        base_url: as ``https://chatgpt.com/backend-api``.
-        identity: the headers that name us; a version that is too old hides models.
+        client: the HTTP client.
+        base_url: such as ``https://chatgpt.com/backend-api``.
+        identity: headers that identify the client program; the backend hides models from old versions.
         clock: Unix seconds.
     """
 
@@ -41,7 +41,7 @@ class CodexCatalog:
 
     async def models(self, credential: Credential, known: CatalogSnapshot | None) -> CatalogSnapshot:
         """
-        The account's models now; ``known`` with a new date when the upstream says that nothing has changed.
+        Fetch the catalogue; returns ``known`` with a new ``checked_at`` if the upstream answers 304.
 
         Raises:
             CredentialRefused: a 401.

@@ -1,7 +1,7 @@
 """
-The Codex backend over httpx: headers, deadlines, and the judgement of what it answers. Must not know any client.
+Client of the Codex backend, over httpx: headers, deadlines, and errors by status. Must not know any client dialect.
 
-Success is a matter of the status alone: the backend sends its streams without a ``Content-Type``.
+Only the status decides success: the backend sends event streams without a ``Content-Type``.
 """
 
 from __future__ import annotations
@@ -34,17 +34,20 @@ from gptmock.upstream.transport import body_of
 log = logging.getLogger("gptmock.upstream")
 
 MAX_ERROR_BYTES = 4096
-"""Of an error page no more is read: it may be a megabyte of HTML."""
+"""How much of an error body is read: it may be a megabyte of HTML."""
 MAX_TAG_CHARACTERS = 256
 _TOLD_HEADERS = frozenset({"openai-model", "x-models-etag", "x-oai-request-id", "x-reasoning-included"})
 _TOLD_PREFIXES = ("x-codex-", "x-openai-")
-"""What a Codex client reads of the answer's headers."""
+"""Response headers that Codex clients read: they are forwarded to them."""
 LINGER_SECONDS = 0.25
-"""After the terminal event the body ends at once; waiting for that keeps the connection for the next turn."""
+"""
+How long to wait for the end of the body after the terminal event: a body read to its end leaves the connection in the
+pool.
+"""
 
 
 class _CompactedBody(msgspec.Struct):
-    """What is acted on of a compaction's answer."""
+    """The members of a compaction response that are used."""
 
     output: list[msgspec.Raw]
     usage: ResponseUsage | None = None
@@ -127,7 +130,7 @@ class CodexUpstream:
     async def compact(
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
     ) -> Compacted:
-        """See ``protocol.upstream.Upstream``. The head comes with the answer, so it has a whole turn's silence."""
+        """See ``protocol.upstream.Upstream``. The idle deadline applies, since the head comes only with the result."""
         sent = {**self._headers(request, credential, headers), "accept": "application/json"}
         response = await self._send(
             self._compact_url, request.to_compaction_json(), sent, patience=self._deadlines.idle
@@ -166,8 +169,7 @@ class CodexUpstream:
                 f"The upstream did not answer within {patience:.0f} seconds.", should_retry=False
             ) from None
         except httpx.HTTPError as error:
-            # Nothing has been answered, so nothing can be done twice that counts: a stale pooled connection
-            # is the usual case.
+            # No response has begun, so a retry is safe. The usual cause is a stale pooled connection.
             raise UpstreamUnavailable(
                 f"The upstream could not be reached ({type(error).__name__}).", code="upstream_unreachable"
             ) from error
@@ -238,7 +240,7 @@ class CodexEventStream:
         return take(batch)
 
     async def close(self) -> None:
-        """Let go of the connection: at once, or after its last bytes when only the end of the body is missing."""
+        """Release the connection; after the terminal event wait ``LINGER_SECONDS`` for the end of the body first."""
         try:
             if self._has_ended and not self._body.complete:
                 with suppress(TimeoutError, httpx.HTTPError):
@@ -315,7 +317,7 @@ class _Silence:
 
 
 def entity_tag(headers: httpx.Headers, name: str) -> str | None:
-    """The entity tag in a header, if it is one that can be kept and passed on."""
+    """The entity tag in a header; ``None`` if absent, too long or not printable ASCII."""
     tag = headers.get(name, "").strip()
     return tag if tag.isascii() and tag.isprintable() and 0 < len(tag) <= MAX_TAG_CHARACTERS else None
 
@@ -331,7 +333,7 @@ def _as_broken() -> Iterator[None]:
 
 
 async def _whole(response: httpx.Response) -> bytes:
-    """A body that is no stream."""
+    """The complete body of a response that is not an event stream."""
     blocks: list[bytes] = []
     size = 0
 

@@ -1,4 +1,4 @@
-"""Who we say we are, and for whom: the headers that every call to the Codex backend has."""
+"""Request headers of every call to the Codex backend: client identity and account credential."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from gptmock.accounts import Credential
 
 @dataclass(frozen=True, slots=True)
 class ClientIdentity:
-    """Who we say we are: ourselves, unless the operator says otherwise."""
+    """How gptmock identifies itself to the backend; the operator can override both values."""
 
     originator: str = "gptmock"
     codex_version: str = "0.171.0"
-    """The protocol version asked for; a model's floor is its ``minimal_client_version``."""
+    """Value of the ``version`` header; a model is refused below its ``minimal_client_version``."""
 
     @property
     def user_agent(self) -> str:
-        """``originator/version (system; machine)``, with our own version under our own name."""
+        """``originator/version (system; machine)``; gptmock's own version if ``originator`` is ``gptmock``."""
         version = __version__ if self.originator == "gptmock" else self.codex_version
         return f"{self.originator}/{version} ({platform.system()} {platform.release()}; {platform.machine()})"
 
     @property
     def headers(self) -> dict[str, str]:
-        """What names the program; a version that is too old hides models."""
+        """The identity headers; the backend hides models from a ``version`` that is too old."""
         return {"originator": self.originator, "user-agent": self.user_agent, "version": self.codex_version}
 
 
 def account_headers(credential: Credential) -> dict[str, str]:
-    """What names the account, and proves it."""
+    """The headers that carry the access token and the workspace id."""
     headers = {
         "authorization": f"Bearer {credential.access_token.reveal()}",
         "chatgpt-account-id": credential.account.workspace_id,

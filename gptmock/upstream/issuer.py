@@ -1,4 +1,4 @@
-"""The OAuth issuer over httpx: what it is asked, and what its answers mean. Must not know where tokens rest."""
+"""OAuth client over httpx: authorization code, device code, refresh and revocation. Knows no token store."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import msgspec
 
 from gptmock.accounts import SIGN_IN_HINT, IssuedTokens, Secret
 from gptmock.errors import LoginRefused, LoginUnavailable, RefreshRejected, RefreshUnanswered, RefreshUnavailable
-from gptmock.signin import DeviceCode, Grant, spoken
+from gptmock.signin import DeviceCode, Grant, printable
 
 EXCHANGE_SECONDS = 8.0
 SIGN_IN_SECONDS = 20.0
-"""A person waits, and no lease runs out."""
+"""Timeout of interactive sign-in calls; no refresh lease is held meanwhile, so it may be long."""
 SCOPES = "openid profile email offline_access"
 DEVICE_INTERVAL_SECONDS = 5.0
 DEVICE_LIFETIME_SECONDS = 15 * 60.0
 _RETRY_SECONDS = 10.0
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
-"""After these nothing has reached the issuer; after any other trouble of the connection the token may be spent."""
+"""Errors after which the request was certainly not sent; after any other one the refresh token may be spent."""
 _PENDING = frozenset({"authorization_pending", "slow_down"})
-"""RFC 8628's words for it; the issuer itself answers 403 or 404."""
+"""Error codes of RFC 8628 for a pending authorization; the issuer itself answers 403 or 404."""
 _Decoded = TypeVar("_Decoded")
 
 
-class _Answer(msgspec.Struct, frozen=True):
+class _TokenResponse(msgspec.Struct, frozen=True):
     access_token: str | None = None
     refresh_token: str | None = None
     id_token: str | None = None
@@ -39,7 +39,7 @@ class _NestedError(msgspec.Struct, frozen=True):
     message: str | None = None
 
 
-class _Refusal(msgspec.Struct, frozen=True):
+class _ErrorResponse(msgspec.Struct, frozen=True):
     error: _NestedError | str | None = None
     code: str | None = None
     error_description: str | None = None
@@ -51,13 +51,13 @@ class _Refusal(msgspec.Struct, frozen=True):
         return (nested or self.code or "").lower()
 
     @property
-    def words(self) -> str:
-        """Codex's order of what a person is shown; empty when there is nothing to show."""
+    def message(self) -> str:
+        """The text to show, chosen in the same order as Codex does; empty if there is none."""
         nested = self.error.message if isinstance(self.error, _NestedError) else None
         return self.error_description or nested or self.reason
 
 
-class _DeviceAnswer(msgspec.Struct, frozen=True):
+class _DeviceCodeResponse(msgspec.Struct, frozen=True):
     device_auth_id: str
     user_code: str | None = None
     usercode: str | None = None
@@ -75,11 +75,11 @@ class OAuthIssuer:
     ``TokenIssuer`` and ``SignInIssuer``.
 
     Args:
-        client: makes the connections.
-        issuer: as ``https://auth.openai.com``.
-        client_id: the public client id.
-        originator: who we say we are when a person signs in.
-        exchange_seconds: how long to wait for a refresh; shorter than a lock is waited for.
+        client: the HTTP client.
+        issuer: base URL, such as ``https://auth.openai.com``.
+        client_id: the public OAuth client id.
+        originator: value of the ``originator`` parameter and header.
+        exchange_seconds: timeout of a refresh; must be shorter than the wait for the refresh lease.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class OAuthIssuer:
         self._exchange_seconds = exchange_seconds
 
     async def refresh(self, refresh_token: Secret) -> IssuedTokens:
-        """See ``TokenIssuer.refresh``. Sent once: after a timeout the token may be spent already."""
+        """See ``TokenIssuer.refresh``. Never retried: after a timeout the token may be spent already."""
         body = {"client_id": self._client_id, "grant_type": "refresh_token", "refresh_token": refresh_token.reveal()}
         try:
             async with asyncio.timeout(self._exchange_seconds):
@@ -113,10 +113,10 @@ class OAuthIssuer:
                 f"The OAuth issuer did not answer ({type(error).__name__}).", retry_after_seconds=_RETRY_SECONDS
             ) from error
         if response.status_code != 200:
-            raise refusal(response.status_code, response.content)
+            raise refresh_error(response.status_code, response.content)
         return _issued(response.content)
 
-    # --- A person's login -------------------------------------------------------------------
+    # --- Interactive sign-in ----------------------------------------------------------------
 
     def authorize_url(self, *, state: Secret, challenge: str, redirect_uri: str) -> str:
         """See ``SignInIssuer.authorize_url``. Source: openai/codex ``login/src/server.rs``."""
@@ -143,9 +143,9 @@ class OAuthIssuer:
             "client_id": self._client_id,
             "code_verifier": grant.verifier.reveal(),
         }
-        response = await self._ask("/oauth/token", form=form)
+        response = await self._post("/oauth/token", form=form)
         if response.status_code != 200:
-            raise self._declined(response, grant.code)
+            raise self._login_error(response, grant.code)
         try:
             return _issued(response.content)
         except RefreshUnavailable as error:
@@ -153,32 +153,32 @@ class OAuthIssuer:
 
     async def begin_device(self) -> DeviceCode:
         """See ``SignInIssuer.begin_device``. Source: openai/codex ``login/src/device_code_auth.rs``."""
-        response = await self._ask("/api/accounts/deviceauth/usercode", document={"client_id": self._client_id})
+        response = await self._post("/api/accounts/deviceauth/usercode", document={"client_id": self._client_id})
         if response.status_code == 404:
             raise LoginRefused("This issuer offers no device login. Sign in with a browser: gptmock login")
         if response.status_code != 200:
-            raise self._declined(response)
-        answer = _decoded(response.content, _DeviceAnswer)
+            raise self._login_error(response)
+        answer = _decoded(response.content, _DeviceCodeResponse)
         user_code = answer.user_code or answer.usercode
         if not user_code:
             raise LoginUnavailable("The OAuth issuer's answer has no code to type.")
         lifetime = _seconds(answer.expires_in, DEVICE_LIFETIME_SECONDS)
         return DeviceCode(
             handle=Secret(answer.device_auth_id),
-            user_code=spoken(user_code),
+            user_code=printable(user_code),
             page=f"{self._base_url}/codex/device",
             interval_seconds=max(1.0, _seconds(answer.interval, DEVICE_INTERVAL_SECONDS)),
             lifetime_seconds=min(lifetime, DEVICE_LIFETIME_SECONDS),
         )
 
     async def poll_device(self, device: DeviceCode) -> Grant | None:
-        """See ``SignInIssuer.poll_device``. The issuer makes the verifier of this flow and hands it over."""
+        """See ``SignInIssuer.poll_device``. In this flow the issuer creates the PKCE verifier and returns it."""
         document = {"device_auth_id": device.handle.reveal(), "user_code": device.user_code}
-        response = await self._ask("/api/accounts/deviceauth/token", document=document)
-        if response.status_code in (403, 404) or _refusal(response.content).reason in _PENDING:
+        response = await self._post("/api/accounts/deviceauth/token", document=document)
+        if response.status_code in (403, 404) or _error_response(response.content).reason in _PENDING:
             return None
         if response.status_code != 200:
-            raise self._declined(response, device.handle)
+            raise self._login_error(response, device.handle)
         answer = _decoded(response.content, _DeviceGrant)
         return Grant(
             code=Secret(answer.authorization_code),
@@ -191,11 +191,11 @@ class OAuthIssuer:
         document = {"token": token.reveal(), "token_type_hint": hint}
         if hint == "refresh_token":
             document["client_id"] = self._client_id
-        response = await self._ask("/oauth/revoke", document=document)
+        response = await self._post("/oauth/revoke", document=document)
         if response.status_code >= 300:
             raise LoginUnavailable(f"The OAuth issuer answered {response.status_code} to the revocation.")
 
-    async def _ask(
+    async def _post(
         self, path: str, *, form: Mapping[str, str] | None = None, document: Mapping[str, Any] | None = None
     ) -> httpx.Response:
         headers = {"accept": "application/json", "originator": self._originator}
@@ -205,23 +205,24 @@ class OAuthIssuer:
         except (TimeoutError, httpx.HTTPError) as error:
             raise LoginUnavailable(f"The OAuth issuer could not be asked ({type(error).__name__}).") from error
 
-    def _declined(self, response: httpx.Response, *secrets: Secret) -> LoginRefused | LoginUnavailable:
-        """A refusal in the issuer's own words, or a front door that has none."""
-        words = _refusal(response.content).words
+    def _login_error(self, response: httpx.Response, *secrets: Secret) -> LoginRefused | LoginUnavailable:
+        """The error for a failed sign-in call, with the issuer's message but without ``secrets``."""
+        message = _error_response(response.content).message
         for secret in secrets:
-            words = words.replace(secret.reveal(), "***")
-        if response.status_code == 429 or response.status_code >= 500 or not words:
+            message = message.replace(secret.reveal(), "***")
+        if response.status_code == 429 or response.status_code >= 500 or not message:
             return LoginUnavailable(f"The OAuth issuer answered {response.status_code}. Try again in a moment.")
-        return LoginRefused(f"The OAuth issuer refused the login: {spoken(words)}")
+        return LoginRefused(f"The OAuth issuer refused the login: {printable(message)}")
 
 
-def refusal(status: int, body: bytes) -> RefreshRejected | RefreshUnavailable:
+def refresh_error(status: int, body: bytes) -> RefreshRejected | RefreshUnavailable:
     """
-    Whether a refused refresh is final: ``refresh_token_*``, ``invalid_grant`` and any 401 with a JSON error are.
+    The error for a failed refresh. ``RefreshRejected``, which is final, for ``refresh_token_*``, ``invalid_grant`` and
+    any 401 with a JSON error; else ``RefreshUnavailable``.
 
     Source: openai/codex ``login/src/auth/manager.rs``; upstream protocol 3.2.
     """
-    answer = _refusal(body)
+    answer = _error_response(body)
     reason = answer.reason
     final = reason.startswith("refresh_token_") or reason == "invalid_grant"
     if status == 401 and (answer.error is not None or answer.code is not None):
@@ -233,17 +234,17 @@ def refusal(status: int, body: bytes) -> RefreshRejected | RefreshUnavailable:
     )
 
 
-def _refusal(body: bytes) -> _Refusal:
+def _error_response(body: bytes) -> _ErrorResponse:
     try:
-        return msgspec.json.decode(body, type=_Refusal)
+        return msgspec.json.decode(body, type=_ErrorResponse)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # A page of the front door says nothing about the token.
-        return _Refusal()
+        # An HTML page of a proxy in front of the issuer says nothing about the token.
+        return _ErrorResponse()
 
 
 def _issued(body: bytes) -> IssuedTokens:
     try:
-        answer = msgspec.json.decode(body, type=_Answer)
+        answer = msgspec.json.decode(body, type=_TokenResponse)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RefreshUnavailable(
             "The OAuth issuer's answer cannot be read.", retry_after_seconds=_RETRY_SECONDS
@@ -265,7 +266,7 @@ def _decoded(body: bytes, kind: type[_Decoded]) -> _Decoded:
 
 
 def _seconds(value: float | str | None, default: float) -> float:
-    """A number of seconds that the wire writes as a number or as a string."""
+    """Seconds from a JSON number or a string; ``default`` if absent, invalid or not positive."""
     try:
         seconds = float(value) if value is not None else default
     except ValueError:

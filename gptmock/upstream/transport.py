@@ -1,8 +1,8 @@
 """
-httpx over aiohttp's engine: httpx's API and aiohttp's sockets, pool, TLS and proxies. Knows no request of ours.
+An httpx transport on aiohttp: httpx's API with aiohttp's sockets, pool, TLS and proxies. Knows no endpoint.
 
-httpx's own engine runs an event, a loop turn and a cancel scope for each HTTP chunk and hands over one chunk at a
-time: about 90 microseconds each where this costs 30, and 100 connections at most (``tests/benchmarks``).
+httpx's own transport schedules an event and a cancel scope for every HTTP chunk and yields one chunk at a time: about
+90 microseconds per chunk where this takes 30, with at most 100 connections (``tests/benchmarks``).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _EXCEPTIONS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
     (aiohttp.ClientError, httpx.ReadError),
     (OSError, httpx.ReadError),
 )
-"""From the narrow to the wide: the first that fits."""
+"""aiohttp exception to httpx exception; the first match wins, so subclasses come first."""
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -97,7 +97,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
 
 def _in_pieces(body: bytes) -> bytes | io.BytesIO:
-    # aiohttp writes bytes at one go, which holds up everybody else when they are an image; a file it writes in blocks.
+    # aiohttp writes bytes in one call, which blocks the loop if they are an image; a file is written in blocks.
     return io.BytesIO(body) if len(body) > _LARGE_BODY_BYTES else body
 
 
@@ -159,15 +159,15 @@ def open_transport(*, proxy: str | None = None, direct: bool = True) -> httpx.As
 
 def open_client(transport: httpx.AsyncBaseTransport | None = None, *, proxy: str | None = None) -> httpx.AsyncClient:
     """
-    A client that brings nothing of its own into a request: no timeout, redirect, ambient proxy or cookie.
+    An HTTP client without timeouts, redirects, proxies from the environment, or cookies.
 
-    Cookies of one account must not go out with another's request, and httpx would keep them.
+    Cookies are off because httpx would send those of one account with another account's request.
     """
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
     return httpx.AsyncClient(
         transport=transport or open_transport(proxy=proxy),
         cookies=no_cookies,
-        timeout=None,  # noqa: S113 - the deadlines are those of who asks
+        timeout=None,  # noqa: S113 - callers set their own deadlines
         trust_env=False,
         follow_redirects=False,
     )

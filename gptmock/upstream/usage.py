@@ -1,4 +1,4 @@
-"""The account's usage windows, asked for by name (``/wham/usage``) instead of read from an answer's headers."""
+"""Fetches an account's usage windows from ``/wham/usage``, without a model call."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ class _Usage(msgspec.Struct, frozen=True):
 
 class CodexUsage:
     """
-    Asks for usage windows.
+    Client of ``/wham/usage``.
 
     Args:
-        client: its transport makes the connections.
-        base_url: as ``https://chatgpt.com/backend-api``.
-        identity: the headers that name us.
+        client: the HTTP client.
+        base_url: such as ``https://chatgpt.com/backend-api``.
+        identity: headers that identify the client program.
         clock: Unix seconds.
     """
 
@@ -56,11 +56,11 @@ class CodexUsage:
 
     async def windows(self, credential: Credential) -> RateLimitSnapshot:
         """
-        How full the windows are now.
+        Fetch the account's current usage windows.
 
         Raises:
             CredentialRefused: a 401.
-            UpstreamError: any other refusal, no connection, no answer in time.
+            UpstreamError: any other error status, no connection, or no response in time.
 
         Source: upstream protocol 7.2.
         """

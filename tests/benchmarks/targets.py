@@ -19,7 +19,7 @@ import httpx
 
 from gptmock.clients import KeyTerms
 from gptmock.settings import load_settings
-from gptmock.simulator.accounts import LoginBook
+from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.wiring import open_state, prepare
 from tests.benchmarks.cells import Dialect
@@ -103,7 +103,7 @@ def redis_url() -> Iterator[str | None]:
 async def new_state(home: Path, upstream: int, redis: str | None) -> State:
     """A login that lasts, keys switched on, and one client key in the store."""
     base_url = f"http://127.0.0.1:{upstream}"
-    book = LoginBook(SimulatorOptions, issuer=base_url)
+    book = TokenRegistry(SimulatorOptions, issuer=base_url)
     write_login(home, book.issue(expires_in=LOGIN_SECONDS).auth_json())
     environment = {
         "GPTMOCK_HOME": str(home),

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from gptmock import __version__
-from gptmock.simulator.accounts import LoginBook
+from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
 from tests.cli.inside import run as run_inside
 from tests.harness import (
@@ -47,7 +47,7 @@ COMMANDS = (
     "simulator",
     "completion",
 )
-BOOK = LoginBook(SimulatorOptions)
+BOOK = TokenRegistry(SimulatorOptions)
 
 
 def run(directory: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:

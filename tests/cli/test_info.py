@@ -13,14 +13,14 @@ import pytest
 
 from gptmock.cli.info import span
 from gptmock.cli.terminal import BAR_CELLS, bar, duration, printable
-from gptmock.simulator.accounts import LoginBook
+from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.jwt import encode_jwt
 from gptmock.simulator.options import SimulatorOptions
 from tests.cli.inside import run
 from tests.harness import SimulatorProcess, free_port, write_login
 from tests.terminal import at_terminal
 
-BOOK = LoginBook(SimulatorOptions)
+BOOK = TokenRegistry(SimulatorOptions)
 
 
 def document(directory: Path, *arguments: str, **variables: str) -> dict[str, Any]:

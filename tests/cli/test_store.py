@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gptmock.simulator.accounts import LoginBook
+from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
 from tests.cli.inside import run
 from tests.cli.test_commands import run as run_process
@@ -19,7 +19,7 @@ from tests.stores.servers import DEBIAN_REDIS, binary_of, running
 
 PASSWORD = "planted-password"
 KEY = base64.b64encode(bytes(range(32))).decode()
-BOOK = LoginBook(SimulatorOptions)
+BOOK = TokenRegistry(SimulatorOptions)
 
 
 @pytest.fixture

@@ -70,7 +70,7 @@ def test_an_older_codex_is_shown_what_it_can_use(version, count):
 
 
 def test_before_the_first_live_catalogue_codex_is_told_of_no_entry():
-    """Entries of ours would lack the instructions that Codex takes from there; without any it uses its own."""
+    """Generated entries would lack the instructions that Codex reads from them; without entries it uses its own."""
     document = listed(BUILT_IN, client_version="0.150.0")
     assert document["models"] == []
     assert document["data"]

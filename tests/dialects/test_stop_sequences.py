@@ -9,7 +9,7 @@ from tests.playbook import split
 
 
 def cut_whole(text, stops):
-    """What a model would have said that stops as soon as a sequence is complete; of two, the longest."""
+    """The text before the stop sequence that ends first; of several that end there, the longest."""
     for end in range(1, len(text) + 1):
         found = [stop for stop in stops if text[:end].endswith(stop)]
         if found:

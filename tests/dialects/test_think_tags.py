@@ -1,4 +1,4 @@
-"""Think tags in the order of arrival: each tag stands alone, each run of thinking has one pair."""
+"""Style ``think-tags``: one pair of tags per run of reasoning, in order of arrival."""
 
 from __future__ import annotations
 

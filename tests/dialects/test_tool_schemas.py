@@ -1,4 +1,4 @@
-"""Schemas that the backend refuses although their meaning is plain, and the tool lists of published MCP servers."""
+"""Valid schemas that the backend refuses, and the tool lists of published MCP servers."""
 
 from __future__ import annotations
 

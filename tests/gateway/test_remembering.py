@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from gptmock.conversations import Memo, Snapshot
+from gptmock.conversations import PendingSnapshot, Snapshot
 from gptmock.dialects.dialect import ReplyHead, Translator, Turn
 from gptmock.dialects.plans import SseReply
 from gptmock.errors import GptmockError, UpstreamBroken
@@ -28,7 +28,7 @@ from tests.gateway.memory import ACCOUNT, KEY, Script, frames_of, tokens
 from tests.gateway.test_gateway import BOB, FIRST_DELTA, TEXT, House, turn
 from tests.harness import until
 
-MEMO = Memo("ada", (user("before"), user("now")), 1)
+PENDING = PendingSnapshot("ada", (user("before"), user("now")), 1)
 
 
 def response(*, stored: bool) -> bytes:
@@ -90,8 +90,8 @@ class RememberingHouse(House):
         return await self.stored.load("ada", "resp_1")
 
 
-def remembered(*, stream: bool, memo: Memo | None = MEMO) -> Turn:
-    return replace(turn(stream=stream), memo=memo, reply=PlainReply(withholds=memo is not None))
+def remembered(*, stream: bool, pending: PendingSnapshot | None = PENDING) -> Turn:
+    return replace(turn(stream=stream), pending_snapshot=pending, reply=PlainReply(withholds=pending is not None))
 
 
 async def answered(house: House, asked: Turn) -> bytes:
@@ -109,7 +109,7 @@ async def test_what_was_said_is_stored_and_the_end_says_so(stream: bool):  # noq
     house = RememberingHouse(Script([TEXT]))
     assert (await answered(house, remembered(stream=stream))).endswith(response(stored=True))
     assert await house.snapshot() == Snapshot(
-        "resp_1", house.outcome.account_id or "", MEMO.input, MEMO.inherited, Raw(response(stored=True))
+        "resp_1", house.outcome.account_id or "", PENDING.input, PENDING.inherited, Raw(response(stored=True))
     )
     assert house.outcome.stored is True
     assert house.outcome.account_id
@@ -157,7 +157,7 @@ async def test_a_store_that_is_away_costs_no_answer_but_the_claim(
 @both
 async def test_what_is_not_to_be_stored_is_not(stream: bool):  # noqa: FBT001
     house = RememberingHouse(Script([TEXT]))
-    assert (await answered(house, remembered(stream=stream, memo=None))).endswith(response(stored=False))
+    assert (await answered(house, remembered(stream=stream, pending=None))).endswith(response(stored=False))
     assert house.responses.calls == 0
     assert house.outcome.stored is None
 

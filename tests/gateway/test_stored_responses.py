@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 from msgspec import Raw
 
-from gptmock.conversations import MAX_SNAPSHOT_BYTES, NOTHING_RECALLED, Reference, Snapshot, Wanted, item_id
+from gptmock.conversations import MAX_SNAPSHOT_BYTES, NO_CONTEXT, ContextReferences, Reference, Snapshot, item_id
 from gptmock.errors import BadRequest, GptmockError, StoreUnavailable, UnknownResponse
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.stores.conversations import SealedConversations
@@ -29,8 +29,8 @@ async def keeper_with(*stored: Snapshot, tenant: str = ADA) -> ConversationKeepe
     return keeper
 
 
-def refers(*item_ids: str, previous: str | None = None) -> Wanted:
-    return Wanted(previous, tuple(Reference(one, place) for place, one in enumerate(item_ids)))
+def refers(*item_ids: str, previous: str | None = None) -> ContextReferences:
+    return ContextReferences(previous, tuple(Reference(one, place) for place, one in enumerate(item_ids)))
 
 
 async def refusal(answer: Awaitable[object]) -> GptmockError:
@@ -44,7 +44,7 @@ async def refusal(answer: Awaitable[object]) -> GptmockError:
 
 async def test_a_request_that_refers_to_nothing_asks_nobody():
     place = MemoryPlace()
-    assert await keeper_on(place).recall(ADA, Wanted()) == NOTHING_RECALLED
+    assert await keeper_on(place).recall(ADA, ContextReferences()) == NO_CONTEXT
     assert place.calls == 0
 
 
@@ -104,7 +104,7 @@ async def test_an_unknown_item_is_named_with_its_place():
 @pytest.mark.parametrize(
     "wanted", [refers(previous="resp_1"), refers("msg_of_resp_1"), refers("msg_of_resp_1", previous="resp_1")]
 )
-async def test_what_belongs_to_somebody_else_is_as_unknown_as_what_is_nobodys(wanted: Wanted):
+async def test_what_belongs_to_somebody_else_is_as_unknown_as_what_is_nobodys(wanted: ContextReferences):
     foreign = await refusal((await keeper_with(snapshot("resp_1"), tenant=BOB)).recall(ADA, wanted))
     nobodys = await refusal((await keeper_with()).recall(ADA, wanted))
     assert (type(foreign), vars(foreign)) == (type(nobodys), vars(nobodys))
@@ -120,7 +120,7 @@ async def test_where_nothing_is_stored_that_is_what_is_said():
     error = await refusal(keeper.recall(ADA, refers("msg_1")))
     assert (error.code, error.param) == ("unsupported_parameter", "input[0].id")
     assert "GPTMOCK_RESPONSES_TTL" in error.message
-    assert await keeper.recall(ADA, Wanted()) == NOTHING_RECALLED
+    assert await keeper.recall(ADA, ContextReferences()) == NO_CONTEXT
 
 
 async def test_a_request_that_needs_the_store_fails_when_it_is_away():

@@ -31,7 +31,7 @@ def facts(spec: ModelSpec) -> tuple[object, ...]:
 
 
 def test_the_built_in_rows_are_what_codex_bundles():
-    """Names, efforts, windows, tiers, order: the fallback says what the live catalogue of November 2026 said."""
+    """The fallback has the names, efforts, windows, tiers and order of the live catalogue of November 2026."""
     ours = [facts(spec) for spec in ModelCatalog().models if spec.retired is None]
     assert [facts(spec) for spec in ModelCatalog(decode_models(BUNDLED)).models] == ours
     assert len(ours) == 14

@@ -289,4 +289,18 @@ async def test_exactly_what_had_no_effect_is_named(
     assert "x-gptmock-ignored" not in (await asked(client, route, stream=stream)).headers
     response = await asked(client, route, stream=stream, temperature=0.5, top_p=0.5, unheard_of=1)
     assert response.status_code == 200
-    assert set(response.headers["x-gptmock-ignored"].split(",")) == {"temperature", "top_p"}
+    assert set(response.headers["x-gptmock-ignored"].split(",")) == {"temperature", "top_p", "unheard_of"}
+
+
+@pytest.mark.check(116)
+@routes
+@streams
+async def test_unknown_names_are_safe_in_a_header(client: httpx.AsyncClient, route: DialectRoute, *, stream: bool):
+    unknown = {"top_k": 1, "a\r\nset-cookie: x": 1, "größe": 1, "n" * 100_000: 1}
+    response = await asked(client, route, stream=stream, **unknown)
+    assert response.status_code == 200
+    assert "set-cookie" not in response.headers
+    written = "top_k,a%0D%0Aset-cookie%3A%20x,gr%C3%B6%C3%9Fe," + "n" * 64 + "..."
+    assert response.headers["x-gptmock-ignored"] == written
+    many = await asked(client, route, stream=stream, **{f"n{number}": 1 for number in range(5000)})
+    assert many.headers["x-gptmock-ignored"].split(",") == [*(f"n{number}" for number in range(32)), "...+4968"]

@@ -1,4 +1,4 @@
-"""A small reader of event streams, as the HTML Living Standard says; independent of the product's own."""
+"""A small SSE parser after the HTML Living Standard; independent of ``gptmock.protocol.sse``."""
 
 import json
 import re

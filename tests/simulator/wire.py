@@ -1,4 +1,4 @@
-"""Requests as a good client writes them."""
+"""Valid requests to the simulator."""
 
 import ssl
 from typing import Any

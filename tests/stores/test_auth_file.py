@@ -15,12 +15,12 @@ import pytest
 
 from gptmock.accounts import Secret, TokenSet
 from gptmock.errors import NotLoggedIn, StoreUnavailable
-from gptmock.simulator.accounts import IssuedLogin, LoginBook
+from gptmock.simulator.accounts import IssuedLogin, TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.stores.auth_file import FILE_NAME, read_login, write_login, write_private
 from tests.harness import write_login as written_by_others
 
-BOOK = LoginBook(SimulatorOptions)
+BOOK = TokenRegistry(SimulatorOptions)
 CRASHER = """
 import asyncio, os, sys
 from pathlib import Path

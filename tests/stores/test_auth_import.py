@@ -7,7 +7,7 @@ import pytest
 
 from gptmock.accounts import ROTATION_STEP, Account, Secret, TokenSet
 from gptmock.errors import NotLoggedIn, StoreUnavailable
-from gptmock.simulator.accounts import IssuedLogin, LoginBook
+from gptmock.simulator.accounts import IssuedLogin, TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.stores.auth_import import CLAIM_SECONDS, adopt, take_over
 from gptmock.stores.memory import MemoryPlace, MemoryStore
@@ -18,7 +18,7 @@ from tests.harness import write_login
 from tests.stores.conftest import Place
 from tests.stores.logins import OLD, rotated
 
-BOOK = LoginBook(SimulatorOptions)
+BOOK = TokenRegistry(SimulatorOptions)
 
 
 class Worker:

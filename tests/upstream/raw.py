@@ -1,4 +1,4 @@
-"""Servers that speak bytes: what a well-behaved library would not send. A handler plays one connection."""
+"""TCP servers that send raw bytes, for invalid HTTP. A handler serves one connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/codex/models`` against the simulator, and against what it never sends."""
+"""``CodexCatalog`` against the simulator, and against responses that the simulator never sends."""
 
 from __future__ import annotations
 

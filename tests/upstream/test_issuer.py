@@ -20,7 +20,7 @@ from gptmock.errors import (
 from gptmock.signin import DeviceCode, Grant
 from gptmock.simulator.options import CODEX_CLIENT_ID
 from gptmock.simulator.server import Simulator
-from gptmock.upstream.issuer import OAuthIssuer, refusal
+from gptmock.upstream.issuer import OAuthIssuer, refresh_error
 from gptmock.upstream.transport import open_client
 from tests.harness import free_port
 from tests.upstream.raw import RawServer, answering, read_request
@@ -66,7 +66,7 @@ async def answered(client: httpx.AsyncClient, body: bytes, *, status: int = 200)
     ],
 )
 def test_a_refusal_for_good(status: int, body: object):
-    error = refusal(status, json.dumps(body).encode())
+    error = refresh_error(status, json.dumps(body).encode())
     assert isinstance(error, RefreshRejected)
     assert (error.code, error.status_hint) == ("login_required", 503)
 
@@ -91,7 +91,7 @@ def test_a_refusal_for_good(status: int, body: object):
     ],
 )
 def test_a_refusal_for_now(status: int, body: bytes):
-    error = refusal(status, body)
+    error = refresh_error(status, body)
     assert isinstance(error, RefreshUnavailable)
     assert (error.code, error.status_hint) == ("auth_unavailable", 503)
     assert error.retry_after_seconds is not None

@@ -1,4 +1,4 @@
-"""``/wham/usage`` against the simulator, and against what it never sends."""
+"""``CodexUsage`` against the simulator, and against responses that the simulator never sends."""
 
 from __future__ import annotations
 

@@ -9,14 +9,14 @@ from gptmock.errors import GptmockError
 
 
 class ChatCompletions:
-    """The dialect as the table has it."""
+    """The ``Dialect`` of ``POST /v1/chat/completions``."""
 
     content_type = "text/event-stream; charset=utf-8"
 
     def decode(self, call: Call, terms: Terms) -> Turn:
-        """A body to a turn."""
+        """See ``Dialect.decode``."""
         return decode(call, terms)
 
     def error(self, error: GptmockError) -> ErrorReply:
-        """The OpenAI family's envelope."""
+        """The OpenAI error envelope."""
         return error_reply(error)

@@ -1,4 +1,4 @@
-"""Content parts of chat messages as the Responses API has them (client contracts 1.3)."""
+"""Converts content parts of chat messages to those of the Responses API (client contracts 1.3)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gptmock.protocol.request import Content, InputFile, InputImage, InputText, 
 
 _DETAILS = frozenset({"auto", "low", "high", "original"})
 _DROPPED = frozenset({"thinking", "redacted_thinking", "reasoning"})
-"""Display text of earlier turns: sending it as text would change the conversation."""
+"""Parts with reasoning of earlier turns are dropped: sent as text they would change the conversation."""
 _TEXT = frozenset({"text", "input_text", "output_text"})
 _IMAGE = frozenset({"image_url", "input_image"})
 _FILE = frozenset({"file", "input_file"})
@@ -20,15 +20,15 @@ _FILE = frozenset({"file", "input_file"})
 
 def decode_parts(content: str | list[Part] | None, *, assistant: bool, within: str) -> list[Content]:
     """
-    The content of one message.
+    Convert the content of one message.
 
     Args:
-        content: a text or parts.
-        assistant: history of the assistant is ``output_text``, everything else ``input_text``.
-        within: the path to it, as ``messages[0].content``.
+        content: a text or a list of parts.
+        assistant: whether it is an assistant message: its text becomes ``output_text``, all other ``input_text``.
+        within: the path to it, such as ``messages[0].content``.
 
     Raises:
-        BadRequest: a part that the upstream has no form for.
+        BadRequest: a part that the upstream does not support.
     """
     if content is None:
         return []

@@ -1,4 +1,4 @@
-"""``POST /v1/chat/completions``, outward and collected: the same presentation as the stream, in one object."""
+"""Renders the ``chat.completion`` object for ``stream: false``, with the same presenter as the stream."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
 
 @dataclass(slots=True)
 class _Answer:
-    """What the presenter has shown so far."""
+    """The presenter's output, by member of the message."""
 
     content: list[str] = field(default_factory=list)
     thoughts: list[Thought] = field(default_factory=list)
@@ -75,7 +75,7 @@ def document(options: ChatOptions, head: ReplyHead, folded: FoldedResponse) -> b
 
 def _message(answer: _Answer, end: Conclusion, options: ChatOptions) -> dict[str, Any]:
     text, refusal = "".join(answer.content), "".join(answer.refusal)
-    # A turn that only calls or refuses has no content; one that says nothing at all has an empty one.
+    # ``content`` is null beside calls or a refusal, and empty if the reply has no output at all.
     content = text or (None if answer.calls or refusal else "")
     message: dict[str, Any] = {"role": "assistant", "content": content, "refusal": refusal or None}
     message |= _thoughts(answer.thoughts, options.style)

@@ -1,8 +1,9 @@
 """
-Chat messages as Responses input items, in the same order (client contracts 1.2). Must not know any other parameter.
+Converts chat ``messages`` to Responses input items, in the same order (client contracts 1.2). Must not know any other
+parameter.
 
-The leading run of system and developer messages becomes the instructions; later ones stay where they are, as
-developer messages, since the upstream refuses the role ``system``.
+The system and developer messages before any other message become ``instructions``; later ones become developer
+messages, since the upstream refuses the role ``system``.
 """
 
 from __future__ import annotations
@@ -10,11 +11,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
-import msgspec
-
 from gptmock.dialects.bodies import missing
 from gptmock.dialects.chat.content import decode_parts
 from gptmock.dialects.chat.types import CalledFunction, ChatMessage, ToolCall
+from gptmock.dialects.decoded_messages import DecodedMessages, arguments_text, decoded_messages
 from gptmock.dialects.identifiers import upstream_call_id, upstream_name
 from gptmock.dialects.presentation import without_thinking
 from gptmock.errors import BadRequest
@@ -34,33 +34,27 @@ from gptmock.protocol.request import (
 _ROLES = "'system', 'developer', 'user', 'assistant', 'tool' and 'function'"
 
 
-@dataclass(frozen=True, slots=True)
-class Conversation:
-    """What the messages come to."""
-
-    instructions: str
-    items: list[InputItem]
-
-
 @dataclass(slots=True)
 class _Decoding:
-    """The items so far, and the calls that still wait for their outputs."""
+    """The items so far, and the calls that still lack an output."""
 
     items: list[InputItem] = field(default_factory=list)
     waiting: dict[str, str] = field(default_factory=dict)
-    """Call id, as the client has it, to the kind of call."""
+    """Calls without an output: the client's call id to ``function`` or ``custom``."""
     seen: dict[str, str] = field(default_factory=dict)
+    """All calls: the client's call id to ``function`` or ``custom``."""
     legacy: dict[str, deque[str]] = field(default_factory=dict)
-    """Function name to the open deprecated calls of it."""
+    """Function name to the generated ids of its deprecated ``function_call`` calls without an output."""
     legacy_calls: int = 0
 
 
-def decode_messages(messages: list[ChatMessage]) -> Conversation:
+def decode_messages(messages: list[ChatMessage]) -> DecodedMessages:
     """
-    Translate a conversation.
+    Convert the messages of a request.
 
     Raises:
-        BadRequest: an unknown role, a part without a form, a tool message without its call or the reverse.
+        BadRequest: an unknown role, an unsupported content part, a tool message without its call, or a call without
+            its tool message.
     """
     leading = 0
     texts: list[str] = []
@@ -76,11 +70,7 @@ def decode_messages(messages: list[ChatMessage]) -> Conversation:
             f"'tool_call_id'. The following tool_call_ids did not have response messages: {', '.join(state.waiting)}",
             param="messages",
         )
-    texts = [text for text in texts if text]
-    if not state.items and texts:
-        # Nothing but instructions: the upstream wants something to answer to.
-        return Conversation("", [Message("developer", [InputText(text)]) for text in texts])
-    return Conversation("\n\n".join(texts), state.items)
+    return decoded_messages(texts, state.items)
 
 
 def _message(message: ChatMessage, within: str, state: _Decoding) -> None:
@@ -163,23 +153,17 @@ def _call(call: ToolCall, within: str, state: _Decoding) -> None:
         raise missing(f"{within}.function")
     if not call.function.name:
         raise missing(f"{within}.function.name")
-    state.items.append(FunctionCall(sent, upstream_name(call.function.name), _arguments(call.function)))
+    state.items.append(FunctionCall(sent, upstream_name(call.function.name), arguments_text(call.function.arguments)))
     state.waiting[call.id] = state.seen[call.id] = "function"
 
 
 def _legacy_call(function: CalledFunction, state: _Decoding) -> None:
-    # Deterministic by position, so that the next turn of the conversation makes the same id.
+    # The id depends only on the position, so that the next turn of the conversation generates the same one.
     call_id = f"call_legacy_{state.legacy_calls}"
     state.legacy_calls += 1
-    state.items.append(FunctionCall(call_id, upstream_name(function.name), _arguments(function)))
+    state.items.append(FunctionCall(call_id, upstream_name(function.name), arguments_text(function.arguments)))
     state.waiting[call_id] = state.seen[call_id] = "function"
     state.legacy.setdefault(function.name, deque()).append(call_id)
-
-
-def _arguments(function: CalledFunction) -> str:
-    if isinstance(function.arguments, dict):
-        return msgspec.json.encode(function.arguments).decode()
-    return function.arguments or "{}"
 
 
 # --- Results --------------------------------------------------------------------------

@@ -1,12 +1,13 @@
 """
-What becomes of each parameter that the upstream does not know, as one table (client contracts 1.4).
-
-Parameters that are mapped or emulated are in ``request.py`` and not here. Clients that send a token limit or a
-temperature with every call are the rule, so these can only be ignored.
+The parameters that the upstream does not support (client contracts 1.4). Those that are mapped or emulated are in
+``request.py``. Token limits and sampling parameters are ignored, since most clients send them with every call.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from gptmock.dialects.chat.types import ChatBody
 from gptmock.dialects.parameters import Fate, Rule
 
 
@@ -37,3 +38,47 @@ RULES: tuple[Rule, ...] = (
     Rule("prompt_cache_retention", Fate.IGNORE, "the upstream decides"),
     Rule("prompt_cache_options", Fate.IGNORE, "the upstream decides"),
 )
+
+
+def asked_efforts(body: ChatBody) -> Iterator[tuple[str, str]]:
+    """What the request says of effort, in whichever of the fields that clients use; the first decides."""
+    reasoning = body.reasoning
+    for param, effort in (
+        ("reasoning_effort", body.reasoning_effort),
+        ("reasoning.effort", reasoning.effort if reasoning else None),
+        ("reasoningEffort", body.reasoningEffort),
+    ):
+        if effort is not None:
+            yield param, effort
+    if reasoning is not None and reasoning.enabled is False:
+        yield "reasoning.enabled", "none"
+    thinking = body.thinking
+    if thinking is False or (isinstance(thinking, dict) and thinking.get("type") == "disabled"):
+        yield "thinking", "none"
+    if body.enable_thinking is False:
+        yield "enable_thinking", "none"
+
+
+def without_effect(body: ChatBody) -> Iterator[str]:
+    """
+    Members that are known and have no effect in this body: others decide what they ask for, or thinking is switched on,
+    which only an effort does. Named under ``GPTMOCK_STRICT_PARAMETERS`` too, and not refused.
+    """
+    if body.messages is not None:
+        yield from (name for name in ("input", "instructions") if getattr(body, name))
+    if body.tools and body.functions:
+        yield "functions"
+    if body.function_call is not None and (body.tools or (body.tool_choice is not None and not body.functions)):
+        yield "function_call"
+    if body.tool_choice is not None and body.functions and not body.tools:
+        yield "tool_choice"
+    asked = list(asked_efforts(body))
+    yield from (param for param, effort in asked if effort != asked[0][1])
+    heard = {param for param, _ in asked}
+    if body.reasoning is not None and body.reasoning.enabled is not None and "reasoning.enabled" not in heard:
+        yield "reasoning.enabled"
+    yield from (
+        name for name in ("thinking", "enable_thinking") if getattr(body, name) is not None and name not in heard
+    )
+    if body.stream_options is not None and body.stream_options.include_obfuscation:
+        yield "stream_options.include_obfuscation"

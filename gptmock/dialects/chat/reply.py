@@ -1,4 +1,4 @@
-"""The reply plan of ``POST /v1/chat/completions``: what the request asked of the reply, and what renders it."""
+"""The reply plan of ``POST /v1/chat/completions``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ChatReply(SseReply):
     options: ChatOptions
 
     def translator(self, head: ReplyHead) -> ChatTranslator:
-        """The machine of a streamed reply."""
+        """See ``ReplyPlan.translator``."""
         return ChatTranslator(self.options, head)
 
     def document(self, head: ReplyHead, folded: FoldedResponse) -> bytes:

@@ -1,4 +1,4 @@
-"""``POST /v1/chat/completions``, inward: a body to a ``Turn`` (client contracts 1.1 to 1.4)."""
+"""Decodes the body of ``POST /v1/chat/completions`` to a ``Turn`` (client contracts 1.1 to 1.4)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from gptmock.catalog import Effort, ResolvedModel
+from gptmock.catalog import ResolvedModel
 from gptmock.dialects.bodies import decode_body, missing, validate
-from gptmock.dialects.chat.messages import Conversation, decode_messages
-from gptmock.dialects.chat.parameters import RULES
+from gptmock.dialects.chat.messages import decode_messages
+from gptmock.dialects.chat.parameters import RULES, asked_efforts, without_effect
 from gptmock.dialects.chat.reply import ChatReply
 from gptmock.dialects.chat.responses_input import decode_input
 from gptmock.dialects.chat.types import ChatBody, ResponseFormat
 from gptmock.dialects.chat.wire import ChatOptions
 from gptmock.dialects.conversation_key import conversation_key
+from gptmock.dialects.decoded_messages import DecodedMessages
 from gptmock.dialects.dialect import Call, Terms, Turn
 from gptmock.dialects.identifiers import upstream_name
 from gptmock.dialects.model_options import (
@@ -26,10 +27,10 @@ from gptmock.dialects.model_options import (
     service_tier,
     verbosity_option,
 )
-from gptmock.dialects.parameters import judge, refused
+from gptmock.dialects.parameters import judge, refused, unknown_members
 from gptmock.dialects.presentation import shown_style
 from gptmock.dialects.stop_sequences import stop_sequences
-from gptmock.dialects.text_format import with_json_mentioned
+from gptmock.dialects.text_format import json_schema_format, with_json_mentioned
 from gptmock.dialects.tools import (
     FunctionDefinition,
     Toolbox,
@@ -54,7 +55,7 @@ from gptmock.protocol.request import (
 
 @dataclass(slots=True)
 class _Decoding:
-    """What one body is read with, and what turns out to have no effect."""
+    """The state of decoding one body: its context, and the parameters found to have no effect."""
 
     body: ChatBody
     terms: Terms
@@ -69,7 +70,7 @@ class _Decoding:
 
 def decode(call: Call, terms: Terms) -> Turn:
     """
-    Understand a chat completion request.
+    Decode a chat completion request.
 
     Raises:
         BadRequest: with the field at fault in ``param``.
@@ -108,7 +109,7 @@ def decode(call: Call, terms: Terms) -> Turn:
         model=name,
         stream=bool(body.stream),
         reply=ChatReply(_reply_options(name, body, terms, json_format=text is not UNSET and text.format is not None)),
-        ignored=tuple(state.ignored),
+        ignored=(*state.ignored, *without_effect(body), *unknown_members(body)),
     )
 
 
@@ -126,7 +127,7 @@ def _reply_options(name: str, body: ChatBody, terms: Terms, *, json_format: bool
 # --- Model and messages ---------------------------------------------------------------
 
 
-def _conversation(body: ChatBody) -> Conversation:
+def _conversation(body: ChatBody) -> DecodedMessages:
     if body.messages is None and body.input is not None:
         return decode_input(body.input, body.instructions)
     if body.messages is None:
@@ -158,7 +159,7 @@ def _toolbox(state: _Decoding) -> Toolbox:
 
 
 def _searches(body: ChatBody) -> list[JsonObject]:
-    """Hosted web search as chat clients ask for it: OpenAI's own field, and the ancestors'."""
+    """Hosted web search: OpenAI's ``web_search_options``, and ``responses_tools`` of ChatMock and GPTMock."""
     searches: list[JsonObject] = []
     if body.web_search_options is not None:
         searches.append(web_search_from_options(body.web_search_options))
@@ -187,7 +188,7 @@ def _legacy_choice(choice: str | dict[str, Any] | None, toolbox: Toolbox) -> Too
 
 def _parallel(body: ChatBody, toolbox: Toolbox) -> bool | UnsetType:
     if _legacy(body):
-        # The deprecated shape has room for one call.
+        # The deprecated ``function_call`` member of a reply holds only one call.
         return False
     if body.parallel_tool_calls is None or not toolbox.tools:
         return UNSET
@@ -203,31 +204,11 @@ def _renamed(body: ChatBody) -> dict[str, str]:
 
 def _reasoning(state: _Decoding) -> ReasoningOptions:
     defaults = state.terms.defaults
-    effort = _effort(state.body) or state.resolved.effort or defaults.reasoning_effort
+    param, asked = next(asked_efforts(state.body), ("", None))
+    effort = known_effort(param, asked) or state.resolved.effort or defaults.reasoning_effort
     summary = (state.body.reasoning and state.body.reasoning.summary) or defaults.reasoning_summary
     known_summary("reasoning.summary", summary)
     return reasoning_options(effort, summary, state.resolved.spec, shown=defaults.reasoning_style != "hidden")
-
-
-def _effort(body: ChatBody) -> Effort | None:
-    """What the request says of effort, in whichever of the fields that clients use; the official one first."""
-    reasoning = body.reasoning
-    for param, effort in (
-        ("reasoning_effort", body.reasoning_effort),
-        ("reasoning.effort", reasoning.effort if reasoning else None),
-        ("reasoningEffort", body.reasoningEffort),
-    ):
-        if effort is not None:
-            return known_effort(param, effort)
-    if reasoning is not None and reasoning.enabled is False:
-        return "none"
-    return "none" if _thinking_off(body) else None
-
-
-def _thinking_off(body: ChatBody) -> bool:
-    thinking = body.thinking
-    disabled = thinking.get("type") == "disabled" if isinstance(thinking, dict) else thinking is False
-    return disabled or body.enable_thinking is False
 
 
 def _text_options(state: _Decoding, items: list[InputItem]) -> tuple[TextOptions | UnsetType, list[InputItem]]:
@@ -249,9 +230,4 @@ def _format(wanted: ResponseFormat) -> JsonObject | None:
     if wanted.json_schema is None:
         raise missing("response_format.json_schema")
     given = wanted.json_schema
-    shape: JsonObject = {"type": "json_schema", "name": given.name, "schema": given.schema_}
-    if given.strict is not None:
-        shape["strict"] = given.strict
-    if given.description is not None:
-        shape["description"] = given.description
-    return shape
+    return json_schema_format(given.name, given.schema_, strict=given.strict, description=given.description)

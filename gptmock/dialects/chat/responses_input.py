@@ -1,36 +1,34 @@
-"""A Responses body on the chat route, as Cursor sends it: understood as Responses input, answered as chat."""
+"""Converts ``input`` of a Responses body sent to the chat route, as Cursor does; the reply is a chat completion."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from gptmock.dialects.bodies import missing, validate
+from gptmock.dialects.bodies import validate
+from gptmock.dialects.call_items import CALL_TYPES, OUTPUT_TYPES, with_upstream_ids
 from gptmock.dialects.chat.content import decode_parts
-from gptmock.dialects.chat.messages import Conversation
 from gptmock.dialects.chat.types import ChatMessage
-from gptmock.dialects.identifiers import upstream_call_id, upstream_name
+from gptmock.dialects.decoded_messages import DecodedMessages
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import InputItem, InputText, Message
 
-_CALLS = frozenset({"function_call", "custom_tool_call"})
-_OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
-_OWN_KEYS = frozenset(
+_SENT_MEMBERS = frozenset(
     {"type", "call_id", "name", "arguments", "output", "input", "summary", "content", "encrypted_content"}
 )
-"""What the backend takes on these items; ids and statuses of stored responses mean nothing to it."""
+"""The members sent upstream; ``id`` and ``status`` are dropped, since the backend stores no items."""
 
 
-def decode_input(given: str | list[dict[str, Any]], instructions: str | None) -> Conversation:
+def decode_input(given: str | list[dict[str, Any]], instructions: str | None) -> DecodedMessages:
     """
     Translate ``input`` and ``instructions``.
 
     Raises:
-        BadRequest: nothing to answer to, an unknown item or role.
+        BadRequest: there is no item to send, or an item type or role is unknown.
     """
     if isinstance(given, str):
         if not given:
             raise BadRequest("'input' is empty.", param="input")
-        return Conversation(instructions or "", [Message("user", [InputText(given)])])
+        return DecodedMessages(instructions or "", [Message("user", [InputText(given)])])
     items: list[InputItem] = []
     for index, item in enumerate(given):
         decoded = _item(item, f"input[{index}]")
@@ -38,7 +36,7 @@ def decode_input(given: str | list[dict[str, Any]], instructions: str | None) ->
             items.append(decoded)
     if not items:
         raise BadRequest("'input' holds nothing to answer.", param="input")
-    return Conversation(instructions or "", items)
+    return DecodedMessages(instructions or "", items)
 
 
 def _item(item: dict[str, Any], within: str) -> InputItem | None:
@@ -46,9 +44,9 @@ def _item(item: dict[str, Any], within: str) -> InputItem | None:
     if not isinstance(kind, str):
         raise BadRequest(f"Invalid value for '{within}.type': expected a string.", param=f"{within}.type")
     if kind == "reasoning":
-        return _own(item) if item.get("encrypted_content") else None
-    if kind in _CALLS or kind in _OUTPUTS:
-        return _paired(item, kind, within)
+        return _sent(item) if item.get("encrypted_content") else None
+    if kind in CALL_TYPES or kind in OUTPUT_TYPES:
+        return with_upstream_ids(_sent(item), kind, within)
     if kind != "message":
         raise BadRequest(
             f"Invalid value for '{within}.type': items of type '{kind[:40]}' are not known here.",
@@ -65,17 +63,5 @@ def _item(item: dict[str, Any], within: str) -> InputItem | None:
     return Message("user" if message.role == "user" else "developer", content)
 
 
-def _paired(item: dict[str, Any], kind: str, within: str) -> InputItem:
-    """A call or its output, under the id and the name that the upstream takes."""
-    call_id, name = item.get("call_id"), item.get("name")
-    if not isinstance(call_id, str) or not call_id:
-        raise missing(f"{within}.call_id")
-    if kind in _OUTPUTS:
-        return {**_own(item), "call_id": upstream_call_id(call_id)}
-    if not isinstance(name, str) or not name:
-        raise missing(f"{within}.name")
-    return {**_own(item), "call_id": upstream_call_id(call_id), "name": upstream_name(name)}
-
-
-def _own(item: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in item.items() if key in _OWN_KEYS and value is not None}
+def _sent(item: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in item.items() if key in _SENT_MEMBERS and value is not None}

@@ -1,5 +1,6 @@
 """
-The body of ``POST /v1/chat/completions``, as far as it is read. Unknown keys are ignored, ``null`` means absent.
+The body of ``POST /v1/chat/completions``, as far as it is read. Unknown keys are ignored and those of
+parameters named, ``null`` means absent.
 
 Source: openai/openai-openapi (August 2026), and the extensions of ChatMock and GPTMock.
 """
@@ -10,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from gptmock.dialects.bodies import Body
+from gptmock.dialects.bodies import Body, ParameterBody
 
 JsonObject: TypeAlias = dict[str, Any]
 PositiveInt: TypeAlias = Annotated[int, Field(gt=0)]
@@ -82,13 +83,14 @@ class ChatMessage(Body):
     audio: JsonObject | None = None
 
 
-class StreamOptions(Body):
+class StreamOptions(ParameterBody):
     """``stream_options``."""
 
     include_usage: bool | None = None
+    include_obfuscation: Any = None
 
 
-class JsonSchemaFormat(Body):
+class JsonSchemaFormat(ParameterBody):
     """``json_schema`` of a response format."""
 
     name: str
@@ -97,22 +99,22 @@ class JsonSchemaFormat(Body):
     description: str | None = None
 
 
-class ResponseFormat(Body):
+class ResponseFormat(ParameterBody):
     """``response_format``."""
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchemaFormat | None = None
 
 
-class ReasoningParameter(Body):
-    """``reasoning`` as OpenRouter's clients and the ancestors send it."""
+class ReasoningParameter(ParameterBody):
+    """``reasoning`` as clients of OpenRouter, ChatMock and GPTMock send it."""
 
     effort: str | None = None
     summary: str | None = None
     enabled: bool | None = None
 
 
-class ChatBody(Body):
+class ChatBody(ParameterBody):
     """The whole body."""
 
     model: str | None = None

@@ -1,4 +1,4 @@
-"""What chunks and documents of chat completions share besides text and usage: options, annotations, finish reason."""
+"""What chat chunks and documents have in common: reply options, annotations, finish reason."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ ID_PREFIX = "chatcmpl-"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatOptions:
-    """What a chat request asks of its reply."""
+    """What rendering a reply needs from its request."""
 
     model: str
-    """Repeated as the client wrote it."""
+    """The client's model name, repeated in the reply."""
     include_usage: bool = False
     style: ReasoningStyle = "think-tags"
     stops: tuple[str, ...] = ()
-    """Stop sequences, emulated here since the upstream knows none."""
+    """Stop sequences; emulated, see ``stop_sequences``."""
     tool_names: Mapping[str, str] = field(default_factory=dict)
-    """Name sent upstream to the client's own, where they differ."""
+    """Tool name sent upstream to the client's name, where they differ."""
     legacy_functions: bool = False
-    """The request used ``functions``; the reply answers in that shape."""
+    """The request used ``functions``: the reply has ``function_call`` instead of ``tool_calls``."""
 
 
 class UrlCitation(msgspec.Struct, frozen=True):
-    """The nested object of the OpenAI schema."""
+    """``url_citation`` of an annotation."""
 
     start_index: int
     end_index: int
@@ -39,7 +39,7 @@ class UrlCitation(msgspec.Struct, frozen=True):
 
 
 class ChatAnnotation(msgspec.Struct, frozen=True):
-    """A citation in both shapes: OpenAI's nested one, and the flat fields that the ancestor promised."""
+    """An annotation in both forms: OpenAI's nested ``url_citation``, and the flat members of GPTMock."""
 
     url_citation: UrlCitation
     start_index: int
@@ -50,7 +50,7 @@ class ChatAnnotation(msgspec.Struct, frozen=True):
 
 
 def chat_annotations(citations: tuple[Citation, ...]) -> list[ChatAnnotation]:
-    """All citations of a reply."""
+    """``annotations`` of the message."""
     return [
         ChatAnnotation(
             url_citation=UrlCitation(one.start_index, one.end_index, one.url, one.title),
@@ -64,5 +64,5 @@ def chat_annotations(citations: tuple[Citation, ...]) -> list[ChatAnnotation]:
 
 
 def finish_reason(conclusion: Conclusion, *, legacy_functions: bool) -> str:
-    """The reason under the name that the request's shape knows."""
+    """``finish_reason``; ``function_call`` instead of ``tool_calls`` for legacy functions."""
     return "function_call" if legacy_functions and conclusion.reason == "tool_calls" else conclusion.reason

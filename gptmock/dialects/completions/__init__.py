@@ -9,14 +9,14 @@ from gptmock.errors import GptmockError
 
 
 class TextCompletions:
-    """The dialect as the table has it."""
+    """The ``Dialect`` of ``POST /v1/completions``."""
 
     content_type = "text/event-stream; charset=utf-8"
 
     def decode(self, call: Call, terms: Terms) -> Turn:
-        """A body to a turn, whose reply plan has a request for each further prompt."""
+        """See ``Dialect.decode``; each further prompt is a request in ``SeveralTurns.further``."""
         return decode(call, terms)
 
     def error(self, error: GptmockError) -> ErrorReply:
-        """The OpenAI family's envelope."""
+        """The OpenAI error envelope."""
         return error_reply(error)

@@ -1,4 +1,4 @@
-"""``POST /v1/completions``, outward and collected: the same presentation as the stream, in one object."""
+"""Renders the ``text_completion`` object for ``stream: false``, with the same presenter as the stream."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from gptmock.protocol.items import total_usage
 
 
 def document(options: CompletionOptions, head: ReplyHead, answers: Sequence[FoldedResponse]) -> bytes:
-    """The ``text_completion`` object, with a choice for each prompt in the order of these."""
+    """The ``text_completion`` object, with one choice per prompt, in the order of the prompts."""
     echoes = options.echoes or ("",) * len(answers)
     completion: dict[str, Any] = {
         "id": ID_PREFIX + head.id,

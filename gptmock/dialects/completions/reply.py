@@ -1,4 +1,4 @@
-"""The reply plan of ``POST /v1/completions``: a choice for each prompt, and each prompt an upstream turn of its own."""
+"""The reply plan of ``POST /v1/completions``: one choice and one upstream turn per prompt."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class CompletionReply(SseReply):
         return self.options.further
 
     def translator(self, head: ReplyHead) -> CompletionTranslator:
-        """The machine of a streamed reply."""
+        """See ``ReplyPlan.translator``."""
         return CompletionTranslator(self.options, head)
 
     def document(self, head: ReplyHead, folded: FoldedResponse) -> bytes:

@@ -1,25 +1,28 @@
-"""``POST /v1/completions``, inward: a body to a ``Turn``, with a request for each prompt (client contracts 2)."""
+"""Decodes the body of ``POST /v1/completions``: one upstream request for each prompt (client contracts 2)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from msgspec import UNSET
 
-from gptmock.catalog import EFFORTS, ResolvedModel
+from gptmock.catalog import ResolvedModel
 from gptmock.dialects.bodies import decode_body, missing
 from gptmock.dialects.completions.reply import CompletionReply
 from gptmock.dialects.completions.types import CompletionBody
 from gptmock.dialects.completions.wire import CompletionOptions
 from gptmock.dialects.conversation_key import conversation_key
 from gptmock.dialects.dialect import Call, Terms, Turn
-from gptmock.dialects.model_options import default_tier, model_name, reasoning_options
-from gptmock.dialects.parameters import Fate, Rule, judge
+from gptmock.dialects.infill import fill_in_the_middle_items
+from gptmock.dialects.model_options import default_tier, known_effort, model_name, reasoning_options
+from gptmock.dialects.parameters import Fate, Rule, judge, unknown_members
 from gptmock.dialects.stop_sequences import stop_sequences
 from gptmock.dialects.tools import Toolbox, requested_searches, with_default_search
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import InputItem, InputText, Message, ReasoningOptions, ResponsesRequest
 
 MAX_PROMPTS = 20
-"""LangChain's batch size; each prompt is an upstream turn."""
+"""LangChain's batch size. Each prompt needs an upstream turn."""
 
 RULES: tuple[Rule, ...] = (
     Rule("n", Fate.REJECT, "one answer for each prompt is all there is", lambda n: n == 1),
@@ -36,16 +39,10 @@ RULES: tuple[Rule, ...] = (
 )
 """Parameters without effect. The API's own default of 16 for ``max_tokens`` is not applied: it would cut answers."""
 
-_FILL_IN = (
-    "The user's message holds the text before a gap, in <before> tags, and the text after it, in <after> tags. "
-    "Answer with exactly the text that belongs in the gap, so that the three parts read on without a seam: repeat "
-    "nothing of either side, explain nothing, and put no code fence around it."
-)
-
 
 def decode(call: Call, terms: Terms) -> Turn:
     """
-    Understand a text completion request.
+    Decode a text completion request.
 
     Raises:
         BadRequest: with the field at fault in ``param``.
@@ -86,8 +83,13 @@ def decode(call: Call, terms: Terms) -> Turn:
                 echoes=prompts if body.echo else (),
             )
         ),
-        ignored=ignored,
+        ignored=(*ignored, *_without_effect(body), *unknown_members(body)),
     )
+
+
+def _without_effect(body: CompletionBody) -> Iterator[str]:
+    if body.stream_options is not None and body.stream_options.include_obfuscation:
+        yield "stream_options.include_obfuscation"
 
 
 def _prompts(body: CompletionBody) -> tuple[str, ...]:
@@ -99,7 +101,7 @@ def _prompts(body: CompletionBody) -> tuple[str, ...]:
         raise BadRequest(
             "Token arrays are not supported in 'prompt': tokenisers differ between models. Send text.", param="prompt"
         )
-    # Before a suffix there may well be nothing: a cursor at the beginning of a file.
+    # With a suffix the prompt may be empty: the cursor is at the beginning of a file.
     if not prompts or (not body.suffix and not all(prompts)):
         raise BadRequest("'prompt' is empty: there is nothing to complete.", param="prompt")
     if len(prompts) > MAX_PROMPTS:
@@ -110,8 +112,7 @@ def _prompts(body: CompletionBody) -> tuple[str, ...]:
 def _items(prompt: str, suffix: str | None) -> list[InputItem]:
     if not suffix:
         return [Message("user", [InputText(prompt)])]
-    gap = f"<before>{prompt}</before><after>{suffix}</after>"
-    return [Message("developer", [InputText(_FILL_IN)]), Message("user", [InputText(gap)])]
+    return fill_in_the_middle_items(prompt, suffix)
 
 
 def _toolbox(body: CompletionBody, terms: Terms) -> Toolbox:
@@ -123,11 +124,7 @@ def _toolbox(body: CompletionBody, terms: Terms) -> Toolbox:
 
 
 def _reasoning(body: CompletionBody, terms: Terms, resolved: ResolvedModel) -> ReasoningOptions:
-    effort = body.reasoning_effort
-    if effort is not None and effort not in EFFORTS:
-        raise BadRequest(
-            f"Invalid value for 'reasoning_effort': expected one of {', '.join(EFFORTS)}.", param="reasoning_effort"
-        )
-    effort = effort or resolved.effort or terms.defaults.reasoning_effort
-    # There is no place to show thinking in, so no summary is asked for.
+    asked = known_effort("reasoning_effort", body.reasoning_effort)
+    effort = asked or resolved.effort or terms.defaults.reasoning_effort
+    # A text completion cannot show reasoning, so no summary is requested.
     return reasoning_options(effort, "none", resolved.spec, shown=False)

@@ -1,5 +1,5 @@
 """
-The body of ``POST /v1/completions``, as far as it is read. Unknown keys are ignored, ``null`` means absent.
+The body of ``POST /v1/completions``, as far as it is read. Unknown keys are ignored and named, ``null`` means absent.
 
 Source: openai/openai-openapi (August 2026), client contracts 2, and the extensions of ChatMock and GPTMock.
 """
@@ -10,25 +10,26 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field
 
-from gptmock.dialects.bodies import Body
+from gptmock.dialects.bodies import ParameterBody
 
 JsonObject: TypeAlias = dict[str, Any]
 PositiveInt: TypeAlias = Annotated[int, Field(gt=0)]
 Number: TypeAlias = int | float
 
 
-class StreamOptions(Body):
+class StreamOptions(ParameterBody):
     """``stream_options``."""
 
     include_usage: bool | None = None
+    include_obfuscation: Any = None
 
 
-class CompletionBody(Body):
+class CompletionBody(ParameterBody):
     """The whole body."""
 
     model: str | None = None
     prompt: str | list[str] | list[int] | list[list[int]] | None = None
-    """Texts; the forms made of tokens are known in order to be refused by their name."""
+    """Text; token arrays are decoded only to be refused with a clear message."""
     suffix: str | None = None
     echo: bool | None = None
     stream: bool | None = None

@@ -1,4 +1,4 @@
-"""What chunks and documents of text completions share besides text: options, presenter, finish reason."""
+"""What text completion chunks and documents have in common: reply options, presenter, finish reason."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from gptmock.protocol.request import ResponsesRequest
 
 ID_PREFIX = "cmpl-"
 OBJECT = "text_completion"
-"""Of documents and of chunks: the ancestors' ``text_completion.chunk`` is not what the API says."""
+"""``object`` of documents and of chunks, as in the OpenAI API (ChatMock sent ``text_completion.chunk``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompletionOptions:
-    """What a text completion request asks of its reply."""
+    """What rendering a reply needs from its request."""
 
     model: str
-    """Repeated as the client wrote it."""
+    """The client's model name, repeated in the reply."""
     include_usage: bool = False
     stops: tuple[str, ...] = ()
-    """Stop sequences, emulated here since the upstream knows none."""
+    """Stop sequences; emulated, see ``stop_sequences``."""
     further: tuple[ResponsesRequest, ...] = ()
-    """The requests of all prompts but the first, each an upstream turn of its own."""
+    """The requests of all prompts but the first; each is an upstream turn."""
     echoes: tuple[str, ...] = ()
-    """The prompts, which precede their answers; none without ``echo``."""
+    """With ``echo``: the prompts, which precede the output in each choice."""
 
 
 def new_presenter(options: CompletionOptions) -> Presenter:
-    """The presenter of one choice: thinking has no place here."""
+    """The presenter of one choice; reasoning is hidden."""
     return Presenter("hidden", options.stops, {})
 
 
 def shown_text(shown: Shown) -> str:
-    """The text of one shown thing; a refusal is text too, where there is no other place for it, and a call is none."""
+    """The text for one piece of output: answer text or refusal; a tool call has none."""
     return shown.text if isinstance(shown, Content | Refusal) else ""
 
 
 def finish_reason(conclusion: Conclusion) -> str:
-    """One of ``stop``, ``length`` and ``content_filter``, which is all that the API knows."""
+    """``finish_reason``: ``stop``, ``length`` or ``content_filter``; the API has no others."""
     return "stop" if conclusion.reason == "tool_calls" else conclusion.reason

@@ -1,1 +1,1 @@
-"""What the two Ollama routes share: a folder of pieces, not a dialect. Source: client contracts 5; ollama/ollama."""
+"""Shared code of ``/api/chat`` and ``/api/generate``; no dialect. Source: client contracts 5; ollama/ollama."""

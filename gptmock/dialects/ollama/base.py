@@ -1,4 +1,4 @@
-"""What both Ollama dialects share besides ``decode``: lines out, strings for errors."""
+"""Base class of the two Ollama dialects: NDJSON replies and Ollama's error format."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from gptmock.protocol.ndjson import NDJSON
 
 
 class OllamaDialect:
-    """All of a ``Dialect`` but ``decode``."""
+    """A ``Dialect`` without ``decode``."""
 
     content_type = NDJSON
 
     def error(self, error: GptmockError) -> ErrorReply:
-        """One string."""
+        """``{"error": "message"}``."""
         return error_reply(error)

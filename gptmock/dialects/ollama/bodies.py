@@ -1,4 +1,4 @@
-"""Bodies of the Ollama family, with Ollama's own words where something is not there."""
+"""Decodes bodies of Ollama requests, with Ollama's error messages for a missing body or model."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _Model = TypeVar("_Model", bound=Body)
 
 def read_body(data: bytes, model: type[_Model]) -> _Model:
     """
-    The body, in Ollama's words where it is not there.
+    Decode a body.
 
     Raises:
-        BadRequest: it is missing, no JSON object, or a field has a wrong type.
+        BadRequest: it is missing, not a JSON object, or a field has a wrong type.
     """
     if not data.strip():
         raise BadRequest("missing request body", code="invalid_json")
@@ -24,10 +24,10 @@ def read_body(data: bytes, model: type[_Model]) -> _Model:
 
 def required_model(name: str | None) -> str:
     """
-    The model that was named; no default here.
+    The model name; unlike on OpenAI routes there is no default.
 
     Raises:
-        BadRequest: none was.
+        BadRequest: it is missing or blank.
     """
     if not (name or "").strip():
         raise BadRequest("model is required", code="missing_required_parameter", param="model")

@@ -1,6 +1,6 @@
 """
-The catalogue as Ollama's clients read it: ``/api/tags``, ``/api/show``, ``/api/ps``, ``/api/pull``, and what those who
-manage local models are told. Every member is there: Zed and Roo parse strictly.
+Renders the model catalogue for Ollama clients: ``/api/tags``, ``/api/show``, ``/api/ps``, ``/api/pull``, and the errors
+of model management routes. No member of Ollama's schema is omitted: Zed and Roo parse strictly.
 
 Source: client contracts 5.2 and 5.7; ollama/ollama ``api/types.go``.
 """
@@ -24,9 +24,9 @@ from gptmock.protocol.ndjson import ndjson_line
 ARCHITECTURE = "gpt"
 REMOTE_HOST = "https://chatgpt.com"
 _SIZE = 1
-"""Bytes: nothing lies here, but some interfaces divide by it."""
+"""Bytes. Not 0, since some user interfaces divide by it."""
 _TEMPLATE = "{{ .System }}{{ .Prompt }}{{ if .Tools }}{{ .Tools }}{{ end }}{{ if .Suffix }}{{ .Suffix }}{{ end }}"
-"""Names what a request may hold: LiteLLM looks for tools in it, Continue for the suffix."""
+"""Clients detect features in the template: LiteLLM looks for ``.Tools``, Continue for ``.Suffix``."""
 _PULLING = {"status": "pulling manifest"}
 _PULLED = {"status": "success"}
 
@@ -40,41 +40,41 @@ class ModelBody(Body):
 
 
 @dataclass(frozen=True, slots=True)
-class AskedModel:
-    """Which model a request is about, by the client's own name."""
+class ModelRequest:
+    """A request about one model."""
 
     name: str
     stream: bool
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """An answer that takes no model turn."""
+class PullReply:
+    """The reply of ``/api/pull``."""
 
     body: bytes
     streamed: bool = False
-    """Lines instead of one object."""
+    """NDJSON instead of one object."""
 
 
-def asked_model(body: bytes) -> AskedModel:
+def decode_model_request(body: bytes) -> ModelRequest:
     """
-    The model that a request is about.
+    Decode the body of a request about one model.
 
     Raises:
-        BadRequest: the body is missing or names none.
+        BadRequest: the body is missing or names no model.
     """
     asked = read_body(body, ModelBody)
-    return AskedModel(required_model(asked.model or asked.name), asked.stream is not False)
+    return ModelRequest(required_model(asked.model or asked.name), asked.stream is not False)
 
 
 def tags(catalog: ModelCatalog, *, expose_efforts: bool) -> bytes:
-    """``GET /api/tags``: the living models; who picks from this list should get answers."""
+    """``GET /api/tags``: the models that are not retired."""
     names = ((spec, name) for spec in catalog.living for name in listed_names(spec, expose_efforts=expose_efforts))
     return json_bytes({"models": [_entry(spec, name) for spec, name in names]})
 
 
 def running() -> bytes:
-    """``GET /api/ps``: nothing runs here."""
+    """``GET /api/ps``: always empty, since no model runs locally."""
     return json_bytes({"models": []})
 
 
@@ -83,9 +83,9 @@ def show(catalog: ModelCatalog, name: str) -> bytes:
     ``POST /api/show``.
 
     Raises:
-        UnknownModel: the account does not have it, as far as the catalogue tells.
+        UnknownModel: the model is not in the catalogue, or retired.
     """
-    spec = living_model(catalog, name)
+    spec = served_model(catalog, name)
     return json_bytes(
         {
             "modelfile": "",
@@ -104,43 +104,43 @@ def show(catalog: ModelCatalog, name: str) -> bytes:
     )
 
 
-def pull(catalog: ModelCatalog, asked: AskedModel) -> Listing:
+def pull(catalog: ModelCatalog, asked: ModelRequest) -> PullReply:
     """
-    ``POST /api/pull``: a model that is there has been pulled; no other can be.
+    ``POST /api/pull``: success for a model of the catalogue, else an error; in a stream the error is its last line.
 
     Raises:
-        UnknownModel: there is none of this name, and the client takes no lines.
+        UnknownModel: there is no such model, and the client does not stream.
     """
     try:
-        living_model(catalog, asked.name)
+        served_model(catalog, asked.name)
     except UnknownModel as unknown:
         missing = UnknownModel("pull model manifest: file does not exist", param="model")
         if not asked.stream:
             raise missing from unknown
-        return Listing(ndjson_line(json_bytes(_PULLING)) + error_line(missing), streamed=True)
+        return PullReply(ndjson_line(json_bytes(_PULLING)) + error_line(missing), streamed=True)
     if not asked.stream:
-        return Listing(json_bytes(_PULLED))
-    return Listing(ndjson_line(json_bytes(_PULLING)) + ndjson_line(json_bytes(_PULLED)), streamed=True)
+        return PullReply(json_bytes(_PULLED))
+    return PullReply(ndjson_line(json_bytes(_PULLING)) + ndjson_line(json_bytes(_PULLED)), streamed=True)
 
 
 def no_embeddings(name: str) -> BadRequest:
-    """The answer of ``/api/embed`` and ``/api/embeddings``, as for a model that cannot; some clients repeat a 501."""
+    """The error of ``/api/embed`` and ``/api/embeddings``; a 400, since some clients retry a 501."""
     return BadRequest(f'"{shown_name(name)}" does not support embeddings', code="unsupported_endpoint", param="model")
 
 
 def no_management() -> BadRequest:
-    """The answer to who would make, copy, publish or delete a model: a false success would show phantom models."""
+    """The error for creating, copying, pushing or deleting a model; never a false success."""
     return BadRequest(
         "models are managed by the upstream; this operation is not supported", code="unsupported_endpoint"
     )
 
 
-def living_model(catalog: ModelCatalog, name: str) -> ModelSpec:
+def served_model(catalog: ModelCatalog, name: str) -> ModelSpec:
     """
-    The model of a name that the upstream serves, as far as the catalogue tells.
+    The catalogue's model for a name.
 
     Raises:
-        UnknownModel: with the successor if one is known, and the names that exist.
+        UnknownModel: it is not in the catalogue, or retired; the message names the successor, if known, and all models.
     """
     resolved = find_model(catalog, name)
     assert resolved.spec is not None  # noqa: S101 - find_model has seen to it

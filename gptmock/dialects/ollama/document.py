@@ -1,4 +1,4 @@
-"""``/api/chat`` and ``/api/generate``, outward and collected: the last line of the stream, with everything in it."""
+"""Renders the one object of ``/api/chat`` and ``/api/generate`` for ``stream: false``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
 
 def document(options: OllamaOptions, head: ReplyHead, folded: FoldedResponse) -> bytes:
     """
-    The one object of ``stream: false``.
+    The last line of a stream, with the complete content in it.
 
     Raises:
-        GptmockError: the content filter, or a call whose arguments are no object, as in the stream.
+        GptmockError: see ``done_reason`` and ``ReplyContent.calls``.
     """
-    presenter, telling = Presenter(options.style, options.stops, options.tool_names), ReplyContent()
+    presenter, content = Presenter(options.style, options.stops, options.tool_names), ReplyContent()
     texts: list[str] = []
     thoughts: list[str] = []
     end: Conclusion | None = None
@@ -27,18 +27,18 @@ def document(options: OllamaOptions, head: ReplyHead, folded: FoldedResponse) ->
         for shown in presenter.feed(piece):
             match shown:
                 case Content() | Refusal():
-                    texts.append(telling.text(shown))
+                    texts.append(content.text(shown))
                 case Thought(text=text):
                     thoughts.append(text)
                 case CallOpened() | CallInput():
-                    telling.take(shown)
+                    content.take(shown)
                 case Conclusion():
                     end = shown
                 case _:
                     assert_never(shown)
     assert end is not None  # noqa: S101 - Finished is the last piece, and the presenter concludes on it
-    reason, calls = done_reason(end), telling.calls(end)
-    beside: dict[str, Any] = {"thinking": "".join(thoughts)} if thoughts else {}
+    reason, calls = done_reason(end), content.calls(end)
+    members: dict[str, Any] = {"thinking": "".join(thoughts)} if thoughts else {}
     if calls:
-        beside["tool_calls"] = calls
-    return Lines(options.shape, options.model, head).end(reason, end.usage, text="".join(texts), beside=beside)
+        members["tool_calls"] = calls
+    return Lines(options.shape, options.model, head).end(reason, end.usage, text="".join(texts), beside=members)

@@ -1,7 +1,8 @@
 """
-What becomes of each parameter that the upstream does not know, as tables (client contracts 5.3).
+The parameters and ``options`` that the upstream does not support (client contracts 5.3).
 
-Options of the machine (threads, GPUs, memory maps) and ``keep_alive`` are in neither: they do not change an answer.
+Options of the local runner (threads, GPUs, memory maps) are in neither: they do not change a reply, so they are named
+as unknown members are, and never refused. ``keep_alive`` has no effect because models stay loaded; it is not named.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from gptmock.dialects.ollama.types import OllamaBody
-from gptmock.dialects.parameters import Fate, Rule, judge
+from gptmock.dialects.parameters import Fate, Rule, judge, unknown_members
 from gptmock.errors import BadRequest
 
 MAX_TOP_LOGPROBS = 20
@@ -56,7 +57,7 @@ RULES: tuple[Rule, ...] = (
 
 def ignored_parameters(body: OllamaBody, rules: tuple[Rule, ...], *, strict: bool) -> tuple[str, ...]:
     """
-    The parameters of this body that have no effect; ``rules`` are those of the route alone.
+    The parameters of this body that have no effect, unknown ones last; ``rules`` are those of the route alone.
 
     Raises:
         BadRequest: ``top_logprobs`` out of bounds, as Ollama has it; with ``strict`` anything without effect.
@@ -64,6 +65,6 @@ def ignored_parameters(body: OllamaBody, rules: tuple[Rule, ...], *, strict: boo
     if body.top_logprobs is not None and not 0 <= body.top_logprobs <= MAX_TOP_LOGPROBS:
         raise BadRequest("top_logprobs must be between 0 and 20", param="top_logprobs")
     ignored = judge(body, (*RULES, *rules), strict=strict)
-    if body.options is None:
-        return ignored
-    return (*ignored, *judge(body.options, OPTION_RULES, strict=strict, within="options"))
+    if body.options is not None:
+        ignored += judge(body.options, OPTION_RULES, strict=strict, within="options")
+    return (*ignored, *unknown_members(body))

@@ -1,4 +1,4 @@
-"""The reply plan of ``/api/chat`` and ``/api/generate``: lines of JSON, or one object."""
+"""The reply plan of ``/api/chat`` and ``/api/generate``: NDJSON, or one object."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class OllamaReply(PlainFold):
     options: OllamaOptions
 
     def translator(self, head: ReplyHead) -> OllamaTranslator:
-        """The machine of a streamed reply."""
+        """See ``ReplyPlan.translator``."""
         return OllamaTranslator(self.options, head)
 
     def heartbeat(self, head: ReplyHead) -> bytes:
-        """A line with no text: an empty line would break every client."""
+        """A line with an empty text; an empty line would break clients (see ``protocol.ndjson``)."""
         return Lines(self.options.shape, self.options.model, head).text("")
 
     def document(self, head: ReplyHead, folded: FoldedResponse) -> bytes:
-        """The one object of ``stream: false``."""
+        """See ``ReplyPlan.document``."""
         return document(self.options, head, folded)

@@ -1,11 +1,11 @@
 """
-What the presenter shows, as Ollama's clients take it: one text, whole calls, an honest reason.
+Converts the presenter's output to Ollama's format: text, complete tool calls, ``done_reason``.
 
-    shown                       told
+    presenter output            Ollama
     Content, Refusal            text; a blank line where one follows the other
-    Thought                     ``thinking``, by whoever asks
-    CallOpened, CallInput       kept until the end: calls are told whole, their arguments an object
-    Conclusion                  ``done_reason``, or an error where Ollama has no word for the ending
+    Thought                     ``thinking`` (rendered by the caller)
+    CallOpened, CallInput       buffered to the end: Ollama sends calls complete, with their arguments as an object
+    Conclusion                  ``done_reason``, or an error for an ending that Ollama cannot express
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _BETWEEN = "\n\n"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OllamaOptions:
-    """What a request asks of its reply."""
+    """What rendering a reply needs from its request."""
 
     shape: Shape
-    """Of a line, which differs between the two routes."""
+    """The format of a line, which differs between ``/api/chat`` and ``/api/generate``."""
     model: str
-    """Repeated as the client wrote it."""
+    """The client's model name, repeated in the reply."""
     style: ReasoningStyle = "reasoning-content"
     stops: tuple[str, ...] = ()
-    """Stop sequences, emulated here since the upstream knows none."""
+    """Stop sequences; emulated, see ``stop_sequences``."""
     tool_names: Mapping[str, str] = field(default_factory=dict)
-    """Name sent upstream to the client's own, where they differ."""
+    """Tool name sent upstream to the client's name, where they differ."""
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class _Call:
     input: list[str] = field(default_factory=list)
 
     def arguments(self) -> msgspec.Raw | None:
-        """The arguments as they were written, but on one line; ``None`` when they are no object."""
+        """The arguments reformatted to one line; ``None`` if they are not a JSON object."""
         text = "".join(self.input)
         if self.opened.kind == "custom":
             return msgspec.Raw(msgspec.json.encode({"input": text}))
@@ -60,21 +60,21 @@ class _Call:
 
 
 class ReplyContent:
-    """One reply, streamed or collected."""
+    """The content of one reply, streamed or collected."""
 
     __slots__ = ("_answered", "_calls", "_refused")
 
     def __init__(self) -> None:
         self._calls: dict[int, _Call] = {}
         self._answered = False
-        """Something was told that is no refusal."""
+        """Answer text has been shown."""
         self._refused = False
-        """A refusal was told last."""
+        """The last text was a refusal."""
 
     def text(self, shown: Content | Refusal) -> str:
-        """The text of a piece: Ollama has no place of its own for a refusal."""
+        """The text to show: a refusal is shown as text, since Ollama has no member for it."""
         refused, self._refused = self._refused, isinstance(shown, Refusal)
-        # What follows an answer and a refusal has its blank line from the presenter, as a new message.
+        # Text that begins a new message already has its blank line from the presenter.
         gap = refused != self._refused and self._answered is self._refused
         self._answered = self._answered or not self._refused
         return _BETWEEN + shown.text if gap else shown.text
@@ -95,7 +95,7 @@ class ReplyContent:
         return keep
 
     def take(self, shown: CallOpened | CallInput) -> None:
-        """Remember a call, or more of its arguments."""
+        """Buffer a call, or a delta of its arguments."""
         if isinstance(shown, CallOpened):
             self._calls[shown.index] = _Call(shown)
         else:
@@ -103,34 +103,34 @@ class ReplyContent:
 
     def calls(self, end: Conclusion) -> list[dict[str, Any]]:
         """
-        The calls of the whole reply, as entries of ``tool_calls``.
+        All calls of the reply, as entries of ``tool_calls``.
 
-        A call that the end of an incomplete reply has cut is left out: the reason says that something is missing, and
-        half a call must not be run.
+        A call that is truncated because the reply reached its length limit is left out, since a client must not execute
+        it; ``done_reason`` is then ``length``.
 
         Raises:
-            UpstreamBroken: a finished call has arguments that are no JSON object.
+            UpstreamBroken: the arguments of a complete call are not a JSON object.
         """
-        told: list[dict[str, Any]] = []
+        entries: list[dict[str, Any]] = []
         for call in self._calls.values():
             arguments = call.arguments()
             if arguments is not None:
-                function = {"index": len(told), "name": call.opened.name, "arguments": arguments}
-                told.append({"id": call.opened.call_id, "function": function})
+                function = {"index": len(entries), "name": call.opened.name, "arguments": arguments}
+                entries.append({"id": call.opened.call_id, "function": function})
             elif end.reason != "length":
                 raise UpstreamBroken(
                     f"The model called '{call.opened.name}' with arguments that are no JSON object.",
                     code="invalid_tool_arguments",
                 )
-        return told
+        return entries
 
 
 def done_reason(end: Conclusion) -> str:
     """
-    Why the reply ended, in Ollama's words: ``stop``, which tool calls end with too, or ``length``.
+    ``done_reason``: ``length``, or ``stop``, also after tool calls.
 
     Raises:
-        UpstreamRefused: the content filter has cut it, and Ollama has no word for that.
+        UpstreamRefused: the content filter stopped the reply; Ollama has no ``done_reason`` for that.
     """
     if end.reason == "content_filter":
         raise UpstreamRefused(

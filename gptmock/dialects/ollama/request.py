@@ -1,4 +1,7 @@
-"""From the body of either route to a ``Turn``: model, thinking, format, tools, options (client contracts 5.1, 5.3)."""
+"""
+What decoding ``/api/chat`` and ``/api/generate`` have in common: model, ``think``, ``format``, tools, options (client
+contracts 5.1, 5.3).
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,12 @@ from gptmock.dialects.dialect import Call, ReadyReply, ReasoningStyle, Terms, Tu
 from gptmock.dialects.images import image_address
 from gptmock.dialects.model_options import default_tier, reasoning_options
 from gptmock.dialects.ollama.bodies import required_model
-from gptmock.dialects.ollama.catalogue import living_model
+from gptmock.dialects.ollama.catalogue import served_model
 from gptmock.dialects.ollama.line_encoder import Lines, Shape
 from gptmock.dialects.ollama.reply import OllamaReply
 from gptmock.dialects.ollama.reply_content import OllamaOptions
 from gptmock.dialects.ollama.types import JsonObject, OllamaBody
+from gptmock.dialects.stop_sequences import stop_sequences
 from gptmock.dialects.text_format import with_json_mentioned
 from gptmock.dialects.tools import Toolbox, decode_tools, renamed_tools, requested_searches, with_default_search
 from gptmock.errors import BadRequest
@@ -34,13 +38,13 @@ from gptmock.protocol.request import (
 )
 
 MAX_STOPS = 64
-"""Modelfiles have about ten; each is looked for in every piece of text."""
+"""Modelfiles have about ten. Every delta is searched for each sequence."""
 _ZERO = re.compile(r"[-+]?(?:0+\.?0*|\.0+)(?:ns|us|µs|ms|s|m|h)?")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What is asked, as far as the routes differ in how it is written."""
+class OllamaInput:
+    """The parts of a request that the two routes decode differently."""
 
     instructions: str
     items: list[InputItem]
@@ -48,9 +52,9 @@ class Asked:
     ignored: tuple[str, ...] = ()
 
 
-def turn_of(call: Call, terms: Terms, body: OllamaBody, asked: Asked, shape: Shape) -> Turn:
+def turn_of(call: Call, terms: Terms, body: OllamaBody, asked: OllamaInput, shape: Shape) -> Turn:
     """
-    The turn of a question.
+    The turn for a request of either route.
 
     Raises:
         BadRequest: with the field at fault in ``param``.
@@ -88,14 +92,15 @@ def turn_of(call: Call, terms: Terms, body: OllamaBody, asked: Asked, shape: Sha
 
 def load_reply(terms: Terms, body: OllamaBody, shape: Shape) -> ReadyReply:
     """
-    The answer to a request that asks nothing, with which Ollama's clients load a model, or unload it.
+    The reply to a request without messages or prompt, by which Ollama clients load a model, or unload it
+    (``keep_alive: 0``).
 
     Raises:
         BadRequest: no model is named.
-        UnknownModel: there is no such model, as far as the catalogue tells; no upstream is asked.
+        UnknownModel: the model is not in the catalogue; the upstream is not asked.
     """
     name = required_model(body.model)
-    living_model(terms.catalog, terms.defaults.debug_model or name)
+    served_model(terms.catalog, terms.defaults.debug_model or name)
     reason = "unload" if _is_zero(body.keep_alive) else "load"
     return ReadyReply(lambda head: Lines(shape, name, head).ready(reason))
 
@@ -108,7 +113,7 @@ def _is_zero(duration: Any) -> bool:
 
 def user_content(text: str, images: list[str] | None, *, within: str) -> list[Content]:
     """
-    A text and its images, which clients send as bare base64.
+    Content parts for a text and its images, which clients send as bare base64.
 
     Raises:
         BadRequest: ``invalid_image``.
@@ -134,7 +139,7 @@ def _toolbox(body: OllamaBody, tools: tuple[JsonObject, ...], terms: Terms) -> T
 
 
 def _thinking(body: OllamaBody, terms: Terms, resolved: ResolvedModel) -> tuple[ReasoningOptions, ReasoningStyle]:
-    """How hard to think, and whether it is shown: in ``thinking``, whatever style the OpenAI routes have."""
+    """Effort and summary from ``think``; reasoning is always shown in ``thinking``, if at all."""
     think, defaults = body.think, terms.defaults
     if isinstance(think, str) and think not in EFFORTS:
         raise BadRequest(
@@ -144,11 +149,11 @@ def _thinking(body: OllamaBody, terms: Terms, resolved: ResolvedModel) -> tuple[
         effort = think
     else:
         effort = "none" if think is False else resolved.effort or defaults.reasoning_effort
-        # Ollama's own meaning of true, where the default would be not to think.
+        # ``think: true`` enables reasoning even if the default effort is ``none``.
         effort = "medium" if think is True and effort == "none" else effort
     summary = defaults.reasoning_summary
     if think is not None and effort != "none" and summary == "none":
-        # Who asks for thinking wants to see it; the default speaks for those who say nothing.
+        # A client that sends ``think`` wants to see the reasoning; the operator's default is for all others.
         summary = "auto"
     shown = defaults.reasoning_style != "hidden" and effort != "none"
     options = reasoning_options(effort, summary, resolved.spec, shown=shown)
@@ -159,7 +164,7 @@ def _text_options(wanted: Any, items: list[InputItem]) -> tuple[TextOptions | Un
     if wanted is None or wanted == "":
         return UNSET, items
     if wanted in ("json", {}):
-        # Clients of Ollama never mention JSON in the prompt; the upstream insists.
+        # The upstream requires the word JSON in the input, and Ollama clients do not write it.
         return TextOptions(format={"type": "json_object"}), with_json_mentioned(items)
     if not isinstance(wanted, dict):
         raise BadRequest(
@@ -172,10 +177,7 @@ def _text_options(wanted: Any, items: list[InputItem]) -> tuple[TextOptions | Un
 
 def _stops(body: OllamaBody) -> tuple[str, ...]:
     stop = body.options.stop if body.options is not None else None
-    stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
-    if len(stops) > MAX_STOPS:
-        raise BadRequest(f"'options.stop' can hold at most {MAX_STOPS} sequences.", param="options.stop")
-    return tuple(one for one in stops if one)
+    return stop_sequences(stop, param="options.stop", limit=MAX_STOPS)
 
 
 def _quoted(value: Any) -> str:

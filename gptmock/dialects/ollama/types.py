@@ -1,19 +1,19 @@
 """
-What the bodies of ``/api/chat`` and ``/api/generate`` have in common. Unknown keys and options are ignored.
+The members common to the bodies of ``/api/chat`` and ``/api/generate``. Unknown keys and options are ignored and named.
 
-Source: ollama/ollama ``api/types.go``, and the extensions of the ancestors.
+Source: ollama/ollama ``api/types.go``, and the extensions of ChatMock and GPTMock.
 """
 
 from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from gptmock.dialects.bodies import Body
+from gptmock.dialects.bodies import ParameterBody
 
 JsonObject: TypeAlias = dict[str, Any]
 
 
-class Options(Body):
+class Options(ParameterBody):
     """``options``: what Ollama's runners take. Of these only ``stop`` has an effect."""
 
     stop: str | list[str] | None = None
@@ -37,7 +37,7 @@ class Options(Body):
     num_keep: Any = None
 
 
-class OllamaBody(Body):
+class OllamaBody(ParameterBody):
     """The members that both routes read."""
 
     model: str | None = None
@@ -46,7 +46,7 @@ class OllamaBody(Body):
     format: Any = None
     options: Options | None = None
     keep_alive: Any = None
-    """A number of seconds, or a duration as ``"5m"``: there is nothing to keep alive here, but 0 asks to unload."""
+    """Seconds, or a duration such as ``"5m"``. Only 0 has an effect: it makes a load request an unload request."""
     responses_tools: list[JsonObject] | None = None
     responses_tool_choice: str | None = None
     truncate: bool | None = None

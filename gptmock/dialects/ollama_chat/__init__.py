@@ -1,4 +1,4 @@
-"""``POST /api/chat``: Ollama's conversation."""
+"""``POST /api/chat``: Ollama's chat completion."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from gptmock.dialects.ollama_chat.request import decode
 
 
 class OllamaChat(OllamaDialect):
-    """The dialect as the table has it."""
+    """The ``Dialect`` of ``POST /api/chat``."""
 
     def decode(self, call: Call, terms: Terms) -> Turn | ReadyReply:
-        """A body to a turn, or to the answer of a load request."""
+        """See ``Dialect.decode``; a load or unload request needs no turn."""
         return decode(call, terms)

@@ -1,20 +1,19 @@
 """
-Ollama's messages as Responses input items (client contracts 5.3 and 5.4). Must not know any other parameter.
+Converts Ollama ``messages`` to Responses input items (client contracts 5.3 and 5.4). Must not know any other parameter.
 
-The leading run of system messages becomes the instructions, later ones are developer messages. Calls have no ids in
-this protocol: they get ones by position, so that the next turn of the conversation makes the same, and results find
-their call by id where there is one, else by the tool's name, else by the order of the calls.
+The system messages before any other message become ``instructions``; later ones become developer messages. Ollama's
+tool calls have no ids: ids are generated from the position, so that the next turn of the conversation generates the
+same ones. A tool result is matched to its call by id if it has one, else by the tool's name, else by order.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import msgspec
-
+from gptmock.dialects.decoded_messages import DecodedMessages, arguments_text, decoded_messages
 from gptmock.dialects.identifiers import upstream_call_id, upstream_name
 from gptmock.dialects.ollama.request import user_content
-from gptmock.dialects.ollama_chat.types import CalledFunction, OllamaMessage, ToolCall
+from gptmock.dialects.ollama_chat.types import OllamaMessage, ToolCall
 from gptmock.dialects.presentation import without_thinking
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import (
@@ -22,7 +21,6 @@ from gptmock.protocol.request import (
     FunctionCall,
     FunctionCallOutput,
     InputItem,
-    InputText,
     Message,
     OutputText,
 )
@@ -31,58 +29,47 @@ _SYSTEM = frozenset({"system", "developer"})
 
 
 @dataclass(frozen=True, slots=True)
-class Conversation:
-    """What the messages come to."""
-
-    instructions: str
-    items: list[InputItem]
-
-
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """A call that waits for its result."""
+class _OpenCall:
+    """A call that still lacks its result."""
 
     given_id: str | None
-    """As the client has it."""
+    """The client's id, if it sent one."""
     call_id: str
-    """As sent upstream."""
+    """The ``call_id`` sent upstream."""
     name: str
 
 
 @dataclass(slots=True)
 class _Decoding:
     items: list[InputItem] = field(default_factory=list)
-    open: list[_Open] = field(default_factory=list)
-    """Of the last assistant message with calls, in their order."""
+    open: list[_OpenCall] = field(default_factory=list)
+    """The open calls of the last assistant message with calls, in order."""
     closing: int = 0
-    """Where results that never came are put: behind the last call or result."""
+    """Index in ``items`` at which missing results are inserted: behind the last call or result."""
     ids: set[str] = field(default_factory=set)
 
 
-def decode_messages(messages: list[OllamaMessage], images: list[str] | None) -> Conversation:
+def decode_messages(messages: list[OllamaMessage], images: list[str] | None) -> DecodedMessages:
     """
-    Translate a conversation.
+    Convert the messages of a request.
 
     Args:
         messages: at least one.
         images: further images of the last user message.
 
     Raises:
-        BadRequest: an unknown role, an image that is none, or a result without a call.
+        BadRequest: an unknown role, an invalid image, or a result without a call.
     """
     roles = [message.role.strip().lower() for message in messages]
     leading = next((index for index, role in enumerate(roles) if role not in _SYSTEM), len(messages))
-    texts = [text for message in messages[:leading] if (text := message.content)]
+    texts = [message.content or "" for message in messages[:leading]]
     last_user = max((index for index, role in enumerate(roles) if role == "user"), default=None)
     state = _Decoding()
     for index in range(leading, len(messages)):
         more = images if index == last_user else None
         _message(messages[index], roles[index], index, state, more_images=more)
     _close(state)
-    if not state.items and texts:
-        # Nothing but instructions: the upstream wants something to answer to.
-        return Conversation("", [Message("developer", [InputText(text)]) for text in texts])
-    return Conversation("\n\n".join(texts), state.items)
+    return decoded_messages(texts, state.items)
 
 
 def _message(message: OllamaMessage, role: str, index: int, state: _Decoding, *, more_images: list[str] | None) -> None:
@@ -116,23 +103,18 @@ def _assistant(message: OllamaMessage, index: int, state: _Decoding) -> None:
     _append(state, Message("assistant", [OutputText(text)] if text else []))
     for number, call in enumerate(message.tool_calls or ()):
         call_id = _call_id(call, index, number, state)
-        state.items.append(FunctionCall(call_id, upstream_name(call.function.name), _arguments(call.function)))
-        state.open.append(_Open(call.id, call_id, call.function.name))
+        arguments = arguments_text(call.function.arguments)
+        state.items.append(FunctionCall(call_id, upstream_name(call.function.name), arguments))
+        state.open.append(_OpenCall(call.id, call_id, call.function.name))
         state.closing = len(state.items)
 
 
 def _call_id(call: ToolCall, index: int, number: int, state: _Decoding) -> str:
     given = upstream_call_id(call.id) if call.id else ""
-    # Some clients number the calls of each message anew; the upstream wants them apart.
+    # Some clients restart their ids in every message; the upstream requires unique ones.
     call_id = given if given and given not in state.ids else f"call_{index}_{number}"
     state.ids.add(call_id)
     return call_id
-
-
-def _arguments(function: CalledFunction) -> str:
-    if isinstance(function.arguments, dict):
-        return msgspec.json.encode(function.arguments).decode()
-    return function.arguments or "{}"
 
 
 def _result(message: OllamaMessage, within: str, state: _Decoding) -> None:
@@ -148,7 +130,7 @@ def _result(message: OllamaMessage, within: str, state: _Decoding) -> None:
     state.closing = len(state.items)
 
 
-def _answered(message: OllamaMessage, waiting: list[_Open]) -> _Open:
+def _answered(message: OllamaMessage, waiting: list[_OpenCall]) -> _OpenCall:
     by_id = (call for call in waiting if message.tool_call_id and call.given_id == message.tool_call_id)
     name = message.tool_name or message.name
     by_name = (call for call in waiting if name and call.name == name)
@@ -160,7 +142,7 @@ def _output(content: list[Content], message: OllamaMessage) -> str | list[Conten
 
 
 def _close(state: _Decoding) -> None:
-    """Results that never came are empty: Ollama's clients may drop one, the upstream would refuse the whole turn."""
+    """Add empty results for open calls: Ollama clients may omit a result, but the upstream requires one per call."""
     missing = [FunctionCallOutput(call.call_id, "") for call in state.open]
     state.items[state.closing : state.closing] = missing
     state.open.clear()

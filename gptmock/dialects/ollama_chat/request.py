@@ -1,4 +1,4 @@
-"""``POST /api/chat``, inward: a body to a ``Turn``, or to the answer of a load request (client contracts 5.3)."""
+"""Decodes the body of ``POST /api/chat`` (client contracts 5.3)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from gptmock.dialects.dialect import Call, ReadyReply, Terms, Turn
 from gptmock.dialects.ollama.bodies import read_body, required_model
 from gptmock.dialects.ollama.line_encoder import MESSAGE
 from gptmock.dialects.ollama.parameters import ignored_parameters
-from gptmock.dialects.ollama.request import Asked, load_reply, turn_of
+from gptmock.dialects.ollama.request import OllamaInput, load_reply, turn_of
 from gptmock.dialects.ollama_chat.messages import decode_messages
 from gptmock.dialects.ollama_chat.types import OllamaChatBody
 from gptmock.errors import BadRequest
@@ -16,11 +16,11 @@ SHAPE = MESSAGE
 
 def decode(call: Call, terms: Terms) -> Turn | ReadyReply:
     """
-    Understand a chat request.
+    Decode a chat request: to a ``Turn``, or to a ``ReadyReply`` for a load or unload request.
 
     Raises:
         BadRequest: with the field at fault in ``param``.
-        UnknownModel: a model to load that is not there.
+        UnknownModel: the model to load does not exist.
     """
     body = read_body(call.body, OllamaChatBody)
     required_model(body.model)
@@ -30,5 +30,5 @@ def decode(call: Call, terms: Terms) -> Turn | ReadyReply:
     conversation = decode_messages(body.messages, body.images)
     if not conversation.items:
         raise BadRequest("The messages hold nothing to answer: all of them are empty.", param="messages")
-    asked = Asked(conversation.instructions, conversation.items, tuple(body.tools or ()), ignored)
+    asked = OllamaInput(conversation.instructions, conversation.items, tuple(body.tools or ()), ignored)
     return turn_of(call, terms, body, asked, SHAPE)

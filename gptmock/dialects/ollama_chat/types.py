@@ -7,14 +7,14 @@ from gptmock.dialects.ollama.types import JsonObject, OllamaBody
 
 
 class CalledFunction(Body):
-    """``function`` of a tool call: the arguments are an object, though bridges send text."""
+    """``function`` of a tool call; ``arguments`` is an object, but some clients send JSON text."""
 
     name: str
     arguments: JsonObject | str | None = None
 
 
 class ToolCall(Body):
-    """One entry of ``tool_calls``; Ollama's protocol has no ids, but clients that got one may send it back."""
+    """One entry of ``tool_calls``; Ollama's API has no ids, but clients may send back those of our replies."""
 
     id: str | None = None
     function: CalledFunction
@@ -30,7 +30,7 @@ class OllamaMessage(Body):
     tool_name: str | None = None
     tool_call_id: str | None = None
     name: str | None = None
-    """What older clients call ``tool_name``."""
+    """The older name of ``tool_name``."""
 
 
 class OllamaChatBody(OllamaBody):
@@ -38,5 +38,5 @@ class OllamaChatBody(OllamaBody):
 
     messages: list[OllamaMessage] | None = None
     images: list[str] | None = None
-    """The ancestor's: images of the last user message."""
+    """Images of the last user message; an extension of ChatMock."""
     tools: list[JsonObject] | None = None

@@ -1,4 +1,4 @@
-"""``POST /api/generate``: Ollama's single prompt."""
+"""``POST /api/generate``: Ollama's completion of a single prompt."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from gptmock.dialects.ollama_generate.request import decode
 
 
 class OllamaGenerate(OllamaDialect):
-    """The dialect as the table has it."""
+    """The ``Dialect`` of ``POST /api/generate``."""
 
     def decode(self, call: Call, terms: Terms) -> Turn | ReadyReply:
-        """A body to a turn, or to the answer of a load request."""
+        """See ``Dialect.decode``; a load or unload request needs no turn."""
         return decode(call, terms)

@@ -1,13 +1,13 @@
-"""``POST /api/generate``, inward: a body to a ``Turn``, or to the answer of a load request (client contracts 5.6)."""
+"""Decodes the body of ``POST /api/generate`` (client contracts 5.6)."""
 
 from __future__ import annotations
 
 from gptmock.dialects.dialect import Call, ReadyReply, Terms, Turn
-from gptmock.dialects.infill import gap_items
+from gptmock.dialects.infill import fill_in_the_middle_items
 from gptmock.dialects.ollama.bodies import read_body, required_model
 from gptmock.dialects.ollama.line_encoder import RESPONSE
 from gptmock.dialects.ollama.parameters import ignored_parameters
-from gptmock.dialects.ollama.request import Asked, load_reply, turn_of, user_content
+from gptmock.dialects.ollama.request import OllamaInput, load_reply, turn_of, user_content
 from gptmock.dialects.ollama_generate.types import OllamaGenerateBody
 from gptmock.dialects.parameters import Fate, Rule
 from gptmock.errors import BadRequest
@@ -23,11 +23,11 @@ RULES: tuple[Rule, ...] = (
 
 def decode(call: Call, terms: Terms) -> Turn | ReadyReply:
     """
-    Understand a generate request.
+    Decode a generate request: to a ``Turn``, or to a ``ReadyReply`` for a load or unload request.
 
     Raises:
         BadRequest: with the field at fault in ``param``.
-        UnknownModel: a model to load that is not there.
+        UnknownModel: the model to load does not exist.
     """
     body = read_body(call.body, OllamaGenerateBody)
     required_model(body.model)
@@ -36,7 +36,7 @@ def decode(call: Call, terms: Terms) -> Turn | ReadyReply:
     if not body.prompt and not body.suffix:
         return load_reply(terms, body, SHAPE)
     ignored = ignored_parameters(body, RULES, strict=terms.defaults.strict_parameters)
-    asked = Asked(body.system or "", _items(body), ignored=ignored)
+    asked = OllamaInput(body.system or "", _items(body), ignored=ignored)
     return turn_of(call, terms, body, asked, SHAPE)
 
 
@@ -44,6 +44,6 @@ def _items(body: OllamaGenerateBody) -> list[InputItem]:
     prompt = body.prompt or ""
     images = user_content("", body.images, within="")
     if body.suffix:
-        gap = gap_items(prompt, body.suffix)
-        return [*gap, Message("user", images)] if images else gap
+        items = fill_in_the_middle_items(prompt, body.suffix)
+        return [*items, Message("user", images)] if images else items
     return [Message("user", [*user_content(prompt, None, within=""), *images])]

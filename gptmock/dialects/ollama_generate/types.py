@@ -17,4 +17,4 @@ class OllamaGenerateBody(OllamaBody):
     raw: bool | None = None
     template: str | None = None
     context: list[Any] | None = None
-    """Tokens of an earlier turn, which mean nothing to the upstream."""
+    """Tokens of an earlier turn; ignored, since they are specific to a local model."""

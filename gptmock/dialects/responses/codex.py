@@ -1,6 +1,6 @@
 """
-Calls of a real Codex client: they go upstream as they came, and only what the backend insists on is put right. The
-operator's defaults stay out. Source: the observed Codex CLI 0.171.0, upstream protocol 4.2.
+Decodes the requests of Codex clients: they are sent upstream unchanged except for what the backend requires. The
+operator's defaults do not apply. Source: the observed Codex CLI 0.171.0, upstream protocol 4.2.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from msgspec import UNSET
 
 from gptmock.catalog import PRIORITY_TIER, ResolvedModel, clamp_effort
-from gptmock.conversations import NOTHING_RECALLED, Recalled
+from gptmock.conversations import NO_CONTEXT, LoadedContext
 from gptmock.dialects.conversation_key import conversation_key
 from gptmock.dialects.dialect import Call, Terms, Turn
 from gptmock.dialects.model_options import model_name
@@ -24,7 +24,7 @@ from gptmock.errors import BadRequest
 from gptmock.protocol.request import InputItem, JsonObject, ResponsesRequest
 
 _IDENTITY_HEADERS = ("originator", "user-agent")
-_PASSING = frozenset(
+_FORWARDED = frozenset(
     {
         *_IDENTITY_HEADERS,
         "version",
@@ -36,55 +36,56 @@ _PASSING = frozenset(
         "x-client-request-id",
     }
 )
-_PASSING_PREFIXES = ("x-codex-", "x-openai-")
-_STAYING = re.compile(
+_FORWARDED_PREFIXES = ("x-codex-", "x-openai-")
+_WITHHELD = re.compile(
     "account|workspace|organi[sz]ation|project|tenant|fedramp|residency|attestation|routing-override"
     "|authorization|cookie|x-openai-client-"
 )
 """
-Parts of names that speak of the client's own account, workspace, login or machine, which are wrong beside the
-credentials of our account. Source: the signed-in Codex CLI 0.171.0.
+Parts of the names of headers that are not forwarded: they refer to the client's own account, workspace, login or
+machine, and would contradict the credential of our account. Source: the signed-in Codex CLI 0.171.0.
 """
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PRODUCT = re.compile(r"(?P<originator>[^/]+)/(?P<version>\d+(?:\.\d+)+[0-9A-Za-z.-]*)")
 
 
 def is_codex(headers: Mapping[str, str]) -> bool:
-    """Whether the client says that it is a Codex: by its originator or its User-Agent."""
+    """Whether ``originator`` or ``User-Agent`` names a Codex client."""
     return any(headers.get(name, "").lower().startswith("codex") for name in _IDENTITY_HEADERS)
 
 
-def passing_headers(headers: Mapping[str, str]) -> dict[str, str]:
+def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """
-    The headers of a Codex client that go upstream.
+    The request headers of a Codex client that are sent upstream.
 
-    With a custom provider it names its version only in its User-Agent; models are gated by the header of its own.
+    ``originator`` and ``version`` are taken from ``User-Agent`` if absent: Codex omits them with a custom provider, and
+    the backend refuses models by ``version``.
 
     Raises:
-        BadRequest: a value with a line break or another control character.
+        BadRequest: a value has a line break or another control character.
     """
-    passing = {name: value for name, value in headers.items() if _passes(name)}
-    for name, value in passing.items():
+    forwarded = {name: value for name, value in headers.items() if _is_forwarded(name)}
+    for name, value in forwarded.items():
         if _CONTROLS.search(value):
             raise BadRequest(f"The header '{name}' holds a control character.", code="invalid_header")
-    product = _PRODUCT.match(passing.get("user-agent", ""))
-    return {**(product.groupdict() if product is not None else {}), **passing}
+    product = _PRODUCT.match(forwarded.get("user-agent", ""))
+    return {**(product.groupdict() if product is not None else {}), **forwarded}
 
 
-def _passes(name: str) -> bool:
-    return name in _PASSING or (name.startswith(_PASSING_PREFIXES) and not _STAYING.search(name))
+def _is_forwarded(name: str) -> bool:
+    return name in _FORWARDED or (name.startswith(_FORWARDED_PREFIXES) and not _WITHHELD.search(name))
 
 
 def codex_turn(body: CodexBody, call: Call, terms: Terms) -> Turn:
     """
-    The turn of a Codex client.
+    The turn for a request of a Codex client.
 
     Raises:
-        BadRequest: no input, an item by reference, or a header that must not be sent.
+        BadRequest: no input, an unresolved ``item_reference``, or a header with a control character.
     """
     name = model_name(body.model, terms)
     resolved = terms.catalog.resolve(terms.defaults.debug_model or name)
-    items = _items(body.input, call.recalled)
+    items = _items(body.input, call.context)
     more = {**(body.model_extra or {}), **_from_name(body, resolved)}
     request = ResponsesRequest(
         model=resolved.slug,
@@ -102,15 +103,15 @@ def codex_turn(body: CodexBody, call: Call, terms: Terms) -> Turn:
         stream=bool(body.stream),
         reply=ResponsesReply(ResponsesOptions(model=name, codex=True)),
         forwards_headers=True,
-        headers=passing_headers(call.headers),
-        account_id=call.recalled.account_id,
+        headers=forwarded_headers(call.headers),
+        account_id=call.context.account_id,
     )
 
 
-def _items(given: str | list[JsonObject] | None, recalled: Recalled) -> list[InputItem]:
-    if recalled != NOTHING_RECALLED:
-        # What was stored is in a client's language, and not yet in the backend's.
-        return decode_input(continued(given, recalled))
+def _items(given: str | list[JsonObject] | None, context: LoadedContext) -> list[InputItem]:
+    if context != NO_CONTEXT:
+        # Stored items are in the format of the public API and must be converted.
+        return decode_input(continued(given, context))
     if not given:
         raise BadRequest("'input' is empty.", code="missing_required_parameter", param="input")
     if isinstance(given, str):
@@ -121,7 +122,7 @@ def _items(given: str | list[JsonObject] | None, recalled: Recalled) -> list[Inp
 
 
 def _from_name(body: CodexBody, resolved: ResolvedModel) -> JsonObject:
-    """What the suffixes of the model's name ask for, where the body does not speak of it."""
+    """The members that suffixes of the model name (``-high``, ``-fast``) imply, unless the body sets them."""
     asked: JsonObject = {}
     reasoning = body.reasoning or {}
     if resolved.effort is not None and reasoning.get("effort") is None:

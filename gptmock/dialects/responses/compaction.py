@@ -1,6 +1,6 @@
 """
-``POST /v1/responses/compact``: a conversation in, the same in fewer items out. The body is that of a turn; the answer
-is whole and comes from the upstream as it is, with what the public API's shape has besides.
+``POST /v1/responses/compact``: the upstream replaces a conversation by fewer items. The request body is that of
+``/v1/responses``; the reply is not streamed: the upstream's document, completed to the public API's object.
 
 Source: client contracts 3.6, upstream protocol 9.2.
 """
@@ -18,7 +18,7 @@ from gptmock.protocol.upstream import Compacted
 
 def decode_compaction(call: Call, terms: Terms) -> Turn:
     """
-    Understand a compaction request. The operator's web search is for answers, and this is none; nor is it stored.
+    Decode a compaction request. The operator's defaults for web search and storing do not apply.
 
     Raises:
         BadRequest: with the field at fault in ``param``.
@@ -29,5 +29,5 @@ def decode_compaction(call: Call, terms: Terms) -> Turn:
 def compaction_document(head: ReplyHead, compacted: Compacted) -> bytes:
     """The ``response.compaction`` object."""
     shape = {"id": ID_PREFIX + head.id, "object": "response.compaction", "created_at": head.created}
-    told = {name: value for name, value in compacted.document.items() if value is not None}
-    return json_bytes({**shape, "output": [], "usage": None, **told})
+    given = {name: value for name, value in compacted.document.items() if value is not None}
+    return json_bytes({**shape, "output": [], "usage": None, **given})

@@ -1,4 +1,4 @@
-"""``POST /v1/responses``, outward and collected: the Response that ends the stream, by the same machine."""
+"""The body of a Responses reply with ``stream: false``: the Response object of the terminal event."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from gptmock.protocol.request import JsonObject
 
 def final_response(options: ResponsesOptions, head: ReplyHead, folded: FoldedResponse) -> JsonObject:
     """
-    The Response object of a turn whose events were kept.
+    The final Response object, from a fold with ``keep_events``.
 
     Raises:
-        UpstreamBroken: an event holds what cannot be repeated.
+        UpstreamBroken: an event cannot be decoded completely.
     """
     machine = ResponsesMachine(options, head)
     for received in folded.events:
@@ -27,5 +27,5 @@ def final_response(options: ResponsesOptions, head: ReplyHead, folded: FoldedRes
 
 
 def document(options: ResponsesOptions, head: ReplyHead, folded: FoldedResponse) -> bytes:
-    """The whole reply (client contracts 3.4)."""
+    """The response body (client contracts 3.4)."""
     return json_bytes(final_response(options, head, folded))

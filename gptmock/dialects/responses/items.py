@@ -1,6 +1,6 @@
 """
-Input items of a Responses request as the upstream takes them (client contracts 3.3). An item that we do not know
-passes as it is, and so does a member that we do not know.
+Converts the input items of a Responses request to those that the upstream accepts (client contracts 3.3). Unknown items
+and unknown members are sent unchanged.
 """
 
 from __future__ import annotations
@@ -9,38 +9,28 @@ from typing import Any
 
 import msgspec
 
+from gptmock.conversations import ITEM_ID_PREFIXES
 from gptmock.dialects.bodies import missing
-from gptmock.dialects.identifiers import upstream_call_id, upstream_name
+from gptmock.dialects.call_items import CALL_TYPES, OUTPUT_TYPES, with_upstream_ids
 from gptmock.dialects.images import image_address
 from gptmock.dialects.responses.previous_response import Continued
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import InputItem, JsonObject
 
 _ROLES = {"user": "user", "assistant": "assistant", "system": "developer", "developer": "developer"}
-"""Asked for, to sent: the upstream refuses ``system``."""
-_ID_PREFIXES = {
-    "message": "msg",
-    "reasoning": "rs",
-    "function_call": "fc",
-    "function_call_output": "fc",
-    "custom_tool_call": "ctc",
-    "custom_tool_call_output": "ctc",
-    "web_search_call": "ws",
-    "image_generation_call": "ig",
-}
-"""The upstream takes no other ids for these items, and needs none."""
-_CALLS = frozenset({"function_call", "custom_tool_call"})
-_OUTPUTS = frozenset({"function_call_output", "custom_tool_call_output"})
-_NEVER = frozenset({"caller", "created_by", "parsed_arguments", "namespace"})
-"""Members that SDKs or replies add and the upstream refuses in the history."""
+"""Role in the request to role sent upstream, which refuses ``system``."""
+_ID_PREFIXES = {kind: prefix for kind, prefix in ITEM_ID_PREFIXES.items() if kind != "local_shell_call"}
+"""Item type to the prefix that the upstream requires of an id; an id without it is dropped, since ids are optional."""
+_REFUSED_MEMBERS = frozenset({"caller", "created_by", "parsed_arguments", "namespace"})
+"""Members that SDKs or replies add to calls and outputs, and that the upstream refuses."""
 
 
 def decode_input(given: Continued) -> list[InputItem]:
     """
-    The input as a list of items, the conversation that it continues first.
+    The input items to send upstream, beginning with the conversation that the request continues.
 
     Raises:
-        BadRequest: nothing to answer to, or an item without what it needs.
+        BadRequest: there is no item to send, or an item lacks a required member.
     """
     items: list[InputItem] = [
         decoded for place, item in enumerate(given.items) if (decoded := _item(item, given.where(place))) is not None
@@ -51,16 +41,16 @@ def decode_input(given: Continued) -> list[InputItem]:
 
 
 def user_message(text: str) -> JsonObject:
-    """What a plain string stands for."""
+    """The message item that a plain string as ``input`` stands for."""
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
 
 
 def refuse_reference(item: JsonObject, within: str) -> None:
     """
-    Items by reference need a store of responses.
+    Refuse an ``item_reference`` that was not resolved before.
 
     Raises:
-        BadRequest: this is one.
+        BadRequest: the item is a reference.
     """
     if item.get("type") == "item_reference" or set(item) == {"id"}:
         raise BadRequest(
@@ -75,7 +65,7 @@ def _item(item: JsonObject, within: str) -> JsonObject | None:
     kind = item.get("type") or ("message" if "role" in item else None)
     if not isinstance(kind, str):
         raise missing(f"{within}.type")
-    given = {key: value for key, value in item.items() if not _says_nothing(key, value)}
+    given = {key: value for key, value in item.items() if not _is_null_default(key, value)}
     if kind == "message":
         return _message(given, within)
     if kind == "reasoning":
@@ -83,17 +73,18 @@ def _item(item: JsonObject, within: str) -> JsonObject | None:
     prefix, item_id = _ID_PREFIXES.get(kind), given.get("id")
     if prefix is not None and not (isinstance(item_id, str) and item_id.startswith(prefix)):
         given.pop("id", None)
-    if kind in _CALLS or kind in _OUTPUTS:
-        return _paired({name: value for name, value in given.items() if name not in _NEVER}, kind, within)
+    if kind in CALL_TYPES or kind in OUTPUT_TYPES:
+        sent = {name: value for name, value in given.items() if name not in _REFUSED_MEMBERS}
+        return _with_content(with_upstream_ids(sent, kind, within), kind, within)
     return {name: value for name, value in given.items() if name not in ("caller", "created_by")}
 
 
-def _says_nothing(key: str, value: Any) -> bool:
+def _is_null_default(key: str, value: Any) -> bool:
     return value is None and key in ("id", "status", "phase", "caller", "created_by", "content", "encrypted_content")
 
 
 def _reasoning(item: JsonObject) -> JsonObject | None:
-    # Nothing is stored upstream: thinking lives in its encrypted form or not at all.
+    # The upstream stores nothing, so it can use a reasoning item only with its encrypted content.
     if not item.get("encrypted_content"):
         return None
     kept = {name: value for name, value in item.items() if name != "status"}
@@ -102,22 +93,13 @@ def _reasoning(item: JsonObject) -> JsonObject | None:
     return {**kept, "summary": item.get("summary") or []}
 
 
-def _paired(item: JsonObject, kind: str, within: str) -> JsonObject:
-    """A call or its output, under the id and the name that the upstream takes."""
-    call_id, name = item.get("call_id"), item.get("name")
-    if not isinstance(call_id, str) or not call_id:
-        raise missing(f"{within}.call_id")
-    sent = {**item, "call_id": upstream_call_id(call_id)}
-    if kind in _OUTPUTS:
-        if isinstance(item.get("output"), list):
-            sent["output"] = _parts(item["output"], "user", f"{within}.output")
-        return sent
-    if not isinstance(name, str) or not name:
-        raise missing(f"{within}.name")
-    sent["name"] = upstream_name(name)
-    if isinstance(item.get("arguments"), dict):
-        sent["arguments"] = msgspec.json.encode(item["arguments"]).decode()
-    return sent
+def _with_content(item: JsonObject, kind: str, within: str) -> JsonObject:
+    """A call with its arguments as text, or an output with its parts converted."""
+    if kind in OUTPUT_TYPES and isinstance(item.get("output"), list):
+        return {**item, "output": _parts(item["output"], "user", f"{within}.output")}
+    if kind in CALL_TYPES and isinstance(item.get("arguments"), dict):
+        return {**item, "arguments": msgspec.json.encode(item["arguments"]).decode()}
+    return item
 
 
 # --- Messages ---------------------------------------------------------------------------
@@ -159,7 +141,7 @@ def _part(part: Any, role: str, within: str) -> JsonObject:
     if not isinstance(kind, str):
         raise missing(f"{within}.type")
     if kind in ("text", "input_text", "output_text"):
-        # History of the assistant is output, everything else input, whatever the client calls it.
+        # The upstream requires ``output_text`` for the assistant and ``input_text`` for all others.
         return {**given, "type": "output_text" if role == "assistant" else "input_text"}
     if kind == "input_audio":
         raise BadRequest(

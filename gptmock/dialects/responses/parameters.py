@@ -1,6 +1,6 @@
 """
-What becomes of each parameter that the upstream does not know (client contracts 3.2). Those that are mapped or
-emulated are in ``request.py`` and not here. ``metadata`` is repeated in the reply, and that is all it is for.
+The parameters that the upstream does not support (client contracts 3.2). Those that are mapped or emulated are in
+``request.py``. ``metadata`` is only repeated in the reply.
 """
 
 from __future__ import annotations
@@ -23,6 +23,11 @@ RULES: tuple[Rule, ...] = (
     Rule("prompt_cache_options", Fate.IGNORE, "the upstream decides"),
     Rule("context_management", Fate.IGNORE, "the upstream decides"),
     Rule("moderation", Fate.IGNORE, "the upstream moderates as it sees fit"),
+    Rule("background_options", Fate.IGNORE, "a response is made while the client waits"),
+    Rule("access_programs", Fate.IGNORE, "the upstream knows the programs of the account"),
+    Rule("image", Fate.IGNORE, "the upstream takes images as they are"),
+    Rule("personality", Fate.IGNORE, "the instructions of the request decide"),
+    Rule("generate", Fate.IGNORE, "every request is answered", lambda wanted: wanted is True),
 )
 REFUSED: tuple[Rule, ...] = tuple(rule for rule in RULES if rule.fate is Fate.REJECT)
-"""To everybody."""
+"""The rules that apply to Codex clients too."""

@@ -1,5 +1,6 @@
 """
-Requests that continue something: what a Responses body refers to, and its input with that put in place. Pure.
+Finds the references of a Responses body (``previous_response_id``, ``item_reference``) and replaces them with the
+stored items. Pure.
 
 Source: client contracts 3.3 and 3.8.
 """
@@ -12,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from gptmock.conversations import Memo, Recalled, Reference, Wanted
+from gptmock.conversations import ContextReferences, LoadedContext, PendingSnapshot, Reference
 from gptmock.dialects.bodies import missing
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import JsonObject
@@ -22,8 +23,8 @@ _REFERENCE = "item_reference"
 _SHOWN_CHARACTERS = 100
 
 
-class _Refers(Struct, frozen=True):
-    """A body, as far as it refers to something."""
+class _ReferencingBody(Struct, frozen=True):
+    """The members of a body that may hold references."""
 
     previous_response_id: str | None = None
     input: Raw = Raw(b"null")
@@ -35,22 +36,22 @@ class _Item(Struct, frozen=True):
     role: str | None = None
 
 
-_BODY = msgspec.json.Decoder(_Refers)
+_BODY = msgspec.json.Decoder(_ReferencingBody)
 _ITEMS = msgspec.json.Decoder(list[Raw])
 _ITEM = msgspec.json.Decoder(_Item)
 
 
-def wanted_of(body: bytes) -> Wanted:
+def context_references(body: bytes) -> ContextReferences:
     """
-    What a body refers to; of one that cannot be read, nothing.
+    The references of a body; empty if the body cannot be decoded.
 
     Raises:
-        BadRequest: the previous response has an id that no response has.
+        BadRequest: ``previous_response_id`` lacks the prefix of response ids.
     """
     try:
         refers = _BODY.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Wanted()
+        return ContextReferences()
     previous = refers.previous_response_id
     if previous is not None and not previous.startswith(RESPONSE_PREFIX):
         shown = "".join(character for character in previous[:_SHOWN_CHARACTERS] if character.isprintable())
@@ -58,7 +59,7 @@ def wanted_of(body: bytes) -> Wanted:
             f"Invalid 'previous_response_id': '{shown}'. Expected an ID that begins with '{RESPONSE_PREFIX}'.",
             param="previous_response_id",
         )
-    return Wanted(previous, tuple(_references(refers.input)))
+    return ContextReferences(previous, tuple(_references(refers.input)))
 
 
 def _references(given: Raw) -> list[Reference]:
@@ -81,49 +82,49 @@ def _referred(item: Raw) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Continued:
-    """The input of a request with everything that it refers to."""
+    """The input of a request with all references resolved."""
 
     inherited: list[JsonObject]
-    """The conversation that it continues, oldest first."""
+    """The items of the conversation that it continues, oldest first."""
     own: list[JsonObject]
     """The items of the request, references replaced."""
     places: list[int]
-    """Where each of ``own`` stood in the input."""
+    """The index in the request's ``input`` of each item of ``own``."""
 
     @property
     def items(self) -> list[JsonObject]:
-        """All that the model is given."""
+        """The complete input, oldest first."""
         return self.inherited + self.own
 
     def where(self, place: int) -> str:
-        """The path to one of ``items``, for an error; ``input`` for what is not the request's own."""
+        """The path to ``items[place]`` for an error message; ``input`` if the item is inherited."""
         own = place - len(self.inherited)
         return f"input[{self.places[own]}]" if 0 <= own < len(self.own) else "input"
 
 
-def continued(given: str | list[JsonObject] | None, recalled: Recalled) -> Continued:
+def continued(given: str | list[JsonObject] | None, context: LoadedContext) -> Continued:
     """
-    Put in place what a request refers to.
+    Resolve the references of a request.
 
-    An item that the conversation has already is not said twice: clients refer to what the previous response holds.
+    A reference to an item that the continued conversation already holds is dropped, so that no item is sent twice.
 
     Args:
-        given: the input of the request; ``None`` and an empty string add nothing to a conversation.
-        recalled: what ``wanted_of`` its body has been found to be.
+        given: ``input`` of the request; ``None`` and an empty string add nothing to a conversation.
+        context: what the store had for the references of the request.
 
     Raises:
         BadRequest: there is neither an input nor a conversation.
     """
-    inherited = [_object(item) for item in recalled.items]
+    inherited = [_object(item) for item in context.items]
     if not inherited and given is None:
         raise missing("input")
     if not inherited and given == "":
         raise BadRequest("'input' is empty.", param="input")
-    held = {bytes(item) for item in recalled.items}
+    held = {bytes(item) for item in context.items}
     own: list[JsonObject] = []
     places: list[int] = []
     for place, item in enumerate(_listed(given)):
-        referred = recalled.referred.get(str(item.get("id"))) if _is_reference(item) else None
+        referred = context.referred.get(str(item.get("id"))) if _is_reference(item) else None
         if referred is not None and bytes(referred) in held:
             continue
         own.append(_whole(item) if referred is None else _object(referred))
@@ -137,20 +138,20 @@ def _listed(given: str | list[JsonObject] | None) -> list[JsonObject]:
     return given or []
 
 
-def memo_of(tenant: str, given: Continued, recalled: Recalled) -> Memo:
-    """What a turn with this input is stored with."""
+def pending_snapshot_of(tenant: str, given: Continued, context: LoadedContext) -> PendingSnapshot:
+    """The part of the snapshot that is known before the response."""
     own = tuple(Raw(msgspec.json.encode(item)) for item in given.own)
-    return Memo(tenant, recalled.items + own, len(recalled.items))
+    return PendingSnapshot(tenant, context.items + own, len(context.items))
 
 
 def _is_reference(item: JsonObject) -> bool:
-    # The type of a reference may be left out; there is nothing but an id in it then.
+    # ``type`` may be omitted; the item then holds nothing but ``id``.
     kind = item.get("type")
     return isinstance(item.get("id"), str) and (kind == _REFERENCE or (kind is None and set(item) <= {"id", "type"}))
 
 
 def _whole(item: JsonObject) -> JsonObject:
-    """An item as the API stores and lists it: a message has its type, and parts for content."""
+    """An item in the stored form: a message has ``type``, and a list of parts as ``content``."""
     if item.get("role") is None or item.get("type") not in (None, "message"):
         return item
     content: Any = item.get("content")

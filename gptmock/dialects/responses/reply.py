@@ -1,4 +1,4 @@
-"""The reply plan of ``POST /v1/responses``: the upstream's events made regular, or the Response that ends them."""
+"""The reply plan of ``POST /v1/responses``: a stream of normalised events, or the final Response object."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ class ResponsesReply(SseReply):
     options: ResponsesOptions
 
     def translator(self, head: ReplyHead) -> ResponsesTranslator:
-        """The machine of a streamed reply."""
+        """See ``ReplyPlan.translator``."""
         return ResponsesTranslator(self.options, head)
 
     def keepalive(self) -> bytes | None:
-        """For Codex, whose idle watch no comment resets; it ignores the event itself (next doors, 0)."""
+        """An event that Codex ignores: SSE comments do not reset its idle timeout. ``None`` for other clients."""
         return CODEX_KEEPALIVE if self.options.codex else None
 
     def fold(self) -> ResponseFold:
-        """Keeps the events: the document repeats what the upstream said, unknown members included."""
+        """Keeps the events: the document repeats the upstream's items, unknown members included."""
         return ResponseFold(keep_events=True)
 
     def document(self, head: ReplyHead, folded: FoldedResponse) -> bytes:

@@ -1,7 +1,8 @@
-"""``POST /v1/responses``, inward: a body to a ``Turn`` (client contracts 3.2)."""
+"""Decodes the body of ``POST /v1/responses`` to a ``Turn`` (client contracts 3.2)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from msgspec import UNSET, UnsetType
@@ -18,15 +19,22 @@ from gptmock.dialects.model_options import (
     service_tier,
     verbosity_option,
 )
-from gptmock.dialects.parameters import judge, refused
+from gptmock.dialects.parameters import judge, refused, unknown_members
 from gptmock.dialects.responses.codex import codex_turn, is_codex
 from gptmock.dialects.responses.items import decode_input
 from gptmock.dialects.responses.parameters import REFUSED, RULES
-from gptmock.dialects.responses.previous_response import Continued, continued, memo_of
+from gptmock.dialects.responses.previous_response import Continued, continued, pending_snapshot_of
 from gptmock.dialects.responses.reply import ResponsesReply
 from gptmock.dialects.responses.response_object import ResponsesOptions
-from gptmock.dialects.responses.types import CodexBody, ReasoningParameter, Refused, ResponsesBody, TextParameter
-from gptmock.dialects.text_format import with_json_mentioned
+from gptmock.dialects.responses.types import (
+    CodexBody,
+    ReasoningParameter,
+    Refused,
+    ResponsesBody,
+    TextFormat,
+    TextParameter,
+)
+from gptmock.dialects.text_format import json_schema_format, with_json_mentioned
 from gptmock.dialects.tools import (
     Toolbox,
     decode_choice,
@@ -59,7 +67,7 @@ _CONTEXTS = ("auto", "current_turn", "all_turns")
 
 @dataclass(slots=True)
 class _Decoding:
-    """What one body is read with, and what turns out to have no effect."""
+    """The state of decoding one body: its context, and the parameters found to have no effect."""
 
     body: ResponsesBody
     terms: Terms
@@ -74,7 +82,7 @@ class _Decoding:
 
 def decode(call: Call, terms: Terms) -> Turn:
     """
-    Understand a Responses request.
+    Decode a Responses request.
 
     Raises:
         BadRequest: with the field at fault in ``param``.
@@ -82,14 +90,14 @@ def decode(call: Call, terms: Terms) -> Turn:
     if is_codex(call.headers):
         codex_body = decode_body(call.body, CodexBody)
         judge(codex_body, REFUSED, strict=False)
-        _refuse_what_was_not_recalled(codex_body, call)
+        _refuse_missing_context(codex_body, call)
         return codex_turn(codex_body, call, terms)
     body = decode_body(call.body, ResponsesBody)
     name = model_name(body.model, terms)
     state = _Decoding(body, terms, terms.catalog.resolve(terms.defaults.debug_model or name))
     state.ignored += judge(body, RULES, strict=terms.defaults.strict_parameters)
-    _refuse_what_was_not_recalled(body, call)
-    given = continued(body.input, call.recalled)
+    _refuse_missing_context(body, call)
+    given = continued(body.input, call.context)
     request = _request(call, given, state)
     is_stored = terms.defaults.store_responses and body.store is not False
     return Turn(
@@ -106,15 +114,28 @@ def decode(call: Call, terms: Terms) -> Turn:
                 stored=is_stored,
             )
         ),
-        ignored=tuple(state.ignored),
-        memo=memo_of(call.tenant, given, call.recalled) if is_stored else None,
-        account_id=call.recalled.account_id,
+        ignored=(*state.ignored, *_without_effect(body, terms), *unknown_members(body)),
+        pending_snapshot=pending_snapshot_of(call.tenant, given, call.context) if is_stored else None,
+        account_id=call.context.account_id,
     )
 
 
-def _refuse_what_was_not_recalled(body: Refused, call: Call) -> None:
+def _without_effect(body: ResponsesBody, terms: Terms) -> Iterator[str]:
+    """Known members that have no effect in this body; under strict parameters they are named too, and not refused."""
+    if body.store and not terms.defaults.store_responses:
+        yield "store"
+    if body.include and not set(body.include).intersection(_INCLUDABLE):
+        yield "include"
+    reasoning = body.reasoning or ReasoningParameter()
+    if reasoning.context is not None and reasoning.context not in _CONTEXTS:
+        yield "reasoning.context"
+    if reasoning.summary and reasoning.generate_summary not in (None, reasoning.summary):
+        yield "reasoning.generate_summary"
+
+
+def _refuse_missing_context(body: Refused, call: Call) -> None:
     # Whoever looks it up refuses what is not found; here it must never be passed over.
-    if body.previous_response_id is not None and not call.recalled.items:
+    if body.previous_response_id is not None and not call.context.items:
         raise refused("previous_response_id", "no response was looked up; send the whole conversation as 'input'")
 
 
@@ -150,15 +171,15 @@ def _request(call: Call, given: Continued, state: _Decoding) -> ResponsesRequest
 
 def _choice(body: ResponsesBody, toolbox: Toolbox, items: list[InputItem]) -> ToolChoice | None:
     if any(isinstance(item, dict) and item.get("type") == "additional_tools" for item in items):
-        # Tools that came as input are known upstream and not here.
+        # Tools in ``additional_tools`` items are not in the toolbox, so the choice cannot be checked here.
         return body.tool_choice
     return decode_choice(body.tool_choice, toolbox)
 
 
 def _include(body: ResponsesBody) -> list[str]:
     """
-    What the upstream takes of it, and encrypted reasoning in any case: clients send the output back as input, and
-    thinking without its encrypted form would have to be dropped there.
+    The values of ``include`` that the upstream accepts, and always encrypted reasoning: clients send the output back as
+    input, and a reasoning item without encrypted content would have to be dropped.
     """
     return list(dict.fromkeys([ENCRYPTED_REASONING, *(one for one in body.include or () if one in _INCLUDABLE)]))
 
@@ -171,7 +192,7 @@ def _reasoning(state: _Decoding) -> ReasoningOptions:
         effort,
         known_summary("reasoning.summary", wanted or defaults.reasoning_summary),
         state.resolved.spec,
-        # What is hidden by default is shown to whoever asks for it.
+        # A summary that the request asks for is shown even if reasoning is hidden by default.
         shown=wanted is not None or defaults.reasoning_style != "hidden",
     )
     if asked.context not in _CONTEXTS:
@@ -198,19 +219,14 @@ def _format(asked: TextParameter) -> JsonObject | None:
         raise missing("text.format.name")
     if wanted.schema_ is None:
         raise missing("text.format.schema")
-    shape: JsonObject = {"type": "json_schema", "name": wanted.name, "schema": wanted.schema_}
-    if wanted.strict is not None:
-        shape["strict"] = wanted.strict
-    if wanted.description is not None:
-        shape["description"] = wanted.description
-    return shape
+    return json_schema_format(wanted.name, wanted.schema_, strict=wanted.strict, description=wanted.description)
 
 
 # --- The echo ---------------------------------------------------------------------------
 
 
 def _echo(body: ResponsesBody, name: str, request: ResponsesRequest) -> JsonObject:
-    """The client's own request as the Response repeats it: nothing that was added or changed on the way upstream."""
+    """The members of the Response object that repeat the client's request, without what was changed for upstream."""
     return {
         "instructions": body.instructions,
         "max_output_tokens": body.max_output_tokens,
@@ -241,5 +257,8 @@ def _echoed_reasoning(body: ResponsesBody, request: ResponsesRequest) -> JsonObj
 
 def _echoed_text(body: ResponsesBody) -> JsonObject:
     asked = body.text or TextParameter()
-    shape = {"type": "text"} if asked.format is None else asked.format.model_dump(by_alias=True, exclude_none=True)
+    shape: JsonObject = {"type": "text"}
+    if asked.format is not None:
+        known = set(TextFormat.model_fields)
+        shape = asked.format.model_dump(include=known, by_alias=True, exclude_none=True)
     return {"format": shape, "verbosity": asked.verbosity or "medium"}

@@ -1,6 +1,6 @@
 """
-The Response object as clients get it: whole in every event that has one, with the client's own request in it and not
-what became of that upstream. Source: client contracts 3.4.
+Builds the Response object for clients: every event that has one carries all members, and those that repeat the request
+repeat the client's, not the upstream's. Source: client contracts 3.4.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gptmock.errors import GptmockError
 from gptmock.protocol.request import JsonObject
 
 ID_PREFIX = "resp_"
-_ORDER: JsonObject = {
+_DEFAULTS: JsonObject = {
     "id": "",
     "object": "response",
     "created_at": 0,
@@ -47,29 +47,29 @@ _ORDER: JsonObject = {
     "user": None,
     "metadata": {},
 }
-"""Every member, its default, and their order; what else the upstream says follows."""
+"""The members of the public API in order, with defaults; further upstream members follow them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResponsesOptions:
-    """What a Responses request asks of its reply."""
+    """What rendering a reply needs from its request."""
 
     model: str
-    """Repeated as the client wrote it, where the upstream names no model."""
+    """The client's model name, for a response in which the upstream names none."""
     echo: Mapping[str, Any] = field(default_factory=dict)
-    """Members of the Response object that repeat the client's own request, whatever became of it upstream."""
+    """Members of the Response object that repeat the client's request."""
     tool_names: Mapping[str, str] = field(default_factory=dict)
-    """Name sent upstream to the client's own, where they differ."""
+    """Tool name sent upstream to the client's name, where they differ."""
     obfuscation: bool = True
-    """Deltas keep the padding that hides their length."""
+    """Keep ``obfuscation`` in deltas: padding that hides their length."""
     codex: bool = False
-    """A Codex client asks: events that are unknown here, and the vendor's own, are forwarded."""
+    """The client is Codex: unknown events and vendor events are forwarded too."""
     stored: bool = False
-    """The response is to be stored: the last frame is withheld until it is known whether it was."""
+    """The response is to be stored: the last frame is withheld until storing has succeeded or failed."""
 
 
 class ResponseShape:
-    """The Response object of one reply; the id that was told first is the id of all its events."""
+    """Builds the Response object of one reply; id, model and echoed members stay the same in all its events."""
 
     __slots__ = ("_fixed", "_head", "_known", "_options")
 
@@ -77,13 +77,13 @@ class ResponseShape:
         self._options = options
         self._head = head
         self._known: JsonObject = {}
-        """What the upstream has said of the response so far."""
+        """The upstream's members so far."""
         self._fixed: JsonObject | None = None
-        """What no later event changes, once it has been shown."""
+        """Members that later events must not change; set by the first event."""
 
     def told(self, response: JsonObject) -> None:
-        """The upstream speaks of the response; what it said before and leaves out now still holds."""
-        self._known |= {name: value for name, value in response.items() if value is not None or name not in _ORDER}
+        """Merge the ``response`` of an upstream event; members that it lacks keep their earlier values."""
+        self._known |= {name: value for name, value in response.items() if value is not None or name not in _DEFAULTS}
 
     def running(self, status: str) -> JsonObject:
         """The object of ``created``, ``in_progress`` and ``queued``."""
@@ -104,9 +104,9 @@ class ResponseShape:
 
     def failed(self, error: GptmockError, output: list[JsonObject]) -> JsonObject:
         """The object of ``failed``, with the items that were complete by then."""
-        told = {**object_of(self._known.get("error")), "code": error.code, "message": error.message}
+        body = {**object_of(self._known.get("error")), "code": error.code, "message": error.message}
         return self._object(
-            status="failed", output=output, usage=_usage(self._known.get("usage")), error=told, completed_at=None
+            status="failed", output=output, usage=_usage(self._known.get("usage")), error=body, completed_at=None
         )
 
     def _object(self, **state: Any) -> JsonObject:
@@ -120,29 +120,29 @@ class ResponseShape:
                 **self._options.echo,
                 "store": self._options.stored,
             }
-        return {**_ORDER, **self._known, **self._fixed, **state}
+        return {**_DEFAULTS, **self._known, **self._fixed, **state}
 
     def _created_at(self) -> int:
         given = self._known.get("created_at")
         return int(given) if isinstance(given, int | float) else self._head.created
 
 
-def _usage(told: Any) -> JsonObject | None:
-    """Both detail objects and all counters are there; one that the upstream does not tell is 0."""
-    if not isinstance(told, dict):
+def _usage(usage: Any) -> JsonObject | None:
+    """``usage`` with both detail objects and all counters; a counter that the upstream omits is 0."""
+    if not isinstance(usage, dict):
         return None
-    spent, made = told.get("input_tokens") or 0, told.get("output_tokens") or 0
+    input_tokens, output_tokens = usage.get("input_tokens") or 0, usage.get("output_tokens") or 0
     return {
-        **told,
-        "input_tokens": spent,
+        **usage,
+        "input_tokens": input_tokens,
         "input_tokens_details": {
             "cached_tokens": 0,
             "cache_write_tokens": 0,
-            **_numbers(told.get("input_tokens_details")),
+            **_numbers(usage.get("input_tokens_details")),
         },
-        "output_tokens": made,
-        "output_tokens_details": {"reasoning_tokens": 0, **_numbers(told.get("output_tokens_details"))},
-        "total_tokens": told.get("total_tokens") or spent + made,
+        "output_tokens": output_tokens,
+        "output_tokens_details": {"reasoning_tokens": 0, **_numbers(usage.get("output_tokens_details"))},
+        "total_tokens": usage.get("total_tokens") or input_tokens + output_tokens,
     }
 
 

@@ -1,5 +1,5 @@
 """
-The six kinds of text that grow in an output item, and what they are called on the wire. Data only.
+The six kinds of text that arrive in deltas, with the names of their events and members. Data only.
 
 Source: client contracts 3.5, the table of required members.
 """
@@ -7,57 +7,45 @@ Source: client contracts 3.5, the table of required members.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from gptmock.conversations import ITEM_ID_PREFIXES
 from gptmock.protocol import events as ev
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """One kind of text: ``<event>.delta`` adds to it, ``<event>.done`` says all of it."""
+    """One kind of text: ``<event>.delta`` events carry it in pieces, ``<event>.done`` carries all of it."""
 
     event: str
     member: str
-    """What the done event and the finished part or item call the whole text."""
+    """The member with the whole text in the done event and in the finished part or item."""
     item: str
-    """The type of item that it grows in."""
-    prefix: str
-    """Of the ids of such items."""
+    """The type of the item that holds it."""
     part: str = ""
-    """The type of part that holds it; empty for a call, whose text is the item's own."""
+    """The type of the content part that holds it; empty for a call, whose text is a member of the item."""
     part_event: str = ""
-    """``<part_event>.added`` and ``.done`` enclose it; empty where the upstream sends no such events."""
+    """The part is enclosed by ``<part_event>.added`` and ``.done``; empty if the upstream sends no such events."""
     parts: str = ""
-    """The item's list that holds such parts."""
+    """The item's list of such parts: ``content`` or ``summary``."""
     index: str = ""
-    """The member that counts them."""
+    """The event member with the part's index in that list."""
 
 
 TEXT = Flow(
     event="response.output_text",
     member="text",
     item="message",
-    prefix="msg",
     part="output_text",
     part_event="response.content_part",
     parts="content",
     index="content_index",
 )
-REFUSAL = Flow(
-    event="response.refusal",
-    member="refusal",
-    item="message",
-    prefix="msg",
-    part="refusal",
-    part_event="response.content_part",
-    parts="content",
-    index="content_index",
-)
+REFUSAL = replace(TEXT, event="response.refusal", member="refusal", part="refusal")
 SUMMARY = Flow(
     event="response.reasoning_summary_text",
     member="text",
     item="reasoning",
-    prefix="rs",
     part="summary_text",
     part_event="response.reasoning_summary_part",
     parts="summary",
@@ -67,23 +55,12 @@ THOUGHT = Flow(
     event="response.reasoning_text",
     member="text",
     item="reasoning",
-    prefix="rs",
     part="reasoning_text",
     parts="content",
     index="content_index",
 )
-ARGUMENTS = Flow(
-    event="response.function_call_arguments",
-    member="arguments",
-    item="function_call",
-    prefix="fc",
-)
-INPUT = Flow(
-    event="response.custom_tool_call_input",
-    member="input",
-    item="custom_tool_call",
-    prefix="ctc",
-)
+ARGUMENTS = Flow(event="response.function_call_arguments", member="arguments", item="function_call")
+INPUT = Flow(event="response.custom_tool_call_input", member="input", item="custom_tool_call")
 
 FLOWS: Mapping[type[ev.InItem], Flow] = {
     ev.OutputTextDelta: TEXT,
@@ -99,20 +76,17 @@ FLOWS: Mapping[type[ev.InItem], Flow] = {
     ev.CustomToolCallInputDelta: INPUT,
     ev.CustomToolCallInputDone: INPUT,
 }
-"""By the event that tells of it."""
+"""Event class to kind of text."""
 PARTS: Mapping[str, Flow] = {flow.part: flow for flow in (TEXT, REFUSAL, SUMMARY, THOUGHT)}
-"""By the type of part."""
+"""Part type to kind of text."""
 CALLS: Mapping[str, Flow] = {flow.item: flow for flow in (ARGUMENTS, INPUT)}
-"""By the type of item."""
+"""Item type to kind of text, for tool calls."""
 PREFIXES: Mapping[str, str] = {
-    **{flow.item: flow.prefix for flow in (TEXT, SUMMARY, ARGUMENTS, INPUT)},
-    "web_search_call": "ws",
-    "image_generation_call": "ig",
-    "local_shell_call": "lsh",
+    **ITEM_ID_PREFIXES,
     "tool_search_call": "tsc",
     "tool_search_output": "tso",
     "compaction": "cmp",
 }
-"""What ids of items begin with, for those that the upstream left without one."""
+"""Item type to the prefix of generated ids, for items that the upstream sends without an id."""
 WITH_STATUS = frozenset({"message", "function_call", "web_search_call", "image_generation_call"})
-"""Items whose schema demands a status."""
+"""Types of items whose schema requires ``status``."""

@@ -1,5 +1,5 @@
 """
-The body of ``POST /v1/responses``, as far as it is read. Unknown keys are ignored, ``null`` means absent.
+The body of ``POST /v1/responses``, as far as it is read. Unknown keys are ignored and named, ``null`` means absent.
 
 Source: openai/openai-openapi (August 2026), and client contracts 3.2.
 """
@@ -8,21 +8,21 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
-from pydantic import ConfigDict, Field
+from pydantic import Field
 
-from gptmock.dialects.bodies import Body
+from gptmock.dialects.bodies import ParameterBody
 
 JsonObject: TypeAlias = dict[str, Any]
 Number: TypeAlias = int | float
 
 
-class StreamOptions(Body):
+class StreamOptions(ParameterBody):
     """``stream_options``."""
 
     include_obfuscation: bool | None = None
 
 
-class ReasoningParameter(Body):
+class ReasoningParameter(ParameterBody):
     """``reasoning``; ``generate_summary`` is the old name of ``summary``."""
 
     effort: str | None = None
@@ -31,7 +31,7 @@ class ReasoningParameter(Body):
     context: str | None = None
 
 
-class TextFormat(Body):
+class TextFormat(ParameterBody):
     """``text.format``: flat, unlike chat's."""
 
     type: Literal["text", "json_object", "json_schema"]
@@ -41,15 +41,15 @@ class TextFormat(Body):
     description: str | None = None
 
 
-class TextParameter(Body):
+class TextParameter(ParameterBody):
     """``text``."""
 
     format: TextFormat | None = None
     verbosity: str | None = None
 
 
-class Refused(Body):
-    """What is refused to everybody, a Codex client included: it asks for a state that is not kept here."""
+class Refused(ParameterBody):
+    """Members that are refused for all clients, Codex included, because they need state that is not kept here."""
 
     background: bool | None = None
     conversation: str | JsonObject | None = None
@@ -91,19 +91,22 @@ class ResponsesBody(Refused):
     prompt_cache_options: JsonObject | None = None
     context_management: list[JsonObject] | JsonObject | None = None
     moderation: JsonObject | None = None
+    background_options: Any = None
+    access_programs: Any = None
+    image: Any = None
+    personality: Any = None
+    generate: Any = None
 
 
 class CodexBody(Refused):
-    """The body of a Codex client: what is not named here passes as it is."""
-
-    model_config = ConfigDict(extra="allow")
+    """The body of a Codex client: other members are sent upstream unchanged."""
 
     model: str | None = None
     input: str | list[JsonObject] | None = None
     instructions: str | None = None
     stream: bool | None = None
     store: Any = None
-    """Whatever it says: the backend takes only one value."""
+    """Ignored: the backend accepts only ``false``."""
     include: list[str] | None = None
     reasoning: JsonObject | None = None
     prompt_cache_key: str | None = None

@@ -9,11 +9,15 @@ import asyncio
 import base64
 import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import httpx
 import ollama
 from checking import GREETING, MODEL, SEPARATED, UNKNOWN_MODEL, WEATHER, Bench, main, scene, user
+from ollama import _types as types
 
+REQUEST_FIELDS = Path(__file__).parents[2] / "dialects" / "request_fields.json"
 PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c63fccfc0500f000485018084a98c210000000049454e44ae426082"
@@ -282,6 +286,26 @@ def check_embeddings(bench: Bench) -> None:
         assert error.status_code == 400
         assert "does not support embeddings" in error.error
     assert bench.calls() == []
+
+
+def check_every_request_field_is_honoured_or_named(bench: Bench) -> None:
+    """116: the fields of the library's own request types are all in the list that gptmock is tested with."""
+    listed = json.loads(REQUEST_FIELDS.read_text(encoding="utf-8"))
+    for dialect, known in (
+        ("ollama_chat", types.ChatRequest),
+        ("ollama_generate", types.GenerateRequest),
+        ("options", types.Options),
+    ):
+        fields = set(known.model_fields) - {"keep_alive", "raw"}
+        assert fields <= {name for fate in listed[dialect].values() for name in fate}, dialect
+    options = {"mirostat": 1, "min_p": 0.1, "num_gpu": 1, "num_thread": 4, "stop": ["zzz"]}
+    answer = httpx.post(
+        f"{bench.root_url}/api/chat",
+        headers={"authorization": f"Bearer {bench.api_key}"},
+        json={"model": MODEL, "messages": scene("text"), "options": options, "system": "Be kind.", "stream": False},
+    )
+    named = {"system", "options.mirostat", "options.min_p", "options.num_gpu", "options.num_thread"}
+    assert set(answer.headers["x-gptmock-ignored"].split(",")) == named
 
 
 def check_load(bench: Bench) -> None:

@@ -14,13 +14,19 @@ import zlib
 from collections.abc import Awaitable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import openai
 import pydantic
 from checking import GREETING, MODEL, SEPARATED, UNKNOWN_MODEL, WEATHER, Bench, main, scene, user
 from openai import AsyncOpenAI, OpenAI
+from openai.types import completion_create_params as completion_params
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from openai.types.chat import completion_create_params as chat_params
+from openai.types.responses import response_create_params as response_params
+
+REQUEST_FIELDS = Path(__file__).parents[2] / "dialects" / "request_fields.json"
 
 TOOLS: list[Any] = [
     {"type": "function", "function": {"name": name, "description": "d", "parameters": WEATHER}}
@@ -556,6 +562,24 @@ def check_parameters_stay_here(bench: Bench) -> None:
     named = answer.headers["x-gptmock-ignored"].split(",")
     assert {"temperature", "max_tokens", "seed"} <= set(named)
     assert "stop" not in named
+
+
+def check_every_request_field_is_honoured_refused_or_named(bench: Bench) -> None:
+    """116: the fields of the library's own request types are all in the list that gptmock is tested with."""
+    listed = json.loads(REQUEST_FIELDS.read_text(encoding="utf-8"))
+    for dialect, known in (
+        ("chat", chat_params.CompletionCreateParamsBase),
+        ("completions", completion_params.CompletionCreateParamsBase),
+        ("responses", response_params.ResponseCreateParamsBase),
+    ):
+        assert set(known.__annotations__) <= {name for fate in listed[dialect].values() for name in fate}, dialect
+    unheard = {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1}
+    parameters = {**listed["chat"]["named"], **unheard}
+    create = opened(bench).chat.completions.with_raw_response.create
+    answer = create(model=MODEL, messages=scene("text"), extra_body=parameters)
+    assert set(answer.headers["x-gptmock-ignored"].split(",")) == set(parameters)
+    (body,) = bench.bodies()
+    assert not (set(parameters) - {"store"}) & set(body)
 
 
 def check_roles(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""What the chat route makes of a body, for the tests of this folder."""
+"""Decodes chat request bodies, for the tests of this folder."""
 
 from __future__ import annotations
 

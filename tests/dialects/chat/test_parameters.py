@@ -77,5 +77,6 @@ def test_all_of_them_are_named_in_the_order_of_the_table():
     assert understood({name: ASKED[name] for name in reversed(IGNORED)}).ignored == tuple(IGNORED)
 
 
-def test_unknown_keys_are_ignored_without_a_word():
-    assert understood({"foo": 1, "stream_options": {"include_obfuscation": True}}, strict_parameters=True).ignored == ()
+def test_unknown_keys_are_ignored_and_named():
+    body = {"foo": 1, "stream_options": {"include_obfuscation": True}}
+    assert understood(body, strict_parameters=True).ignored == ("stream_options.include_obfuscation", "foo")

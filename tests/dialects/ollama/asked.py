@@ -1,4 +1,4 @@
-"""What the Ollama routes make of a body, for the tests of the three folders."""
+"""Decodes bodies of ``/api/chat`` and ``/api/generate``, for the tests of the three Ollama folders."""
 
 from __future__ import annotations
 

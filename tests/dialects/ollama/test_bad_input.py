@@ -1,4 +1,4 @@
-"""Whatever comes in is a turn, an answer without one, or an error of the client's; never a fault of ours."""
+"""Any body decodes to a ``Turn`` or a ``ReadyReply``, or raises a ``ClientError``; nothing else is raised."""
 
 from __future__ import annotations
 

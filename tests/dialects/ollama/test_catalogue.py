@@ -1,4 +1,4 @@
-"""The catalogue as Ollama's clients read it."""
+"""The model catalogue for Ollama clients."""
 
 import json
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ def tags(*, expose_efforts=False):
 
 
 def named(body):
-    return catalogue.asked_model(json.dumps(body).encode())
+    return catalogue.decode_model_request(json.dumps(body).encode())
 
 
 @pytest.mark.check(22)
@@ -116,7 +116,7 @@ def test_a_model_that_nobody_serves_is_not_found(name, says):
 )
 def test_a_request_about_no_model_is_a_400(body, says):
     with pytest.raises(BadRequest, match=says):
-        catalogue.asked_model(body)
+        catalogue.decode_model_request(body)
 
 
 @pytest.mark.check(99)

@@ -1,4 +1,4 @@
-"""Lines and documents: calls, endings, numbers. The laws hold the two to one another."""
+"""Streamed and collected replies: tool calls, endings, usage. ``tests/test_laws.py`` checks that both agree."""
 
 import json
 from datetime import UTC, datetime

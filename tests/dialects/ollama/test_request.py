@@ -1,4 +1,4 @@
-"""What both routes read alike."""
+"""The members that ``/api/chat`` and ``/api/generate`` decode in the same way."""
 
 import json
 
@@ -72,11 +72,12 @@ def test_a_wrong_type_is_a_400_that_names_the_field(route, member, value):
 
 
 @routes
-def test_what_is_unknown_is_ignored(route):
+def test_what_is_unknown_is_ignored_and_named(route):
     plain = upstream_body(route, question(route))
     body = question(route, tool_choice="required", nobody={"knows": 1}, options={"num_gpu": 99, "flux": 1})
     assert upstream_body(route, body) == plain
-    assert understood(route, body, strict_parameters=True).ignored == ()
+    named = ("tool_choice", "nobody", "options.num_gpu", "options.flux")
+    assert understood(route, body, strict_parameters=True).ignored == named
 
 
 @routes

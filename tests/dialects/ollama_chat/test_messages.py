@@ -1,4 +1,4 @@
-"""Messages as input items; results find their calls."""
+"""Messages to input items; tool results are matched to their calls."""
 
 import json
 from typing import Any

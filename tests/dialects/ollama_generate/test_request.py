@@ -1,4 +1,4 @@
-"""A prompt as a conversation of one message."""
+"""A prompt to input items."""
 
 import pytest
 

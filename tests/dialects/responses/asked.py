@@ -1,4 +1,4 @@
-"""A Responses request in a test's words, and what becomes of it upstream."""
+"""Decodes Responses request bodies, for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def options_of(turn: Turn) -> ResponsesOptions:
 
 
 def sent(given: Any = "Hello", **members: Any) -> dict[str, Any]:
-    """The body that goes upstream; the strict stand-in takes it."""
+    """The upstream request body, checked by the simulator's rules."""
     turn = understood(given, **members)
     document: dict[str, Any] = msgspec.json.decode(turn.request.to_json())
     assert refusal(document) is None
@@ -48,14 +48,14 @@ def sent(given: Any = "Hello", **members: Any) -> dict[str, Any]:
 
 
 def refusal(document: dict[str, Any]) -> Any:
-    """What the backend has against a body."""
+    """The simulator's refusal of a body."""
     model = load_catalogue().find(document["model"], "pro")
     assert model is not None
     return first_refusal(document, model=model, lite=False, account_id="account")
 
 
 def refused(given: Any = "Hello", **members: Any) -> BadRequest:
-    """Why it is a 400."""
+    """The ``BadRequest`` for a body."""
     with pytest.raises(BadRequest) as raised:
         understood(given, **members)
     return raised.value

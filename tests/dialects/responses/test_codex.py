@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gptmock.dialects.responses.codex import is_codex, passing_headers
+from gptmock.dialects.responses.codex import forwarded_headers, is_codex
 from gptmock.errors import BadRequest
 from tests.dialects.responses.asked import options_of, refused, understood
 
@@ -61,13 +61,13 @@ def test_which_headers_pass():
         "openai-organization": "o",
         "x-forwarded-for": "1.2.3.4",
     }
-    assert passing_headers({**passing, **staying}) == passing
+    assert forwarded_headers({**passing, **staying}) == passing
 
 
 def test_the_version_is_that_of_the_user_agent_unless_it_is_said():
-    assert passing_headers({"user-agent": AGENT}) == {**CODEX, "version": "0.171.0"}
-    assert passing_headers({"user-agent": AGENT, "version": "1.2.3"})["version"] == "1.2.3"
-    assert passing_headers({"originator": "codex_x", "user-agent": "odd"}) == {
+    assert forwarded_headers({"user-agent": AGENT}) == {**CODEX, "version": "0.171.0"}
+    assert forwarded_headers({"user-agent": AGENT, "version": "1.2.3"})["version"] == "1.2.3"
+    assert forwarded_headers({"originator": "codex_x", "user-agent": "odd"}) == {
         "originator": "codex_x",
         "user-agent": "odd",
     }
@@ -76,11 +76,11 @@ def test_the_version_is_that_of_the_user_agent_unless_it_is_said():
 @pytest.mark.parametrize("value", ["a\r\nb: c", "a\nb", "a\x00", "a\x1b[31m"])
 def test_a_header_with_a_control_character_is_refused(value: str):
     with pytest.raises(BadRequest) as raised:
-        passing_headers({**CODEX, "x-codex-window-id": value})
+        forwarded_headers({**CODEX, "x-codex-window-id": value})
     assert raised.value.code == "invalid_header"
     assert "x-codex-window-id" in raised.value.message
     assert value not in raised.value.message
-    assert passing_headers({**CODEX, "x-codex-window-id": "a\tb"})
+    assert forwarded_headers({**CODEX, "x-codex-window-id": "a\tb"})
 
 
 def asked(given: Any = "Hello", **members: Any) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from gptmock.conversations import Recalled, Reference, Wanted
-from gptmock.dialects.responses.previous_response import continued, wanted_of
+from gptmock.conversations import ContextReferences, LoadedContext, Reference
+from gptmock.dialects.responses.previous_response import context_references, continued
 from gptmock.errors import BadRequest
 from tests.conversations import raw, said, snapshot, user
 
@@ -23,8 +23,8 @@ def asked(text: str) -> dict[str, Any]:
     return value
 
 
-def wanted(**body: Any) -> Wanted:
-    return wanted_of(json.dumps(body).encode())
+def wanted(**body: Any) -> ContextReferences:
+    return context_references(json.dumps(body).encode())
 
 
 # --- What a body refers to -------------------------------------------------------------------
@@ -43,25 +43,27 @@ def wanted(**body: Any) -> Wanted:
     ],
 )
 def test_most_bodies_refer_to_nothing(body: dict[str, Any]):
-    assert wanted(**body) == Wanted()
+    assert wanted(**body) == ContextReferences()
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b"\xff", b'{"input": ' + b"[" * 100_000])
 def test_a_body_that_cannot_be_read_refers_to_nothing(body: bytes):
-    assert wanted_of(body) == Wanted()
+    assert context_references(body) == ContextReferences()
 
 
 def test_a_wrong_type_is_left_to_whoever_reads_the_body():
-    assert wanted(previous_response_id=7, input=[reference("msg_1")]) == Wanted()
+    assert wanted(previous_response_id=7, input=[reference("msg_1")]) == ContextReferences()
 
 
 def test_the_previous_response_is_named():
-    assert wanted(previous_response_id="resp_1", input="x") == Wanted("resp_1")
+    assert wanted(previous_response_id="resp_1", input="x") == ContextReferences("resp_1")
 
 
 def test_references_are_found_where_they_stand():
     items = [asked("a"), reference("msg_1"), CALL, {"id": "rs_1"}, {"type": None, "id": "fc_2"}]
-    assert wanted(input=items) == Wanted(None, (Reference("msg_1", 1), Reference("rs_1", 3), Reference("fc_2", 4)))
+    assert wanted(input=items) == ContextReferences(
+        None, (Reference("msg_1", 1), Reference("rs_1", 3), Reference("fc_2", 4))
+    )
 
 
 @pytest.mark.check(75)
@@ -80,7 +82,7 @@ def test_what_is_no_id_of_a_response_is_refused(given: str):
 
 def test_without_anything_recalled_the_input_stays():
     items = [asked("a"), CALL, RESULT, {"type": "from_the_future", "role": "x", "content": "y"}]
-    result = continued(items, Recalled())
+    result = continued(items, LoadedContext())
     assert (result.inherited, result.own, result.places) == ([], items, [0, 1, 2, 3])
 
 
@@ -88,7 +90,7 @@ def test_without_anything_recalled_the_input_stays():
     ("role", "kind"), [("user", "input_text"), ("system", "input_text"), ("assistant", "output_text")]
 )
 def test_an_easy_message_is_stored_whole(role: str, kind: str):
-    (whole,) = continued([{"role": role, "content": "x", "phase": "commentary"}], Recalled()).own
+    (whole,) = continued([{"role": role, "content": "x", "phase": "commentary"}], LoadedContext()).own
     assert whole == {
         "type": "message",
         "role": role,
@@ -98,45 +100,45 @@ def test_an_easy_message_is_stored_whole(role: str, kind: str):
 
 
 def test_a_string_is_a_message_of_the_user():
-    assert continued("hi", Recalled()).items == [asked("hi")]
+    assert continued("hi", LoadedContext()).items == [asked("hi")]
 
 
 def test_the_conversation_comes_first():
     before = snapshot("resp_1").conversation
-    result = continued("more", Recalled(items=before))
+    result = continued("more", LoadedContext(items=before))
     assert result.items == [json.loads(bytes(item)) for item in before] + [asked("more")]
 
 
 @pytest.mark.check(78)
 def test_a_result_finds_its_call_in_the_conversation():
     before = snapshot(answered=(raw(CALL),)).conversation
-    assert continued([RESULT], Recalled(items=before)).items[-2:] == [CALL, RESULT]
+    assert continued([RESULT], LoadedContext(items=before)).items[-2:] == [CALL, RESULT]
 
 
 @pytest.mark.check(81)
 def test_a_reference_gives_way_to_its_item():
-    result = continued([asked("a"), reference("fc_1"), RESULT], Recalled(referred={"fc_1": raw(CALL)}))
+    result = continued([asked("a"), reference("fc_1"), RESULT], LoadedContext(referred={"fc_1": raw(CALL)}))
     assert result.own == [asked("a"), CALL, RESULT]
 
 
 def test_a_reference_without_a_type_does_so_too():
-    assert continued([{"id": "fc_1"}], Recalled(referred={"fc_1": raw(CALL)})).own == [CALL]
+    assert continued([{"id": "fc_1"}], LoadedContext(referred={"fc_1": raw(CALL)})).own == [CALL]
 
 
 def test_a_reference_to_what_the_conversation_has_says_nothing_twice():
     before = snapshot("resp_1")
-    recalled = Recalled(items=before.conversation, referred=dict(before.named()))
+    recalled = LoadedContext(items=before.conversation, referred=dict(before.named()))
     result = continued([reference("msg_of_resp_1"), asked("more")], recalled)
     assert result.items == [json.loads(bytes(item)) for item in before.conversation] + [asked("more")]
 
 
 def test_an_item_that_has_the_id_of_another_is_no_reference():
     own = json.loads(bytes(said("mine", "msg_1")))
-    assert continued([own], Recalled(referred={"msg_1": said("theirs", "msg_1")})).own == [own]
+    assert continued([own], LoadedContext(referred={"msg_1": said("theirs", "msg_1")})).own == [own]
 
 
 def test_mistakes_are_named_by_their_place_in_the_request():
     before = snapshot("resp_1")
-    recalled = Recalled(items=before.conversation, referred=dict(before.named()))
+    recalled = LoadedContext(items=before.conversation, referred=dict(before.named()))
     result = continued([asked("a"), reference("msg_of_resp_1"), CALL], recalled)
     assert [result.where(place) for place in range(5)] == ["input", "input", "input[0]", "input[2]", "input"]

@@ -1,4 +1,4 @@
-"""Whatever the upstream sends, in whatever shape and order: a client can read it, or is told that it failed."""
+"""Any upstream events, in any order: the reply is valid for a client, or ends with an error."""
 
 from __future__ import annotations
 

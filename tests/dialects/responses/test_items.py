@@ -17,7 +17,7 @@ def items(*given: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def passed(item: dict[str, Any]) -> Any:
-    """What becomes of one item, whatever the backend thinks of it."""
+    """One converted item, without checking that the backend accepts it."""
     return understood([item, USER]).request.input[0]
 
 

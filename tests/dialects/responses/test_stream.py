@@ -271,7 +271,7 @@ UNKNOWN = {"type": "response.hologram.beam", "colour": "blue", "depth": [1, {"x"
 
 
 def test_an_unknown_event_passes_with_nothing_changed_but_its_number():
-    """The forwarding law."""
+    """Only ``sequence_number`` of an unknown event is changed."""
     events = said(CREATED, UNKNOWN, COMPLETED)
     assert events[1] == {**UNKNOWN, "sequence_number": 1}
     early = said(UNKNOWN, CREATED, COMPLETED)
@@ -358,7 +358,7 @@ def test_codex_gets_the_backends_own_words_in_their_place():
 
 
 def test_a_reader_is_all_that_a_machine_needs():
-    """The same machine, fed by hand: nothing is said twice after the end."""
+    """A translator needs no gateway; after the terminal event ``finish`` adds nothing."""
     translator = understood(stream=True).reply.translator(HEAD)
     reader = EventReader()
     first = [frame for received in events_in(reader.feed(render_scene("text"))) for frame in translator.feed(received)]

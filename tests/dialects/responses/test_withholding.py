@@ -1,4 +1,4 @@
-"""A reply that is to be stored says its end only when somebody has said whether it is."""
+"""The last frame of a reply that is to be stored is withheld until storing has succeeded or failed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gptmock.conversations import Memo
+from gptmock.conversations import PendingSnapshot
 from gptmock.dialects.dialect import Call, SaysWhetherStored, Turn, WithholdsItsEnd
 from gptmock.dialects.responses import Responses
 from gptmock.dialects.responses.reply import ResponsesReply
@@ -108,8 +108,8 @@ def test_the_end_is_said_once_whatever_comes_after_it():
     ("body", "is_stored"), [({}, True), ({"store": None}, True), ({"store": True}, True), ({"store": False}, False)]
 )
 def test_what_a_request_says_of_the_store(body: dict[str, Any], is_stored: bool):  # noqa: FBT001
-    assert (turn(stored=True, **body).memo is not None) is is_stored
-    assert turn(stored=False, **body).memo is None
+    assert (turn(stored=True, **body).pending_snapshot is not None) is is_stored
+    assert turn(stored=False, **body).pending_snapshot is None
 
 
 def test_a_memo_holds_the_input_as_the_client_wrote_it():
@@ -118,10 +118,10 @@ def test_a_memo_holds_the_input_as_the_client_wrote_it():
         {"type": "function_call", "id": "fc_1", "call_id": "c" * 120, "name": "a.b", "arguments": "{}"},
         {"type": "function_call_output", "call_id": "c" * 120, "output": "x", "status": None},
     ]
-    memo = turn(stored=True, input=items).memo
-    assert isinstance(memo, Memo)
-    assert (memo.tenant, memo.inherited) == ("ada", 0)
-    first, *others = (json.loads(bytes(item)) for item in memo.input)
+    pending = turn(stored=True, input=items).pending_snapshot
+    assert isinstance(pending, PendingSnapshot)
+    assert (pending.tenant, pending.inherited) == ("ada", 0)
+    first, *others = (json.loads(bytes(item)) for item in pending.input)
     assert first == {"type": "message", "role": "system", "content": [{"type": "input_text", "text": "Be brief."}]}
     assert others == items[1:]
 
