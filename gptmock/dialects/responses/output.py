@@ -142,7 +142,7 @@ class OutputStream:
         if item is None or item.place is None or item.done or not place.is_regular:
             return None
         part = item.parts.get((flow.parts, place.index)) if flow.part else item.call
-        if part is None or part.flow is not flow or part.said:
+        if part is None or part.flow is not flow or part.text_done:
             return None
         where = {"item_id": item.shape["id"], "output_index": item.place}
         if part is not item.call:
