@@ -67,14 +67,18 @@ _TYPE = (
     rb"\.delta)"
 )
 _LOGPROBS = rb'(?(2)|(?:,"logprobs":\[\])?+)'
-_PADDING = rb'((?:,"obfuscation":"[\w-]*+")?+)'
+_WORD = rb"[ !#-\[\]-~]*+"
+"""Printable ASCII without an escape."""
+_PADDING = rb'((?:,"obfuscation":"' + _WORD + rb'")?+)'
 BY_SCHEMA = Form(
     re.compile(
         rb"event: "
         + _TYPE
         + rb'\ndata: \{"type":"\1"(?:,"sequence_number":'
         + _NUMBER
-        + rb')?+((?:,"item_id":"[\w.-]*+")?+(?:,"output_index":'
+        + rb')?+((?:,"item_id":"'
+        + _WORD
+        + rb'")?+(?:,"output_index":'
         + _NUMBER
         + rb')?+(?:,"(?:content|summary)_index":'
         + _NUMBER
@@ -98,7 +102,9 @@ BY_NAME = Form(
         + _NUMBER
         + rb',)?+)"delta":"('
         + _TEXT
-        + rb')"((?:,"item_id":"[\w.-]*+")?+)'
+        + rb')"((?:,"item_id":"'
+        + _WORD
+        + rb'")?+)'
         + _LOGPROBS
         + _PADDING
         + rb'((?:,"output_index":'
@@ -114,7 +120,7 @@ BY_NAME = Form(
     padding=6,
 )
 """Sorted by name, as recordings have them."""
-_MEMBER = re.compile(rb'"(item_id|output_index|content_index|summary_index)":"?([\w.-]*)')
+_MEMBER = re.compile(rb'"(item_id|output_index|content_index|summary_index)":(?:"(' + _WORD + rb')"|([0-9]+))')
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -256,7 +262,7 @@ def _can_be_copied(literals: list[bytes]) -> bool:
 
 def _place_of(key: tuple[bytes, ...]) -> DeltaPlace:
     kind = _KINDS[key[0]]
-    members = dict(_MEMBER.findall(b"".join(key[1:])))
+    members = {name: text or number for name, text, number in _MEMBER.findall(b"".join(key[1:]))}
     item_id, output_index = members.get(b"item_id"), members.get(b"output_index")
     counted = _COUNTED.get(kind, b"")
     return DeltaPlace(
