@@ -32,6 +32,7 @@ from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.freshness import FreshnessWatch
 from gptmock.gateway.gateway import Gateway
 from gptmock.gateway.limit_polling import LimitPoller
+from gptmock.gateway.recent_limits import RecentLimits
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
 from gptmock.gateway.several_turns import BatchGateway
 from gptmock.gateway.stored_responses import ConversationKeeper
@@ -134,7 +135,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
         keeper = CredentialKeeper(state.vault, refresher, clock=time.time)
         stack.push_async_callback(keeper.close)
-        board = SharedLimits(state.store)
+        board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
         chooser = AccountSelector(state.vault, board, pool=settings.pool_labels, clock=time.time)
         ledger = SharedUsage(state.store, clock=time.time)
         stack.push_async_callback(ledger.settle)

@@ -8,7 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeAlias
 
-from gptmock.dialects.dialect import CopiesDeltas, Translator
+from gptmock.dialects.dialect import (
+    CopiesDeltas,
+    Translator,
+    supports,
+)
 from gptmock.dialects.presentation import Presenter, Shown
 from gptmock.protocol.assembler import OpenText, OutputAssembler
 from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
@@ -37,7 +41,7 @@ def around(frame: bytes) -> Encode:
 
 def batch_translator(translator: Translator) -> Callable[[Batch], bytes]:
     """The frames of all events of a batch, the runs in it copied where the translator can."""
-    copy = translator.copy if isinstance(translator, CopiesDeltas) else None
+    copy = translator.copy if supports(translator, CopiesDeltas) else None
 
     def translate(batch: Batch) -> bytes:
         frames: list[bytes] = []

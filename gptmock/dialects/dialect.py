@@ -9,9 +9,10 @@ The contract of a client dialect, between the HTTP handler, the gateway and the 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, TypeGuard, TypeVar
 
 from gptmock.catalog import Effort, ModelCatalog, ResolvedModel
 from gptmock.conversations import NO_CONTEXT, ContextReferences, LoadedContext, PendingSnapshot
@@ -157,7 +158,19 @@ class Translator(Protocol):
         """
 
 
-@runtime_checkable
+_T = TypeVar("_T")
+
+
+def supports(value: object, contract: type[_T]) -> TypeGuard[_T]:
+    """Whether a value has the members of one of the optional contracts; as ``isinstance``, which takes 10 us a time."""
+    return _has_members(type(value), contract)
+
+
+@functools.cache
+def _has_members(kind: type[object], contract: type[object]) -> bool:
+    return all(hasattr(kind, name) for name in vars(contract) if not name.startswith("_"))
+
+
 class CopiesDeltas(Protocol):
     """A translator that can translate the deltas of a run at once."""
 
@@ -170,7 +183,6 @@ class CopiesDeltas(Protocol):
         """
 
 
-@runtime_checkable
 class WithholdsItsEnd(Protocol):
     """A translator of a turn with a pending snapshot: it sends the last frame only after ``settle``."""
 
@@ -223,7 +235,6 @@ class ReplyPlan(Protocol):
         """
 
 
-@runtime_checkable
 class KeepsAlive(Protocol):
     """A reply plan whose client may time out although it receives heartbeats."""
 
@@ -231,7 +242,6 @@ class KeepsAlive(Protocol):
         """An event that the client ignores, sent after a long silence besides heartbeats; ``None`` if not needed."""
 
 
-@runtime_checkable
 class SeveralTurns(Protocol):
     """A reply plan whose call may need several upstream turns, one per request."""
 
@@ -243,7 +253,6 @@ class SeveralTurns(Protocol):
         """``ReplyPlan.document`` for all turns, in the order of their requests."""
 
 
-@runtime_checkable
 class SaysWhetherStored(Protocol):
     """A reply plan whose document has ``store``; every turn with a pending snapshot has such a plan."""
 
@@ -251,7 +260,6 @@ class SaysWhetherStored(Protocol):
         """The plan of the same reply after storing failed: ``store`` is false."""
 
 
-@runtime_checkable
 class UsesStoredContext(Protocol):
     """A dialect whose calls may refer to stored responses and items."""
 

@@ -13,7 +13,16 @@ from typing import Protocol, TypeAlias
 
 from gptmock.conversations import PendingSnapshot
 from gptmock.dialects.copying import batch_translator
-from gptmock.dialects.dialect import Fold, Progress, ReplyHead, SaysWhetherStored, Translator, Turn, WithholdsItsEnd
+from gptmock.dialects.dialect import (
+    Fold,
+    Progress,
+    ReplyHead,
+    SaysWhetherStored,
+    Translator,
+    Turn,
+    WithholdsItsEnd,
+    supports,
+)
 from gptmock.errors import GptmockError, InternalError
 from gptmock.gateway.first_event import Opened
 from gptmock.gateway.stored_responses import ConversationKeeper
@@ -161,7 +170,7 @@ class Reply:
         folded = await self.folded()
         plan, pending = self._turn.reply, self._turn.pending_snapshot
         body = plan.document(self._head, folded)
-        if pending is None or not isinstance(plan, SaysWhetherStored) or await self._remember(pending, body):
+        if pending is None or not supports(plan, SaysWhetherStored) or await self._remember(pending, body):
             return body
         return plan.not_stored().document(self._head, folded)
 
@@ -199,7 +208,7 @@ class Reply:
     async def _ending(self, translator: Translator) -> bytes:
         """What the translator says when it knows whether the response is stored; nothing before its end."""
         pending = self._turn.pending_snapshot
-        if pending is None or not isinstance(translator, WithholdsItsEnd) or (answer := translator.answer) is None:
+        if pending is None or not supports(translator, WithholdsItsEnd) or (answer := translator.answer) is None:
             return b""
         return b"".join(translator.settle(stored=await self._remember(pending, answer)))
 
@@ -263,11 +272,11 @@ class _StreamedReply:
         last = self._last
         if cause is None:
             try:
-                if isinstance(translator, WithholdsItsEnd) and translator.answer is not None:
+                if supports(translator, WithholdsItsEnd) and translator.answer is not None:
                     # What came before does not wait for the store.
                     if last and not self._sink.write(last):
                         await self._sink.ready()
-                    last = await self._ending(translator)
+                    last = await self._ending(self._translator)
             except GptmockError as error:
                 cause = error
             except Exception:

@@ -15,7 +15,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeAlias
 
-from gptmock.dialects.dialect import ReplyHead, SeveralTurns, Turn
+from gptmock.dialects.dialect import (
+    ReplyHead,
+    SeveralTurns,
+    Turn,
+    supports,
+)
 from gptmock.gateway.reply import EventConsumer, FrameSink, Outcome, Reply
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.upstream import Compacted
@@ -87,7 +92,7 @@ class BatchGateway:
             return self._gateway.open(one, head, its_outcome, account_id=account_id)
 
         plan = turn.reply
-        if isinstance(plan, SeveralTurns) and plan.further:
+        if supports(plan, SeveralTurns) and plan.further:
             # Not as streams: each may be tried again until its own first event, whatever the client has seen of others.
             further = [replace(turn, request=request, stream=False) for request in plan.further]
             outcome.turns = 1 + len(further)

@@ -27,9 +27,13 @@ _CREDENTIALS = re.compile(
 )
 
 
+_SHORTEST_CREDENTIAL = 10
+"""Characters; the pattern matches nothing shorter."""
+
+
 def redacted(text: str) -> str:
     """The text without anything that has the shape of a credential."""
-    return _CREDENTIALS.sub("[redacted]", text)
+    return text if len(text) < _SHORTEST_CREDENTIAL else _CREDENTIALS.sub("[redacted]", text)
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:

@@ -5,13 +5,15 @@ Must not know what is logged.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
+
+import msgspec
 
 from gptmock.server.fields import fields_of, redacted, shown
 from gptmock.server.terminal_lines import MAX_COLUMNS, TerminalLines
@@ -51,15 +53,17 @@ def _columns() -> int:
         return MAX_COLUMNS
 
 
+_JSON = msgspec.json.Encoder(enc_hook=str)
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         """``time`` (RFC 3339, UTC), ``level``, ``pid`` (which worker), ``event``, and the fields."""
+        seconds, fraction = divmod(record.created, 1)
         line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC)
-            .isoformat(timespec="milliseconds")
-            .replace("+00:00", "Z"),
+            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{int(fraction * 1000):03d}Z",
             "level": record.levelname.lower(),
             "pid": record.process,
             "event": record.getMessage(),
@@ -67,7 +71,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = redacted(self.formatException(record.exc_info))
-        return json.dumps(line, default=str)
+        return _JSON.encode(line).decode()
 
 
 class TextLines(logging.Formatter):

@@ -61,7 +61,7 @@ def request_id(request: Request) -> str:
 def headers_of(request: Request) -> dict[str, str]:
     """Names in lower case, values as text: bytes that are no UTF-8, which Sanic escapes, are replaced."""
     return {
-        name.lower(): value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        name: value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         for name, value in request.headers.items()
     }
 

@@ -12,7 +12,17 @@ from msgspec import UNSET
 from sanic import HTTPResponse, Request
 
 from gptmock.clients import Client
-from gptmock.dialects.dialect import Call, Dialect, KeepsAlive, ReadyReply, ReplyHead, Terms, Turn, UsesStoredContext
+from gptmock.dialects.dialect import (
+    Call,
+    Dialect,
+    KeepsAlive,
+    ReadyReply,
+    ReplyHead,
+    Terms,
+    Turn,
+    UsesStoredContext,
+    supports,
+)
 from gptmock.dialects.table import DialectRoute
 from gptmock.errors import GptmockError
 from gptmock.gateway.reply import Outcome
@@ -115,7 +125,7 @@ class TurnRequest:
 
     async def _recalled(self, call: Call) -> Call:
         """With what it refers to, if its dialect knows of such things."""
-        if not isinstance(self._dialect, UsesStoredContext):
+        if not supports(self._dialect, UsesStoredContext):
             return call
         references = self._dialect.context_references(call)
         return replace(call, context=await self._services.conversations.recall(call.tenant, references))
@@ -140,7 +150,7 @@ class TurnRequest:
         heartbeat = Heartbeat(
             turn.reply.heartbeat(self._head),
             self._options.heartbeat_seconds,
-            keepalive=turn.reply.keepalive() if isinstance(turn.reply, KeepsAlive) else None,
+            keepalive=turn.reply.keepalive() if supports(turn.reply, KeepsAlive) else None,
             keepalive_seconds=self._options.keepalive_seconds,
         )
         sink = self._sink = ClientSink(

@@ -105,7 +105,7 @@ class Store(Protocol):
     async def counted(self, prefix: str) -> list[str]:
         """The names that have counters and begin so, sorted. For migrations and people, as ``names``."""
 
-    # --- ItemTracker: how many at once, without leaking those of the dead ------------------------
+    # --- Slots: how many at once, without leaking those of the dead ------------------------
 
     async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
         """
@@ -118,7 +118,7 @@ class Store(Protocol):
         """Give one's slot back."""
 
     async def slots_taken(self, name: str) -> int:
-        """ItemTracker taken by the living."""
+        """Slots taken by living owners."""
 
     # --- Last observation wins ---------------------------------------------------------------
 
