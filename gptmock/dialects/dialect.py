@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias, TypeGuard, TypeVar
+from typing import Any, Literal, Protocol, TypeAlias, TypeGuard, TypeVar
 
 from gptmock.catalog import Effort, ModelCatalog, ResolvedModel
 from gptmock.conversations import NO_CONTEXT, ContextReferences, LoadedContext, PendingSnapshot
@@ -162,13 +162,13 @@ _T = TypeVar("_T")
 
 
 def supports(value: object, contract: type[_T]) -> TypeGuard[_T]:
-    """Whether a value has the members of one of the optional contracts; as ``isinstance``, which takes 10 us a time."""
-    return _has_members(type(value), contract)
+    """Whether a value has the members of an optional contract; as ``isinstance``, which takes 10 microseconds for it."""
+    return all(hasattr(value, name) for name in _members(contract))
 
 
 @functools.cache
-def _has_members(kind: type[object], contract: type[object]) -> bool:
-    return all(hasattr(kind, name) for name in vars(contract) if not name.startswith("_"))
+def _members(contract: Any) -> tuple[str, ...]:
+    return tuple(name for name in vars(contract) if not name.startswith("_"))
 
 
 class CopiesDeltas(Protocol):

@@ -131,7 +131,7 @@ def test_a_document_says_whether_it_is_stored():
     for received in events_of(render_scene("text")):
         fold.feed(received)
     folded = fold.finish()
-    plan = turn(stored=True).reply
+    plan: Any = turn(stored=True).reply
     assert supports(plan, SaysWhetherStored)
     assert json.loads(plan.document(HEAD, folded))["store"] is True
     assert json.loads(plan.not_stored().document(HEAD, folded))["store"] is False
