@@ -5,6 +5,7 @@ Must not know what is logged.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -12,8 +13,6 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
-
-import msgspec
 
 from gptmock.server.fields import fields_of, redacted, shown
 from gptmock.server.terminal_lines import MAX_COLUMNS, TerminalLines
@@ -53,9 +52,6 @@ def _columns() -> int:
         return MAX_COLUMNS
 
 
-_JSON = msgspec.json.Encoder(enc_hook=str)
-
-
 class JsonLines(logging.Formatter):
     """One JSON object a line."""
 
@@ -71,7 +67,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = redacted(self.formatException(record.exc_info))
-        return _JSON.encode(line).decode()
+        return json.dumps(line, default=str)
 
 
 class TextLines(logging.Formatter):

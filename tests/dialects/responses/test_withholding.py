@@ -132,6 +132,6 @@ def test_a_document_says_whether_it_is_stored():
         fold.feed(received)
     folded = fold.finish()
     plan: Any = turn(stored=True).reply
-    assert supports(plan, SaysWhetherStored)
+    assert supports(turn(stored=True).reply, SaysWhetherStored)
     assert json.loads(plan.document(HEAD, folded))["store"] is True
     assert json.loads(plan.not_stored().document(HEAD, folded))["store"] is False
