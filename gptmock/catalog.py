@@ -282,6 +282,8 @@ class CatalogSnapshot:
     """Unix seconds of the last fetch or revalidation."""
     heard: tuple[str, ...] = ()
     """Other entity tags in ``x-models-etag`` headers since, for which a fetch returned the same document."""
+    version: str = ""
+    """The protocol version that it was fetched with; another version lists other models."""
 
     def is_named(self, etag: str) -> bool:
         """Whether this entity tag stands for this document (RFC 9110, 8.8.3.2: weak comparison)."""
@@ -296,12 +298,15 @@ def strong_part(etag: str) -> str:
 class CatalogCache(Protocol):
     """The shared cache of all accounts' catalogues. Losing it does no harm."""
 
-    async def load(self, account_id: str, *, known: CatalogSnapshot | None = None) -> CatalogSnapshot | None:
+    async def load(
+        self, account_id: str, version: str, *, known: CatalogSnapshot | None = None
+    ) -> CatalogSnapshot | None:
         """
         The last snapshot of an account; ``None`` when there is none.
 
         Args:
             account_id: ``Account.id``.
+            version: the protocol version that it was fetched with.
             known: the snapshot that the caller has; an unchanged document is not transferred again.
 
         Raises:
@@ -310,7 +315,7 @@ class CatalogCache(Protocol):
 
     async def save(self, account_id: str, snapshot: CatalogSnapshot) -> None:
         """
-        Store a snapshot; called by the holder of the claim.
+        Store a snapshot for its version; called by the holder of the claim.
 
         Raises:
             StoreUnavailable: it is unknown whether it was stored.
@@ -318,7 +323,8 @@ class CatalogCache(Protocol):
 
     async def claim(self, account_id: str) -> bool:
         """
-        Acquire the exclusive, expiring right to fetch this account's catalogue; false if another worker has it.
+        Acquire the exclusive, expiring right to fetch this account's catalogue, with any version; false if another
+        worker has it.
 
         Raises:
             StoreUnavailable: the store cannot be read or written.

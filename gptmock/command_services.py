@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from gptmock.errors import CredentialRefused, GptmockError, SealBroken, StoreUna
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.logins import LoginBook
 from gptmock.gateway.refresh import Refresher
+from gptmock.gateway.version import VersionWatch
 from gptmock.limits import RateLimitSnapshot
 from gptmock.login.flow import BrowserLogin, device_login
 from gptmock.settings import Settings
@@ -175,7 +176,10 @@ async def open_command_services(settings: Settings) -> AsyncIterator[CommandServ
         board, ledger = SharedLimits(state.store), SharedUsage(state.store, clock=time.time)
         refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
         keeper = CredentialKeeper(state.vault, refresher, clock=time.time)
-        identity = ClientIdentity(settings.originator, settings.codex_version)
+        versions = VersionWatch(state.codex_version, fixed=settings.codex_version)
+        with suppress(StoreUnavailable):
+            await versions.reload()
+        identity = ClientIdentity(settings.originator, versions.current)
         usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
         book = LoginBook(state.vault, board, state.escrow, issuer, clock=time.time)
         try:

@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
+from operator import itemgetter
 from typing import Literal
 from urllib.parse import urlsplit
 
 import httpx
 
-from gptmock.accounts import BROKEN_HINT, SIGN_IN_HINT, Login, TokenSet
+from gptmock.accounts import BROKEN_HINT, SIGN_IN_HINT, Credential, Login, TokenSet
+from gptmock.catalog import ModelSpec
 from gptmock.errors import CredentialRefused, GptmockError, UnusableKey
+from gptmock.gateway.version import VersionWatch
 from gptmock.limits import RateLimitSnapshot
+from gptmock.protocol.codex_version import OWN_VERSION, is_plausible
+from gptmock.protocol.models import parse_version
 from gptmock.settings import Settings
 from gptmock.stores.auth_file import FILE_NAME
+from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.transport import open_client
 from gptmock.upstream.usage import CodexUsage
@@ -120,12 +126,19 @@ async def _credentials(settings: Settings, state: State, client: httpx.AsyncClie
         return [Finding("credentials", "warn", f"nobody is signed in yet, but there is an {FILE_NAME}", todo)]
     if not logins:
         return [Finding("credentials", "fail", "nobody is signed in", "sign in with: gptmock login")]
-    identity = ClientIdentity(settings.originator, settings.codex_version)
+    versions = VersionWatch(state.codex_version, fixed=settings.codex_version)
+    with suppress(GptmockError):
+        await versions.reload()
+    identity = ClientIdentity(settings.originator, versions.current)
     usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
+    catalog = CodexCatalog(client, settings.upstream_url, identity=identity, clock=time.time)
     findings = [_pool(settings, logins)] if settings.pool_labels else []
-    pairs = zip(logins, tokens, strict=True)
-    findings += await asyncio.gather(*(_credential(login, held, usage.windows) for login, held in pairs))
-    return findings + broken
+    pairs = list(zip(logins, tokens, strict=True))
+    *found, version = await asyncio.gather(
+        *(_credential(login, held, usage.windows) for login, held in pairs),
+        _version(settings, versions.current, pairs, catalog.models_of_any_version),
+    )
+    return [*findings, *found, *broken, version]
 
 
 def _pool(settings: Settings, logins: list[Login]) -> Finding:
@@ -140,8 +153,7 @@ async def _credential(login: Login, tokens: TokenSet, windows: Callable[..., Awa
     check, again = f"account {login.label}", "sign in again with: gptmock login"
     if login.refused is not None:
         return Finding(check, "fail", login.refused.removesuffix(SIGN_IN_HINT).strip(), again)
-    left = None if login.expires_at is None else login.expires_at - time.time()
-    if left is not None and left <= 0:
+    if _has_expired(login):
         if not login.renewable:
             return Finding(check, "fail", "its token has expired and cannot be renewed", again)
         return Finding(check, "ok", "its token has expired; the next request renews it")
@@ -154,6 +166,53 @@ async def _credential(login: Login, tokens: TokenSet, windows: Callable[..., Awa
     if login.paused:
         return Finding(check, "warn", "accepted by the upstream, but paused", "see: gptmock accounts resume")
     return Finding(check, "ok", "accepted by the upstream")
+
+
+async def _version(
+    settings: Settings,
+    version: str,
+    held: Sequence[tuple[Login, TokenSet]],
+    ask: Callable[[Credential], Awaitable[Sequence[ModelSpec]]],
+) -> Finding:
+    """Whether the backend has models that need a newer protocol version than the one that the server asks with."""
+    check, shown = "protocol version", f"Codex {version}, {_origin(settings, version)}"
+    usable = [(login.paused, tokens) for login, tokens in held if login.refused is None and not _has_expired(login)]
+    if not usable:
+        return Finding(check, "ok", f"{shown}; without a valid token nobody can tell whether it is new enough")
+    try:
+        # One account tells: what differs between accounts is not the versions.
+        specs = await ask(min(usable, key=itemgetter(0))[1].credential())
+    except GptmockError as error:
+        return Finding(check, "warn", f"{shown}; whether it is new enough cannot be told: {error.message}")
+    ours = parse_version(version)
+    newer = [spec for spec in specs if spec.listed and spec.minimal_version > ours]
+    if not newer:
+        return Finding(check, "ok", f"{shown}; new enough for all models")
+    names = ", ".join(f"{spec.slug} ({_dotted(spec)})" for spec in newer)
+    needed = _dotted(max(newer, key=lambda spec: spec.minimal_version))
+    return Finding(check, "warn", f"{shown}; too old for {names}", _newer_version(settings, needed))
+
+
+def _origin(settings: Settings, version: str) -> str:
+    if settings.codex_version is not None:
+        return "set by GPTMOCK_CODEX_VERSION"
+    return "the default" if version == OWN_VERSION else "shown by a Codex client"
+
+
+def _newer_version(settings: Settings, needed: str) -> str:
+    if settings.codex_version is not None:
+        return f"set GPTMOCK_CODEX_VERSION={needed}"
+    words = f"set GPTMOCK_CODEX_VERSION={needed} or update gptmock"
+    # A client that showed any other version would not be believed.
+    return f"{words}, or let Codex {needed} or newer use this server once" if is_plausible(needed) else words
+
+
+def _dotted(spec: ModelSpec) -> str:
+    return ".".join(map(str, spec.minimal_version))
+
+
+def _has_expired(login: Login) -> bool:
+    return login.expires_at is not None and login.expires_at <= time.time()
 
 
 # --- The network ------------------------------------------------------------------------------

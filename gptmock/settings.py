@@ -84,7 +84,8 @@ class Settings(pydantic.BaseModel):
     login_bind: str = "127.0.0.1"
     """Where ``gptmock login`` listens for the browser; a container's published port needs 0.0.0.0."""
     originator: str = "gptmock"
-    codex_version: str = Field("0.171.0", pattern=r"^\d+\.\d+\.\d+$")
+    codex_version: str | None = Field(None, pattern=r"^\d+\.\d+\.\d+$")
+    """Unset: our own, or that of the newest Codex client, whichever is higher."""
     api_key: pydantic.SecretStr | None = Field(None, validate_default=True)
     responses_ttl: int = 24 * 3600
     """Seconds that responses are stored; 0 stores none. Set as ``24h``. Costs memory in the store."""

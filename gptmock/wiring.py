@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from httpx import AsyncBaseTransport, AsyncClient
 from sanic import Sanic
 from sanic.worker.loader import AppLoader
 
@@ -37,6 +38,7 @@ from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
 from gptmock.gateway.several_turns import BatchGateway
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.gateway.usage_recording import TurnRecorder
+from gptmock.gateway.version import VersionWatch
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
@@ -47,6 +49,7 @@ from gptmock.stores.auth_import import take_over
 from gptmock.stores.breaker import GuardedStore
 from gptmock.stores.catalogue import StoreCatalogCache
 from gptmock.stores.client_keys import StoreClientKeys
+from gptmock.stores.codex_version import SharedVersion
 from gptmock.stores.conversations import SealedConversations
 from gptmock.stores.escrow import FileEscrow
 from gptmock.stores.lease import StoreLease
@@ -131,9 +134,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         transport = open_transport(proxy=settings.upstream_proxy, direct=settings.fast_path)
         client = await stack.enter_async_context(open_client(transport))
         state = await stack.enter_async_context(open_state(settings))
-        issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
-        refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
-        keeper = CredentialKeeper(state.vault, refresher, clock=time.time)
+        keeper = _keeper(settings, client, state)
         stack.push_async_callback(keeper.close)
         board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
         chooser = AccountSelector(state.vault, board, pool=settings.pool_labels, clock=time.time)
@@ -142,10 +143,14 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         books = TurnRecorder(board, ledger, clock=time.time)
         stack.push_async_callback(books.close)
         readiness = partial(_reasons, chooser, keeper)
-        identity = ClientIdentity(settings.originator, settings.codex_version)
+        versions = VersionWatch(state.codex_version, fixed=settings.codex_version)
+        identity = ClientIdentity(settings.originator, versions.current)
         usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
         windows = LimitPoller(board, keeper, usage, chooser.account_ids)
-        fresh = FreshnessWatch(state.vault.revision, chooser, state.keys, keeper, clock=time.time)
+        models = CodexCatalog(client, settings.upstream_url, identity=identity, clock=time.time)
+        catalogs = CatalogWatch(StoreCatalogCache(state.store), keeper, models, chooser.account_ids, clock=time.time)
+        versions.changed = partial(_change_version, identity, catalogs)
+        fresh = FreshnessWatch(state.vault.revision, chooser, state.keys, keeper, clock=time.time, also=versions.reload)
         await fresh.load()
         await stack.enter_async_context(
             _beside(
@@ -153,26 +158,18 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
                 keeper.watch(chooser.account_ids),
                 windows.run(),
                 fresh.run(),
+                versions.run(),
                 _take_over(state, readiness),
                 _reseal(state),
             )
         )
-        models = CodexCatalog(client, settings.upstream_url, identity=identity, clock=time.time)
-        cache = StoreCatalogCache(state.store, version=settings.codex_version)
-        catalogs = CatalogWatch(cache, keeper, models, chooser.account_ids, clock=time.time)
-        upstream = CodexUpstream(
-            transport,
-            settings.upstream_url,
-            identity=identity,
-            deadlines=deadlines,
-            clock=time.time,
-            finds_runs=settings.fast_path,
-        )
         key = settings.api_key
+        static_key = Secret(key.get_secret_value()) if key is not None else None
+        upstream = _upstream(settings, transport, identity, deadlines)
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
             gateway=BatchGateway(Gateway(chooser, keeper, upstream, books, catalogs, conversations=conversations)),
-            admission=Admission(Secret(key.get_secret_value()) if key is not None else None, state.keys),
+            admission=Admission(static_key, state.keys, admitted=versions.note),
             terms=Terms(catalogs.current, _defaults(settings)),
             readiness=readiness,
             conversations=conversations,
@@ -182,6 +179,30 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         await catalogs.load()
         await stack.enter_async_context(_beside(catalogs.run()))
         yield services
+
+
+def _upstream(
+    settings: Settings, transport: AsyncBaseTransport, identity: ClientIdentity, deadlines: UpstreamDeadlines
+) -> CodexUpstream:
+    return CodexUpstream(
+        transport,
+        settings.upstream_url,
+        identity=identity,
+        deadlines=deadlines,
+        clock=time.time,
+        finds_runs=settings.fast_path,
+    )
+
+
+def _keeper(settings: Settings, client: AsyncClient, state: State) -> CredentialKeeper:
+    issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
+    refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
+    return CredentialKeeper(state.vault, refresher, clock=time.time)
+
+
+def _change_version(identity: ClientIdentity, catalogs: CatalogWatch, version: str) -> None:
+    identity.use_version(version)
+    catalogs.wake()
 
 
 def _change_terms(services: Services, catalog: ModelCatalog) -> None:
@@ -198,6 +219,7 @@ class State:
     keys: StoreClientKeys
     conversations: SealedConversations
     escrow: FileEscrow
+    codex_version: SharedVersion
     home: Path
 
     def lease_of(self, account_id: str) -> StoreLease:
@@ -217,6 +239,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             keys=StoreClientKeys(store, sealer, clock=time.time),
             conversations=SealedConversations(store, sealer, ttl_seconds=settings.responses_ttl),
             escrow=FileEscrow(settings.home, sealer),
+            codex_version=SharedVersion(store),
             home=settings.home,
         )
     finally:

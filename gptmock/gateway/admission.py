@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gptmock.accounts import Secret
 from gptmock.clients import Client, ClientKeys, key_id_of
@@ -34,11 +34,19 @@ class Admission:
         api_key: the one static key, which needs no store; ``None`` lets everybody in, whatever key their SDK made up.
         keys: the keys that were given out one by one. Such a key is checked wherever it is shown: one that was
             revoked does not come in as nobody.
+        admitted: called with the headers of each request that was let in.
     """
 
-    def __init__(self, api_key: Secret | None, keys: ClientKeys) -> None:
+    def __init__(
+        self,
+        api_key: Secret | None,
+        keys: ClientKeys,
+        *,
+        admitted: Callable[[Mapping[str, str]], None] = lambda _: None,
+    ) -> None:
         self._api_key = api_key
         self._keys = keys
+        self._admitted = admitted
         self._owner = Client("" if api_key is None else api_key.fingerprint())
 
     async def admit(self, headers: Mapping[str, str]) -> Client:
@@ -53,6 +61,11 @@ class Admission:
             ForeignLogin: no key or a wrong one, and the client is signed in to ChatGPT.
             StoreError: it is one of those given out, and whether it lives cannot be told.
         """
+        client = await self._client(headers)
+        self._admitted(headers)
+        return client
+
+    async def _client(self, headers: Mapping[str, str]) -> Client:
         given = _given_key(headers)
         if self._api_key is not None and not given:
             raise _refusal(

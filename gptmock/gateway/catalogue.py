@@ -5,6 +5,7 @@ The catalogues of the accounts that may serve, followed in the background: no re
     kept by anybody      what the cache holds serves: another worker's, or that of before a restart
     five minutes old     one worker claims the right to ask, asks, and tells all others through the cache
     another tag is told  an answer named an entity tag that is not that of the catalogue: asked at once, likewise
+    another version      the protocol version to ask with has changed: asked at once, likewise; the old list serves
     the upstream fails   what is known goes on serving; the claim is kept, so that nobody asks for a minute
 
 Knows contracts, no HTTP and no store.
@@ -42,8 +43,12 @@ MAX_HEARD = 8
 class CatalogSource(Protocol):
     """The upstream's list of models (``upstream.catalogue.CodexCatalog``)."""
 
+    @property
+    def version(self) -> str:
+        """The protocol version that it asks with."""
+
     async def models(self, credential: Credential, known: CatalogSnapshot | None) -> CatalogSnapshot:
-        """The account's models now, ``known`` being what is known."""
+        """The account's models now, ``known`` being what is known, perhaps of another version."""
 
 
 @dataclass(slots=True)
@@ -109,6 +114,10 @@ class CatalogWatch:
         if self._heard.get(account_id) != etag and not known.is_named(etag) and len(known.heard) < MAX_HEARD:
             self._heard[account_id] = etag
             self._called.set()
+
+    def wake(self) -> None:
+        """Look soon: the version to ask with may have changed."""
+        self._called.set()
 
     async def run(self) -> None:
         """Look until cancelled, beside the server."""
@@ -178,7 +187,8 @@ class CatalogWatch:
 
     async def _load(self, account_id: str) -> None:
         followed = self._followed.get(account_id)
-        snapshot = await self._cache.load(account_id, known=followed.snapshot if followed is not None else None)
+        known = followed.snapshot if followed is not None else None
+        snapshot = await self._cache.load(account_id, self._source.version, known=known)
         if snapshot is not None:
             # What another version of this program has kept, and this one cannot read, is asked for anew.
             with suppress(UpstreamBroken):
@@ -186,7 +196,7 @@ class CatalogWatch:
 
     def _due(self, account_id: str) -> bool:
         followed = self._followed.get(account_id)
-        if followed is None:
+        if followed is None or followed.snapshot.version != self._source.version:
             return True
         heard = self._heard.get(account_id)
         if heard is not None and not followed.snapshot.is_named(heard):

@@ -66,9 +66,10 @@ class FreshnessWatch:
         keys: looks at the client keys.
         tokens: looks at tokens.
         clock: Unix seconds, the same as that of the three.
+        also: loads what else a change may concern.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one contract for each thing it keeps fresh
         self,
         revision: Callable[[], Awaitable[int]],
         accounts: KnownAccounts,
@@ -76,12 +77,14 @@ class FreshnessWatch:
         tokens: KnownTokens,
         *,
         clock: Callable[[], float],
+        also: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._revision = revision
         self._accounts = accounts
         self._keys = keys
         self._tokens = tokens
         self._clock = clock
+        self._also = also
         self._loaded: int | None = None
         """The revision that was loaded; ``None`` until all has been."""
         self._loaded_at = float("-inf")
@@ -101,6 +104,8 @@ class FreshnessWatch:
             serving = await self._accounts.reload()
             bound = await self._keys.reload()
             await self._tokens.reload(tuple(dict.fromkeys((*serving, *bound))))
+            if self._also is not None:
+                await self._also()
             # Of the revision from before: what changed meanwhile is loaded once more.
             self._loaded, self._loaded_at = revision, now
         for known in (self._accounts, self._keys, self._tokens):

@@ -49,7 +49,8 @@ class _Entry(msgspec.Struct, frozen=True):
     additional_speed_tiers: list[str] | None = None
     input_modalities: list[str] | None = None
     upgrade: _Upgrade | None = None
-    minimal_client_version: str | None = None
+    minimal_client_version: str | list[int] | None = None
+    """``"0.155.0"``; the backend has also sent ``[0, 155, 0]`` (openinterpreter/openinterpreter#1797, July 2026)."""
 
 
 class _Name(msgspec.Struct, frozen=True):
@@ -109,10 +110,16 @@ def _spec(raw: bytes) -> ModelSpec | None:
         tiers=tuple(dict.fromkeys(_TIER_NAMES.get(tier, tier) for tier in tiers)),
         successor=entry.upgrade.model if entry.upgrade is not None else None,
         display_name=entry.display_name,
-        minimal_version=parse_version(entry.minimal_client_version),
+        minimal_version=_minimal_version(entry.minimal_client_version),
         entry=raw,
         **known,
     )
+
+
+def _minimal_version(given: str | list[int] | None) -> tuple[int, ...]:
+    if isinstance(given, list):
+        return tuple(given[:3]) if len(given) >= 3 else ()
+    return parse_version(given)
 
 
 def _decoded(raw: bytes) -> _Entry | None:

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from gptmock.simulator import rules
 from gptmock.simulator.call import Call
-from gptmock.simulator.catalogue import GATED_MODELS, Model, parse_version, weak_etag
+from gptmock.simulator.catalogue import GATED_MODELS, Catalogue, Model, parse_version, weak_etag
 from gptmock.simulator.events import Composer
 from gptmock.simulator.intake import INTAKE, Intake, answer, respond
 from gptmock.simulator.jwt import Identity
@@ -190,9 +190,12 @@ class Backend:
 
     def _known_model(self, body: Json, caller: Caller) -> Model | Refusal:
         slug = body.get("model")
-        if slug in self._state.options.withdrawn_models:
-            return model_not_supported(slug)
-        return self._state.catalogue.find(slug, caller.identity.plan) or model_not_supported(slug)
+        return self._catalogue().find(slug, caller.identity.plan) or model_not_supported(slug)
+
+    def _catalogue(self) -> Catalogue:
+        """The catalogue as the options change it."""
+        options = self._state.options
+        return self._state.catalogue.without(options.withdrawn_models).requiring(options.model_versions)
 
     def _gate(self, headers: Mapping[str, str], model: Model) -> Refusal | None:
         """Refusals by client identity: by ``version`` if sent, by ``originator`` if the option is on."""
@@ -244,7 +247,8 @@ class Backend:
     def _etag(self, version: tuple[int, ...], caller: Caller) -> str:
         """The entity tag of this client's model list; cached, since every reply carries it."""
         options = self._state.options
-        key = (version, caller.identity.plan, options.minimal_version, options.withdrawn_models)
+        changes = (options.minimal_version, options.withdrawn_models, tuple(options.model_versions.items()))
+        key = (version, caller.identity.plan, changes)
         if key not in self._etags:
             if len(self._etags) >= ETAGS_LIMIT:
                 self._etags.clear()
@@ -252,9 +256,7 @@ class Backend:
         return self._etags[key]
 
     def _listing(self, version: tuple[int, ...], caller: Caller) -> bytes:
-        options = self._state.options
-        catalogue = self._state.catalogue.without(options.withdrawn_models)
-        return catalogue.listing(version, caller.identity.plan, options.minimal_version)
+        return self._catalogue().listing(version, caller.identity.plan, self._state.options.minimal_version)
 
     def _refused(self, refusal: Refusal) -> web.Response:
         response = respond(refusal)

@@ -87,6 +87,17 @@ class Catalogue:
             return self
         return Catalogue({slug: model for slug, model in self.models.items() if slug not in slugs})
 
+    def requiring(self, versions: Mapping[str, str]) -> "Catalogue":
+        """The same catalogue where some models need another version of the client; ``versions`` by slug."""
+        if not versions:
+            return self
+        raised = {
+            slug: Model({**self.models[slug].entry, "minimal_client_version": version})
+            for slug, version in versions.items()
+            if slug in self.models
+        }
+        return Catalogue({**self.models, **raised})
+
     def listing(self, version: tuple[int, ...], plan: str, default_floor: str) -> bytes:
         """The document of ``GET /models`` for a client of this version and plan."""
         entries = [

@@ -1,6 +1,7 @@
 """The options of the simulator."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 CODEX_CLIENT_ID = "app_EMoamEEZ73f0CkXaXp7hrann"
@@ -33,6 +34,8 @@ class SimulatorOptions:
     """``response.completed`` has ``output``, as before April 2026; since then it is empty."""
     withdrawn_models: tuple[str, ...] = ()
     """Models removed from the catalogue: neither listed nor served."""
+    model_versions: Mapping[str, str] = field(default_factory=dict)
+    """Slug to ``minimal_client_version``, in place of the catalogue's: ``{"gpt-6-sol": "0.172.0"}``."""
     models_delay_seconds: float = 0.0
     """Delay of the model list."""
     not_modified: bool = False

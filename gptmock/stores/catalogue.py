@@ -31,33 +31,33 @@ class StoreCatalogCache:
 
     Args:
         store: where it rests.
-        version: the protocol version asked for; another one sees other models.
     """
 
-    def __init__(self, store: Store, *, version: str) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._version = version
         self._owner = secrets.token_hex(16)
 
-    async def load(self, account_id: str, *, known: CatalogSnapshot | None = None) -> CatalogSnapshot | None:
+    async def load(
+        self, account_id: str, version: str, *, known: CatalogSnapshot | None = None
+    ) -> CatalogSnapshot | None:
         """See ``CatalogCache.load``."""
-        record = await self._store.read(self._name(account_id, "head"))
+        record = await self._store.read(_name(account_id, version, "head"))
         head = _head(record)
         if head is None:
             return None
         if known is not None and _digest(known.document) == head.digest:
-            return CatalogSnapshot(known.document, head.etag, head.checked_at, head.heard)
-        document = await self._store.read(self._name(account_id, "document"))
+            return CatalogSnapshot(known.document, head.etag, head.checked_at, head.heard, version)
+        document = await self._store.read(_name(account_id, version, "document"))
         if document is None or _digest(document.value) != head.digest:
             # Two writers have met; the next one puts it right.
             return None
-        return CatalogSnapshot(document.value, head.etag, head.checked_at, head.heard)
+        return CatalogSnapshot(document.value, head.etag, head.checked_at, head.heard, version)
 
     async def save(self, account_id: str, snapshot: CatalogSnapshot) -> None:
         """See ``CatalogCache.save``."""
         digest = _digest(snapshot.document)
         head = msgspec.json.encode(_Head(digest, snapshot.etag, snapshot.checked_at, snapshot.heard))
-        names = [self._name(account_id, kind) for kind in ("document", "head")]
+        names = [_name(account_id, snapshot.version, kind) for kind in ("document", "head")]
         standing = await self._store.read_many(names)
         # The document first: a head never names what is not there.
         for name, value, record in zip(names, (snapshot.document, head), standing, strict=True):
@@ -66,17 +66,22 @@ class StoreCatalogCache:
 
     async def claim(self, account_id: str) -> bool:
         """See ``CatalogCache.claim``."""
-        return await self._store.acquire(self._name(account_id, "claim"), self._owner, ttl_seconds=CLAIM_SECONDS)
+        return await self._store.acquire(_claim(account_id), self._owner, ttl_seconds=CLAIM_SECONDS)
 
     async def release(self, account_id: str) -> None:
         """See ``CatalogCache.release``."""
         try:
-            await asyncio.shield(self._store.release(self._name(account_id, "claim"), self._owner))
+            await asyncio.shield(self._store.release(_claim(account_id), self._owner))
         except StoreUnavailable:
             return
 
-    def _name(self, account_id: str, kind: str) -> str:
-        return f"catalogue:{{{account_id}}}:{self._version}:{kind}"
+
+def _name(account_id: str, version: str, kind: str) -> str:
+    return f"catalogue:{{{account_id}}}:{version}:{kind}"
+
+
+def _claim(account_id: str) -> str:
+    return f"catalogue:{{{account_id}}}:claim"
 
 
 def _head(record: Record | None) -> _Head | None:

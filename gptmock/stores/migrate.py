@@ -9,8 +9,8 @@ versions; of what is sealed only that it opens.
 A counter of which one origin adds up alone can only grow, so whoever knows more of an origin knows better. That holds
 however often, in which direction and through how many places state is carried, and where a run was cut off.
 
-Not carried: leases, slots, parked accounts and windows, all of which come again by themselves, and stored responses,
-which last a day.
+Not carried: leases, slots, parked accounts, windows and the protocol version that clients have shown, all of which come
+again by themselves, and stored responses, which last a day.
 """
 
 from __future__ import annotations

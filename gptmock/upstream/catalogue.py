@@ -9,7 +9,7 @@ from dataclasses import replace
 import httpx
 
 from gptmock.accounts import Credential
-from gptmock.catalog import CatalogSnapshot
+from gptmock.catalog import CatalogSnapshot, ModelSpec
 from gptmock.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnavailable
 from gptmock.protocol.failures import refusal_of
 from gptmock.protocol.models import decode_models
@@ -18,6 +18,11 @@ from gptmock.upstream.identity import ClientIdentity, account_headers
 
 ANSWER_SECONDS = 10.0
 MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
+ANY_VERSION = "999.0.0"
+"""
+With this ``client_version`` the backend lists the models for newer clients too; the headers stay our own. It compares
+the query alone (razzant/claudexor#339, buzzer-re/Rikugan#67: measured in August and September 2026).
+"""
 
 
 class CodexCatalog:
@@ -27,7 +32,7 @@ class CodexCatalog:
     Args:
         client: the HTTP client.
         base_url: such as ``https://chatgpt.com/backend-api``.
-        identity: headers that identify the client program; the backend hides models from old versions.
+        identity: headers that identify the client program, and the version; the backend hides models from old ones.
         clock: Unix seconds.
     """
 
@@ -39,6 +44,11 @@ class CodexCatalog:
         self._identity = identity
         self._clock = clock
 
+    @property
+    def version(self) -> str:
+        """The protocol version of the next call."""
+        return self._identity.codex_version
+
     async def models(self, credential: Credential, known: CatalogSnapshot | None) -> CatalogSnapshot:
         """
         Fetch the catalogue; returns ``known`` with a new ``checked_at`` if the upstream answers 304.
@@ -49,31 +59,38 @@ class CodexCatalog:
 
         Source: upstream protocol 8.1.
         """
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                async with self._client.stream(
-                    "GET",
-                    self._url,
-                    params={"client_version": self._identity.codex_version},
-                    headers=self._headers(credential, known),
-                ) as response:
-                    body = await _body(response)
-        except TimeoutError as error:
-            raise UpstreamTimeout("The upstream did not list its models in time.") from error
-        except httpx.HTTPError as error:
-            raise UpstreamUnavailable(f"The upstream could not be reached ({type(error).__name__}).") from error
+        version = self.version
+        if known is not None and known.version != version:
+            # A tag that names the list of another version must not be confirmed.
+            known = None
+        response, body = await self._ask(version, credential, etag=known.etag if known is not None else None)
         if response.status_code == 304 and known is not None:
             return replace(known, checked_at=self._clock())
         if response.status_code != 200:
             raise refusal_of(response.status_code, body, now=self._clock())
         decode_models(body)
-        return CatalogSnapshot(body, entity_tag(response.headers, "etag"), self._clock())
+        return CatalogSnapshot(body, entity_tag(response.headers, "etag"), self._clock(), version=version)
 
-    def _headers(self, credential: Credential, known: CatalogSnapshot | None) -> dict[str, str]:
+    async def models_of_any_version(self, credential: Credential) -> tuple[ModelSpec, ...]:
+        """The account's models, those too that need a newer protocol version than ours. Raises as ``models``."""
+        response, body = await self._ask(ANY_VERSION, credential, etag=None)
+        if response.status_code != 200:
+            raise refusal_of(response.status_code, body, now=self._clock())
+        return decode_models(body)
+
+    async def _ask(self, version: str, credential: Credential, *, etag: str | None) -> tuple[httpx.Response, bytes]:
         headers = {"accept": "application/json", **self._identity.headers, **account_headers(credential)}
-        if known is not None and known.etag is not None:
-            headers["if-none-match"] = known.etag
-        return headers
+        if etag is not None:
+            headers["if-none-match"] = etag
+        query = {"client_version": version}
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                async with self._client.stream("GET", self._url, params=query, headers=headers) as response:
+                    return response, await _body(response)
+        except TimeoutError as error:
+            raise UpstreamTimeout("The upstream did not list its models in time.") from error
+        except httpx.HTTPError as error:
+            raise UpstreamUnavailable(f"The upstream could not be reached ({type(error).__name__}).") from error
 
 
 async def _body(response: httpx.Response) -> bytes:

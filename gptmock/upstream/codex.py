@@ -98,11 +98,11 @@ class CodexUpstream:
         self._finds_runs = finds_runs
         self._deadlines = deadlines
         self._clock = clock
+        self._identity = identity
         self._fixed = {
             "accept": "text/event-stream",
             "accept-encoding": "identity",
             "content-type": "application/json",
-            **identity.headers,
         }
 
     @asynccontextmanager
@@ -180,6 +180,7 @@ class CodexUpstream:
     ) -> dict[str, str]:
         return {
             **self._fixed,
+            **self._identity.headers,
             "session-id": request.prompt_cache_key,
             "thread-id": request.prompt_cache_key,
             **(clients or {}),

@@ -3,30 +3,44 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from gptmock import __version__
 from gptmock.accounts import Credential
+from gptmock.protocol.codex_version import OWN_VERSION
 
 
-@dataclass(frozen=True, slots=True)
 class ClientIdentity:
-    """How gptmock identifies itself to the backend; the operator can override both values."""
+    """
+    How gptmock identifies itself to the backend; the operator can override both values. All callers of the backend
+    share one object, so a new version applies to all of them.
 
-    originator: str = "gptmock"
-    codex_version: str = "0.171.0"
-    """Value of the ``version`` header; a model is refused below its ``minimal_client_version``."""
+    Args:
+        originator: the name of the program.
+        codex_version: value of the ``version`` header; a model is refused below its ``minimal_client_version``.
+    """
 
-    @property
-    def user_agent(self) -> str:
-        """``originator/version (system; machine)``; gptmock's own version if ``originator`` is ``gptmock``."""
+    def __init__(self, originator: str = "gptmock", codex_version: str = OWN_VERSION) -> None:
+        self.originator = originator
+        self.codex_version = codex_version
+        """The protocol version of the next call."""
+        self.headers: Mapping[str, str] = self._headers()
+        """The identity headers."""
+
+    def use_version(self, codex_version: str) -> None:
+        """Ask with another protocol version from the next call on."""
+        self.codex_version = codex_version
+        self.headers = self._headers()
+
+    def _headers(self) -> dict[str, str]:
+        # With our own version under our own name.
         version = __version__ if self.originator == "gptmock" else self.codex_version
-        return f"{self.originator}/{version} ({platform.system()} {platform.release()}; {platform.machine()})"
-
-    @property
-    def headers(self) -> dict[str, str]:
-        """The identity headers; the backend hides models from a ``version`` that is too old."""
-        return {"originator": self.originator, "user-agent": self.user_agent, "version": self.codex_version}
+        system = f"{platform.system()} {platform.release()}; {platform.machine()}"
+        return {
+            "originator": self.originator,
+            "user-agent": f"{self.originator}/{version} ({system})",
+            "version": self.codex_version,
+        }
 
 
 def account_headers(credential: Credential) -> dict[str, str]:

@@ -18,6 +18,7 @@ import pytest
 from gptmock.command_services import open_command_services
 from gptmock.diagnostics import Finding, examine
 from gptmock.settings import load_settings
+from gptmock.wiring import open_state
 from tests.cli.inside import run
 from tests.harness import SimulatorProcess, free_port, write_login
 from tests.terminal import at_terminal
@@ -60,10 +61,20 @@ def checks(home: Path, **variables: str) -> tuple[int, dict[str, tuple[str, str,
 def test_all_is_well(home: Path, issuer: dict[str, str]):
     code, found = checks(home, **healthy(**issuer))
     assert code == 0
-    assert list(found) == ["store", "encryption key", "account ada@example.test", "issuer", "upstream", "clock", "port"]
+    assert list(found) == [
+        "store",
+        "encryption key",
+        "account ada@example.test",
+        "protocol version",
+        "issuer",
+        "upstream",
+        "clock",
+        "port",
+    ]
     assert {verdict for verdict, _, _ in found.values()} == {"ok"}
     assert {todo for _, _, todo in found.values()} == {None}
     assert found["account ada@example.test"][1] == "accepted by the upstream"
+    assert found["protocol version"][1] == "Codex 0.171.0, the default; new enough for all models"
     assert found["clock"][1] == "agrees with the upstream's"
 
 
@@ -72,9 +83,9 @@ def test_one_line_each_for_people(home: Path, issuer: dict[str, str]):
     shown = run(home, "doctor", **variables)
     *lines, empty, last = shown.stdout.splitlines()
     assert (shown.returncode, shown.stderr, empty) == (0, "", "")
-    assert len(lines) == 7
+    assert len(lines) == 8
     assert all(line.startswith("ok   ") for line in lines)
-    assert last == "7 checks: 0 failed, 0 with a warning."
+    assert last == "8 checks: 0 failed, 0 with a warning."
     with at_terminal(home, "doctor", **variables) as terminal:
         assert terminal.ended() == 0
         assert "\x1b[32mok  \x1b[0m \x1b[1mstore\x1b[0m: " in terminal.raw
@@ -148,6 +159,83 @@ def test_a_paused_account_and_a_pool_that_lacks_somebody(home: Path, issuer: dic
     assert code == 0
     assert found["account ada@example.test"][:2] == ("warn", "accepted by the upstream, but paused")
     assert found["account pool"][:2] == ("warn", "not signed in: bob")
+
+
+# --- Protocol version -------------------------------------------------------------------------
+
+MODELS = "/backend-api/codex/models"
+
+
+def shown_to(home: Path, version: str) -> None:
+    """A Codex client of that version has used the server once."""
+
+    async def work() -> None:
+        async with open_state(load_settings({"home": str(home)}, environ={}, directory=home)) as state:
+            await state.codex_version.save(version)
+
+    asyncio.run(work())
+
+
+def version_finding(home: Path, **variables: str) -> tuple[str, str, str | None]:
+    code, found = checks(home, **healthy(**variables))
+    assert code == 0
+    return found["protocol version"]
+
+
+def test_models_that_need_a_newer_version(home: Path, simulator: SimulatorProcess, issuer: dict[str, str]):
+    simulator.options(model_versions={"gpt-6-sol": "0.172.0", "gpt-6-luna": "0.173.1", "codex-auto-review": "0.190.0"})
+    assert version_finding(home, **issuer) == (
+        "warn",
+        "Codex 0.171.0, the default; too old for gpt-6-sol (0.172.0), gpt-6-luna (0.173.1)",
+        "set GPTMOCK_CODEX_VERSION=0.173.1 or update gptmock, or let Codex 0.173.1 or newer use this server once",
+    )
+    (request,) = simulator.requests(MODELS)
+    assert (request["query"], request["headers"]["version"]) == ({"client_version": "999.0.0"}, "0.171.0")
+    shown_to(home, "0.172.0")
+    verdict, found, _ = version_finding(home, **issuer)
+    assert (verdict, found) == ("warn", "Codex 0.172.0, shown by a Codex client; too old for gpt-6-luna (0.173.1)")
+    shown_to(home, "0.173.1")
+    found = "Codex 0.173.1, shown by a Codex client; new enough for all models"
+    assert version_finding(home, **issuer) == ("ok", found, None)
+
+
+def test_the_operators_version_is_the_one_that_counts(home: Path, simulator: SimulatorProcess, issuer: dict[str, str]):
+    shown_to(home, "0.172.0")
+    assert version_finding(home, **issuer, GPTMOCK_CODEX_VERSION="0.170.0") == (
+        "warn",
+        "Codex 0.170.0, set by GPTMOCK_CODEX_VERSION; too old for gpt-6.2-sol (0.171.0), gpt-6.2-astra (0.171.0)",
+        "set GPTMOCK_CODEX_VERSION=0.171.0",
+    )
+    simulator.options(model_versions={"gpt-6-sol": "1.2.0"})
+    verdict, _, todo = version_finding(home, **issuer)
+    # A client of such a version would not be believed.
+    assert (verdict, todo) == ("warn", "set GPTMOCK_CODEX_VERSION=1.2.0 or update gptmock")
+
+
+def test_models_for_newer_versions_fit_a_terminal(home: Path, simulator: SimulatorProcess, issuer: dict[str, str]):
+    simulator.options(model_versions={"gpt-6-sol": "0.172.0", "gpt-6-luna": "0.173.1"})
+    with at_terminal(home, "doctor", COLUMNS="80", **healthy(**issuer)) as terminal:
+        assert terminal.ended() == 0
+        lines = terminal.text.splitlines()
+    assert max(map(len, lines)) <= 80
+    place = next(number for number, line in enumerate(lines) if line.startswith("warn protocol version"))
+    said = " ".join(line.strip() for line in lines[place : place + 4])
+    assert "gpt-6-sol (0.172.0), gpt-6-luna (0.173.1) -> set GPTMOCK_CODEX_VERSION=0.173.1 or update gptmock" in said
+
+
+def test_without_a_token_nobody_is_asked(tmp_path: Path, simulator: SimulatorProcess, issuer: dict[str, str]):
+    sign_in(tmp_path, simulator.new_login(expires_in=-5))
+    verdict, found, todo = version_finding(tmp_path, **issuer)
+    assert (verdict, todo) == ("ok", None)
+    assert "without a valid token" in found
+    assert simulator.requests(MODELS) == []
+
+
+def test_a_backend_that_does_not_tell(home: Path, simulator: SimulatorProcess, issuer: dict[str, str]):
+    simulator.expire()
+    verdict, found, _ = version_finding(home, **issuer)
+    assert verdict == "warn"
+    assert found.startswith("Codex 0.171.0, the default; whether it is new enough cannot be told: ")
 
 
 # --- Store and key ----------------------------------------------------------------------------

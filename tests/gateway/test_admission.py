@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -167,6 +168,20 @@ async def test_the_static_key_needs_no_store_and_others_are_not_refused_for_its_
     assert (await house.admission.admit(headers)).key == key
     with pytest.raises(StoreUnavailable):
         await house.admission.admit({"authorization": f"Bearer {key_text('A' * 8, 'x' * 43).reveal()}"})
+
+
+async def test_only_who_was_let_in_is_told_of():
+    house = House(KEY)
+    told: list[Mapping[str, str]] = []
+    admission = Admission(Secret(KEY), house.keys, admitted=told.append)
+    good, wrong = {"authorization": f"Bearer {KEY}"}, {"authorization": "Bearer wrong"}
+    for headers in (wrong, {}):
+        with pytest.raises(Unauthorized):
+            await admission.admit(headers)
+    await admission.admit(good)
+    _, given_out = await house.issued()
+    await admission.admit(given_out)
+    assert told == [good, given_out]
 
 
 async def test_what_cannot_be_a_key_of_ours_costs_no_look_at_the_store():

@@ -36,6 +36,7 @@ class Site:
     accounts: list[str] = field(default_factory=lambda: ["a"])
     error: GptmockError | None = None
     signed_in: bool = True
+    version: str = "0.169.0"
     asked: list[str] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -45,8 +46,9 @@ class Site:
         self.place = MemoryPlace(clock=self.clock)
 
     def worker(self, keeper: Keeper | None = None) -> CatalogWatch:
-        cache = StoreCatalogCache(MemoryStore(self.place), version="0.169.0")
-        return CatalogWatch(cache, keeper or self, self, self.account_ids, clock=self.clock)
+        return CatalogWatch(
+            StoreCatalogCache(MemoryStore(self.place)), keeper or self, self, self.account_ids, clock=self.clock
+        )
 
     async def account_ids(self) -> list[str]:
         return self.accounts
@@ -61,14 +63,15 @@ class Site:
 
     async def models(self, credential: Credential, known: CatalogSnapshot | None) -> CatalogSnapshot:
         account_id = credential.account.workspace_id
+        version = self.version
         self.asked.append(account_id)
         await self.gate.wait()
         if self.error is not None:
             raise self.error
         body, etag = self.lists[account_id]
         if known is not None and known.etag is not None and known.etag == etag:
-            return replace(known, checked_at=self.clock())
-        return CatalogSnapshot(body, etag, self.clock())
+            return replace(known, checked_at=self.clock(), version=version)
+        return CatalogSnapshot(body, etag, self.clock(), version=version)
 
 
 def slugs(worker: CatalogWatch) -> list[str]:
@@ -236,8 +239,8 @@ async def test_a_claim_is_given_back_when_its_holder_is_stopped():
 
 async def test_a_document_that_this_program_cannot_read_is_asked_for_anew():
     site = Site()
-    await StoreCatalogCache(MemoryStore(site.place), version="0.169.0").save(
-        "a", CatalogSnapshot(b"{}", 'W/"1"', site.clock())
+    await StoreCatalogCache(MemoryStore(site.place)).save(
+        "a", CatalogSnapshot(b"{}", 'W/"1"', site.clock(), version=site.version)
     )
     worker = site.worker()
     await worker.look()
@@ -286,6 +289,81 @@ async def test_what_was_known_before_a_restart_serves_at_once():
     worker = site.worker()
     await worker.look()
     assert slugs(worker) == ["m"]
+
+
+# --- Protocol versions -----------------------------------------------------------------
+
+
+async def test_another_version_is_asked_for_anew_by_one_worker():
+    site = Site()
+    workers = [site.worker() for _ in range(3)]
+    for worker in workers:
+        await worker.look()
+    site.version, site.lists["a"] = "0.172.0", (document("n", "m"), 'W/"2"')
+    for worker in workers:
+        await worker.look()
+    assert site.asked == ["a", "a"]
+    assert [slugs(worker) for worker in workers] == [["n", "m"]] * 3
+    late = site.worker()
+    await late.load()
+    assert slugs(late) == ["n", "m"]
+
+
+async def test_the_list_of_another_version_serves_until_the_new_one_is_there():
+    site = Site()
+    worker = site.worker()
+    await worker.look()
+    site.version, site.error = "0.172.0", AWAY
+    for _ in range(3):
+        await worker.look()
+    assert (slugs(worker), site.asked) == (["m"], ["a", "a"])
+    site.error, site.lists["a"] = None, (document("n"), 'W/"2"')
+    site.clock.now += CLAIM_SECONDS + 1
+    await worker.look()
+    assert slugs(worker) == ["n"]
+
+
+async def test_what_was_asked_before_the_version_changed_is_not_kept_for_the_new_one():
+    site = Site()
+    site.gate.clear()
+    worker = site.worker()
+    looking = asyncio.ensure_future(worker.look())
+    await until(lambda: bool(site.asked))
+    site.version = "0.172.0"
+    site.gate.set()
+    await looking
+    other = site.worker()
+    await other.load()
+    assert slugs(other) == BUILT_IN
+    site.lists["a"] = (document("n"), 'W/"2"')
+    await worker.look()
+    assert slugs(worker) == ["n"]
+
+
+async def test_the_same_list_for_another_version_is_no_news():
+    site = Site()
+    worker = site.worker()
+    await worker.look()
+    worker.changed = lambda _: pytest.fail("told")
+    site.version = "0.172.0"
+    for _ in range(3):
+        await worker.look()
+    assert site.asked == ["a", "a"]
+
+
+async def test_a_call_wakes_the_watch(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(catalogue, "LOOK_SECONDS", 3600.0)
+    site = Site()
+    worker = site.worker()
+    running = asyncio.ensure_future(worker.run())
+    try:
+        await until(lambda: slugs(worker) == ["m"])
+        site.version, site.lists["a"] = "0.172.0", (document("n"), 'W/"2"')
+        worker.wake()
+        await until(lambda: slugs(worker) == ["n"])
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 # --- Entity tags of answers -----------------------------------------------------------

@@ -150,6 +150,25 @@ async def test_every_change_is_known_after_the_next_look(change: str):
     assert site.place.calls <= before + 1, "the look had found it"
 
 
+async def test_what_else_a_change_may_concern_is_loaded_with_it_and_never_between():
+    site = Site()
+    await site.login(1)
+    fresh, loads = Fresh(site), []
+
+    async def load() -> None:
+        loads.append(site.clock.now)
+
+    watch = FreshnessWatch(
+        fresh.worker.vault.revision, fresh.accounts, fresh.keys, fresh.worker.keeper, clock=site.clock, also=load
+    )
+    for _ in range(3):
+        await watch.look()
+    assert len(loads) == 1
+    await site.login(2)
+    await watch.look()
+    assert len(loads) == 2
+
+
 async def test_an_emptied_store_is_healed_though_nobody_asks():
     site = Site()
     await site.login(1)

@@ -98,6 +98,23 @@ def test_the_members_that_are_acted_on():
     assert (spec.successor, spec.minimal_version, spec.display_name) == ("n", (0, 155, 1), "M")
 
 
+@pytest.mark.parametrize(
+    ("given", "version"),
+    [
+        ("0.172.0", (0, 172, 0)),
+        ([0, 172, 0], (0, 172, 0)),
+        ([0, 172, 0, 1], (0, 172, 0)),
+        ([], ()),
+        ([0, 172], ()),
+        ("new", ()),
+        (None, ()),
+    ],
+)
+def test_the_version_that_a_model_needs_has_two_forms(given, version):
+    spec = decoded(minimal_client_version=given, priority=4)
+    assert (spec.minimal_version, spec.priority) == (version, 4)
+
+
 @pytest.mark.parametrize("window", [0, -5, 2**31, 10**30, None])
 def test_a_window_that_cannot_be_is_not_believed(window):
     assert decoded(context_window=window).context_window == ModelSpec(slug="m", efforts=()).context_window

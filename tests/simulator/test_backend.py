@@ -180,6 +180,27 @@ async def test_a_model_can_be_withdrawn(simulator, client):
     assert (await client.get(path, params=query)).headers["etag"] == before.headers["etag"]
 
 
+async def test_a_model_can_need_a_newer_client(simulator, client):
+    path, old, new = "/backend-api/codex/models", {"client_version": "0.171.0"}, {"client_version": "0.172.0"}
+    before = await client.get(path, params=old)
+    simulator.state.options = SimulatorOptions(model_versions={"gpt-6-sol": "0.172.0", "no-such-model": "9.9.9"})
+    less, more = await client.get(path, params=old), await client.get(path, params=new)
+    missing = {each["slug"] for each in more.json()["models"]} - {each["slug"] for each in less.json()["models"]}
+    assert missing == {"gpt-6-sol"}
+    (entry,) = [each for each in more.json()["models"] if each["slug"] == "gpt-6-sol"]
+    assert entry["minimal_client_version"] == "0.172.0"
+    assert len({before.headers["etag"], less.headers["etag"], more.headers["etag"]}) == 3
+    refused = await client.post(RESPONSES, json=body(model="gpt-6-sol"), headers={"version": "0.171.0"})
+    assert refused.status_code == 400
+    assert "requires a newer version of Codex" in refused.json()["detail"]
+    for version, listed in (("0.171.0", less), ("0.172.0", more)):
+        served = await client.post(RESPONSES, json=body(), headers={"version": version})
+        assert served.headers["x-models-etag"] == listed.headers["etag"]
+    assert (
+        await client.post(RESPONSES, json=body(model="gpt-6-sol"), headers={"version": "0.172.0"})
+    ).status_code == 200
+
+
 async def test_the_list_of_models_is_plain_unless_told_otherwise(simulator, client):
     path, query = "/backend-api/codex/models", {"client_version": "0.171.0"}
     tag = (await client.get(path, params=query)).headers["etag"]

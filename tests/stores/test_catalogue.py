@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -12,42 +13,48 @@ from gptmock.stores.memory import MemoryPlace, MemoryStore
 from tests.stores.conftest import Place
 from tests.stores.logins import ADA, BOB, NOW
 
-FIRST = CatalogSnapshot(b'{"models":[{"slug":"a"}]}', 'W/"1"', NOW)
-SECOND = CatalogSnapshot(b'{"models":[{"slug":"b"}]}', None, NOW + 300, heard=('W/"2"', '"3"'))
+VERSION = "0.169.0"
+FIRST = CatalogSnapshot(b'{"models":[{"slug":"a"}]}', 'W/"1"', NOW, version=VERSION)
+SECOND = CatalogSnapshot(b'{"models":[{"slug":"b"}]}', None, NOW + 300, heard=('W/"2"', '"3"'), version=VERSION)
 
 
-def cache(place: Place, *, version: str = "0.169.0") -> StoreCatalogCache:
+def cache(place: Place) -> StoreCatalogCache:
     """One more worker's."""
-    return StoreCatalogCache(place.open(), version=version)
+    return StoreCatalogCache(place.open())
 
 
 async def test_at_first_nothing_is_known(near_place: Place):
-    assert await cache(near_place).load(ADA.id) is None
-    assert await cache(near_place).load(ADA.id, known=FIRST) is None
+    assert await cache(near_place).load(ADA.id, VERSION) is None
+    assert await cache(near_place).load(ADA.id, VERSION, known=FIRST) is None
 
 
 async def test_what_one_worker_saves_all_load(near_place: Place):
     mine = cache(near_place)
     for snapshot in (FIRST, SECOND, FIRST):
         await mine.save(ADA.id, snapshot)
-        assert await cache(near_place).load(ADA.id) == snapshot
-        assert await cache(near_place).load(ADA.id, known=FIRST) == snapshot
-    assert await mine.load(BOB.id) is None
+        assert await cache(near_place).load(ADA.id, VERSION) == snapshot
+        assert await cache(near_place).load(ADA.id, VERSION, known=FIRST) == snapshot
+    assert await mine.load(BOB.id, VERSION) is None
 
 
 async def test_another_version_sees_other_models(near_place: Place):
-    await cache(near_place).save(ADA.id, FIRST)
-    assert await cache(near_place, version="0.200.0").load(ADA.id) is None
+    mine, newer = cache(near_place), replace(SECOND, version="0.200.0")
+    await mine.save(ADA.id, FIRST)
+    assert await mine.load(ADA.id, "0.200.0") is None
+    assert await mine.load(ADA.id, "0.200.0", known=FIRST) is None
+    await mine.save(ADA.id, newer)
+    assert await cache(near_place).load(ADA.id, "0.200.0") == newer
+    assert await cache(near_place).load(ADA.id, VERSION) == FIRST
 
 
 async def test_a_document_that_is_known_is_not_moved_again():
     store = MemoryStore(MemoryPlace())
-    worker = StoreCatalogCache(store, version="1.0.0")
+    worker = StoreCatalogCache(store)
     await worker.save(ADA.id, FIRST)
-    later = CatalogSnapshot(FIRST.document, FIRST.etag, NOW + 300)
+    later = replace(FIRST, checked_at=NOW + 300)
     await worker.save(ADA.id, later)
     before = store.place.calls
-    loaded = await worker.load(ADA.id, known=FIRST)
+    loaded = await worker.load(ADA.id, VERSION, known=FIRST)
     assert store.place.calls == before + 1
     assert loaded == later
     assert loaded is not None
@@ -61,11 +68,11 @@ async def test_halves_of_two_writers_are_nothing(near_place: Place):
     record = await store.read(name)
     assert record is not None
     await store.write(name, b"other", expected=record.version)
-    assert await cache(near_place).load(ADA.id) is None
+    assert await cache(near_place).load(ADA.id, VERSION) is None
     await store.delete(name)
-    assert await cache(near_place).load(ADA.id) is None
+    assert await cache(near_place).load(ADA.id, VERSION) is None
     await cache(near_place).save(ADA.id, SECOND)
-    assert await cache(near_place).load(ADA.id) == SECOND
+    assert await cache(near_place).load(ADA.id, VERSION) == SECOND
 
 
 @pytest.mark.parametrize("value", [b"", b"\xff", b"[]", b'{"digest": 5}'])
@@ -76,7 +83,7 @@ async def test_a_head_of_another_program_is_nothing(near_place: Place, value: by
     record = await store.read(name)
     assert record is not None
     await store.write(name, value, expected=record.version)
-    assert await cache(near_place).load(ADA.id) is None
+    assert await cache(near_place).load(ADA.id, VERSION) is None
 
 
 async def test_one_worker_has_the_claim(near_place: Place):
@@ -105,8 +112,8 @@ async def test_a_claim_ends_by_itself(near_place: Place, monkeypatch: pytest.Mon
 async def test_a_store_in_trouble_is_said_to_be():
     store = MemoryStore(MemoryPlace())
     store.place.fail()
-    worker = StoreCatalogCache(store, version="1.0.0")
-    for asked in (worker.load(ADA.id), worker.save(ADA.id, FIRST), worker.claim(ADA.id)):
+    worker = StoreCatalogCache(store)
+    for asked in (worker.load(ADA.id, VERSION), worker.save(ADA.id, FIRST), worker.claim(ADA.id)):
         with pytest.raises(StoreUnavailable):
             await asked
     await worker.release(ADA.id)

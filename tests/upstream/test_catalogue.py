@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -19,7 +20,7 @@ from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.transport import open_client
 
 NOW = 1_790_000_000.0
-KNOWN = CatalogSnapshot(b'{"models":[{"slug":"m"}]}', 'W/"1"', NOW - 400, heard=('W/"2"',))
+KNOWN = CatalogSnapshot(b'{"models":[{"slug":"m"}]}', 'W/"1"', NOW - 400, heard=('W/"2"',), version="0.169.0")
 
 
 def credential(access: str = "a", account_id: str = "w", *, fedramp: bool = False) -> Credential:
@@ -67,9 +68,40 @@ async def test_a_304_keeps_what_is_known_and_dates_it_anew():
         assert request.headers["x-openai-fedramp"] == "true"
         return httpx.Response(304)
 
-    assert await told(httpx.MockTransport(answer), KNOWN) == CatalogSnapshot(
-        KNOWN.document, 'W/"1"', NOW, heard=('W/"2"',)
-    )
+    assert await told(httpx.MockTransport(answer), KNOWN) == replace(KNOWN, checked_at=NOW)
+
+
+async def test_a_list_of_another_version_is_not_confirmed():
+    async with Simulator(SimulatorOptions(not_modified=True)) as simulator, open_client() as client:
+        login = simulator.state.logins.issue()
+        caller = credential(login.access_token, login.account_id)
+        identity = ClientIdentity(codex_version="0.169.0")
+        asked = CodexCatalog(client, simulator.upstream_url, identity=identity, clock=lambda: NOW)
+        old = await asked.models(caller, None)
+        identity.use_version("0.171.0")
+        new = await asked.models(caller, old)
+        assert [request.headers.get("if-none-match") for request in simulator.state.requests] == [None, None]
+    assert (old.version, new.version, asked.version) == ("0.169.0", "0.171.0", "0.171.0")
+    assert (len(decode_models(old.document)), len(decode_models(new.document))) == (12, 14)
+
+
+async def test_models_that_need_a_newer_version_can_be_listed():
+    options = SimulatorOptions(model_versions={"gpt-6-sol": "0.300.0", "gpt-6-luna": "2.0.0"})
+    async with Simulator(options) as simulator, open_client() as client:
+        login = simulator.state.logins.issue()
+        caller = credential(login.access_token, login.account_id)
+        specs = await source(client, simulator.upstream_url).models_of_any_version(caller)
+        (request,) = simulator.state.requests
+    needed = {spec.slug: spec.minimal_version for spec in specs}
+    assert (len(needed), needed["gpt-6-sol"], needed["gpt-6-luna"]) == (14, (0, 300, 0), (2, 0, 0))
+    assert (request.query["client_version"], request.headers["version"]) == ("999.0.0", "0.169.0")
+
+
+@pytest.mark.parametrize("status", [304, 401, 503])
+async def test_a_refusal_to_list_them_is_one(status: int):
+    async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(status))) as client:
+        with pytest.raises((CredentialRefused, UpstreamUnavailable)):
+            await source(client, "http://127.0.0.1:1/backend-api").models_of_any_version(credential())
 
 
 async def test_a_304_to_nobody_is_no_list():

@@ -146,6 +146,19 @@ async def test_the_operator_may_say_who_we_are(simulator: Simulator, client: htt
     assert headers["user-agent"].startswith("codex_cli_rs/0.170.1 (")
 
 
+async def test_another_version_is_that_of_the_next_call(
+    simulator: Simulator, client: httpx.AsyncClient, credential: Credential
+):
+    identity = ClientIdentity()
+    upstream = codex(client, simulator.upstream_url, identity=identity)
+    for version in ("0.171.0", "0.172.0"):
+        identity.use_version(version)
+        await events(upstream, asking("scene:text"), credential)
+        headers = simulator.state.model_calls()[-1].headers
+        assert headers["version"] == version
+        assert headers["user-agent"].startswith(f"gptmock/{__version__} (")
+
+
 async def test_a_fedramp_account_says_so(simulator: Simulator, client: httpx.AsyncClient, credential: Credential):
     strict = replace(credential, account=replace(credential.account, is_fedramp=True))
     await events(codex(client, simulator.upstream_url), asking("scene:text"), strict)

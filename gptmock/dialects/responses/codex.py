@@ -21,6 +21,7 @@ from gptmock.dialects.responses.reply import ResponsesReply
 from gptmock.dialects.responses.response_object import ResponsesOptions
 from gptmock.dialects.responses.types import CodexBody
 from gptmock.errors import BadRequest
+from gptmock.protocol.codex_version import is_plausible, release_numbers
 from gptmock.protocol.request import InputItem, JsonObject, ResponsesRequest
 
 _IDENTITY_HEADERS = ("originator", "user-agent")
@@ -49,9 +50,29 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _PRODUCT = re.compile(r"(?P<originator>[^/]+)/(?P<version>\d+(?:\.\d+)+[0-9A-Za-z.-]*)")
 
 
+_CODEX_PRODUCT = re.compile(r"codex[^/]*/(?P<version>\S*)", re.IGNORECASE)
+
+
 def is_codex(headers: Mapping[str, str]) -> bool:
     """Whether ``originator`` or ``User-Agent`` names a Codex client."""
     return any(headers.get(name, "").lower().startswith("codex") for name in _IDENTITY_HEADERS)
+
+
+def shown_version(headers: Mapping[str, str]) -> str | None:
+    """
+    The release that a Codex client says it is, in its User-Agent, in ``version`` or in both; of two, the older one.
+
+    ``None`` for every other client, and where one of them is not plausible (``protocol.codex_version``).
+    """
+    if not is_codex(headers):
+        return None
+    product = _CODEX_PRODUCT.match(headers.get("user-agent", ""))
+    shown = [product["version"]] if product is not None else []
+    if "version" in headers:
+        shown.append(headers["version"])
+    if not shown or not all(map(is_plausible, shown)):
+        return None
+    return min(shown, key=lambda one: release_numbers(one) or ())
 
 
 def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gptmock.dialects.responses.codex import forwarded_headers, is_codex
+from gptmock.dialects.responses.codex import forwarded_headers, is_codex, shown_version
 from gptmock.errors import BadRequest
 from tests.dialects.responses.asked import options_of, refused, understood
 
@@ -27,6 +27,35 @@ CODEX = {"originator": "codex_exec", "user-agent": AGENT}
 )
 def test_who_is_a_codex(headers: dict[str, str], expected: bool):  # noqa: FBT001
     assert is_codex(headers) is expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"user-agent": "codex_cli_rs/0.172.0 (Debian 13.0.0; x86_64) unknown"}, "0.172.0"),
+        ({"user-agent": "codex_cli_rs/0.172.0"}, "0.172.0"),
+        ({"originator": "Codex Desktop", "user-agent": "Codex Desktop/0.180.2 (Mac OS 26.0; arm64)"}, "0.180.2"),
+        ({"originator": "codex_exec", "version": "0.172.0"}, "0.172.0"),
+        ({"originator": "codex_exec", "version": "0.172.0", "user-agent": "my-app/0.300.0"}, "0.172.0"),
+        ({"user-agent": "codex_exec/0.173.0 (x)", "version": "0.173.0"}, "0.173.0"),
+        ({"user-agent": "codex_exec/0.180.0 (x)", "version": "0.172.9"}, "0.172.9"),
+        ({"user-agent": "codex_exec/0.169.0 (x)", "version": "0.180.0"}, "0.169.0"),
+        ({"user-agent": "codex-cli/0.1", "originator": "codex_cli_rs"}, None),
+        ({"user-agent": "codex_exec/0.172.0-alpha.3 (x)"}, None),
+        ({"user-agent": "codex_exec/0.172.0+build (x)"}, None),
+        ({"user-agent": "codex_exec/999.0.0 (x)"}, None),
+        ({"user-agent": "codex_exec/0.172.0 (x)", "version": "999.0.0"}, None),
+        ({"user-agent": "codex_exec/0.172.0 (x)", "version": ""}, None),
+        ({"user-agent": "codex_exec/"}, None),
+        ({"user-agent": "codex_exec"}, None),
+        ({"originator": "codex_exec", "user-agent": "OpenAI/Python 0.172.0"}, None),
+        ({"originator": "gptmock", "user-agent": "OpenAI/0.172.0", "version": "0.172.0"}, None),
+        ({"user-agent": "not-codex/0.172.0"}, None),
+        ({}, None),
+    ],
+)
+def test_which_version_a_codex_shows(headers: dict[str, str], expected: str | None):
+    assert shown_version(headers) == expected
 
 
 def test_which_headers_pass():
