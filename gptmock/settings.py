@@ -115,7 +115,7 @@ class Settings(pydantic.BaseModel):
         found = _DURATION.match(str(value).strip())
         seconds = int(found["count"]) * _UNIT_SECONDS[found["unit"]] if found else -1
         if not 0 <= seconds <= MAX_RESPONSES_TTL_SECONDS:
-            raise ValueError("must be a time as 90s, 30m, 24h or 7d, at most 30d; 0 stores nothing")
+            raise ValueError("must be a duration such as 90s, 30m, 24h or 7d, at most 30d; 0 stores nothing")
         return seconds
 
     @pydantic.field_validator("upstream_url", "issuer")
@@ -140,7 +140,7 @@ class Settings(pydantic.BaseModel):
     @classmethod
     def _header(cls, value: str) -> str:
         if not value.isascii() or not value.isprintable():
-            raise ValueError("must be printable ASCII: it goes into a header")
+            raise ValueError("must be printable ASCII, because it is sent in a header")
         return value
 
     @pydantic.field_validator("api_key")
@@ -150,8 +150,8 @@ class Settings(pydantic.BaseModel):
         host, allowed = info.data.get("host", "127.0.0.1"), info.data.get("allow_unauthenticated", True)
         if value is None and not allowed and not is_loopback(host):
             raise ValueError(
-                f"is needed to bind {host}, which is beyond loopback; or --allow-unauthenticated "
-                "(GPTMOCK_ALLOW_UNAUTHENTICATED=true) if something else guards the port"
+                f"is required to listen on {host}, which is not a loopback address; or use --allow-unauthenticated "
+                "(GPTMOCK_ALLOW_UNAUTHENTICATED=true) if something else protects the port"
             )
         return value
 
@@ -159,7 +159,7 @@ class Settings(pydantic.BaseModel):
     @classmethod
     def _recent(cls, value: str) -> str:
         if tuple(map(int, value.split("."))) < MIN_OLLAMA_VERSION:
-            raise ValueError("must be at least 0.13.4: Codex refuses older ones")
+            raise ValueError("must be at least 0.13.4, because Codex refuses older versions")
         return value
 
     @pydantic.field_validator("cors_origins")
@@ -167,7 +167,7 @@ class Settings(pydantic.BaseModel):
     def _origins(cls, value: str | None) -> str | None:
         wrong = [one for one in _listed(value) if one != "*" and not _ORIGIN.match(one)]
         if wrong:
-            raise ValueError(f"{wrong[0]!r} is no origin: write scheme://host or scheme://host:port, or * for all")
+            raise ValueError(f"{wrong[0]!r} is not an origin: write scheme://host or scheme://host:port, or * for all")
         return value
 
     @pydantic.field_validator("redis_url")
@@ -181,8 +181,8 @@ class Settings(pydantic.BaseModel):
     def _sealed(self) -> Settings:
         if self.redis_url is not None and self.encryption_keys is None and self.encryption_keys_file is None:
             raise ValueError(
-                "GPTMOCK_ENCRYPTION_KEYS: required with GPTMOCK_REDIS_URL, so that tokens are never stored in clear; "
-                "make one with: openssl rand -base64 32"
+                "GPTMOCK_ENCRYPTION_KEYS: required with GPTMOCK_REDIS_URL, because tokens are stored encrypted only; "
+                "create a key with: openssl rand -base64 32"
             )
         return self
 

@@ -1,14 +1,17 @@
 """
 The pictures of the README: ``python -m tests.screenshots`` runs the commands at a terminal, against the simulator, and
-writes what they showed to ``deploy/*.svg``.
+writes what they showed to ``deploy/*.svg``. With names, such as ``answer``, it takes only these.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import os
 import re
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -16,23 +19,42 @@ from rich.text import Text
 
 from gptmock.command_services import open_command_services
 from gptmock.settings import load_settings
-from tests.harness import SimulatorProcess, free_port, simulator_process, write_login
+from tests.clients.environments import client_python
+from tests.harness import CONSOLE_SCRIPT, SimulatorProcess, free_port, plain_environment, simulator_process, write_login
+from tests.recording import Session
+from tests.recording import picture as replayed
 from tests.terminal import at_terminal
 
 DEPLOY = Path(__file__).parent.parent / "deploy"
 SHOWN_HOME = "/home/ada/.config/gptmock"
 COMMANDS = {"info": 164, "doctor": 110}
 """The command and how wide its terminal is."""
+ANSWER_COLUMNS = 96
+PACE_SECONDS = 0.07
+"""Between two events of the simulated model, so that a reader can follow."""
+QUESTION = "Please answer word by word, so that I can watch the stream arrive."
+ASK = f"""\
+from openai import OpenAI
+client = OpenAI(base_url="http://127.0.0.1:8000/v1", api_key="anything")
+question = "{QUESTION}"
+for event in client.responses.create(model="gpt-6.2-sol", input=question, stream=True):
+    if event.type == "response.output_text.delta":
+        print(event.delta, end="", flush=True)
+print()
+"""
 
 
-def main() -> None:
-    """Take all pictures."""
+def main(names: Sequence[str]) -> None:
+    """Take these pictures, or all."""
     DEPLOY.mkdir(exist_ok=True)
     with simulator_process() as simulator, tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         _sign_in(home, simulator)
         for command, columns in COMMANDS.items():
-            (DEPLOY / f"{command}.svg").write_text(picture(home, simulator, command, columns=columns))
+            if not names or command in names:
+                (DEPLOY / f"{command}.svg").write_text(picture(home, simulator, command, columns=columns))
+        if not names or "answer" in names:
+            (DEPLOY / "answer.svg").write_text(answer(home, simulator))
 
 
 def picture(home: Path, simulator: SimulatorProcess, command: str, *, columns: int) -> str:
@@ -58,6 +80,33 @@ def picture(home: Path, simulator: SimulatorProcess, command: str, *, columns: i
     return svg.replace("font-family: Fira Code,", "font-family: Fira Code, Menlo, Consolas, DejaVu Sans Mono,")
 
 
+def answer(home: Path, simulator: SimulatorProcess) -> str:
+    """A server that is started and asked, recorded at two terminals with the times at which each word came, as SVG."""
+    simulator.options(pace_seconds=PACE_SECONDS)
+    (home / "ask.py").write_text(ASK)
+    server = plain_environment(
+        GPTMOCK_HOME=str(home),
+        GPTMOCK_ISSUER=simulator.base_url,
+        GPTMOCK_UPSTREAM_URL=f"{simulator.base_url}/backend-api",
+        PATH=f"{Path(CONSOLE_SCRIPT).parent}{os.pathsep}{os.environ['PATH']}",
+    )
+    client = {**server, "PATH": f"{client_python('openai3').parent}{os.pathsep}{os.environ['PATH']}"}
+    session = Session()
+    with (
+        session.shell("the server", home, server, columns=ANSWER_COLUMNS) as serving,
+        session.shell("any client: here the OpenAI SDK", home, client, columns=ANSWER_COLUMNS) as asking,
+    ):
+        session.type(serving, "gptmock serve")
+        session.until(serving, "gptmock serves http")
+        session.until(serving, "catalogue.refreshed")
+        session.type(asking, "cat ask.py")
+        session.until(asking, r"print\(\)\s+\$ ")
+        session.type(asking, "python ask.py")
+        session.until(asking, r"arrive\.\s+\$ ")
+        session.until(serving, "200 responses")
+    return replayed(session.panes(), columns=ANSWER_COLUMNS)
+
+
 def _sign_in(home: Path, simulator: SimulatorProcess) -> None:
     people = {"ada@example.test": "plus", "work": "team"}
 
@@ -72,4 +121,4 @@ def _sign_in(home: Path, simulator: SimulatorProcess) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -13,15 +14,18 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import httpx
 import pytest
 from _pytest.mark.structures import ParameterSet
 
+from gptmock.cli import whole_parser
+from gptmock.cli.completion import levels_of
 from gptmock.cli.options import add_serve_options
 from gptmock.settings import Settings, variable_names
 from tests.clients.codex import codex_exec
-from tests.clients.environments import client_node, client_python
+from tests.clients.environments import PACKAGES, client_node, client_python
 from tests.harness import CONSOLE_SCRIPT, free_port, plain_environment
 from tests.readme import README, Block, blocks, the_test_command
 
@@ -81,7 +85,7 @@ def test_the_blocks_are_counted():
     """A new block changes these figures, so that nobody adds an unrun one by accident."""
     run = [block.kind for block in ALL if block.kind]
     assert len(run) == 12
-    assert len([block for block in ALL if block.reason]) == 8
+    assert len([block for block in ALL if block.reason]) == 9
     assert set(run) == {
         "annotation",
         "clean-clone",
@@ -105,22 +109,94 @@ def test_ci_runs_the_readmes_test_command():
     assert "tests/readme.py --test-command" in (ROOT / ".ci" / "run").read_text()
 
 
-# --- What the page says of options -------------------------------------------------------
+# --- What the page and the help say of settings -----------------------------------------
 
 
-def test_every_setting_is_on_the_page():
-    text = README.read_text()
-    names = {variable_names(field)[0] for field in Settings.model_fields}
-    assert {name for name in names if name not in text} == set()
-
-
-def test_every_flag_is_on_the_page():
-    import argparse  # noqa: PLC0415 - only this test builds a parser
-
+def _options() -> list[argparse.Action]:
     parser = argparse.ArgumentParser(add_help=False)
     add_serve_options(parser)
-    flags = set(re.findall(r"--[a-z-]+", parser.format_help())) - {"--no-enable-web-search"}
-    assert {flag for flag in flags if f"`{flag}`" not in README.read_text()} == set()
+    return parser._actions
+
+
+def _section(title: str) -> str:
+    _, found, rest = README.read_text().partition(f"\n## {title}\n")
+    assert found, title
+    return rest.partition("\n## ")[0]
+
+
+def test_every_setting_is_described_once_in_the_help_or_on_the_page():
+    """``serve --help`` has those with a flag, the page's table has the others."""
+    rows = "\n".join(line for line in _section("Settings").split("\n") if line.startswith("|"))
+    helped = " ".join(action.help or "" for action in _options())
+    names = {variable_names(field)[0] for field in Settings.model_fields}
+    told = {name: (f"({name}" in helped, f"`{name}`" in rows) for name in names}
+    assert {name: places for name, places in told.items() if sum(places) != 1} == {}
+
+
+def test_every_flag_has_a_help_that_names_its_variable():
+    for action in _options():
+        assert f"({variable_names(action.dest)[0]}" in (action.help or ""), action.option_strings
+    assert "`gptmock serve --help`" in _section("Settings")
+
+
+def test_every_variable_and_flag_that_the_page_names_exists():
+    text = README.read_text()
+    known = {variable_names(field)[0] for field in Settings.model_fields}
+    # For tests, not a setting of the program.
+    known |= {"GPTMOCK_EXAMPLES"}
+    assert set(re.findall(r"GPTMOCK_[A-Z]+(?:_[A-Z]+)*", text)) - known == set()
+    flags = {flag for level in levels_of(whole_parser()) for flag in level.flags}
+    # Of the benchmarks, of uv and of git.
+    others = {"--quick", "--before", "--extra", "--git-dir"}
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - flags - others == set()
+
+
+# --- Links and pictures --------------------------------------------------------------------
+
+
+def test_every_link_within_the_page_has_its_heading():
+    text = README.read_text()
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    anchors = {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", text)) - anchors == set()
+
+
+def test_every_file_that_the_page_links_to_exists():
+    links = re.findall(r"\]\((?!https?:|#)([^)]+)\)", README.read_text())
+    assert len(links) >= 5
+    assert [link for link in links if not (ROOT / link).is_file()] == []
+
+
+def test_every_picture_has_a_text_and_fetches_nothing():
+    pictures = re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", README.read_text())
+    assert len(pictures) >= 4
+    for text, link in pictures:
+        picture = (ROOT / link).read_text()
+        assert text
+        assert ET.fromstring(picture).tag == "{http://www.w3.org/2000/svg}svg"  # noqa: S314 - our own file
+        assert re.findall(r"<script|<image|href=|url\((?!#)|@import", picture) == [], link
+        assert len(picture) < 100_000
+
+
+def test_the_first_screen_is_a_picture_two_commands_and_the_clients():
+    first, found, _ = README.read_text().partition("\n## ")
+    assert found
+    assert "(deploy/answer.svg)" in first
+    assert [block.kind or "not run" for block in blocks(first)] == ["clean-clone", "not run"]
+    assert len(first.split("\n")) < 60
+
+
+def test_the_clients_that_are_called_tested_are_those_of_the_tests():
+    rows = dict(re.findall(r"^\| (Python|JavaScript) \| (.+) \|$", README.read_text(), re.MULTILINE))
+    pinned = "\n".join(path.read_text() for path in sorted((PACKAGES.parent / "requirements").glob("*.txt")))
+    python = {
+        name.replace("_", "-") for name in re.findall(r"^([\w.-]+?)(?:-slim)?(?:\[[^]]*\])?==", pinned, re.MULTILINE)
+    }
+    named = set(re.findall(r"`([^`]+)`", rows["Python"]))
+    assert {"openai", "langchain-openai", "litellm"} <= named <= python
+    node = set(json.loads((PACKAGES / "package.json").read_text())["dependencies"])
+    # The interface of the AI SDK, a schema library, and the Codex CLI, which has a row of its own.
+    assert set(re.findall(r"`([^`]+)`", rows["JavaScript"])) == node - {"ai", "zod", "@openai/codex"}
 
 
 # --- Shell -------------------------------------------------------------------------------

@@ -307,7 +307,9 @@ def test_how_long_responses_stay_is_written_as_people_say_it(tmp_path: Path, tex
 @pytest.mark.parametrize("text", ["-1", "1.5h", "h", "1 h", "1H", "31d", "721h", "٣h", "never", "9999999999s"])
 def test_what_is_no_time_to_keep_responses_is_named(tmp_path: Path, text: str):
     (line,) = mistakes(tmp_path, GPTMOCK_RESPONSES_TTL=text)
-    assert line == "GPTMOCK_RESPONSES_TTL: must be a time as 90s, 30m, 24h or 7d, at most 30d; 0 stores nothing"
+    assert (
+        line == "GPTMOCK_RESPONSES_TTL: must be a duration such as 90s, 30m, 24h or 7d, at most 30d; 0 stores nothing"
+    )
 
 
 # --- Ollama's version -------------------------------------------------------------------------
@@ -317,7 +319,7 @@ def test_the_version_that_ollamas_clients_see_is_a_recent_one(tmp_path: Path):
     assert load(tmp_path, environ={"GPTMOCK_OLLAMA_VERSION": "0.13.4"}).ollama_version == "0.13.4"
     assert load(tmp_path, environ={"GPTMOCK_OLLAMA_VERSION": "1.0.0"}).ollama_version == "1.0.0"
     (told,) = mistakes(tmp_path, GPTMOCK_OLLAMA_VERSION="0.12.10")
-    assert told == "GPTMOCK_OLLAMA_VERSION: must be at least 0.13.4: Codex refuses older ones"
+    assert told == "GPTMOCK_OLLAMA_VERSION: must be at least 0.13.4, because Codex refuses older versions"
     (told,) = mistakes(tmp_path, GPTMOCK_OLLAMA_VERSION="newest")
     assert told.startswith("GPTMOCK_OLLAMA_VERSION: ")
 

@@ -19,16 +19,16 @@ from gptmock.cli.errors import CommandFailed, WrongUsage
 
 _COMMANDS: Mapping[str, str] = {
     "serve": "run the server",
-    "demo": "try the server against the built-in simulator: no account, no network",
+    "demo": "try the server without an account, with a simulated backend",
     "login": "sign in to ChatGPT",
     "logout": "sign out of an account",
-    "accounts": "list, choose, pause, import and export accounts",
-    "info": "show the accounts, their tokens' lifetimes and usage limits",
-    "usage": "show requests and tokens by key, account, model and day",
+    "accounts": "list, select, pause, import and export accounts",
+    "info": "show accounts, token expiry and usage limits",
+    "usage": "show requests and tokens by day, key, account and model",
     "doctor": "check everything that a server needs",
-    "store": "carry state between the embedded store and Redis",
-    "simulator": "run the built-in stand-in for the Codex backend",
-    "completion": "print a script that lets your shell complete commands",
+    "store": "copy accounts and usage between the embedded store and Redis",
+    "simulator": "run the simulated Codex backend alone, for tests",
+    "completion": "print a completion script for your shell",
 }
 """Name to help; the module of that name is imported only when the command is run: half a second for ``--version``."""
 _PASSWORD = re.compile(r"://\S*@")
@@ -37,6 +37,8 @@ _EPILOG = """example:
   gptmock login         sign in to ChatGPT
   gptmock doctor        see what is missing
   gptmock serve         serve at http://127.0.0.1:8000/v1
+
+Each command has its own help, for example: gptmock serve --help
 """
 
 
@@ -114,15 +116,20 @@ def whole_parser() -> argparse.ArgumentParser:
 def _commands(*chosen: str | None) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="gptmock",
-        description="OpenAI-compatible API server for your own ChatGPT account.",
+        description="API server for OpenAI and Ollama clients that uses your own ChatGPT account.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"gptmock {__version__}")
+    parser.add_argument("-V", "--version", action="version", version=f"gptmock {__version__}")
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
     for name, text in _COMMANDS.items():
-        command = commands.add_parser(name, help=text, formatter_class=argparse.RawDescriptionHelpFormatter)
+        command = commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         if name in chosen:
             import_module(f"gptmock.cli.{name}").prepare(command)
     return parser

@@ -22,7 +22,8 @@ _EPILOG = """example:
   gptmock accounts import ~/.codex/auth.json --account work
   gptmock accounts export work --output work.json
 
-LABEL is what "accounts list" shows first; an account's id or mail address does as well.
+LABEL is the first column of "gptmock accounts list"; the account's id or mail
+address is accepted too.
 """
 _IMPORTED = """
 The login belongs to gptmock from now on: refresh tokens are single-use, and two programs that hold the same one sign
@@ -40,24 +41,28 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, text: str, run: Any, *, label: bool = True) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         if label:
-            added.add_argument("label", metavar="LABEL")
+            added.add_argument("label", metavar="LABEL", help="label, id or mail address of the account")
         added.set_defaults(run=run)
         return added
 
     listed = command("list", "show all accounts", run_list, label=False)
     listed.add_argument("--json", action="store_true", help="machine-readable output")
-    command("default", "let this account serve whoever is bound to none", run_default)
-    imported = command("import", "take over the login of an auth.json", run_import, label=False)
-    imported.add_argument("file", metavar="FILE", type=Path, help="of Codex CLI, ChatMock or GPTMock")
-    imported.add_argument("--account", metavar="LABEL", type=label_text, help="what to call it")
-    exported = command("export", "write an account's login as an auth.json", run_export)
-    exported.add_argument("--output", metavar="FILE", type=Path, required=True, help="made with mode 0600")
-    removed = command("remove", "sign out of an account and forget it", run_remove)
-    removed.add_argument("--keep-login", action="store_true", help="do not revoke it: another program goes on with it")
-    command("pause", "take an account out of service", run_pause)
-    command("resume", "bring an account back into service", run_resume)
+    command("default", "select the account that serves requests by default", run_default)
+    imported = command("import", "import the login of another program from its auth.json", run_import, label=False)
+    imported.add_argument("file", metavar="FILE", type=Path, help="auth.json of Codex CLI, ChatMock or GPTMock")
+    imported.add_argument(
+        "--account", metavar="LABEL", type=label_text, help="label of the account (default: its mail address)"
+    )
+    exported = command("export", "write the login of an account to an auth.json file", run_export)
+    exported.add_argument("--output", metavar="FILE", type=Path, required=True, help="file to create, with mode 0600")
+    removed = command("remove", "revoke the login of an account and remove the account", run_remove)
+    removed.add_argument(
+        "--keep-login", action="store_true", help="do not revoke the login, because another program uses it"
+    )
+    command("pause", "stop using an account until it is resumed", run_pause)
+    command("resume", "use a paused account again", run_resume)
 
 
 def label_text(text: str) -> str:

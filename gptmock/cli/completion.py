@@ -45,7 +45,7 @@ class Level:
 def prepare(parser: argparse.ArgumentParser) -> None:
     """Add the argument, and what to run."""
     parser.epilog = _EPILOG
-    parser.add_argument("shell", choices=SHELLS)
+    parser.add_argument("shell", choices=SHELLS, help="your shell")
     parser.set_defaults(run=run)
 
 

@@ -35,6 +35,10 @@ _QUESTION = "Say hello to the world."
 _EPILOG = """example:
   gptmock demo
   gptmock demo --once --port 9000
+
+The demo starts the server and the simulated backend, sends one request, shows
+it with its answer, and serves until you press Ctrl-C. It needs no account and
+no network, and leaves no files behind.
 """
 
 

@@ -22,7 +22,8 @@ _EPILOG = """example:
   gptmock doctor
   gptmock doctor --json
 
-Every line is a check: what was found, and what to do. Exit code 1 when any of them fails; warnings do not count.
+Each line is one check, with its result and what to do. The exit code is 1 if a
+check fails; warnings do not change it.
 """
 
 

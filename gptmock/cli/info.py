@@ -27,14 +27,14 @@ PANEL_CELLS = 80
 """Two accounts side by side need twice this."""
 _EPILOG = """example:
   gptmock info
-  gptmock info --offline      without asking the upstream
+  gptmock info --offline      without a request to the backend
   gptmock info --json
 """
 _FIRST_STEPS = (
     "Nobody is signed in yet.",
     "  gptmock login      sign in with your browser",
     "  gptmock login --headless",
-    "                     sign in with a code, on any other device",
+    "                     sign in with a code on any device",
     "  gptmock demo       try everything without an account",
 )
 
@@ -43,7 +43,9 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     """Add the options, and what to run."""
     parser.epilog = _EPILOG
     parser.add_argument("--json", action="store_true", help="machine-readable output")
-    parser.add_argument("--offline", action="store_true", help="show what is known without asking the upstream")
+    parser.add_argument(
+        "--offline", action="store_true", help="show the stored state, without a request to the backend"
+    )
     parser.set_defaults(run=run)
 
 

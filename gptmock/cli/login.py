@@ -17,22 +17,26 @@ from gptmock.login.flow import LoginSkipped
 from gptmock.settings import Settings
 
 _EPILOG = """example:
-  gptmock login                     sign in with the browser of this machine
-  gptmock login --headless          sign in with a code, on any other device
-  gptmock login --account work      sign in to one more account, and call it "work"
+  gptmock login                   sign in with the browser of this machine
+  gptmock login --headless        sign in with a code on any device
+  gptmock login --account work    sign in to one more account, labelled "work"
 
-The browser comes back to http://localhost:1455 (or 1457). If it runs on another machine, paste the URL that it ends
-at, or use --headless. To sign in to another account, sign out of ChatGPT in the browser first, or use a private window.
+After the login, the browser is redirected to http://localhost:1455 (or 1457).
+If the browser runs on another machine, paste the URL that it ends at into this
+terminal, or use --headless. To sign in to another account, sign out of ChatGPT
+in the browser first, or use a private window.
 """
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     """Add the options, and what to run."""
     parser.epilog = _EPILOG
-    parser.add_argument("--headless", action="store_true", help="sign in with a device code, without a browser here")
-    parser.add_argument("--no-browser", action="store_true", help="show the URL and open nothing")
     parser.add_argument(
-        "--account", metavar="LABEL", type=label_text, help="what to call the account (default: its mail address)"
+        "--headless", action="store_true", help="show a code to type in on any device; needs no browser on this machine"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="show the URL, but do not open a browser")
+    parser.add_argument(
+        "--account", metavar="LABEL", type=label_text, help="label of the account (default: its mail address)"
     )
     parser.set_defaults(run=run)
 
@@ -68,10 +72,10 @@ async def _with_browser(
         opened = browser and open_browser(attempt.url)
         print("Your browser should open. If it does not, go to:" if opened else "Open this URL in a browser:")
         print(f"\n  {attempt.url}\n")
-        print(f"It comes back to {attempt.redirect_uri}. If the browser cannot reach this machine, paste the full")
-        print("redirect URL from its address bar here and press Enter.")
+        print(f"After the login, the browser is redirected to {attempt.redirect_uri}.")
+        print("If it cannot reach this machine, paste the full URL from its address bar here and press Enter.")
         if skippable:
-            print("An empty line goes on without signing in.")
+            print("Press Enter on an empty line to skip the login.")
         sys.stdout.flush()
         return await attempt.finish(typed_lines(), say=_say, skippable=skippable)
 
@@ -80,7 +84,8 @@ async def _headless(settings: Settings, *, label: str | None) -> Login:
     async with open_command_services(settings) as services:
         device = await services.begin_device()
         print(f"Open this page on any device:\n\n  {device.page}\n\nand type this code:\n\n  {device.user_code}\n")
-        print(f"It is good for {device.lifetime_seconds / 60:.0f} minutes. Type it only if you started this yourself.")
+        minutes = device.lifetime_seconds / 60
+        print(f"It is valid for {minutes:.0f} minutes. Type it only if you started this login yourself.")
         sys.stdout.flush()
         tick = _countdown() if sys.stdout.isatty() else _silence
         try:
@@ -114,7 +119,7 @@ def _say(text: str) -> None:
 def _countdown() -> Callable[[float], None]:
     def tick(seconds: float) -> None:
         minutes, rest = divmod(int(seconds), 60)
-        print(f"\rWaiting for you to type it: {minutes}:{rest:02d} left \x1b[K", end="", flush=True)
+        print(f"\rWaiting until you have typed it: {minutes}:{rest:02d} left \x1b[K", end="", flush=True)
 
     return tick
 

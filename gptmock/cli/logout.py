@@ -9,13 +9,17 @@ from gptmock.cli.accounts import leave
 _EPILOG = """example:
   gptmock logout
   gptmock logout work
+
+The login is revoked at the issuer and removed from the store.
 """
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     """Add the options, and what to run."""
     parser.epilog = _EPILOG
-    parser.add_argument("label", metavar="LABEL", nargs="?", help="which account, where there are several")
+    parser.add_argument(
+        "label", metavar="LABEL", nargs="?", help="label, id or mail address; needed if there are several accounts"
+    )
     parser.set_defaults(run=run)
 
 

@@ -5,43 +5,92 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-_EFFORTS = "none, minimal, low, medium, high, xhigh, max, ultra"
-_STYLES = "think-tags, o3, legacy (= current), reasoning-content (= standard, openai), hidden"
+_EFFORTS = "none, minimal, low, medium, high, xhigh, max or ultra"
+_STYLES = "think-tags, o3, legacy (= current), reasoning-content (= standard, openai) or hidden"
 
 
 def add_serve_options(parser: argparse.ArgumentParser) -> None:
     """Every option is absent unless given, so that the environment can speak."""
-    add = parser.add_argument
-    add("--host", help="address to bind (GPTMOCK_HOST, default 127.0.0.1)")
-    add("--port", help="port to bind (GPTMOCK_PORT, default 8000)")
-    add("--workers", help="worker processes, or 'auto' (GPTMOCK_WORKERS, default 1)")
-    _switch(parser, "--verbose", "log requests and upstream payloads, credentials apart (GPTMOCK_VERBOSE)")
-    add("--log-format", metavar="{text,json}", help="default: text on a terminal, else json (GPTMOCK_LOG_FORMAT)")
-    add("--reasoning-effort", metavar="EFFORT", help=f"{_EFFORTS} (GPTMOCK_REASONING_EFFORT, default medium)")
-    add("--reasoning-summary", metavar="SUMMARY", help="auto, concise, detailed, none (GPTMOCK_REASONING_SUMMARY)")
-    add("--reasoning-compat", metavar="STYLE", help=f"how thinking is shown: {_STYLES} (GPTMOCK_REASONING_COMPAT)")
-    _switch(parser, "--expose-reasoning-models", "list each effort as a model (GPTMOCK_EXPOSE_REASONING_MODELS)")
-    parser.add_argument(
+    _add_server(parser.add_argument_group("server"))
+    _add_models(parser.add_argument_group("models and answers"))
+    _add_access(parser.add_argument_group("access and storage"))
+
+
+def _add_server(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--host",
+        help="address to listen on; beyond loopback it needs GPTMOCK_API_KEY (GPTMOCK_HOST, default 127.0.0.1)",
+    )
+    add("--port", help="port to listen on (GPTMOCK_PORT, default 8000)")
+    add(
+        "--workers",
+        help="number of worker processes, or 'auto' for one per available core, at most 4 (GPTMOCK_WORKERS, default 1)",
+    )
+    _switch(group, "--verbose", "log requests and upstream payloads, but no credentials (GPTMOCK_VERBOSE)")
+    add(
+        "--log-format",
+        metavar="{text,json}",
+        help="format of the log (GPTMOCK_LOG_FORMAT, default text in a terminal, else json)",
+    )
+
+
+def _add_models(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add(
+        "--default-model",
+        metavar="MODEL",
+        help="model for requests without a model (GPTMOCK_DEFAULT_MODEL, default the first of the list)",
+    )
+    add(
+        "--reasoning-effort",
+        metavar="EFFORT",
+        help=f"default effort: {_EFFORTS} (GPTMOCK_REASONING_EFFORT, default medium)",
+    )
+    add(
+        "--reasoning-summary",
+        metavar="SUMMARY",
+        help="summary of the thinking: auto, concise, detailed or none (GPTMOCK_REASONING_SUMMARY, default auto)",
+    )
+    add(
+        "--reasoning-compat",
+        metavar="STYLE",
+        help=f"where answers show the thinking: {_STYLES} (GPTMOCK_REASONING_COMPAT, default think-tags)",
+    )
+    _switch(
+        group,
+        "--expose-reasoning-models",
+        "also list each model once per effort (GPTMOCK_EXPOSE_REASONING_MODELS)",
+    )
+    add(
         "--enable-web-search",
         dest="default_web_search",
         action=argparse.BooleanOptionalAction,
         default=None,
-        help="offer web search to the model by default (GPTMOCK_DEFAULT_WEB_SEARCH)",
+        help="offer web search in requests that do not mention it (GPTMOCK_DEFAULT_WEB_SEARCH, default off)",
     )
-    _switch(parser, "--fast-mode", "priority tier where the model has it (GPTMOCK_FAST_MODE)")
-    add("--debug-model", metavar="MODEL", help="send this model upstream whatever was asked (GPTMOCK_DEBUG_MODEL)")
-    add("--default-model", metavar="MODEL", help="for requests without a model (GPTMOCK_DEFAULT_MODEL)")
+    _switch(group, "--fast-mode", "use the priority tier of models that have it (GPTMOCK_FAST_MODE)")
+    add("--debug-model", metavar="MODEL", help="use this model for every request (GPTMOCK_DEBUG_MODEL)")
+
+
+def _add_access(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    _switch(
+        group,
+        "--allow-unauthenticated",
+        "listen beyond loopback without an API key (GPTMOCK_ALLOW_UNAUTHENTICATED)",
+    )
     add(
         "--cors-origins",
         metavar="ORIGINS",
-        help="web pages that may use the server, as https://chat.example,app://obsidian.md; * for all "
+        help="web pages that may use the server, such as https://chat.example,app://obsidian.md; * for all "
         "(GPTMOCK_CORS_ORIGINS, default none)",
     )
-    add("--redis-url", metavar="URL", help="shared store instead of the embedded one (GPTMOCK_REDIS_URL)")
-    _switch(
-        parser,
-        "--allow-unauthenticated",
-        "bind beyond loopback without an API key (GPTMOCK_ALLOW_UNAUTHENTICATED)",
+    add(
+        "--redis-url",
+        metavar="URL",
+        help="keep state in this Redis (redis://, rediss:// or unix://); needs GPTMOCK_ENCRYPTION_KEYS "
+        "(GPTMOCK_REDIS_URL, default the embedded store)",
     )
 
 
@@ -68,5 +117,5 @@ def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in names}
 
 
-def _switch(parser: argparse.ArgumentParser, flag: str, text: str) -> None:
-    parser.add_argument(flag, action="store_const", const=True, default=None, help=text)
+def _switch(group: argparse._ArgumentGroup, flag: str, text: str) -> None:
+    group.add_argument(flag, action="store_const", const=True, default=None, help=text)

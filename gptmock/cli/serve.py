@@ -17,9 +17,14 @@ _EPILOG = """example:
   gptmock serve --port 9000 --workers 2
   curl http://127.0.0.1:9000/v1/models
 
-Without an account the server starts all the same: /health is 200, /readyz says what is missing. Only at a terminal
-it offers the login first; an empty line goes on without.
-Precedence: flag, GPTMOCK_* variable, CHATGPT_LOCAL_* variable, .env in the working directory, default.
+The name in parentheses is the environment variable that sets the same option.
+Precedence: flag, GPTMOCK_* variable, CHATGPT_LOCAL_* variable, .env in the
+working directory, default. Settings that have only a variable, such as
+GPTMOCK_API_KEY and GPTMOCK_ACCOUNT_POOL, are listed in the README.
+
+The server also starts without an account: /health answers 200, and /readyz
+says what is missing. In a terminal it offers the login first; an empty line
+skips it.
 """
 
 

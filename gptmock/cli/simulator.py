@@ -11,15 +11,19 @@ from gptmock.simulator.server import run as run_simulator
 DEFAULT_PORT = 8765
 _EPILOG = """example:
   gptmock simulator --port 8765
-  GPTMOCK_UPSTREAM_URL=http://127.0.0.1:8765/backend-api GPTMOCK_ISSUER=http://127.0.0.1:8765 gptmock serve
+  export GPTMOCK_UPSTREAM_URL=http://127.0.0.1:8765/backend-api
+  export GPTMOCK_ISSUER=http://127.0.0.1:8765
+  gptmock serve
 """
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     """Add the options, and what to run."""
     parser.epilog = _EPILOG
-    parser.add_argument("--host", default="127.0.0.1", help="address to bind (default 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=DEFAULT_PORT, help="port to bind, 0 for any (default 8765)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default 127.0.0.1)")
+    parser.add_argument(
+        "--port", type=int, default=DEFAULT_PORT, help="port to listen on, 0 for any free port (default 8765)"
+    )
     parser.set_defaults(run=run)
 
 

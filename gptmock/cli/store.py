@@ -18,18 +18,21 @@ from gptmock.errors import StoreError, UnusableKey, WrongPlace
 _EPILOG = """example:
   gptmock store migrate embedded redis --dry-run
 """
-_MIGRATE = """Carry accounts, client keys and usage from one store to another. Nothing is removed from FROM, nothing
-newer in TO is replaced, and no counter is added twice: run it as often as you like, also after it was cut off.
+_MIGRATE = """Copy accounts, client keys and usage from one store to another. Nothing
+is removed from FROM, nothing newer in TO is replaced, and no counter is added
+twice: you can run it as often as you like, also after an interruption.
 
 FROM and TO are each one of:
-  embedded            the state file in GPTMOCK_HOME
-  redis               the Redis of GPTMOCK_REDIS_URL; its password stays out of the list of processes
-  redis://HOST:6379/0 a Redis, also rediss:// and unix://
-  PATH                a state file, or the directory that it lies in
+  embedded             the state file in GPTMOCK_HOME
+  redis                the Redis of GPTMOCK_REDIS_URL; its password then stays
+                       out of the list of processes
+  redis://HOST:6379/0  a Redis, also rediss:// and unix://
+  PATH                 a state file, or its directory
 
-What is sealed stays sealed: GPTMOCK_ENCRYPTION_KEYS (or ..._FILE) must open both, or else the encryption.key beside
-the state file does. Stop the servers at FROM first. Refresh tokens are single-use: two servers with one login sign
-each other out.
+Records stay encrypted: GPTMOCK_ENCRYPTION_KEYS, or the file that is named by
+GPTMOCK_ENCRYPTION_KEYS_FILE, must fit both stores; if neither is set, the
+encryption.key beside the state file is used. Stop the servers at FROM first.
+Refresh tokens are single-use: two servers with one login sign each other out.
 """
 _MIGRATE_EPILOG = """example:
   export GPTMOCK_REDIS_URL=redis://:password@redis.internal:6379/0
@@ -46,14 +49,14 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     migrate = commands.add_parser(
         "migrate",
-        help="carry accounts, keys and usage between the embedded store and Redis",
+        help="copy accounts, client keys and usage to another store",
         description=_MIGRATE,
         epilog=_MIGRATE_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    migrate.add_argument("source", metavar="FROM", help="where state rests now")
-    migrate.add_argument("target", metavar="TO", help="where it shall rest")
-    migrate.add_argument("--dry-run", action="store_true", help="only say what would be carried")
+    migrate.add_argument("source", metavar="FROM", help="store to read")
+    migrate.add_argument("target", metavar="TO", help="store to write")
+    migrate.add_argument("--dry-run", action="store_true", help="only show what would be copied")
     migrate.add_argument("--json", action="store_true", help="machine-readable output")
     migrate.set_defaults(run=run)
 

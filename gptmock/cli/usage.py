@@ -23,20 +23,23 @@ _EPILOG = """example:
   gptmock usage --days 30 --by model
   gptmock usage --json
 
-Days are those of UTC. A turn is counted when it ends, and seen here a few seconds later.
+Days are UTC days. A request is counted when it ends, and shown here a few
+seconds later.
 """
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
     """Add the options, and what to run."""
     parser.epilog = _EPILOG
-    parser.add_argument("--days", type=_days, default=7, metavar="N", help="how many days, today included (default 7)")
+    parser.add_argument(
+        "--days", type=_days, default=7, metavar="N", help="number of days, including today (default 7)"
+    )
     parser.add_argument(
         "--by",
         type=_groups,
         default=GROUPS,
-        metavar="WORDS",
-        help="what to tell apart, separated by commas: day, key, account, model (default: all)",
+        metavar="COLUMNS",
+        help="columns to group by, separated by commas: day, key, account, model (default: all)",
     )
     parser.add_argument("--json", action="store_true", help="machine-readable output")
     parser.set_defaults(run=run)

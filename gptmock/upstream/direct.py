@@ -276,6 +276,9 @@ class _Connection(asyncio.Protocol):
         self.origin = origin
         self.idle_since = 0.0
         self._transport: asyncio.Transport | None = None
+        self._blocks: list[bytes] = []
+        """The body bytes of this read, one for each HTTP chunk."""
+        self.on_body = self._blocks.append
         self._parser = httptools.HttpResponseParser(self)
         self._answer: DirectBody | None = None
         self._status = 0
@@ -347,6 +350,9 @@ class _Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._break(httpx.RemoteProtocolError, f"what came is no HTTP: {error}")
             return
+        if self._blocks:
+            answer.received(self._blocks[0] if len(self._blocks) == 1 else b"".join(self._blocks))
+            self._blocks.clear()
         go_on = answer.flush()
         if answer.complete:
             answer.ended()
@@ -389,10 +395,16 @@ class _Connection(asyncio.Protocol):
         answer, self._answer = self._answer, None
         self.abort()
         if answer is not None:
+            for block in self._blocks:
+                answer.received(block)
             answer.flush()
             answer.fail(reason, message)
 
     # --- httptools.HttpResponseParser -------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        if self._answer is None:
+            raise ValueError("an answer that nobody asked for")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if len(value) > _MAX_FIELD_BYTES or len(self._headers) > _MAX_FIELDS:
@@ -408,10 +420,6 @@ class _Connection(asyncio.Protocol):
         names = {name.lower() for name, _ in headers}
         self._until_close = not names & {b"content-length", b"transfer-encoding"} and status not in (204, 304)
         self._answer.begun(status, headers)
-
-    def on_body(self, block: bytes) -> None:
-        if self._answer is not None:
-            self._answer.received(block)
 
     def on_message_complete(self) -> None:
         answer = self._answer

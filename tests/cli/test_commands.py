@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import base64
 import json
 import os
@@ -17,6 +18,8 @@ from pathlib import Path
 import pytest
 
 from gptmock import __version__
+from gptmock.cli import whole_parser
+from gptmock.cli.completion import levels_of
 from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
 from tests.cli.inside import run as run_inside
@@ -92,6 +95,29 @@ def test_every_command_has_help_with_an_example(tmp_path: Path, command: str):
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "example:" in shown.stdout
     assert f"gptmock {command}" in shown.stdout.partition("example:")[2]
+
+
+def test_every_help_fits_80_columns(tmp_path: Path):
+    for level in levels_of(whole_parser()):
+        shown = run_inside(tmp_path, *level.path, "--help", COLUMNS="80")
+        assert shown.returncode == 0
+        lines = shown.stdout.split("\n")
+        assert [line for line in lines if len(line) > 79] == [], level.path
+        # A sentence says what the command does.
+        assert re.search(r"^[A-Z].*\.$", shown.stdout, re.MULTILINE), level.path
+
+
+def test_every_option_and_argument_has_a_help():
+    def silent(parser: argparse.ArgumentParser) -> list[str]:
+        found = []
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                found += [one for child in action.choices.values() for one in silent(child)]
+            elif not action.help:
+                found.append(f"{parser.prog} {action.dest}")
+        return found
+
+    assert silent(whole_parser()) == []
 
 
 def test_without_a_command_the_commands_are_shown(tmp_path: Path):

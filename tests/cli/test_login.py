@@ -254,7 +254,7 @@ def test_a_denied_device_is_exit_code_1(tmp_path: Path, issuer: dict[str, str], 
     with process:
         assert process.stdout is not None
         shown = ""
-        while "if you started this yourself" not in shown:
+        while "if you started this login yourself" not in shown:
             shown += process.stdout.readline()
         code = re.search(r"\b[A-Z]{4}-[A-Z]{4}\b", shown)
         assert code is not None
@@ -288,7 +288,7 @@ def test_one_run_signs_in_and_serves(tmp_path: Path, issuer: dict[str, str]):
     }
     with waiting(tmp_path, "serve", "--verbose", **variables) as (terminal, url):
         assert "No ChatGPT account is signed in yet. Starting the login." in terminal.text
-        assert "An empty line goes on without signing in." in terminal.text
+        assert "Press Enter on an empty line to skip the login." in terminal.text
         assert browse(url).status_code == 200
         terminal.until("Signed in as demo@example")
         terminal.until(rf"gptmock serves http://0\.0\.0\.0:{port}/v1")
