@@ -48,14 +48,25 @@ def batch_translator(translator: Translator) -> Callable[[Batch], bytes]:
         for one in batch:
             if isinstance(one, Received):
                 frames += translator.feed(one)
-            elif copy is not None and (copied := copy(one)) is not None:
-                frames.append(copied)
             else:
-                for received in received_of(one):
-                    frames += translator.feed(received)
+                frames += _translated(one, translator, copy)
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
     return translate
+
+
+def _translated(run: DeltaRun, translator: Translator, copy: Callable[[DeltaRun], bytes | None] | None) -> list[bytes]:
+    if copy is None:
+        return [frame for received in received_of(run) for frame in translator.feed(received)]
+    copied = copy(run)
+    if copied is not None:
+        return [copied]
+    # Often the first delta opens the text, and the others only add to it.
+    first, rest = run.parted()
+    frames = translator.feed(received_of(first)[0])
+    if rest is not None and (copied := copy(rest)) is not None:
+        return [*frames, copied]
+    return [*frames, *_translated(rest, translator, None)] if rest is not None else frames
 
 
 class DeltaCopier:

@@ -155,6 +155,14 @@ class DeltaRun(msgspec.Struct, frozen=True, eq=False):
         matches = self.form.pattern.finditer(self.block)
         return (match.group() for match in islice(matches, self.first, self.first + len(self.literals)))
 
+    def parted(self) -> tuple[DeltaRun, DeltaRun | None]:
+        """The first delta, and the others if there are any."""
+        if len(self.literals) == 1:
+            return self, None
+        first = DeltaRun(self.place, self.literals[:1], self.paddings[:1], self.block, self.form, self.first)
+        others = DeltaRun(self.place, self.literals[1:], self.paddings[1:], self.block, self.form, self.first + 1)
+        return first, others
+
     def joined(self) -> bytes:
         """One event that says all of it, as it would have come."""
         match = next(islice(self.form.pattern.finditer(self.block), self.first, None))
