@@ -127,10 +127,10 @@ class ResolvedModel:
 
 
 _SUFFIX = re.compile(
-    r"^(?P<base>.+?)(?P<join>[-_:])(?P<suffix>none|minimal|low|medium|high|xhigh|max|ultra|fast|latest)$",
+    r"^(?P<base>.*?\S)(?:(?P<join>[-_:])(?P<suffix>none|minimal|low|medium|high|xhigh|max|ultra|fast|latest)"
+    r"| ?\((?P<effort>none|minimal|low|medium|high|xhigh|max|ultra)\))$",
     re.ASCII | re.IGNORECASE,
 )
-_EFFORT_IN_BRACKETS = re.compile(r"\((none|minimal|low|medium|high|xhigh|max|ultra)\)$", re.ASCII | re.IGNORECASE)
 _DIGIT_AFTER_GPT = re.compile(r"^gpt(?=\d)")
 _UNAMBIGUOUS = frozenset({"none", "minimal", "low", "medium", "high", "xhigh"})
 _MAX_SUFFIXES = 8
@@ -203,7 +203,7 @@ class ModelCatalog:
         return self._resolved(slug)
 
     def _resolved(self, slug: str) -> ResolvedModel:
-        peeled = _EFFORT_IN_BRACKETS.sub(r":\1", slug)
+        peeled = slug
         suffixes: list[re.Match[str]] = []
         while (known := self._known(peeled)) is None and len(suffixes) < _MAX_SUFFIXES:
             match = _SUFFIX.match(peeled)
@@ -215,7 +215,7 @@ class ModelCatalog:
             # Real model names end with "max", "fast" and "latest": they are suffixes only of a known name.
             suffixes = list(takewhile(_splits_anywhere, suffixes))
             peeled = suffixes[-1]["base"] if suffixes else slug
-        words = [match["suffix"].lower() for match in suffixes]
+        words = [(match["suffix"] or match["effort"]).lower() for match in suffixes]
         return ResolvedModel(
             known.slug if known else peeled,
             effort=next((word for word in words if word in EFFORTS), None),
@@ -229,7 +229,7 @@ class ModelCatalog:
 
 
 def _splits_anywhere(match: re.Match[str]) -> bool:
-    return match["join"] == ":" or match["suffix"].lower() in _UNAMBIGUOUS
+    return match["effort"] is not None or match["join"] == ":" or match["suffix"].lower() in _UNAMBIGUOUS
 
 
 def clamp_effort(effort: Effort, spec: ModelSpec | None) -> Effort:

@@ -53,6 +53,19 @@ CATALOG = ModelCatalog()
         ("gpt-6.1-sol(high)", "gpt-6.1-sol", "high", False),
         ("openai/gpt-6.1-sol(XHIGH)", "gpt-6.1-sol", "xhigh", False),
         ("gpt-5.5-fast(low)", "gpt-5.5", "low", True),
+        # All of it at once.
+        ("openai/gpt-5.6(high)", "gpt-5.6-sol", "high", False),
+        ("openai/gpt-5.6-high", "gpt-5.6-sol", "high", False),
+        ("ChatGPT/GPT5.6:High", "gpt-5.6-sol", "high", False),
+        ("openai/gpt-5.6:latest", "gpt-5.6-sol", None, False),
+        ("openai/gpt-5.6-fast(max)", "gpt-5.6-sol", "max", True),
+        ("gptmock/gpt-5.6-high-fast:latest", "gpt-5.6-sol", "high", True),
+        # Ollama's clients put a tag behind everything.
+        ("gpt-6.1-sol(high):latest", "gpt-6.1-sol", "high", False),
+        ("openai/gpt-5.6(high):latest", "gpt-5.6-sol", "high", False),
+        ("gpt-6.1-sol(ultra)-fast", "gpt-6.1-sol", "ultra", True),
+        ("gpt-6.1-sol (high)", "gpt-6.1-sol", "high", False),
+        ("chatgpt/gpt-5.6 (low):latest", "gpt-5.6-sol", "low", False),
         # Names of the catalogue are never taken apart.
         ("gpt-5.1-codex-max", "gpt-5.1-codex-max", None, False),
         ("gpt-5.1-codex-max-high", "gpt-5.1-codex-max", "high", False),
@@ -319,3 +332,17 @@ def test_an_alias_gives_way_to_a_model_of_that_very_name():
 def test_a_vendor_or_brackets_around_what_is_unknown_go_upstream_as_written(name: str):
     resolved = CATALOG.resolve(name)
     assert (resolved.slug, resolved.spec, resolved.effort) == (name, None, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "slug", "effort"),
+    [
+        ("gpt-9(high):latest", "gpt-9", "high"),
+        ("gpt-9-max(high)", "gpt-9-max", "high"),
+        ("gpt-9(max)", "gpt-9", "max"),
+        ("openai/gpt-9(low)", "openai/gpt-9", "low"),
+    ],
+)
+def test_an_effort_in_brackets_ends_the_name_of_no_model(name: str, slug: str, effort: str):
+    resolved = CATALOG.resolve(name)
+    assert (resolved.slug, resolved.spec, resolved.effort) == (slug, None, effort)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from gptmock.dialects.table import DIALECTS
-from gptmock.errors import GptmockError
+from gptmock.errors import BadRequest, GptmockError
 from gptmock.protocol.failures import truncated
 from gptmock.protocol.reader import EventReader, Received
 from gptmock.simulator.scenes import SCENES, STREAM_SCENE_NAMES, StreamScene, render_scene
@@ -316,10 +316,13 @@ def test_separators_in_an_error_are_never_raw(route, separator):
     frames = play(route, sse(event))
     assert separator.encode() not in frames.joined
     told = as_client(route, frames).error or {}
-    assert any(separator in str(value) for value in told.values())
+    assert any("a b" in str(value) for value in told.values())
     error = collect(route, sse(event))
     assert isinstance(error, GptmockError)
     assert separator.encode() not in route.dialect.error(error).body
+    body = route.dialect.error(BadRequest(f"a{separator}b")).body
+    assert separator.encode() not in body
+    assert f"\\u{ord(separator):04x}".encode() in body
 
 
 def test_a_failure_prints_the_script():

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 import pydantic
 
 from gptmock.errors import BadRequest
+from gptmock.protocol.surrogates import without_halves
 
+_Decoded = TypeVar("_Decoded")
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
 _FIELD = re.compile(r"[a-z][A-Za-z0-9_]*\Z")
 _BRANCHES = frozenset({"str", "int", "bool", "float", "dict", "list"})
@@ -19,6 +22,9 @@ _BRANCHES = frozenset({"str", "int", "bool", "float", "dict", "list"})
 
 MAX_DEPTH = 200
 """Nesting depth of objects and arrays. Python's recursion limit would allow about 1000, less the calls around it."""
+_BOM = b"\xef\xbb\xbf"
+_SNIFFED_BYTES = 64
+"""A multiple of four, the longest unit of an encoding."""
 
 
 class Body(pydantic.BaseModel):
@@ -41,8 +47,13 @@ def decode_body(body: bytes, model: type[_Model]) -> _Model:
         BadRequest: it is not JSON, not an object, or a field has a wrong type.
     """
     try:
-        value = msgspec.json.decode(body)
+        value: Any = decode_json(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        encoding = _other_encoding(body)
+        if encoding is not None:
+            raise BadRequest(
+                f"The request body is encoded in {encoding}; send it in UTF-8.", code="invalid_json"
+            ) from error
         raise BadRequest(f"The request body is not valid JSON: {error}.", code="invalid_json") from error
     except RecursionError as error:
         raise _too_deep() from error
@@ -51,6 +62,38 @@ def decode_body(body: bytes, model: type[_Model]) -> _Model:
     if not isinstance(value, dict):
         raise BadRequest("The request body must be a JSON object.", code="invalid_json")
     return validate(value, model)
+
+
+def decode_json(
+    text: bytes | msgspec.Raw, decode: Callable[[bytes | msgspec.Raw], _Decoded] = msgspec.json.decode
+) -> _Decoded:
+    """
+    Read JSON as clients really send it: half a surrogate pair becomes U+FFFD, a byte-order mark is skipped.
+
+    Args:
+        text: UTF-8.
+        decode: reads it; called again, with text that is mended, when it fails: only then is there a cost.
+
+    Raises:
+        msgspec.DecodeError: it cannot be read all the same.
+        UnicodeDecodeError: it is no UTF-8.
+    """
+    try:
+        return decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        mended = without_halves(bytes(text).removeprefix(_BOM))
+        if mended == bytes(text):
+            raise
+        return decode(mended)
+
+
+def _other_encoding(body: bytes) -> str | None:
+    """UTF-16 or UTF-32, if the body is JSON in one of them (RFC 4627, section 3)."""
+    encoding = json.detect_encoding(body)
+    if encoding.startswith("utf-8"):
+        return None
+    beginning = body[:_SNIFFED_BYTES].decode(encoding, "ignore").lstrip("\ufeff \t\r\n")
+    return encoding[: len("utf-16")].upper() if beginning.startswith(("{", "[")) else None
 
 
 def _is_deep(value: Any) -> bool:

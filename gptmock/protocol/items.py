@@ -7,7 +7,6 @@ Source for fields: openai/openai-python ``types/responses/``, and streams record
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TypeAlias, get_args
 
@@ -15,6 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gptmock.errors import UpstreamBroken
+from gptmock.protocol.surrogates import without_halves
 
 
 class InputTokensDetails(Struct, frozen=True):
@@ -197,18 +197,7 @@ def mended(data: bytes) -> bytes:
     Repair JSON text: undecodable bytes (as the SSE standard says) and lone surrogates (which JSON can escape and UTF-8
     cannot encode) become U+FFFD. Text that is broken otherwise is returned unchanged.
     """
-    text = _unescaped(data.decode("utf-8", "replace"))
-    # Encoding to UTF-16 joins the two surrogates of a pair that was written as two escapes.
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
-
-
-def _unescaped(text: str) -> str:
-    if "\\ud" not in text.lower():
-        return text
-    try:
-        return json.dumps(json.loads(text), ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return text
+    return without_halves(data.decode("utf-8", "replace").encode())
 
 
 def wrong_shape(what: str, error: msgspec.ValidationError) -> UpstreamBroken:

@@ -9,22 +9,13 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Mapping
 from typing import Any
 
+from gptmock.protocol.quotation import CREDENTIALS
+
 _AT_TERMINAL = "at_terminal"
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", _AT_TERMINAL}
-_CREDENTIALS = re.compile(
-    r"""
-    \beyJ[\w-]{8,}\.[\w-]+\.[\w-]+                            # a JWT, as access and id tokens are
-    | \b(?:sk|rt|ac)[_-][\w-]{16,}                              # API keys, refresh tokens, authorization codes
-    | \bgm_[0-9A-Za-z]{8}_\w{16,}                              # keys of our own
-    | (?<=\bBearer[ ])[\w.~+/-]{8,}=*
-    | (?i:(?<="authorization":")|(?<="authorization":[ ]"))[^"\\]{8,}
-    """,
-    re.VERBOSE,
-)
 
 
 _SHORTEST_CREDENTIAL = 10
@@ -33,7 +24,7 @@ _SHORTEST_CREDENTIAL = 10
 
 def redacted(text: str) -> str:
     """The text without anything that has the shape of a credential."""
-    return text if len(text) < _SHORTEST_CREDENTIAL else _CREDENTIALS.sub("[redacted]", text)
+    return text if len(text) < _SHORTEST_CREDENTIAL else CREDENTIALS.sub("[redacted]", text)
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from aiohttp import web
 from gptmock.simulator import rules
 from gptmock.simulator.call import Call
 from gptmock.simulator.catalogue import GATED_MODELS, Catalogue, Model, parse_version, weak_etag
+from gptmock.simulator.encodings import encoded
 from gptmock.simulator.events import Composer
 from gptmock.simulator.intake import INTAKE, Intake, answer, respond
 from gptmock.simulator.jwt import Identity
@@ -90,8 +91,10 @@ class Backend:
         call = replace(call, parameter=chosen.parameter)
         if isinstance(chosen.scene, RefusalScene):
             return self._refused(chosen.scene.refuse(call))
-        headers = self._stream_headers(request, caller, call)
-        return await play(request, chosen.scene.play(call), state=self._state, scene=chosen.scene.name, headers=headers)
+        headers, steps = self._stream_headers(request, caller, call), chosen.scene.play(call)
+        if codings := chosen.scene.codings(chosen.parameter):
+            headers, steps = {**headers, "content-encoding": ", ".join(codings)}, encoded(steps, codings)
+        return await play(request, steps, state=self._state, scene=chosen.scene.name, headers=headers)
 
     async def upgrade(self, request: web.Request) -> web.Response:
         """The WebSocket transport is not offered: 426 sends a client to HTTP for the rest of its session."""

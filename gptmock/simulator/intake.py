@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from gptmock.simulator.player import UNTYPED_MARK
 from gptmock.simulator.refusals import Refusal, detail
 from gptmock.simulator.state import RecordedRequest, SimulatorState
 from gptmock.simulator.steps import Json
@@ -69,7 +70,9 @@ def decode(data: bytes, encoding: str, content_type: str) -> Intake:
 def respond(refusal: Refusal) -> web.Response:
     """The HTTP response of a refusal."""
     headers = {"content-type": refusal.content_type, **refusal.headers}
-    return web.Response(status=refusal.status, body=refusal.body, headers=headers)
+    response = web.Response(status=refusal.status, body=refusal.body, headers=headers)
+    response[UNTYPED_MARK] = not refusal.content_type
+    return response
 
 
 def answer(content: Any, *, status: int = 200) -> web.Response:

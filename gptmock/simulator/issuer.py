@@ -14,7 +14,7 @@ from gptmock.simulator.device import DEVICE_REDIRECT_PATH, PendingCode, pkce_cha
 from gptmock.simulator.intake import INTAKE, answer, respond
 from gptmock.simulator.jwt import Identity
 from gptmock.simulator.refusals import Refusal, api_error, document
-from gptmock.simulator.scene_refusals import BAD_GATEWAY, CLOUDFLARE, SERVER_ERROR
+from gptmock.simulator.scene_refusals import BAD_GATEWAY, CLOUDFLARE, REDIRECT, SERVER_ERROR
 from gptmock.simulator.state import SimulatorState
 from gptmock.simulator.steps import Json
 
@@ -24,6 +24,7 @@ DEVICE_INTERVAL_SECONDS = "5"
 
 TOKEN_FAULTS: Mapping[str, Refusal] = MappingProxyType(
     {
+        "302": REDIRECT,
         "400": api_error("The request could not be processed.", code="invalid_request"),
         "401": api_error("Your session has ended.", status=401, code="session_ended"),
         "403-html": CLOUDFLARE,

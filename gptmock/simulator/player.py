@@ -13,14 +13,14 @@ from aiohttp import web
 from gptmock.simulator.state import SimulatorState
 from gptmock.simulator.steps import Abort, Cut, Framed, Pause, Raw, Step, framed
 
-STREAM_MARK = web.ResponseKey("stream", bool)
+UNTYPED_MARK = web.ResponseKey("untyped", bool)
 _RESET = struct.pack("ii", 1, 0)
 """``SO_LINGER`` with zero seconds: closing the socket sends a TCP RST."""
 
 
 async def drop_content_type(_request: web.Request, response: web.StreamResponse) -> None:
     """Handler of aiohttp's ``on_response_prepare``: removes ``Content-Type``, which the backend's streams lack."""
-    if response.get(STREAM_MARK):
+    if response.get(UNTYPED_MARK):
         response.headers.popall("content-type", None)
 
 
@@ -29,7 +29,7 @@ async def play(
 ) -> web.StreamResponse:
     """Answer ``request`` with the steps; the response head is sent with the first step that is not a pause."""
     response = web.StreamResponse(headers=headers)
-    response[STREAM_MARK] = True
+    response[UNTYPED_MARK] = True
     response.enable_chunked_encoding()
     async with _watched(state, scene):
         for step in framed(steps):

@@ -26,6 +26,7 @@ class Refusal:
     status: int
     body: bytes
     content_type: str = JSON_TYPE
+    """Empty for none."""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 

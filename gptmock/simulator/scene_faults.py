@@ -144,6 +144,11 @@ def giant(call: Call) -> Iterator[Step]:
     yield composer.completed()
 
 
+def encoded(call: Call) -> Iterator[Step]:
+    """A short text; the body leaves in the codings of the parameter."""
+    yield from whole(text)(call)
+
+
 def seconds(call: Call, default: float) -> float:
     """The parameter as seconds."""
     return float(call.parameter) if call.parameter else default

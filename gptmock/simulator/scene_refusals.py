@@ -1,6 +1,7 @@
 """Scenes that refuse the call with an error status, with the bodies of the real backend. Pure."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from gptmock.simulator.call import Call
 from gptmock.simulator.limits import limit_headers
@@ -63,6 +64,11 @@ def burst(call: Call) -> Refusal:
     return api_error(message, status=429, code="rate_limit_exceeded")
 
 
+def burst_in_ok(call: Call) -> Refusal:
+    """The body of ``burst`` with status 200 and without a content type."""
+    return replace(burst(call), status=200, content_type="")
+
+
 def not_included(_call: Call) -> Refusal:
     """The plan does not include Codex."""
     message = "To use Codex with your ChatGPT plan, upgrade to Plus: https://example.test/explore/plus"
@@ -89,4 +95,18 @@ OVERLOADED = api_error(
 )
 GATEWAY_TIMEOUT = Refusal(
     status=504, body=b"upstream request timeout", content_type="text/plain", headers={"server": "cloudflare"}
+)
+CLOSED = detail("The model gateway is closed for maintenance.", status=200)
+INVALIDATED_IN_OK = replace(INVALIDATED, status=200)
+SIGN_IN_PAGE = Refusal(
+    status=200,
+    body=b"<!DOCTYPE html><html><head><title>Sign in</title></head><body><h1>Sign in to the network</h1></body></html>",
+    content_type=HTML_TYPE,
+)
+REDIRECT_HOST = "sign-in.example.test"
+REDIRECT = Refusal(
+    status=302,
+    body=b"<html><body>Found</body></html>",
+    content_type=HTML_TYPE,
+    headers={"location": f"https://user:secret@{REDIRECT_HOST}:8443/planted/path?planted=query#planted"},
 )

@@ -12,6 +12,7 @@ from gptmock.simulator import scene_faults as faults
 from gptmock.simulator import scene_refusals as refuse
 from gptmock.simulator import scene_replies as replies
 from gptmock.simulator.call import Call
+from gptmock.simulator.encodings import ENCODERS
 from gptmock.simulator.refusals import Refusal, detail
 from gptmock.simulator.smart import smart
 from gptmock.simulator.steps import Json, Step
@@ -41,13 +42,17 @@ class StreamScene:
     play: Callable[[Call], Iterable[Step]]
     ending: Ending = "completed"
     """The terminal event that a conforming SSE parser sees; ``cut`` for none."""
-    parameter: Literal["", "code", "seconds"] = ""
+    parameter: Literal["", "code", "seconds", "codings"] = ""
     """The parameter that its name may have, behind a colon."""
+
+    def codings(self, parameter: str) -> tuple[str, ...]:
+        """The codings of the body in the order in which they are applied; mostly none."""
+        return tuple((parameter or "gzip").split(".")) if self.parameter == "codings" else ()
 
 
 @dataclass(frozen=True, slots=True)
 class RefusalScene:
-    """A scene that answers with an error status."""
+    """A scene that answers with no stream: an error status, a redirect, or a 200 with a document."""
 
     name: str
     summary: str
@@ -106,6 +111,18 @@ _TABLE: tuple[Scene, ...] = (
     _S("multiline", "the JSON of an event in several data lines", faults.multiline),
     _S("nobreak", "the last event lacks its empty line, so it never happened", faults.no_break, "cut"),
     _S("giant", "one delta is over 16 MiB", faults.giant),
+    _S(
+        "encoded",
+        f"an encoded stream: gzip, or the parameter ({', '.join(ENCODERS)}; several as gzip.zstd)",
+        faults.encoded,
+        "completed",
+        "codings",
+    ),
+    _R("200-detail", "a 200 with the gateway's error instead of a stream", refuse.fixed(refuse.CLOSED)),
+    _R("200-error", "a 200 with the model API's error, and no content type", refuse.burst_in_ok),
+    _R("200-401", "a 200 with the refusal of every access token", refuse.fixed(refuse.INVALIDATED_IN_OK)),
+    _R("200-html", "a 200 with a web page", refuse.fixed(refuse.SIGN_IN_PAGE)),
+    _R("302", "a redirect to a sign-in page on another host", refuse.fixed(refuse.REDIRECT)),
     _R("400-detail", "an unsupported parameter", refuse.fixed(refuse.UNSUPPORTED)),
     _R("400-effort", "an unsupported effort", refuse.effort),
     _R("401", "this access token is refused from now on; a refreshed one is served", refuse.fixed(refuse.INVALIDATED)),
@@ -191,7 +208,7 @@ def scene_steps(name: str, call: Call) -> Iterable[Step]:
 
 def render_scene(name: str, *, request: Json | None = None) -> bytes:
     """
-    The complete byte stream of a stream scene, without its pauses; deterministic for a given request.
+    The complete byte stream of a stream scene, without its pauses and codings; deterministic for a given request.
 
     Raises:
         UnknownSceneError: ``name`` is unknown or is no stream.
@@ -207,4 +224,6 @@ def _fits(scene: Scene, parameter: str) -> bool:
         return False
     if scene.parameter == "code":
         return parameter in replies.FAILURES
+    if scene.parameter == "codings":
+        return all(name in ENCODERS for name in parameter.split("."))
     return re.fullmatch(r"\d+(\.\d+)?", parameter) is not None

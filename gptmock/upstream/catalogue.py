@@ -10,11 +10,12 @@ import httpx
 
 from gptmock.accounts import Credential
 from gptmock.catalog import CatalogSnapshot, ModelSpec
-from gptmock.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnavailable
-from gptmock.protocol.failures import refusal_of
+from gptmock.errors import UpstreamBroken, UpstreamTimeout
+from gptmock.protocol.failures import document_failure
 from gptmock.protocol.models import decode_models
 from gptmock.upstream.codex import entity_tag
 from gptmock.upstream.identity import ClientIdentity, account_headers
+from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 
 ANSWER_SECONDS = 10.0
 MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
@@ -59,24 +60,20 @@ class CodexCatalog:
 
         Source: upstream protocol 8.1.
         """
-        version = self.version
+        version, refusals = self.version, RefusalReader(credential, self._clock)
         if known is not None and known.version != version:
             # A tag that names the list of another version must not be confirmed.
             known = None
         response, body = await self._ask(version, credential, etag=known.etag if known is not None else None)
         if response.status_code == 304 and known is not None:
             return replace(known, checked_at=self._clock())
-        if response.status_code != 200:
-            raise refusal_of(response.status_code, body, now=self._clock())
-        decode_models(body)
+        _models(response, body, refusals)
         return CatalogSnapshot(body, entity_tag(response.headers, "etag"), self._clock(), version=version)
 
     async def models_of_any_version(self, credential: Credential) -> tuple[ModelSpec, ...]:
         """The account's models, those too that need a newer protocol version than ours. Raises as ``models``."""
         response, body = await self._ask(ANY_VERSION, credential, etag=None)
-        if response.status_code != 200:
-            raise refusal_of(response.status_code, body, now=self._clock())
-        return decode_models(body)
+        return _models(response, body, RefusalReader(credential, self._clock))
 
     async def _ask(self, version: str, credential: Credential, *, etag: str | None) -> tuple[httpx.Response, bytes]:
         headers = {"accept": "application/json", **self._identity.headers, **account_headers(credential)}
@@ -90,7 +87,16 @@ class CodexCatalog:
         except TimeoutError as error:
             raise UpstreamTimeout("The upstream did not list its models in time.") from error
         except httpx.HTTPError as error:
-            raise UpstreamUnavailable(f"The upstream could not be reached ({type(error).__name__}).") from error
+            raise as_upstream_error(error) from error
+
+
+def _models(response: httpx.Response, body: bytes, refusals: RefusalReader) -> tuple[ModelSpec, ...]:
+    if response.status_code != 200:
+        raise refusals.refusal(response, body)
+    try:
+        return decode_models(body)
+    except UpstreamBroken as error:
+        raise refusals.read(document_failure, body) or error from error
 
 
 async def _body(response: httpx.Response) -> bytes:

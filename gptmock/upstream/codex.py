@@ -18,24 +18,30 @@ import httpx
 import msgspec
 
 from gptmock.accounts import Credential
-from gptmock.errors import UpstreamBroken, UpstreamTimeout, UpstreamUnavailable
-from gptmock.limits import RateLimitSnapshot, snapshot_from_headers
+from gptmock.errors import GptmockError, UpstreamBroken, UpstreamTimeout
+from gptmock.limits import snapshot_from_headers
 from gptmock.protocol.delta_runs import DeltaRun
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFailed, ResponseIncomplete
-from gptmock.protocol.failures import refusal_of
+from gptmock.protocol.failures import document_failure, no_stream
 from gptmock.protocol.items import ResponseUsage
 from gptmock.protocol.reader import EventReader, Received
 from gptmock.protocol.request import JsonObject, ResponsesRequest
 from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES
 from gptmock.protocol.upstream import Compacted, TakesBatch
+from gptmock.upstream.bodies import body_of
 from gptmock.upstream.identity import ClientIdentity, account_headers
-from gptmock.upstream.transport import body_of
+from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 
 log = logging.getLogger("gptmock.upstream")
 
 MAX_ERROR_BYTES = 4096
 """How much of an error body is read: it may be a megabyte of HTML."""
+MAX_DOCUMENT_BYTES = 64 * 1024
+"""Of a document in the place of a stream."""
 MAX_TAG_CHARACTERS = 256
+_BLANK = b"\xef\xbb\xbf \t\r\n"
+_DOCUMENT_STARTS = (b"{", b"[", b'"', b"<")
+"""No field of an event stream begins like this; JSON and HTML do."""
 _TOLD_HEADERS = frozenset({"openai-model", "x-models-etag", "x-oai-request-id", "x-reasoning-included"})
 _TOLD_PREFIXES = ("x-codex-", "x-openai-")
 """Response headers that Codex clients read: they are forwarded to them."""
@@ -113,13 +119,13 @@ class CodexUpstream:
         loop = asyncio.get_running_loop()
         ends_at = loop.time() + self._deadlines.total
         sent = self._headers(request, credential, headers)
-        response = await self._send(self._url, request.to_json(), sent, patience=self._deadlines.head)
+        refusals = RefusalReader(credential, self._clock)
+        response = await self._send(self._url, request.to_json(), sent, refusals, patience=self._deadlines.head)
         stream = CodexEventStream(
             response,
+            refusals=refusals,
             idle_seconds=self._deadlines.idle,
             ends_at=ends_at,
-            limits=snapshot_from_headers(response.headers, now=self._clock()),
-            headers=_told(response.headers),
             finds_runs=self._finds_runs,
         )
         try:
@@ -132,27 +138,27 @@ class CodexUpstream:
     ) -> Compacted:
         """See ``protocol.upstream.Upstream``. The idle deadline applies, since the head comes only with the result."""
         sent = {**self._headers(request, credential, headers), "accept": "application/json"}
-        response = await self._send(
-            self._compact_url, request.to_compaction_json(), sent, patience=self._deadlines.idle
-        )
+        refusals = RefusalReader(credential, self._clock)
+        body = request.to_compaction_json()
+        response = await self._send(self._compact_url, body, sent, refusals, patience=self._deadlines.idle)
         try:
             async with asyncio.timeout(self._deadlines.idle):
-                body = await _whole(response)
+                answer = await _whole(response)
         except TimeoutError:
             raise UpstreamTimeout(
                 f"The upstream did not finish within {self._deadlines.idle:.0f} seconds.", should_retry=False
             ) from None
         try:
-            document, known = _OBJECT.decode(body), _COMPACTED.decode(body)
+            document, known = _OBJECT.decode(answer), _COMPACTED.decode(answer)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise UpstreamBroken(
+            raise refusals.read(document_failure, answer) or UpstreamBroken(
                 f"The upstream answered the compaction with what cannot be read: {error}", code="upstream_bad_event"
             ) from error
         limits = snapshot_from_headers(response.headers, now=self._clock())
         return Compacted(document, known.usage, limits, _told(response.headers))
 
     async def _send(
-        self, url: httpx.URL, body: bytes, headers: Mapping[str, str], *, patience: float
+        self, url: httpx.URL, body: bytes, headers: Mapping[str, str], refusals: RefusalReader, *, patience: float
     ) -> httpx.Response:
         # As bytes: a client's header may hold more than ASCII, and httpx would refuse it.
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
@@ -163,16 +169,15 @@ class CodexUpstream:
                     httpx.Request("POST", url, content=body, headers=encoded)
                 )
                 if response.status_code != 200:
-                    raise refusal_of(response.status_code, await _beginning(response), now=self._clock())
+                    beginning = await _beginning(response)
+                    raise refusals.refusal(response, beginning.data, unread=beginning.unread)
         except TimeoutError:
             raise UpstreamTimeout(
                 f"The upstream did not answer within {patience:.0f} seconds.", should_retry=False
             ) from None
         except httpx.HTTPError as error:
             # No response has begun, so a retry is safe. The usual cause is a stale pooled connection.
-            raise UpstreamUnavailable(
-                f"The upstream could not be reached ({type(error).__name__}).", code="upstream_unreachable"
-            ) from error
+            raise as_upstream_error(error) from error
         return response
 
     def _headers(
@@ -191,33 +196,37 @@ class CodexUpstream:
 class CodexEventStream:
     """An accepted turn (``protocol.upstream.EventStream``)."""
 
-    def __init__(  # noqa: PLR0913 - each is a thing of its own
+    def __init__(
         self,
         response: httpx.Response,
         *,
+        refusals: RefusalReader,
         idle_seconds: float,
         ends_at: float,
-        limits: RateLimitSnapshot | None,
-        headers: Mapping[str, str],
         finds_runs: bool,
     ) -> None:
         self._body = body_of(response)
+        self._refusals = refusals
+        self._start: bytes | None = b""
+        """The blanks that came first, while it may still be a document that follows; ``None`` in a stream."""
         self._idle_seconds = idle_seconds
         self._ends_at = ends_at
         self._reader = EventReader(finds_runs=finds_runs)
         self._reads = 0
         self._has_ended = False
-        """The turn has ended: all that can follow is the end of the body."""
+        """The terminal event was read: only the end of the body can follow."""
         self._is_read = False
-        self.limits = limits
+        self.limits = snapshot_from_headers(response.headers, now=refusals.clock())
         self.models_etag = entity_tag(response.headers, "x-models-etag")
-        self.headers = headers
+        self.headers: Mapping[str, str] = _told(response.headers)
 
     async def deliver(self, take: TakesBatch) -> bool:
         """See ``EventStream.deliver``."""
 
         def read(block: bytes) -> bool:
             self._reads += 1
+            if self._start is not None and self._is_document(block):
+                return False
             batch = self._reader.feed(block)
             if not batch:
                 return True
@@ -231,6 +240,8 @@ class CodexEventStream:
         with _as_broken():
             async with _Silence(self):
                 ended = await self._body.deliver(read)
+                if self._start:
+                    raise await self._instead(self._start)
         if not ended or self._is_read:
             return ended
         self._is_read = True
@@ -251,6 +262,31 @@ class CodexEventStream:
             await self._body.aclose()
         if self._reader.skipped:
             log.warning("upstream.garbage_skipped", extra={"events": self._reader.skipped})
+
+    def _is_document(self, block: bytes) -> bool:
+        """Whether the body is no event stream; asked of each block until one has more than blanks."""
+        start = ((self._start or b"") + block).lstrip(_BLANK)
+        if start.startswith(_DOCUMENT_STARTS):
+            self._start = start
+            return True
+        if start:
+            self._start = None
+        return False
+
+    async def _instead(self, start: bytes) -> GptmockError:
+        """What a body says that is no event stream; it is read until its JSON is whole. A web page is not read on."""
+        blocks, size = [start], len(start)
+
+        def take(block: bytes) -> bool:
+            nonlocal size
+            self._reads += 1
+            blocks.append(block)
+            size += len(block)
+            return size < MAX_DOCUMENT_BYTES and not _is_whole(b"".join(blocks))
+
+        if not (start.startswith(b"<") or size >= MAX_DOCUMENT_BYTES or _is_whole(start)):
+            await self._body.deliver(take)
+        return self._refusals.read(no_stream, b"".join(blocks)[:MAX_DOCUMENT_BYTES])
 
     @property
     def reads(self) -> int:
@@ -327,6 +363,8 @@ def entity_tag(headers: httpx.Headers, name: str) -> str | None:
 def _as_broken() -> Iterator[None]:
     try:
         yield
+    except httpx.DecodingError as error:
+        raise as_upstream_error(error) from error
     except httpx.HTTPError as error:
         raise UpstreamBroken(
             f"The connection to the upstream broke in the middle of the answer ({type(error).__name__})."
@@ -357,14 +395,34 @@ async def _whole(response: httpx.Response) -> bytes:
     return b"".join(blocks)
 
 
+def _is_whole(body: bytes) -> bool:
+    """Whether this is all of a document that ends in a bracket."""
+    if not body.rstrip().endswith((b"}", b"]")):
+        return False
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
 def _told(headers: httpx.Headers) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name in _TOLD_HEADERS or name.startswith(_TOLD_PREFIXES)}
 
 
-async def _beginning(response: httpx.Response) -> bytes:
-    """The first bytes of an error body; the rest is not waited for."""
+@dataclass(frozen=True, slots=True)
+class _Beginning:
+    """The first bytes of an error body."""
+
+    data: bytes
+    unread: str
+    """Why there are no more, if they cannot be decoded."""
+
+
+async def _beginning(response: httpx.Response) -> _Beginning:
+    """The rest is not waited for."""
     blocks: list[bytes] = []
-    size = 0
+    size, unread = 0, ""
 
     def take(block: bytes) -> bool:
         nonlocal size
@@ -374,11 +432,14 @@ async def _beginning(response: httpx.Response) -> bytes:
 
     body = body_of(response)
     try:
-        with suppress(httpx.HTTPError):
-            await body.deliver(take)
+        await body.deliver(take)
+    except httpx.DecodingError as error:
+        unread = as_upstream_error(error).message
+    except httpx.HTTPError:
+        pass
     finally:
         await body.aclose()
-    return b"".join(blocks)[:MAX_ERROR_BYTES]
+    return _Beginning(b"".join(blocks)[:MAX_ERROR_BYTES], unread)
 
 
 def _is_terminal(received: Received | DeltaRun) -> bool:

@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeAlias, cast
 
 import aiohappyeyeballs
 import httptools
 import httpx
+
+from gptmock.upstream.bodies import Body, Take, response_of
 
 READ_BUFFER_BYTES = 256 * 1024
 """Of one answer; reading pauses above it until somebody takes what is there."""
@@ -28,8 +30,6 @@ _WRITE_BYTES = 64 * 1024
 _HAPPY_EYEBALLS_SECONDS = 0.25
 """Before the next address of a host is tried beside the first (RFC 8305)."""
 
-Take: TypeAlias = Callable[[bytes], bool]
-"""Takes the body bytes of one read. ``False``: no more before it is asked for again."""
 _Origin: TypeAlias = tuple[bool, str, int]
 """TLS, host, port."""
 _Header: TypeAlias = tuple[bytes, bytes]
@@ -67,9 +67,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         except BaseException:
             connection.abort()
             raise
-        return httpx.Response(
-            status, headers=headers, stream=answer, request=request, extensions={"http_version": b"HTTP/1.1"}
-        )
+        return response_of(request, status, headers, answer)
 
     async def aclose(self) -> None:
         """Close the pool and what still uses it."""
@@ -131,15 +129,13 @@ class DirectTransport(httpx.AsyncBaseTransport):
             self._sweeper = self._loop.call_later(self._keepalive_seconds / 2, self._sweep)
 
 
-class DirectBody(httpx.AsyncByteStream):
+class DirectBody(Body):
     """
     The answer to one request: its head, and then its body, taken read by read.
 
     Args:
         request: named by errors.
     """
-
-    __slots__ = ("_blocks", "_connection", "_error", "_held", "_request", "_take", "_waiter", "complete", "head")
 
     def __init__(self, request: httpx.Request) -> None:
         self._request = request
@@ -155,14 +151,7 @@ class DirectBody(httpx.AsyncByteStream):
         self.head: asyncio.Future[tuple[int, list[_Header]]] = asyncio.get_running_loop().create_future()
 
     async def deliver(self, take: Take) -> bool:
-        """
-        Hand over the body, within the callback of each read, until it has ended or ``take`` returns ``False``.
-
-        Returns whether the body has ended. What ``take`` raises is raised here, and nothing more is read.
-
-        Raises:
-            httpx.TransportError: the connection broke; all that came before was taken.
-        """
+        """See ``Body.deliver``."""
         if self._blocks and not take(self._joined()):
             return False
         if self._error is not None:
@@ -178,20 +167,6 @@ class DirectBody(httpx.AsyncByteStream):
         finally:
             self._take = self._waiter = None
         return ended
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        blocks: list[bytes] = []
-
-        def take(block: bytes) -> bool:
-            blocks.append(block)
-            return False
-
-        ended = False
-        while not ended:
-            ended = await self.deliver(take)
-            for block in blocks:
-                yield block
-            blocks.clear()
 
     async def aclose(self) -> None:
         """Let go of the connection: it is closed unless the body was read to its end."""

@@ -12,7 +12,9 @@ import msgspec
 
 from gptmock.accounts import SIGN_IN_HINT, IssuedTokens, Secret
 from gptmock.errors import LoginRefused, LoginUnavailable, RefreshRejected, RefreshUnanswered, RefreshUnavailable
+from gptmock.protocol.quotation import destination
 from gptmock.signin import DeviceCode, Grant, printable
+from gptmock.upstream.bodies import location_of
 
 EXCHANGE_SECONDS = 8.0
 SIGN_IN_SECONDS = 20.0
@@ -108,10 +110,14 @@ class OAuthIssuer:
             raise RefreshUnavailable(
                 f"The OAuth issuer could not be asked ({type(error).__name__}).", retry_after_seconds=_RETRY_SECONDS
             ) from error
+        except httpx.DecodingError as error:
+            raise RefreshUnanswered(_undecodable(error), retry_after_seconds=_RETRY_SECONDS) from error
         except (TimeoutError, httpx.HTTPError) as error:
             raise RefreshUnanswered(
                 f"The OAuth issuer did not answer ({type(error).__name__}).", retry_after_seconds=_RETRY_SECONDS
             ) from error
+        if response.is_redirect:
+            raise RefreshUnavailable(_redirected(response), retry_after_seconds=_RETRY_SECONDS)
         if response.status_code != 200:
             raise refresh_error(response.status_code, response.content)
         return _issued(response.content)
@@ -201,9 +207,15 @@ class OAuthIssuer:
         headers = {"accept": "application/json", "originator": self._originator}
         try:
             async with asyncio.timeout(SIGN_IN_SECONDS):
-                return await self._client.post(f"{self._base_url}{path}", data=form, json=document, headers=headers)
+                url = f"{self._base_url}{path}"
+                response = await self._client.post(url, data=form, json=document, headers=headers)
+        except httpx.DecodingError as error:
+            raise LoginUnavailable(_undecodable(error)) from error
         except (TimeoutError, httpx.HTTPError) as error:
             raise LoginUnavailable(f"The OAuth issuer could not be asked ({type(error).__name__}).") from error
+        if response.is_redirect:
+            raise LoginUnavailable(_redirected(response))
+        return response
 
     def _login_error(self, response: httpx.Response, *secrets: Secret) -> LoginRefused | LoginUnavailable:
         """The error for a failed sign-in call, with the issuer's message but without ``secrets``."""
@@ -213,6 +225,17 @@ class OAuthIssuer:
         if response.status_code == 429 or response.status_code >= 500 or not message:
             return LoginUnavailable(f"The OAuth issuer answered {response.status_code}. Try again in a moment.")
         return LoginRefused(f"The OAuth issuer refused the login: {printable(message)}")
+
+
+def _redirected(response: httpx.Response) -> str:
+    return (
+        f"The OAuth issuer redirects ({response.status_code}) to {destination(location_of(response))}, and "
+        "redirects are not followed. Check GPTMOCK_ISSUER, and what stands between this server and the issuer."
+    )
+
+
+def _undecodable(error: httpx.DecodingError) -> str:
+    return f"The OAuth issuer's answer cannot be decoded: {error}."
 
 
 def refresh_error(status: int, body: bytes) -> RefreshRejected | RefreshUnavailable:

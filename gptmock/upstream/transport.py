@@ -8,15 +8,15 @@ httpx's own transport schedules an event and a cancel scope for every HTTP chunk
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Protocol
 
 import aiohttp
 import httpx
 
-from gptmock.upstream.direct import DirectBody, DirectTransport
+from gptmock.upstream.bodies import Body, Take, response_of
+from gptmock.upstream.direct import DirectTransport
 
 READ_BUFFER_BYTES = 256 * 1024
 """Reading pauses above twice this: a slow client must not fill our memory."""
@@ -71,7 +71,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """See httpx. Request bodies are sent whole; responses are streamed."""
+        """See httpx. Request bodies are sent whole; responses are streamed, decoded already."""
         body = await request.aread()
         with _as_httpx_errors(request):
             response = await self._session.request(
@@ -83,13 +83,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 timeout=self._timeout,
                 proxy=self._proxy,
             )
-        return httpx.Response(
-            response.status,
-            headers=response.raw_headers,
-            stream=AiohttpBody(response, request),
-            request=request,
-            extensions={"http_version": b"HTTP/1.1"},
-        )
+        return response_of(request, response.status, list(response.raw_headers), AiohttpBody(response, request))
 
     async def aclose(self) -> None:
         """Close the pool and what still uses it."""
@@ -101,16 +95,16 @@ def _in_pieces(body: bytes) -> bytes | io.BytesIO:
     return io.BytesIO(body) if len(body) > _LARGE_BODY_BYTES else body
 
 
-class AiohttpBody(httpx.AsyncByteStream):
-    """The response body, one block for each read from the socket."""
+class AiohttpBody(Body):
+    """The response body, one block for each read from the socket, each of which wakes the waiting task."""
 
     def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
         self._response = response
         self._request = request
         self.complete = False
 
-    async def deliver(self, take: Callable[[bytes], bool]) -> bool:
-        """See ``direct.DirectBody.deliver``; here each read wakes the waiting task."""
+    async def deliver(self, take: Take) -> bool:
+        """See ``Body.deliver``."""
         content = self._response.content
         while not self.complete:
             with _as_httpx_errors(self._request):
@@ -122,34 +116,10 @@ class AiohttpBody(httpx.AsyncByteStream):
                 self.complete = content.at_eof()
         return True
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _as_httpx_errors(self._request):
-            async for block in self._response.content.iter_any():
-                yield block
-
     async def aclose(self) -> None:
         """See httpx."""
         # A body that was not read to its end closes its connection; a finished one has already given it back.
         self._response.close()
-
-
-class BodyStream(Protocol):
-    """The body of a response of either transport."""
-
-    complete: bool
-    """It has been read to its end."""
-
-    async def deliver(self, take: Callable[[bytes], bool], /) -> bool:
-        """See ``direct.DirectBody.deliver``."""
-
-    async def aclose(self) -> None:
-        """Let go of the connection."""
-
-
-def body_of(response: httpx.Response) -> BodyStream:
-    """The body of a response that came through one of our transports."""
-    assert isinstance(response.stream, DirectBody | AiohttpBody)  # noqa: S101 - they make no other
-    return response.stream
 
 
 def open_transport(*, proxy: str | None = None, direct: bool = True) -> httpx.AsyncBaseTransport:

@@ -11,8 +11,9 @@ import msgspec
 from gptmock.accounts import Credential
 from gptmock.errors import UpstreamTimeout, UpstreamUnavailable
 from gptmock.limits import RateLimitSnapshot, RateLimitWindow
-from gptmock.protocol.failures import refusal_of
+from gptmock.protocol.failures import document_failure
 from gptmock.upstream.identity import ClientIdentity, account_headers
+from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 
 ANSWER_SECONDS = 8.0
 
@@ -64,6 +65,7 @@ class CodexUsage:
 
         Source: upstream protocol 7.2.
         """
+        refusals = RefusalReader(credential, self._clock)
         headers = {"accept": "application/json", **self._identity.headers, **account_headers(credential)}
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
@@ -71,16 +73,18 @@ class CodexUsage:
         except TimeoutError as error:
             raise UpstreamTimeout("The upstream did not tell the usage in time.") from error
         except httpx.HTTPError as error:
-            raise UpstreamUnavailable(f"The upstream could not be reached ({type(error).__name__}).") from error
+            raise as_upstream_error(error) from error
         if response.status_code != 200:
-            raise refusal_of(response.status_code, response.content, now=self._clock())
-        return self._snapshot(response.content)
+            raise refusals.refusal(response, response.content)
+        return self._snapshot(response.content, refusals)
 
-    def _snapshot(self, body: bytes) -> RateLimitSnapshot:
+    def _snapshot(self, body: bytes, refusals: RefusalReader) -> RateLimitSnapshot:
         try:
             usage = msgspec.json.decode(body, type=_Usage)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise UpstreamUnavailable("The upstream's answer on usage cannot be read.") from error
+        if usage.rate_limit is None and (failure := refusals.read(document_failure, body)) is not None:
+            raise failure
         now = self._clock()
         limit = usage.rate_limit or _RateLimit()
         windows = (limit.primary_window, limit.secondary_window)

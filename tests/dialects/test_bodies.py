@@ -55,6 +55,62 @@ def test_a_missing_field_is_named():
     assert error.message == missing("inner.count").message == "Missing required parameter: 'inner.count'."
 
 
+# --- What clients make of text --------------------------------------------------------------
+
+
+class Anything(Body):
+    any: dict[str, object] | None = None
+    name: str = ""
+
+
+def test_half_an_emoji_becomes_the_replacement_character():
+    body = rb'{"name":"a\ud83d","any":{"\udE00 key":["\ud83d\ude00",{"\\ud83d":"\ud83d\\"}]}}'
+    read = decode_body(body, Anything)
+    assert read.name == "a\ufffd"
+    assert read.any == {"\ufffd key": ["😀", {"\\ud83d": "\ufffd\\"}]}
+
+
+@pytest.mark.parametrize("body", [rb'{"name":"\ud83d","count":}', rb'{"name":"\ud83d\x"}', rb'{"name":"\ud83d'])
+def test_half_an_emoji_excuses_no_other_mistake(body):
+    assert refused(body).message.startswith("The request body is not valid JSON: ")
+
+
+def test_nesting_is_counted_beside_half_an_emoji_too():
+    assert "nested more than" in refused(rb'{"name":"\ud83d","x":' + b"[" * 500 + b"]" * 500 + b"}").message
+
+
+@pytest.mark.parametrize("body", [b'{"name":"x"}', rb'{"name":"x","\ud83d":1}', b' \n{"name":"x"}'])
+def test_a_byte_order_mark_is_skipped(body):
+    assert decode_body(b"\xef\xbb\xbf" + body, Outer) == Outer(name="x")
+
+
+def test_only_one_byte_order_mark_is_skipped():
+    assert refused(b"\xef\xbb\xbf" * 2 + b"{}").code == "invalid_json"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name"),
+    [
+        ("utf-16", "UTF-16"),
+        ("utf-16-le", "UTF-16"),
+        ("utf-16-be", "UTF-16"),
+        ("utf-32", "UTF-32"),
+        ("utf-32-le", "UTF-32"),
+        ("utf-32-be", "UTF-32"),
+    ],
+)
+@pytest.mark.parametrize("text", ['{"name":"x"}', ' \r\n{"name":"\U0001f600"}', "[1]"])
+def test_a_body_in_another_unicode_encoding_is_told_so(encoding, name, text):
+    error = refused(text.encode(encoding))
+    assert error.message == f"The request body is encoded in {name}; send it in UTF-8."
+    assert error.code == "invalid_json"
+
+
+@pytest.mark.parametrize("body", [b"\0\0\0\0", b"\0x", b"\xff\xfe\xff", b"\x1f\x8b\x08\0\0\0\0\0", b"\xff\xfe"])
+def test_other_bytes_are_not_taken_for_an_encoding(body):
+    assert "encoded in" not in refused(body).message
+
+
 @pytest.mark.parametrize("depth", [MAX_DEPTH - 1, MAX_DEPTH])
 def test_nesting_up_to_the_limit_is_read(depth):
     body = b'{"x":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"

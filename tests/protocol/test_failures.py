@@ -9,6 +9,7 @@ from gptmock.errors import (
     CredentialRefused,
     GptmockError,
     UnknownModel,
+    UpstreamBroken,
     UpstreamFailed,
     UpstreamRefused,
     UpstreamTimeout,
@@ -17,12 +18,14 @@ from gptmock.errors import (
 from gptmock.protocol.events import ErrorEvent, ResponseFailed, decode_event
 from gptmock.protocol.failures import (
     CODES,
-    MAX_MESSAGE_CHARACTERS,
     MAX_RESET_SECONDS,
+    document_failure,
     failure_of,
+    no_stream,
     refusal_of,
     truncated,
 )
+from gptmock.protocol.quotation import MAX_MESSAGE_CHARACTERS
 from gptmock.simulator.scene_replies import FAILURES
 
 NOW = 1_783_000_000.0
@@ -241,6 +244,172 @@ json_values = st.recursive(
 @given(st.sampled_from([400, 403, 429, 503]), json_values, st.sampled_from(["error", "detail", "other"]))
 def test_any_json_is_an_error_of_ours(status, value, member):
     assert refusal_of(status, json.dumps({member: value}).encode(), now=NOW).message
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("body", [b"", b"<html>Found</html>", b'{"detail":"planted"}'])
+def test_a_redirect_names_the_host_and_no_more(status, body):
+    location = "https://user:planted@sign-in.example.com:8443/planted?planted#planted"
+    refusal = refusal_of(status, body, now=NOW, location=location)
+    assert type(refusal) is UpstreamRefused
+    assert (refusal.code, refusal.status_hint, refusal.should_retry) == ("upstream_redirected", 502, False)
+    assert f"redirects ({status}) to sign-in.example.com," in refusal.message
+    assert "planted" not in refusal.message
+
+
+def test_a_redirect_without_a_place_is_one_all_the_same():
+    assert "redirects (302) to a place that it does not name" in refusal_of(302, b"", now=NOW).message
+    assert "redirects (300) to example.com" in refusal_of(300, b"", now=NOW, location="//example.com/").message
+
+
+@pytest.mark.parametrize("status", [300, 304, 399])
+def test_another_3xx_that_points_nowhere_is_no_redirect(status):
+    assert refusal_of(status, b"", now=NOW).message == f"The upstream answered {status} without a reason."
+
+
+@pytest.mark.parametrize("status", [400, 402, 403, 404, 429, 500, 503])
+def test_no_error_shows_secrets_control_characters_or_novels(status):
+    words = f"eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJwbGFudGVkIn0.planted org-planted12345\x1b[31m\n{'x' * 9999}"
+    for body in ({"error": {"message": words, "code": words, "param": words}}, {"detail": words}, {"message": words}):
+        refusal = refusal_of(status, json.dumps(body).encode(), now=NOW)
+        for text in (refusal.message, refusal.code, refusal.param or ""):
+            assert "planted" not in text
+            assert text.isprintable()
+            assert len(text) < MAX_MESSAGE_CHARACTERS + 100
+
+
+def test_no_failure_inside_a_stream_shows_them_either():
+    failure = failed(code="\x1b[31m", message="for org-planted12345\n", param="a\x00b")
+    assert (failure.code, failure.message, failure.param) == ("upstream_error", "for [redacted]", "a b")
+
+
+# --- A 200 with a document instead of a stream ---------------------------------------------------
+
+DOCUMENTS = [
+    # document, kind, status to the client, code, part of the message, should retry
+    ({"detail": "Closed."}, UpstreamFailed, 502, "upstream_error", "Closed.", None),
+    ({"detail": "Unauthorized"}, CredentialRefused, 503, "auth_unavailable", "gptmock login", False),
+    ({"detail": "Too Many Requests"}, UpstreamRefused, 429, "rate_limit_exceeded", "Too Many", None),
+    ({"detail": "Service Unavailable"}, UpstreamUnavailable, 502, "upstream_error", "Service", None),
+    ({"detail": "The 'x' model is not supported when using Codex."}, UnknownModel, 404, "model_not_found", "'x'", None),
+    ({"detail": "It requires a newer version of Codex."}, UpstreamRefused, 400, "codex_version_too_old", "newer", None),
+    ({"detail": {"code": "deactivated_workspace"}}, UpstreamFailed, 502, "deactivated_workspace", "deactivated", None),
+    ({"error": "a plain word"}, UpstreamFailed, 502, "upstream_error", "a plain word", None),
+    ({"error": {"message": "M"}}, UpstreamFailed, 502, "upstream_error", "M", None),
+    ({"error": {"message": "M", "code": "new_word"}}, UpstreamFailed, 502, "new_word", "M", None),
+    ({"error": {"message": "M", "code": "invalid_prompt"}}, UpstreamRefused, 400, "invalid_prompt", "M", None),
+    (
+        {"error": {"message": "M", "type": "usage_limit_reached", "resets_in_seconds": 99}},
+        UpstreamRefused,
+        429,
+        "usage_limit_reached",
+        "resets in",
+        False,
+    ),
+    (
+        {"error": {"message": "M", "code": "server_is_overloaded"}},
+        UpstreamUnavailable,
+        503,
+        "server_is_overloaded",
+        "M",
+        None,
+    ),
+    ({"error": {"message": "M", "type": "server_error"}}, UpstreamUnavailable, 502, "server_error", "M", None),
+    (
+        {"error": {"message": "M", "type": "invalid_request_error", "param": "input"}},
+        UpstreamRefused,
+        400,
+        "invalid_request_error",
+        "M",
+        None,
+    ),
+    (
+        {"error": {"message": "M", "type": "invalid_request_error", "code": "unsupported_thing"}},
+        UpstreamRefused,
+        400,
+        "unsupported_thing",
+        "M",
+        None,
+    ),
+    (
+        {"error": {"message": "M", "type": "invalid_request_error", "code": "token_expired"}},
+        CredentialRefused,
+        503,
+        "auth_unavailable",
+        "gptmock login",
+        False,
+    ),
+    (
+        {"error": {"message": "M", "code": "token_invalidated"}, "status": 401},
+        CredentialRefused,
+        503,
+        "auth_unavailable",
+        "gptmock login",
+        False,
+    ),
+    ({"error": {"message": "M", "code": 429}}, UpstreamRefused, 429, "429", "M", None),
+    ({"error": {"message": "M"}, "status": 404}, UpstreamRefused, 404, "invalid_request", "M", None),
+    ({"error": {"message": "M", "status": 503}}, UpstreamUnavailable, 502, "upstream_error", "M", None),
+    (
+        {"type": "error", "error": {"message": "M", "code": "x"}, "status_code": 400},
+        UpstreamRefused,
+        400,
+        "x",
+        "M",
+        None,
+    ),
+    ({"message": "no Route matched"}, UpstreamFailed, 502, "upstream_error", "no Route", None),
+    ({"message": "M", "code": "rate_limit_exceeded"}, UpstreamRefused, 429, "rate_limit_exceeded", "M", None),
+    ({"detail": "M", "status": "failed"}, UpstreamFailed, 502, "upstream_error", "M", None),
+    ({"detail": "M", "status": 200}, UpstreamFailed, 502, "upstream_error", "M", None),
+]
+
+
+@pytest.mark.parametrize(("document", "kind", "status", "code", "says", "should_retry"), DOCUMENTS)
+def test_a_document_becomes_the_error_that_its_status_would_have_been(  # noqa: PLR0917 - one row of the table
+    document, kind, status, code, says, should_retry
+):
+    body = json.dumps(document).encode()
+    for failure in (document_failure(body, now=NOW), no_stream(body, now=NOW)):
+        assert failure is not None
+        assert type(failure) is kind
+        assert (failure.status_hint, failure.code, failure.should_retry) == (status, code, should_retry)
+        assert says in failure.message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[1]",
+        b'"text"',
+        b"{}",
+        b'{"error":null}',
+        b'{"object":"response","status":"completed","error":null}',
+    ],
+)
+def test_a_document_without_words_of_an_error_is_told_as_what_it_is(body):
+    assert document_failure(body, now=NOW) is None
+    failure = no_stream(body, now=NOW)
+    assert type(failure) is UpstreamBroken
+    assert (failure.code, failure.status_hint) == ("upstream_no_stream", 502)
+    assert failure.message == "The upstream answered with a JSON document instead of an event stream."
+
+
+def test_a_web_page_is_never_quoted():
+    failure = no_stream(b"<html>planted</html>", now=NOW)
+    assert (type(failure), failure.code) == (UpstreamBroken, "upstream_no_stream")
+    assert "a web page instead of an event stream" in failure.message
+    assert "planted" not in failure.message
+
+
+@given(json_values, st.sampled_from(["error", "detail", "message", "status", "other"]))
+def test_any_document_is_an_error_of_ours(value, member):
+    for document in ({member: value}, {"error": {member: value}}, {member: value, "detail": "D"}):
+        failure = no_stream(json.dumps(document).encode(), now=NOW)
+        assert failure.message
+        assert failure.status_hint not in (401, 403)
 
 
 # --- Inside a 200 stream ------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from typing import Any
 
 import httpx
@@ -11,6 +12,8 @@ import pytest
 
 from gptmock.dialects.families import OLLAMA, OPENAI, family_of
 from gptmock.dialects.table import DIALECTS, DialectRoute
+from gptmock.protocol.sse import SSE_HEARTBEAT
+from gptmock.simulator.scene_replies import GREETING
 from gptmock.simulator.server import Simulator
 from tests.playbook import as_client, client_of
 
@@ -142,6 +145,81 @@ async def test_no_html_comes_through(
     assert "<" not in error_of(route, response)["message"]
 
 
+@routes
+@streams
+@pytest.mark.parametrize(
+    ("scene", "status", "code", "words", "calls"),
+    [
+        ("200-detail", 502, "upstream_error", "The model gateway is closed for maintenance.", 1),
+        ("200-error", 429, "rate_limit_exceeded", "Rate limit reached for", 1),
+        ("200-401", 503, "auth_unavailable", "does not accept this account's credential", 2),
+        ("200-html", 502, "upstream_no_stream", "a web page instead of an event stream", 1),
+        ("302", 502, "upstream_redirected", "redirects (302) to sign-in.example.test", 1),
+    ],
+)
+async def test_what_is_no_stream_is_told_in_the_upstreams_words(  # noqa: PLR0917 - one row of the table
+    client: httpx.AsyncClient,
+    simulator: Simulator,
+    route: DialectRoute,
+    scene: str,
+    status: int,
+    code: str,
+    words: str,
+    calls: int,
+    *,
+    stream: bool,
+):
+    simulator.state.scenes.extend([scene] * 3)
+    response = await asked(client, route, stream=stream)
+    assert response.status_code == status
+    error = error_of(route, response)
+    assert words in error["message"]
+    assert error.get("code", code) == code
+    assert not any(word in error["message"] for word in ("planted", "secret", "8443", "<"))
+    assert simulator.state.model_call_count == calls
+
+
+@routes
+@streams
+@pytest.mark.parametrize("codings", ["gzip", "deflate", "zstd", "gzip.zstd", "zstd.deflate.gzip"])
+async def test_an_encoded_stream_is_read_as_any_other(
+    client: httpx.AsyncClient,
+    simulator: Simulator,
+    route: DialectRoute,
+    codings: str,
+    *,
+    stream: bool,
+):
+    simulator.state.scenes.append(f"encoded:{codings}")
+    response = await asked(client, route, stream=stream)
+    assert response.status_code == 200
+    assert "content-encoding" not in response.headers
+    chosen = client_of(route)
+    said = response.content.replace(SSE_HEARTBEAT, b"")
+    reply = as_client(route, [said]).reply if stream else chosen.document(said)
+    assert GREETING in chosen.text(reply)
+
+
+@routes
+@streams
+async def test_an_encoding_that_cannot_be_read_is_named(
+    client: httpx.AsyncClient,
+    simulator: Simulator,
+    route: DialectRoute,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    stream: bool,
+):
+    for library in ("brotli", "brotlicffi"):
+        monkeypatch.setitem(sys.modules, library, None)
+    simulator.state.scenes.append("encoded:gzip.br")
+    response = await asked(client, route, stream=stream)
+    assert response.status_code == 502
+    error = error_of(route, response)
+    assert "'gzip, br'" in error["message"]
+    assert error.get("code", "upstream_bad_encoding") == "upstream_bad_encoding"
+
+
 # --- Bad requests, paths, ids -----------------------------------------------------------------
 
 
@@ -159,6 +237,35 @@ async def test_a_bad_body_is_a_400_and_nothing_is_spent(
     if body.startswith(b'{"'):
         assert error.get("param", "model") in ("model", "stream")
     assert simulator.state.model_call_count == 0
+
+
+@routes
+@streams
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"], ids=["plain", "bom"])
+async def test_half_an_emoji_is_sent_on_as_the_replacement_character(
+    client: httpx.AsyncClient, simulator: Simulator, route: DialectRoute, bom: bytes, *, stream: bool
+):
+    body = client_of(route).body(stream=stream, unknown={"HALF": "HALF"}).replace(b"Hello", rb"Hello \ud83d!")
+    response = await client.post(route.paths[0], content=bom + body.replace(b"HALF", rb"\ude00"))
+    assert response.status_code == 200
+    assert "Hello \ufffd!" in json.dumps(simulator.state.model_calls()[-1].body, ensure_ascii=False)
+
+
+@routes
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32-be"])
+async def test_a_body_in_another_unicode_encoding_is_a_400_that_names_it(
+    client: httpx.AsyncClient, route: DialectRoute, encoding: str
+):
+    response = await client.post(route.paths[0], content=client_of(route).body().decode().encode(encoding))
+    assert response.status_code == 400
+    assert encoding[:6].upper() in error_of(route, response)["message"]
+
+
+@pytest.mark.parametrize("path", ["/api/show", "/api/pull", "/v1/responses/compact"])
+async def test_the_other_bodies_are_read_alike(client: httpx.AsyncClient, path: str):
+    body = b'\xef\xbb\xbf{"model":"gpt-5.5","input":"Hello \\ud83d","stream":false,"\\ude00":["\\ud83d"]}'
+    assert (await client.post(path, content=body)).status_code == 200
+    assert (await client.post(path, content=body.decode().encode("utf-16"))).status_code == 400
 
 
 @routes

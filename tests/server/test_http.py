@@ -231,6 +231,17 @@ async def test_a_dead_login_is_not_ready(simulator: Simulator, tmp_path: Path):
         assert (await client.get("/readyz")).status_code == 503
 
 
+async def test_a_redirect_of_the_issuer_names_its_host(simulator: Simulator, tmp_path: Path):
+    write_login(tmp_path, simulator.state.logins.issue(expires_in=-5).auth_json())
+    simulator.state.token_faults.extend(["302"] * 5)
+    async with serving_simulator(simulator, tmp_path) as url, open_client(url) as client:
+        answer = await client.post(CHAT_PATH, json=chat())
+    error = envelope(answer.content)
+    assert (answer.status_code, error["code"]) == (503, "auth_unavailable")
+    assert "redirects (302) to sign-in.example.test" in error["message"]
+    assert "planted" not in answer.text
+
+
 # --- Request ids ---------------------------------------------------------------------------
 
 

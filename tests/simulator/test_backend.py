@@ -6,6 +6,7 @@ import time
 import httpx
 import pytest
 
+from gptmock.server.encodings import decoded
 from gptmock.simulator.scenes import STREAM_SCENE_NAMES, STREAM_SCENES
 from gptmock.simulator.server import Simulator, SimulatorOptions
 from tests.simulator.sse import events, text_of, types
@@ -256,6 +257,37 @@ async def test_a_scene_plays_to_its_end(client, name):
     assert response.status_code == 200
     ends = [kind for kind in types(response.content) if kind in {"completed", "incomplete", "failed", "error"}]
     assert ends == ([] if scene.ending == "cut" else [scene.ending])
+
+
+@pytest.mark.parametrize("codings", ["", ":gzip", ":deflate", ":zstd", ":gzip.zstd", ":zstd.deflate.gzip"])
+async def test_an_encoded_scene_says_the_same_once_decoded(client, codings):
+    async with client.stream("POST", RESPONSES, json=body(f"scene:encoded{codings}")) as response:
+        raw = b"".join([block async for block in response.aiter_raw()])
+        said = response.headers["content-encoding"]
+    assert said == (codings[1:] or "gzip").replace(".", ", ")
+    plain = decoded(raw, said, limit_bytes=len(raw) * 1000)
+    assert plain != raw
+    assert types(plain)[-1] == "completed"
+
+
+async def test_an_unknown_coding_is_no_parameter(client):
+    response = await client.post(RESPONSES, json=body("scene:encoded:gzip.lzw"))
+    assert (response.status_code, "does not take" in response.json()["detail"]) == (400, True)
+
+
+async def test_what_is_no_stream_has_its_own_type_or_none(client):
+    kinds = {}
+    for name in ("200-detail", "200-error", "200-401", "200-html"):
+        response = await client.post(RESPONSES, json=body(f"scene:{name}"))
+        assert response.status_code == 200
+        kinds[name] = response.headers.get("content-type")
+    assert kinds == {
+        "200-detail": "application/json",
+        "200-error": None,
+        "200-401": "application/json",
+        "200-html": "text/html; charset=UTF-8",
+    }
+    assert (await client.post(RESPONSES, json=body("scene:302"))).headers["location"].startswith("https://user:")
 
 
 async def test_giant_over_the_wire(client):

@@ -59,7 +59,7 @@ async def test_a_queued_401_needs_a_refresh(simulator, client, login):
         ("scenes", {"scenes": ["nope"]}, "no scene is called 'nope'"),
         ("scenes", {"scenes": "text"}, "scenes must be a list"),
         ("scenes", {}, "scenes must be a list"),
-        ("token-faults", {"faults": ["nope"]}, "faults must be a list of: 400, 401"),
+        ("token-faults", {"faults": ["nope"]}, "faults must be a list of: 302, 400, 401"),
         ("options", {"colour": 1}, "unknown options: colour; known are: any_redirect_port"),
         ("options", {"port": 1}, "unknown options: port"),
         ("options", {"pace_seconds": "slow"}, "Expected `float`, got `str`"),

@@ -11,13 +11,21 @@ import pytest
 
 from gptmock.accounts import Account, Credential, Secret
 from gptmock.catalog import CatalogSnapshot
-from gptmock.errors import CredentialRefused, UpstreamBroken, UpstreamTimeout, UpstreamUnavailable
+from gptmock.errors import (
+    CredentialRefused,
+    UpstreamBroken,
+    UpstreamFailed,
+    UpstreamRefused,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
 from gptmock.protocol.models import decode_models
 from gptmock.simulator.server import Simulator, SimulatorOptions
 from gptmock.upstream import catalogue
 from gptmock.upstream.catalogue import MAX_DOCUMENT_BYTES, CodexCatalog
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.transport import open_client
+from tests.upstream.raw import RawServer, answering
 
 NOW = 1_790_000_000.0
 KNOWN = CatalogSnapshot(b'{"models":[{"slug":"m"}]}', 'W/"1"', NOW - 400, heard=('W/"2"',), version="0.169.0")
@@ -165,3 +173,33 @@ async def test_silence_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(catalogue, "ANSWER_SECONDS", 0.05)
     with pytest.raises(UpstreamTimeout):
         await told(httpx.MockTransport(silent))
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"detail":"Closed for a@planted.example."}', b'{"error":{"message":"Closed","code":"x"}}']
+)
+async def test_a_200_with_an_error_is_told_in_its_words(body: bytes):
+    async with (
+        RawServer(answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)) as server,
+        open_client() as client,
+    ):
+        with pytest.raises(UpstreamFailed, match="Closed") as caught:
+            await source(client, server.url).models(credential(), None)
+    assert "planted" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("head", "kind", "says"),
+    [
+        (b"302 X\r\nLocation: https://other.example.com/planted", UpstreamRefused, "to other.example.com,"),
+        (b"200 X\r\nContent-Encoding: compress", UpstreamBroken, "'compress'"),
+    ],
+)
+async def test_a_redirect_and_an_encoding_are_named(head: bytes, kind: type[Exception], says: str):
+    async with (
+        RawServer(answering(b"HTTP/1.1 " + head + b"\r\nContent-Length: 1\r\n\r\nx")) as server,
+        open_client() as client,
+    ):
+        with pytest.raises(kind, match=says) as caught:
+            await source(client, server.url).models(credential(), None)
+    assert "planted" not in str(caught.value)

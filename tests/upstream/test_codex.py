@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
+import json
 import logging
 import platform
 import time
@@ -19,6 +21,7 @@ from gptmock.errors import (
     UnknownModel,
     UpstreamBroken,
     UpstreamError,
+    UpstreamFailed,
     UpstreamRefused,
     UpstreamTimeout,
     UpstreamUnavailable,
@@ -293,9 +296,139 @@ async def test_a_fault_behind_good_events_is_told_without_waiting_for_more(clien
     assert [type(each.event) for each in received] == [ResponseCreated]
 
 
+# --- What is no stream -------------------------------------------------------------------
+
+DOCUMENT = b'{"error":{"message":"The model is gone.","code":"model_gone","type":"invalid_request_error"}}'
+UNTYPED = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
+TYPED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+async def said(client: httpx.AsyncClient, *parts: bytes | float) -> GptmockError:
+    async with RawServer(answering(*parts)) as server, asyncio.timeout(10):
+        return await failure(codex(client, server.url), asking(), CREDENTIAL)
+
+
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf", b"\r\n \n"])
+async def test_a_document_in_the_place_of_a_stream_is_read_in_any_pieces(client: httpx.AsyncClient, before: bytes):
+    body = before + DOCUMENT
+    pieces = [part for place in range(len(body)) for part in (chunk(body[place : place + 1]), 0.0)]
+    for parts in ((UNTYPED, body), (TYPED, *pieces, LAST_CHUNK)):
+        error = await said(client, *parts)
+        assert (type(error), error.code, error.status_hint) == (UpstreamRefused, "model_gone", 400)
+        assert error.message == "The model is gone."
+
+
+async def test_a_whole_document_is_not_waited_behind(client: httpx.AsyncClient):
+    began = time.monotonic()
+    assert (await said(client, TYPED, chunk(DOCUMENT), 30.0)).code == "model_gone"
+    assert (await said(client, TYPED, chunk(b"<html><body>"), 30.0)).code == "upstream_no_stream"
+    assert time.monotonic() - began < generous(3.0)
+
+
+async def test_an_endless_document_is_read_to_its_bound(client: httpx.AsyncClient):
+    pieces = [chunk(b'"planted",' * 1000)] * 20
+    error = await said(client, TYPED, chunk(b'{"detail":["'), *pieces, 30.0)
+    assert (type(error), error.code) == (UpstreamBroken, "upstream_no_stream")
+
+
+async def test_a_document_that_breaks_off_is_a_broken_connection(client: httpx.AsyncClient):
+    error = await said(client, TYPED, chunk(DOCUMENT[:20]))
+    assert (type(error), error.code) == (UpstreamBroken, "upstream_stream_truncated")
+
+
+@pytest.mark.parametrize("start", [b"\n\n", b": {comment}\n\n", b"\xef\xbb\xbf", b"x: {\n\n"])
+async def test_a_stream_may_begin_with_what_means_nothing(client: httpx.AsyncClient, start: bytes):
+    async with RawServer(answering(HEAD, chunk(start), 0.02, chunk(TEXT), LAST_CHUNK)) as server:
+        received = await events(codex(client, server.url), asking(), CREDENTIAL)
+    assert isinstance(received[-1].event, ResponseCompleted)
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 500])
+async def test_no_error_repeats_the_token_or_the_account(client: httpx.AsyncClient, status: int):
+    account = Account(workspace_id="workspace-7", user_id="person-007", email="me@nowhere")
+    credential = Credential(account, Secret("planted-opaque-token"), 1)
+    text = "planted-opaque-token workspace-7 person-007 me@nowhere has no plan"
+    body = json.dumps({"error": {"message": text, "code": "workspace-7"}}).encode()
+    head = b"HTTP/1.1 %d Whatever\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
+    async with RawServer(answering(head + body)) as server:
+        error = await failure(codex(client, server.url), asking(), credential)
+    assert "*** *** *** *** has no plan" in error.message
+    assert "workspace" not in error.code
+
+
+async def test_a_compaction_speaks_in_the_upstreams_words_too(client: httpx.AsyncClient):
+    async with RawServer(answering(UNTYPED + DOCUMENT)) as server:
+        with pytest.raises(UpstreamRefused, match="The model is gone"):
+            await codex(client, server.url).compact(asking(), CREDENTIAL)
+
+
+@pytest.mark.parametrize(
+    "location", [b"https://other.example.com/x", b"http://[planted", b"mailto:planted", b"\xff\xfe"]
+)
+async def test_a_redirect_is_one_whatever_it_points_to(client: httpx.AsyncClient, location: bytes):
+    error = await said(client, b"HTTP/1.1 307 X\r\nContent-Length: 0\r\nLocation: " + location + b"\r\n\r\n")
+    assert (type(error), error.code) == (UpstreamRefused, "upstream_redirected")
+    assert "planted" not in error.message
+
+
+# --- What is encoded ---------------------------------------------------------------------
+
+
+def in_coding(coding: str, body: bytes, *, status: int = 200) -> bytes:
+    head = f"HTTP/1.1 {status} X\r\nContent-Encoding: {coding}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+@pytest.mark.parametrize("codings", ["gzip", "deflate", "zstd", "gzip.zstd"])
+async def test_an_encoded_stream_comes_event_by_event(
+    simulator: Simulator, client: httpx.AsyncClient, credential: Credential, codings: str
+):
+    simulator.state.scenes.append(f"encoded:{codings}")
+    async with codex(client, simulator.upstream_url).open(asking(), credential) as stream:
+        batches = [batch async for batch in batches_of(stream)]
+    assert isinstance(events_in(batches[-1])[-1].event, ResponseCompleted)
+    assert len(batches) > 3
+
+
+@pytest.mark.parametrize("status", [200, 400])
+async def test_an_encoded_document_is_read(client: httpx.AsyncClient, status: int):
+    error = await said(client, in_coding("gzip", gzip.compress(DOCUMENT), status=status))
+    assert (error.code, error.message) == ("model_gone", "The model is gone.")
+
+
+async def test_a_compaction_may_be_encoded(client: httpx.AsyncClient):
+    async with RawServer(answering(in_coding("gzip", gzip.compress(b'{"output":[]}')))) as server:
+        assert (await codex(client, server.url).compact(asking(), CREDENTIAL)).document == {"output": []}
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "code"),
+    [
+        (200, UpstreamBroken, "upstream_bad_encoding"),
+        (400, UpstreamUnavailable, "upstream_error"),
+        (401, CredentialRefused, "auth_unavailable"),
+        (403, UpstreamRefused, "upstream_blocked"),
+        (503, UpstreamUnavailable, "upstream_error"),
+    ],
+)
+@pytest.mark.parametrize(("coding", "named"), [("compress", "'compress'"), ("gzip", "not valid gzip")])
+async def test_what_cannot_be_decoded_keeps_its_status_and_is_named(  # noqa: PLR0917 - one row of two tables
+    client: httpx.AsyncClient, status: int, kind: type[GptmockError], code: str, coding: str, named: str
+):
+    error = await said(client, in_coding(coding, b"planted", status=status))
+    assert (type(error), error.code) == (kind, code)
+    assert named in error.message or kind is CredentialRefused
+    assert "planted" not in error.message
+
+
 # --- Refusals ----------------------------------------------------------------------------
 
 REFUSALS: dict[str, tuple[type[GptmockError], str, int]] = {
+    "200-detail": (UpstreamFailed, "upstream_error", 502),
+    "200-error": (UpstreamRefused, "rate_limit_exceeded", 429),
+    "200-401": (CredentialRefused, "auth_unavailable", 503),
+    "200-html": (UpstreamBroken, "upstream_no_stream", 502),
+    "302": (UpstreamRefused, "upstream_redirected", 502),
     "400-detail": (UpstreamRefused, "invalid_request", 400),
     "400-effort": (UpstreamRefused, "unsupported_value", 400),
     "401": (CredentialRefused, "auth_unavailable", 503),

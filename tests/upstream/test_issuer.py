@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -131,6 +132,7 @@ async def test_a_spent_token_is_refused_for_good(client: httpx.AsyncClient):
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
+        ("302", RefreshUnavailable),
         ("400", RefreshUnavailable),
         ("401", RefreshRejected),
         ("403-html", RefreshUnavailable),
@@ -150,6 +152,65 @@ async def test_each_fault_of_the_issuer_is_asked_about_once(
             await asking(client, simulator.issuer_url).refresh(token)
         assert caught.type is expected, "only after a lost answer may the token be spent"
         assert len(simulator.state.token_exchanges) == 1
+
+
+async def test_a_redirect_of_a_refresh_names_its_host_and_ends_no_login(client: httpx.AsyncClient):
+    async with Simulator() as simulator:
+        simulator.state.token_faults.append("302")
+        with pytest.raises(RefreshUnavailable) as caught:
+            await asking(client, simulator.issuer_url).refresh(PLANTED)
+    assert caught.type is RefreshUnavailable
+    assert "redirects (302) to sign-in.example.test," in caught.value.message
+    assert "planted" not in caught.value.message
+    assert "GPTMOCK_ISSUER" in caught.value.message
+
+
+@pytest.mark.parametrize("status", [301, 307, 308])
+@pytest.mark.parametrize("body", [b"", b'{"error": "invalid_grant"}', b'{"error": {"code": "authorization_pending"}}'])
+async def test_a_redirect_of_a_sign_in_names_its_host_whatever_its_body(
+    client: httpx.AsyncClient, status: int, body: bytes
+):
+    head = b"HTTP/1.1 %d Moved\r\nLocation: //other.example.com:81/planted?planted\r\nContent-Length: %d\r\n"
+    answer = head % (status, len(body)) + b"Connection: close\r\n\r\n" + body
+    for number in range(4):
+        async with RawServer(answering(answer)) as server:
+            issuer = asking(client, server.url)
+            steps = (
+                issuer.redeem(GRANT),
+                issuer.begin_device(),
+                issuer.poll_device(DEVICE),
+                issuer.revoke(PLANTED, hint="refresh_token"),
+            )
+            with pytest.raises(LoginUnavailable) as caught:
+                await steps[number]
+            for step in steps:
+                step.close()
+        assert f"redirects ({status}) to other.example.com," in caught.value.message
+        assert "planted" not in caught.value.message
+    with pytest.raises(RefreshUnavailable, match=r"to other\.example\.com,"):
+        async with RawServer(answering(answer)) as server:
+            await asking(client, server.url).refresh(PLANTED)
+
+
+@pytest.mark.parametrize(("coding", "kind"), [(b"gzip", b"x" * 9), (b"compress", b"x")])
+async def test_an_answer_that_cannot_be_decoded_names_its_encoding(
+    client: httpx.AsyncClient, coding: bytes, kind: bytes
+):
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (coding, len(kind))
+    async with RawServer(answering(head + kind)) as server:
+        with pytest.raises(RefreshUnanswered, match=coding.decode()):
+            await asking(client, server.url).refresh(PLANTED)
+    async with RawServer(answering(head + kind)) as server:
+        with pytest.raises(LoginUnavailable, match=coding.decode()):
+            await asking(client, server.url).redeem(GRANT)
+
+
+async def test_an_encoded_answer_is_read(client: httpx.AsyncClient):
+    body = gzip.compress(b'{"access_token":"a"}')
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
+    async with RawServer(answering(head + body)) as server:
+        issued = await asking(client, server.url).refresh(PLANTED)
+    assert issued.access_token is not None
 
 
 @pytest.mark.parametrize(

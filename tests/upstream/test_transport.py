@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import ssl
 import subprocess
+import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
 import pytest
 import uvloop
+import zstandard
 
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.direct import DirectTransport
@@ -92,6 +95,32 @@ async def test_what_came_before_a_reset_is_delivered(client: httpx.AsyncClient):
         assert blocks == [b"first"]
 
 
+@pytest.mark.parametrize("coding", [b"gzip", b"zstd, gzip"])
+async def test_an_encoded_body_is_handed_over_decoded_and_says_so(client: httpx.AsyncClient, coding: bytes):
+    body = gzip.compress(zstandard.compress(b"hello") if b"zstd" in coding else b"hello")
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\nX-Kept: 1\r\n\r\n" % (coding, len(body))
+    async with RawServer(answering(head, *(body[place : place + 1] for place in range(len(body))))) as server:
+        response = await client.post(server.url)
+    assert response.content == b"hello"
+    assert dict(response.headers) == {"x-kept": "1"}
+
+
+async def test_two_headers_with_encodings_are_one(client: httpx.AsyncClient):
+    body = gzip.compress(zlib.compress(b"hello"))
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+    async with RawServer(answering(head % len(body) + body)) as server:
+        assert (await client.post(server.url)).content == b"hello"
+
+
+async def test_an_encoding_that_cannot_be_read_matters_only_where_there_is_a_body(client: httpx.AsyncClient):
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: compress\r\nContent-Length: "
+    async with RawServer(answering(head + b"0\r\n\r\n")) as server:
+        assert (await client.post(server.url)).content == b""
+    async with RawServer(answering(head + b"1\r\n\r\nx")) as server:
+        with pytest.raises(httpx.DecodingError, match="'compress'"):
+            await client.post(server.url)
+
+
 async def test_nobody_listening_is_a_connect_error(client: httpx.AsyncClient):
     with pytest.raises(httpx.ConnectError):
         await client.post(f"http://127.0.0.1:{free_port()}/")
@@ -162,10 +191,11 @@ async def test_redirects_are_not_followed(client: httpx.AsyncClient):
         assert server.connections == 1
 
 
-async def test_bodies_are_not_unpacked(client: httpx.AsyncClient):
+async def test_what_is_not_in_its_encoding_cannot_be_read(client: httpx.AsyncClient):
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\n"
     async with RawServer(answering(head + b"abc")) as server:
-        assert await body_of(client, server.url) == b"abc"
+        with pytest.raises(httpx.DecodingError, match="it is not valid gzip"):
+            await body_of(client, server.url)
 
 
 # --- Connections -------------------------------------------------------------------------

@@ -8,11 +8,12 @@ import httpx
 import pytest
 
 from gptmock.accounts import Account, Credential, Secret
-from gptmock.errors import CredentialRefused, UpstreamUnavailable
+from gptmock.errors import CredentialRefused, UpstreamBroken, UpstreamFailed, UpstreamRefused, UpstreamUnavailable
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.transport import open_client
 from gptmock.upstream.usage import CodexUsage
+from tests.upstream.raw import RawServer, answering
 
 
 def credential(access: str, account_id: str) -> Credential:
@@ -62,3 +63,33 @@ async def test_absent_windows_are_absent(rate_limit, expected):
     async with httpx.AsyncClient(transport=transport) as client:
         snapshot = await usage_of(client, "http://127.0.0.1:1/backend-api").windows(credential("a", "b"))
     assert [window.window_minutes for window in snapshot.windows] == expected
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"detail":"Closed for a@planted.example."}', b'{"error":{"message":"Closed","code":"x"}}']
+)
+async def test_a_200_with_an_error_is_told_in_its_words(body: bytes):
+    async with (
+        RawServer(answering(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)) as server,
+        open_client() as client,
+    ):
+        with pytest.raises(UpstreamFailed, match="Closed") as caught:
+            await usage_of(client, server.url).windows(credential("a", "b"))
+    assert "planted" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("head", "kind", "says"),
+    [
+        (b"302 X\r\nLocation: https://other.example.com/planted", UpstreamRefused, "to other.example.com,"),
+        (b"200 X\r\nContent-Encoding: compress", UpstreamBroken, "'compress'"),
+    ],
+)
+async def test_a_redirect_and_an_encoding_are_named(head: bytes, kind: type[Exception], says: str):
+    async with (
+        RawServer(answering(b"HTTP/1.1 " + head + b"\r\nContent-Length: 1\r\n\r\nx")) as server,
+        open_client() as client,
+    ):
+        with pytest.raises(kind, match=says) as caught:
+            await usage_of(client, server.url).windows(credential("a", "b"))
+    assert "planted" not in str(caught.value)

@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from gptmock.conversations import ContextReferences, LoadedContext, PendingSnapshot, Reference
-from gptmock.dialects.bodies import missing
+from gptmock.dialects.bodies import decode_json, missing
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import JsonObject
 
@@ -39,6 +39,7 @@ class _Item(Struct, frozen=True):
 _BODY = msgspec.json.Decoder(_ReferencingBody)
 _ITEMS = msgspec.json.Decoder(list[Raw])
 _ITEM = msgspec.json.Decoder(_Item)
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
 
 
 def context_references(body: bytes) -> ContextReferences:
@@ -49,7 +50,7 @@ def context_references(body: bytes) -> ContextReferences:
         BadRequest: ``previous_response_id`` lacks the prefix of response ids.
     """
     try:
-        refers = _BODY.decode(body)
+        refers = decode_json(body, _BODY.decode)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ContextReferences()
     previous = refers.previous_response_id
@@ -64,7 +65,7 @@ def context_references(body: bytes) -> ContextReferences:
 
 def _references(given: Raw) -> list[Reference]:
     try:
-        items = _ITEMS.decode(given)
+        items = decode_json(given, _ITEMS.decode)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return []
     return [Reference(name, place) for place, item in enumerate(items) if (name := _referred(item)) is not None]
@@ -72,7 +73,7 @@ def _references(given: Raw) -> list[Reference]:
 
 def _referred(item: Raw) -> str | None:
     try:
-        read = _ITEM.decode(item)
+        read = decode_json(item, _ITEM.decode)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if read.type is not None or read.role is not None:
@@ -161,4 +162,4 @@ def _whole(item: JsonObject) -> JsonObject:
 
 
 def _object(item: Raw) -> JsonObject:
-    return msgspec.json.decode(item, type=dict[str, Any])
+    return decode_json(item, _OBJECT.decode)

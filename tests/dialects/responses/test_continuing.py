@@ -51,6 +51,26 @@ def test_a_body_that_cannot_be_read_refers_to_nothing(body: bytes):
     assert context_references(body) == ContextReferences()
 
 
+@pytest.mark.parametrize("half", [rb"\ud83d", rb"\ud83dtext\u0041", rb"\ude00", rb"\ud83d\ud83d\ude00"])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"previous_response_id":"resp_1","input":[{"id":"msg_1"},{"role":"user","content":"HALF"}]}',
+        b'{"HALF":"HALF","previous_response_id":"resp_1","input":[{"type":"item_reference","id":"msg_1","x":"HALF"}]}',
+        b'{"input":[{"id":"msg_1","type":null}],"instructions":["HALF"],"previous_response_id":"resp_1"}',
+    ],
+)
+def test_a_body_with_half_an_emoji_refers_as_any_other(body: bytes, bom: bytes, half: bytes):
+    assert context_references(bom + body.replace(b"HALF", half)) == ContextReferences(
+        "resp_1", (Reference("msg_1", 0),)
+    )
+
+
+def test_what_is_half_an_emoji_and_an_id_is_no_reference():
+    assert context_references(rb'{"input":[{"id":"msg_1","\ud83dx":"\ud83dtext"}]}') == ContextReferences()
+
+
 def test_a_wrong_type_is_left_to_whoever_reads_the_body():
     assert wanted(previous_response_id=7, input=[reference("msg_1")]) == ContextReferences()
 

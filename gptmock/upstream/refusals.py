@@ -1,0 +1,74 @@
+"""Errors of the connection to the upstream, and its refusals, as errors of ours. Sends nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+import httpx
+
+from gptmock.accounts import Credential
+from gptmock.errors import GptmockError, UpstreamBroken, UpstreamError, UpstreamUnavailable
+from gptmock.protocol.failures import refusal_of
+from gptmock.upstream.bodies import location_of
+
+MIN_SECRET_CHARACTERS = 8
+"""What is shorter is a word that may stand anywhere."""
+_HIDDEN = b"***"
+_Judged = TypeVar("_Judged", covariant=True)
+
+
+class _Judge(Protocol[_Judged]):
+    def __call__(self, body: bytes, *, now: float) -> _Judged: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalReader:
+    """
+    Reads the upstream's errors for one account: its token, its ids and its address are hidden in what they say.
+
+    Args:
+        credential: of the account.
+        clock: Unix seconds.
+    """
+
+    credential: Credential = field(repr=False)
+    clock: Callable[[], float]
+
+    def read(self, judge: _Judge[_Judged], body: bytes) -> _Judged:
+        """What a function of ``protocol.failures`` makes of this body."""
+        return judge(self._without_secrets(body), now=self.clock())
+
+    def refusal(self, response: httpx.Response, body: bytes, *, unread: str = "") -> GptmockError:
+        """
+        The error that a response with a status other than 200 amounts to.
+
+        Args:
+            response: its head.
+            body: its first bytes.
+            unread: why the body could not be read, if it could not.
+        """
+        return refusal_of(
+            response.status_code,
+            self._without_secrets(body),
+            now=self.clock(),
+            location=location_of(response),
+            unread=unread,
+        )
+
+    def _without_secrets(self, body: bytes) -> bytes:
+        account = self.credential.account
+        for secret in (self.credential.access_token.reveal(), account.workspace_id, account.user_id, account.email):
+            if secret is not None and len(secret) >= MIN_SECRET_CHARACTERS:
+                body = body.replace(secret.encode(), _HIDDEN)
+        return body
+
+
+def as_upstream_error(error: httpx.HTTPError) -> UpstreamError:
+    """The error that trouble of the connection amounts to, before there was an answer that could be read."""
+    if isinstance(error, httpx.DecodingError):
+        return UpstreamBroken(f"The upstream's answer cannot be decoded: {error}.", code="upstream_bad_encoding")
+    return UpstreamUnavailable(
+        f"The upstream could not be reached ({type(error).__name__}).", code="upstream_unreachable"
+    )
