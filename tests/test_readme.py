@@ -20,7 +20,7 @@ import httpx
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from gptmock.cli import whole_parser
+from gptmock.cli import full_parser
 from gptmock.cli.completion import levels_of
 from gptmock.cli.options import add_serve_options
 from gptmock.settings import Settings, variable_names
@@ -145,7 +145,7 @@ def test_every_variable_and_flag_that_the_page_names_exists():
     # For tests, not a setting of the program.
     known |= {"GPTMOCK_EXAMPLES"}
     assert set(re.findall(r"GPTMOCK_[A-Z]+(?:_[A-Z]+)*", text)) - known == set()
-    flags = {flag for level in levels_of(whole_parser()) for flag in level.flags}
+    flags = {flag for level in levels_of(full_parser()) for flag in level.flags}
     # Of the benchmarks, of uv and of git.
     others = {"--quick", "--before", "--extra", "--git-dir"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - flags - others == set()

@@ -1,4 +1,4 @@
-"""The console script: one parser, one command for each file of this room, exit codes 0, 1 and 2."""
+"""The console script ``gptmock``: one parser, one module for each command, exit codes 0, 1 and 2."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _COMMANDS: Mapping[str, str] = {
     "simulator": "run the simulated Codex backend alone, for tests",
     "completion": "print a completion script for your shell",
 }
-"""Name to help; the module of that name is imported only when the command is run: half a second for ``--version``."""
+"""Name to help. A command's module is imported only when it is run, so that ``--version`` takes half a second."""
 _PASSWORD = re.compile(r"://\S*@")
 _EPILOG = """example:
   gptmock demo          try everything without an account
@@ -48,15 +48,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns the exit code: 0 done, 1 failed with one clear line on stderr, 2 wrong usage.
     """
-    # Until a server's own handlers stand: as PID 1 of a container nothing else would hear a stop.
-    signal.signal(signal.SIGTERM, _stopped)
-    # A command says itself what went wrong; a server sends its log where it should go when it starts.
+    # Until the server installs its own handler: the kernel ignores SIGTERM for PID 1 of a container without one.
+    signal.signal(signal.SIGTERM, _exit)
+    # Commands print their errors themselves; a server configures its log when it starts.
     logging.getLogger("gptmock").addHandler(logging.NullHandler())
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A label may have letters that the terminal's encoding lacks; as stderr does anyway.
+        # A label may have characters that the terminal's encoding lacks. Python sets this for stderr by default.
         sys.stdout.reconfigure(errors="backslashreplace")
     given = sys.argv[1:] if arguments is None else list(arguments)
-    parser = _commands(next((word for word in given if not word.startswith("-")), None))
+    parser = _parser(next((word for word in given if not word.startswith("-")), None))
     options = parser.parse_args(given)
     if options.run is None:
         parser.print_help()
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     try:
         code = int(options.run(options) or 0)
-        # Here, where a reader that has left is no traceback.
+        # Here, so that a closed pipe is handled below and gives no traceback.
         sys.stdout.flush()
     except WrongUsage as error:
         for mistake in error.mistakes:
@@ -79,41 +79,41 @@ def _run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read has seen enough.
-        _mute()
+        # The reader of the pipe has left, as ``head`` does.
+        _discard_stdout()
         return 0
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        _mute()
+        _discard_stdout()
         print(f"gptmock: {error.strerror}", file=sys.stderr)
         return 1
     else:
         return code
 
 
-def _mute() -> None:
-    """What cannot be written is not tried again: Python would complain when it flushes at its end."""
+def _discard_stdout() -> None:
+    """Redirect stdout to /dev/null, since Python flushes it again at exit and would report the error once more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _stopped(*_: object) -> None:
+def _exit(*_: object) -> None:
     raise SystemExit(0)
 
 
 class _Parser(argparse.ArgumentParser):
-    """Repeats what was wrong, but no password of an address in it."""
+    """Removes passwords of URLs from argparse's error messages."""
 
     def error(self, message: str) -> NoReturn:
         super().error(_PASSWORD.sub("://***@", message))
 
 
-def whole_parser() -> argparse.ArgumentParser:
-    """The parser with all of its commands made ready; slow, since it imports them."""
-    return _commands(*_COMMANDS)
+def full_parser() -> argparse.ArgumentParser:
+    """The parser with the options of all commands; slow, since it imports their modules."""
+    return _parser(*_COMMANDS)
 
 
-def _commands(*chosen: str | None) -> argparse.ArgumentParser:
+def _parser(*chosen: str | None) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="gptmock",
         description="API server for OpenAI and Ollama clients that uses your own ChatGPT account.",

@@ -1,4 +1,4 @@
-"""``gptmock accounts``: who is signed in, who serves, and logins that come from or go to another program."""
+"""``gptmock accounts``: list, choose the default, pause and remove accounts; import and export ``auth.json``."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ LABEL is the first column of "gptmock accounts list"; the account's id or mail
 address is accepted too.
 """
 _IMPORTED = """
-The login belongs to gptmock from now on: refresh tokens are single-use, and two programs that hold the same one sign
-each other out. Sign in anew in the program that it came from, or do not use it there any more.
+Use this login only with gptmock from now on: refresh tokens are single-use, so two programs that hold the same one sign
+each other out. Sign in again in the program that it came from, or stop using it there.
 """
 _EXPORTED = """
-gptmock still holds this login, and two holders of one refresh token kill each other's sign-in. Use the file in one
-place only, and then forget the account here without revoking it: gptmock accounts remove {label} --keep-login
+gptmock still holds this login, and two programs that hold the same refresh token sign each other out. Use the file in
+one program only, and then remove the account here without revoking it: gptmock accounts remove {label} --keep-login
 """
 
 
@@ -67,10 +67,10 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 def label_text(text: str) -> str:
     """
-    A label that can be shown, typed and listed in ``GPTMOCK_ACCOUNT_POOL``.
+    Validate a label: printable, and usable in the comma-separated ``GPTMOCK_ACCOUNT_POOL``.
 
     Raises:
-        ArgumentTypeError: it cannot.
+        ArgumentTypeError: it is not.
     """
     if not text.strip() or text != text.strip() or not text.isprintable() or "," in text or len(text) > 100:
         raise argparse.ArgumentTypeError("a label has 1 to 100 printable characters, and no comma")
@@ -78,7 +78,7 @@ def label_text(text: str) -> str:
 
 
 def run_list(options: argparse.Namespace) -> int:
-    """Show them."""
+    """Print all accounts as a table or JSON."""
 
     async def work(services: CommandServices) -> tuple[list[Login], list[BrokenLogin], str | None]:
         return await services.logins(), await services.broken(), await services.default()
@@ -98,7 +98,7 @@ def run_list(options: argparse.Namespace) -> int:
             )
             for login in logins
         ]
-        rows += [(one.label, "unknown", "unknown", "does not open", "unknown") for one in broken]
+        rows += [(one.label, "unknown", "unknown", "cannot be decrypted", "unknown") for one in broken]
         show_table(("LABEL", "PLAN", "WORKSPACE", "STATE", "TOKEN ENDS"), rows)
     else:
         print("No ChatGPT account is signed in. Sign in with: gptmock login")
@@ -109,11 +109,11 @@ def run_list(options: argparse.Namespace) -> int:
 
 
 def run_default(options: argparse.Namespace) -> int:
-    """Choose who serves."""
+    """Set the default account."""
 
     async def work(services: CommandServices) -> Login:
         login = await services.accounts.find(options.label)
-        await services.accounts.prefer(login)
+        await services.accounts.make_default(login)
         return login
 
     print(f"{with_command_services(work).label} is the default account now.")
@@ -121,20 +121,20 @@ def run_default(options: argparse.Namespace) -> int:
 
 
 def run_import(options: argparse.Namespace) -> int:
-    """Take a login over; the file stays as it is."""
+    """Import an ``auth.json``; the file is not changed."""
 
     async def work(services: CommandServices) -> Login:
         return await services.import_login(options.file.expanduser(), label=options.account)
 
-    # Without the usual look for an auth.json in the home: it may be this very file.
-    login = with_command_services(work, take_over=False)
+    # Without the automatic import from GPTMOCK_HOME: it may be this same file.
+    login = with_command_services(work, import_auth_file=False)
     print(f"Imported {login.label}{f' ({login.account.plan})' if login.account.plan else ''}.")
     print(_IMPORTED.strip(), file=sys.stderr)
     return 0
 
 
 def run_export(options: argparse.Namespace) -> int:
-    """Hand a login out."""
+    """Export an account's login to a file."""
     path = options.output.expanduser()
     _check_output(path)
 
@@ -150,30 +150,30 @@ def run_export(options: argparse.Namespace) -> int:
 
 
 def run_remove(options: argparse.Namespace) -> int:
-    """Sign out."""
-    return leave(options.label, revoke=not options.keep_login)
+    """Sign out of an account and delete it here."""
+    return sign_out(options.label, revoke=not options.keep_login)
 
 
 def run_pause(options: argparse.Namespace) -> int:
-    """Take it out."""
+    """Pause an account."""
     login, is_default = _pause(options.label, paused=True)
     print(f"{login.label} is paused.")
     if is_default:
         print(
-            "It is the default account: who is bound to none is answered 503 until it is resumed, or until another is"
+            "It is the default account: requests without an account of their own get 503 until it is resumed, or until"
         )
-        print("chosen with: gptmock accounts default LABEL")
+        print("another one is the default: gptmock accounts default LABEL")
     return 0
 
 
 def run_resume(options: argparse.Namespace) -> int:
-    """Bring it back."""
+    """Resume a paused account."""
     login, _ = _pause(options.label, paused=False)
     print(f"{login.label} is in service.")
     return 0
 
 
-def leave(label: str | None, *, revoke: bool = True) -> int:
+def sign_out(label: str | None, *, revoke: bool = True) -> int:
     """
     Sign out of an account; without a label, of the only one.
 
@@ -186,14 +186,14 @@ def leave(label: str | None, *, revoke: bool = True) -> int:
         name = label if label is not None else _only(await services.logins(), await services.broken())
         if (broken := await services.accounts.find_broken(name)) is not None:
             return await services.accounts.discard(broken)
-        return await services.accounts.leave(await services.accounts.find(name), revoke=revoke)
+        return await services.accounts.sign_out(await services.accounts.find(name), revoke=revoke)
 
-    farewell = with_command_services(work)
-    print(f"Signed out of {farewell.login.label}.")
-    if farewell.successor is not None:
-        print(f"The default account is {farewell.successor.label} now.")
-    if revoke and not farewell.revoked:
-        print("gptmock: it is forgotten here, but the issuer could not be told to end it.", file=sys.stderr)
+    result = with_command_services(work)
+    print(f"Signed out of {result.login.label}.")
+    if result.successor is not None:
+        print(f"The default account is {result.successor.label} now.")
+    if revoke and not result.revoked:
+        print("gptmock: it is deleted here, but it could not be revoked at the issuer.", file=sys.stderr)
     return 0
 
 
@@ -218,7 +218,7 @@ def login_document(login: Login, *, is_default: bool) -> dict[str, Any]:
 
 
 def broken_document(broken: BrokenLogin) -> dict[str, Any]:
-    """An account that does not open, for ``--json``."""
+    """An account whose record cannot be decrypted, for ``--json``."""
     return {"label": broken.label, "id": broken.account_id, "reason": broken.reason}
 
 
@@ -242,15 +242,15 @@ def _state(login: Login, *, is_default: bool) -> str:
 
 def _check_output(path: Path) -> None:
     """
-    See that a file can hold secrets: nothing that somebody reads at once, and nobody's work.
+    Check that tokens may be written to ``path``: not a terminal, pipe or device, and not a file with content.
 
     Raises:
-        WrongUsage: it cannot.
+        WrongUsage: they may not.
     """
     if str(path) == "-":
         raise WrongUsage("--output: tokens are written to a file, never to a terminal or a pipe")
     try:
-        # Not what a link leads to: the file takes the place of the link itself, and /dev/stdout is one.
+        # lstat: the new file replaces a symbolic link itself, and /dev/stdout is one.
         found = path.lstat()
     except FileNotFoundError:
         return

@@ -1,4 +1,4 @@
-"""Opening the person's browser, where there is one to open."""
+"""Opens a URL in the desktop's browser."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import webbrowser
 
 def open_browser(url: str) -> bool:
     """
-    Ask the desktop to show a page; returns whether there was anybody to ask.
+    Open a URL in a browser. Returns False if there is no desktop.
 
-    Without a desktop Python would start a text browser in this very terminal, where the person is about to type.
+    Without a desktop ``webbrowser`` would start a text browser in this terminal, where the user types.
     """
     on_desktop = sys.platform == "darwin" or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
     )
     if not on_desktop:
         return False
-    # A thread nobody waits for: some browsers stay in the foreground until they are closed.
+    # In a daemon thread: some browsers do not return until they are closed.
     threading.Thread(target=_show, args=(url,), daemon=True, name="browser").start()
     return True
 
@@ -28,5 +28,5 @@ def _show(url: str) -> None:
     try:
         webbrowser.open(url)
     except (OSError, webbrowser.Error):
-        # The URL is on the screen as well.
+        # The caller prints the URL as well.
         return

@@ -1,4 +1,4 @@
-"""``gptmock completion``: a script that lets a shell complete commands and options, made from our own parsers."""
+"""``gptmock completion``: prints a completion script for bash, zsh or fish, generated from the argument parsers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gptmock.cli import whole_parser
+from gptmock.cli import full_parser
 
 SHELLS = ("bash", "zsh", "fish")
 _EPILOG = """example:
@@ -34,7 +34,7 @@ _ZSH = "autoload -U +X compinit && compinit\nautoload -U +X bashcompinit && bash
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """What can follow a command: of ``gptmock`` itself the path is empty."""
+    """The subcommands and options of one command; ``path`` is empty for ``gptmock`` itself."""
 
     path: tuple[str, ...]
     commands: dict[str, str]
@@ -51,14 +51,14 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the script."""
-    levels = list(levels_of(whole_parser()))
+    levels = list(levels_of(full_parser()))
     script = {"bash": _bash, "zsh": lambda found: _ZSH + _bash(found), "fish": _fish}[options.shell]
     print(script(levels), end="")
     return 0
 
 
 def levels_of(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> Iterator[Level]:
-    """A parser and those below it, from the top."""
+    """A parser and its subparsers, depth first."""
     below: dict[str, argparse.ArgumentParser] = {}
     helps: dict[str, str] = {}
     flags: dict[str, str] = {}

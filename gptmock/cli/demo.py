@@ -1,8 +1,8 @@
 """
-``gptmock demo``: the whole server against the built-in simulator, with no account, no network and no trace.
+``gptmock demo``: the server against the built-in simulator; needs no account and no network, and leaves no files.
 
-The server and the simulator are the real commands in processes of their own; this one starts them, sends the first
-request, shows it in a form to copy, and stops them.
+Starts ``gptmock simulator`` and ``gptmock serve`` as child processes, sends one request, prints it as a curl command
+and as Python code, and stops both.
 """
 
 from __future__ import annotations

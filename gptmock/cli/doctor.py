@@ -1,4 +1,4 @@
-"""``gptmock doctor``: is everything here that a server needs, and what to do about what is not."""
+"""``gptmock doctor``: checks everything that a server needs, and says what to do about each failure."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def show_finding(finding: Finding) -> None:
 
 
 def check_port(settings: Settings) -> Finding:
-    """Free, taken by a gptmock that serves, or taken by somebody else."""
+    """Whether the port is free or in use by a gptmock server; if another program uses it, the check fails."""
     where = f"port {settings.port} on {settings.host}"
     if is_free(settings.host, settings.port):
         return Finding("port", "ok", f"{where} is free")

@@ -1,14 +1,14 @@
-"""How a command ends when it does not end well."""
+"""Exceptions that end a command with an exit code."""
 
 from __future__ import annotations
 
 
 class CommandFailed(Exception):
-    """One clear line for stderr; exit code 1."""
+    """The command failed: one line on stderr, exit code 1."""
 
 
 class WrongUsage(Exception):
-    """A clear line for each mistake on stderr; exit code 2."""
+    """Wrong options or settings: one line on stderr for each mistake, exit code 2."""
 
     def __init__(self, *mistakes: str) -> None:
         super().__init__("\n".join(mistakes))

@@ -1,4 +1,4 @@
-"""``gptmock info``: who is signed in, for how long, and how much of the usage limits is left. Shows no token."""
+"""``gptmock info``: the accounts, their token lifetimes and usage limits, and the storage. Shows no token."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from rich.text import Text
 from gptmock import __version__, wiring
 from gptmock.accounts import BrokenLogin
 from gptmock.cli.accounts import broken_document, login_document
-from gptmock.cli.settings import given_settings, prepared, with_command_services
+from gptmock.cli.settings import given_settings, prepare_state, with_command_services
 from gptmock.cli.terminal import bar, console, local, moment, person_looks, printable, relative, show_document
 from gptmock.command_services import AccountOverview, CommandServices
 from gptmock.limits import RateLimitWindow
 from gptmock.settings import Settings
 
 PANEL_CELLS = 80
-"""Two accounts side by side need twice this."""
+"""Width of an account's panel; two are shown side by side in twice this width."""
 _EPILOG = """example:
   gptmock info
   gptmock info --offline      without a request to the backend
@@ -50,18 +50,18 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show everything about the accounts and where they rest."""
+    """Print accounts, limits and storage as panels, text or JSON."""
     settings = given_settings({})
-    notes = prepared(settings)
+    notes = prepare_state(settings)
 
     async def work(services: CommandServices) -> tuple[list[AccountOverview], list[BrokenLogin]]:
         return await services.overview(ask=not options.offline), await services.broken()
 
-    accounts, broken = with_command_services(work, take_over=False)
+    accounts, broken = with_command_services(work, import_auth_file=False)
     if options.json:
         show_document({**_document(settings, accounts, notes), "broken": [broken_document(one) for one in broken]})
     else:
-        # The notes tell of those that do not open.
+        # The accounts that cannot be decrypted are in the notes.
         show_info(settings, accounts, notes, first_run=not accounts and not broken)
     return 0
 
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
 def show_info(
     settings: Settings, accounts: Sequence[AccountOverview], notes: Sequence[str], *, first_run: bool
 ) -> None:
-    """For people: panels where one looks, plain lines elsewhere."""
+    """Panels on a terminal, plain lines elsewhere."""
     screen = console()
     if not person_looks():
         for text in _plain(settings, accounts, notes, first_run=first_run):
@@ -88,7 +88,7 @@ def show_info(
         screen.print(*panels)
     if first_run:
         screen.print(Panel(Text("\n".join(_FIRST_STEPS)), title="gptmock", width=width))
-    screen.print(_facts(_surroundings(settings)))
+    screen.print(_facts(_storage_facts(settings)))
 
 
 def _plain(
@@ -101,7 +101,7 @@ def _plain(
         lines.append(Text())
     if first_run:
         lines += [Text(), *(Text(line) for line in _FIRST_STEPS), Text()]
-    return [*lines, *(_line(name, Text(value)) for name, value in _surroundings(settings))]
+    return [*lines, *(_line(name, Text(value)) for name, value in _storage_facts(settings))]
 
 
 def _line(name: str, value: Text) -> Text:
@@ -154,7 +154,7 @@ def _account_facts(one: AccountOverview) -> list[tuple[str, str]]:
     if one.parked_until is not None and one.parked_until > time.time():
         facts.append(("Parked", f"until {local(one.parked_until)}: the usage limit has been reached"))
     if one.unheard is not None:
-        facts.append(("Not asked", f"{one.unheard} The limits are as last heard."))
+        facts.append(("Not asked", f"{one.unheard} The limits are the last known ones."))
     if one.limits is not None:
         facts.append(("Limits", f"as of {local(one.limits.taken_at)} ({relative(one.limits.taken_at)})"))
     else:
@@ -168,7 +168,7 @@ def _usage(today: Mapping[str, int]) -> str:
     return f"{requests} requests, {tokens_in} tokens in ({cached} cached), {tokens_out} out"
 
 
-def _surroundings(settings: Settings) -> list[tuple[str, str]]:
+def _storage_facts(settings: Settings) -> list[tuple[str, str]]:
     shared = (
         "the embedded store, for the workers of this machine"
         if settings.redis_url is None
@@ -183,14 +183,14 @@ def _surroundings(settings: Settings) -> list[tuple[str, str]]:
 
 
 def _windows(one: AccountOverview) -> list[RateLimitWindow]:
-    """By length: the order in which the upstream names them says nothing."""
+    """The windows sorted by length: the upstream's order (primary, secondary) has no meaning."""
     return sorted(one.limits.windows if one.limits is not None else (), key=lambda window: window.window_minutes)
 
 
 def _window_text(window: RateLimitWindow, *, ascii_only: bool) -> Text:
     used, resets_at = window.used_percent, window.resets_at
     if resets_at is not None and resets_at <= time.time():
-        # What was heard belongs to a window that is over.
+        # The value belongs to a window that has ended.
         used, ending = 0.0, f"was reset {relative(resets_at)}"
     elif resets_at is not None:
         ending = f"resets {local(resets_at)} ({relative(resets_at)})"
@@ -204,7 +204,7 @@ def _window_text(window: RateLimitWindow, *, ascii_only: bool) -> Text:
 
 
 def span(minutes: int) -> str:
-    """A window by its length: ``5 hours``, ``7 days``."""
+    """The length of a window as text: ``5 hours``, ``7 days``."""
     for size, word in ((1440, "day"), (60, "hour"), (1, "minute")):
         if minutes >= size and minutes % size == 0:
             count = minutes // size
@@ -213,7 +213,7 @@ def span(minutes: int) -> str:
 
 
 def _lifetime(expires_at: float | None, *, renewable: bool | None) -> str:
-    """``renewable`` is ``None`` for a token that nobody renews for its own sake."""
+    """The expiry as text. ``renewable`` is ``None`` for the id token, which is only renewed with the access token."""
     if expires_at is None:
         return "tells no expiry"
     if expires_at > time.time():

@@ -54,11 +54,11 @@ def run(options: argparse.Namespace) -> int:
 
 async def sign_in(settings: Settings, *, label: str | None, browser: bool, skippable: bool = False) -> Login:
     """
-    One login through a browser, here or elsewhere.
+    One login through a browser, on this machine or another.
 
     Raises:
-        LoginSkipped: by an empty line, where that is offered.
-        GptmockError: it came to nothing.
+        LoginSkipped: by an empty line, if ``skippable``.
+        GptmockError: the login failed.
     """
     async with open_command_services(settings) as services:
         return await _with_browser(services, settings, label=label, browser=browser, skippable=skippable)
@@ -87,7 +87,7 @@ async def _headless(settings: Settings, *, label: str | None) -> Login:
         minutes = device.lifetime_seconds / 60
         print(f"It is valid for {minutes:.0f} minutes. Type it only if you started this login yourself.")
         sys.stdout.flush()
-        tick = _countdown() if sys.stdout.isatty() else _silence
+        tick = _countdown() if sys.stdout.isatty() else _no_countdown
         try:
             return await services.device_login(device, label=label, tick=tick)
         finally:
@@ -96,7 +96,7 @@ async def _headless(settings: Settings, *, label: str | None) -> Login:
 
 
 def first_login(settings: Settings) -> None:
-    """The login before a server's start: by any way that it ends, the server starts after it."""
+    """The login that ``serve`` offers at a terminal; the server starts whether it succeeds or not."""
     print("No ChatGPT account is signed in yet. Starting the login.")
     try:
         print(signed_in_line(run_async(sign_in(settings, label=None, browser=True, skippable=True))))
@@ -107,7 +107,7 @@ def first_login(settings: Settings) -> None:
 
 
 def signed_in_line(login: Login) -> str:
-    """The last line of a login."""
+    """The last line of a successful login."""
     plan = f" ({login.account.plan})" if login.account.plan else ""
     return f"Signed in as {login.label}{plan}."
 
@@ -124,5 +124,5 @@ def _countdown() -> Callable[[float], None]:
     return tick
 
 
-def _silence(_: float) -> None:
-    """A file or a pipe wants no countdown."""
+def _no_countdown(_: float) -> None:
+    """Print nothing: stdout is a file or a pipe."""

@@ -1,10 +1,10 @@
-"""``gptmock logout``: end a login at the issuer, and forget it here."""
+"""``gptmock logout``: revokes an account's login at the issuer, and deletes it here."""
 
 from __future__ import annotations
 
 import argparse
 
-from gptmock.cli.accounts import leave
+from gptmock.cli.accounts import sign_out
 
 _EPILOG = """example:
   gptmock logout
@@ -24,5 +24,5 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Sign out."""
-    return leave(options.label)
+    """Sign out of an account."""
+    return sign_out(options.label)

@@ -1,4 +1,4 @@
-"""The options of ``serve``, which ``demo`` takes too; each names its variable. Decides no value."""
+"""The options of ``serve`` and ``demo``; each names its environment variable. Validates no value."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _STYLES = "think-tags, o3, legacy (= current), reasoning-content (= standard, op
 
 
 def add_serve_options(parser: argparse.ArgumentParser) -> None:
-    """Every option is absent unless given, so that the environment can speak."""
+    """Add the options in groups, all with default ``None``, so that environment variables apply."""
     _add_server(parser.add_argument_group("server"))
     _add_models(parser.add_argument_group("models and answers"))
     _add_access(parser.add_argument_group("access and storage"))
@@ -95,7 +95,7 @@ def _add_access(group: argparse._ArgumentGroup) -> None:
 
 
 def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
-    """The flags that were given, by the name of their setting."""
+    """The options by the name of their setting; ``None`` for those that were not given."""
     names = (
         "host",
         "port",

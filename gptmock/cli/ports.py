@@ -1,4 +1,4 @@
-"""Ports, before a server is asked to bind one: a clear text is better than a traceback from its depths."""
+"""Checks whether a port can be bound before a server starts, for a clear message instead of a traceback."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from gptmock.cli.errors import CommandFailed
 
 def check_port(host: str, port: int) -> None:
     """
-    See that an address can be bound now.
+    Check that an address can be bound now.
 
     Raises:
-        CommandFailed: it cannot, and why.
+        CommandFailed: it cannot; the message says why.
     """
     if (error := _problem(host, port)) is None:
         return
@@ -31,7 +31,7 @@ def is_free(host: str, port: int) -> bool:
 
 
 def free_port(host: str, wanted: int) -> int:
-    """The wanted port if it is free, else any free one."""
+    """``wanted`` if it is free and not 0, else any free port."""
     if wanted and _problem(host, wanted) is None:
         return wanted
     with _listening(host, 0) as probe:
@@ -50,7 +50,7 @@ def _listening(host: str, port: int) -> socket.socket:
     family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     probe = socket.socket(family, kind)
     try:
-        # As the server itself does: connections of a predecessor that linger are no reason to refuse.
+        # As the server does: connections of an earlier server in TIME_WAIT must not matter.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
     except OSError:

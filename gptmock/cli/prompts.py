@@ -1,4 +1,4 @@
-"""Lines that a person types while something else is waited for."""
+"""Reads lines from standard input without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STDIN = 0
 
 
 async def typed_lines(descriptor: int = STDIN) -> AsyncIterator[str]:
-    """Each line as it is finished, without its end; ends with the input, or with a line longer than any URL."""
+    """Each line, without its end; stops at the end of input, or at a line of more than 64 KiB."""
     pending = b""
     async with aclosing(_blocks(descriptor)) as blocks:
         async for block in blocks:
@@ -28,22 +28,22 @@ async def typed_lines(descriptor: int = STDIN) -> AsyncIterator[str]:
 
 async def _blocks(descriptor: int) -> AsyncGenerator[bytes, None]:
     """
-    What can be read, when it can be read.
+    Blocks of bytes, as soon as they can be read.
 
-    The descriptor stays blocking, since the terminal shares its mode with whoever else writes there: it is read only
-    when there is something to read, and a terminal gives that out line by line.
+    The descriptor stays in blocking mode, since other processes on the terminal share that mode. It is read only when
+    the loop reports it readable; a terminal then delivers one line.
     """
     loop = asyncio.get_running_loop()
     readable = asyncio.Event()
     try:
         loop.add_reader(descriptor, readable.set)
     except PermissionError:
-        # A plain file is always readable, and no event tells so.
+        # epoll does not support regular files, which are always readable.
         while block := os.read(descriptor, _READ_BYTES):
             yield block
         return
     except (OSError, ValueError):
-        # Closed: nobody types anything.
+        # Standard input is closed.
         return
     try:
         while block := await _next(descriptor, readable):

@@ -1,4 +1,4 @@
-"""``gptmock serve``: the server."""
+"""``gptmock serve``: runs the server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gptmock.cli.errors import CommandFailed
 from gptmock.cli.login import first_login
 from gptmock.cli.options import add_serve_options, serve_flags
 from gptmock.cli.ports import check_port
-from gptmock.cli.settings import given_settings, prepared, run_async
+from gptmock.cli.settings import given_settings, prepare_state, run_async
 from gptmock.settings import Settings
 
 _EPILOG = """example:
@@ -39,20 +39,20 @@ def run(options: argparse.Namespace) -> int:
     """Serve until stopped."""
     settings = given_settings(serve_flags(options))
     check_port(settings.host, settings.port)
-    notes = prepared(settings)
+    notes = prepare_state(settings)
     if sys.stdin.isatty() and sys.stdout.isatty() and not run_async(wiring.has_account(settings)):
         first_login(settings)
-        notes = prepared(settings)
+        notes = prepare_state(settings)
     announce(settings, notes)
     try:
         wiring.serve(settings)
     except wiring.WorkersKeepDying as error:
-        raise CommandFailed("the workers kept dying, so the server has stopped; the log above says how") from error
+        raise CommandFailed("the workers kept dying, so the server has stopped; see the log above") from error
     return 0
 
 
 def announce(settings: Settings, notes: list[str]) -> None:
-    """The start line: where to point a client, and what is missing before it will work."""
+    """Print the base URL for clients and the notes of ``prepare_state``."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     workers = settings.worker_count
     print(f"gptmock serves http://{host}:{settings.port}/v1 with {workers} worker{'s' if workers > 1 else ''}")

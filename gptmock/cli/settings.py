@@ -1,4 +1,4 @@
-"""The settings as a command sees them: its flags, the mistakes as wrong usage, the state made ready."""
+"""Settings and services for commands: loads the settings, prepares the shared state, translates errors."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _Result = TypeVar("_Result")
 
 def given_settings(flags: Mapping[str, Any]) -> Settings:
     """
-    The settings from flags and environment.
+    Load the settings from flags and environment.
 
     Raises:
-        WrongUsage: with every mistake.
+        WrongUsage: with all mistakes.
     """
     try:
         return load_settings(flags)
@@ -28,9 +28,9 @@ def given_settings(flags: Mapping[str, Any]) -> Settings:
         raise WrongUsage(*error.mistakes) from error
 
 
-def prepared(settings: Settings) -> list[str]:
+def prepare_state(settings: Settings) -> list[str]:
     """
-    The shared state made ready, and what the operator should know of it.
+    Prepare the shared state (see ``wiring.prepare``). Returns notes for the operator.
 
     Raises:
         WrongUsage: the encryption key is missing, weak, or not the one that state was sealed with.
@@ -40,11 +40,11 @@ def prepared(settings: Settings) -> list[str]:
 
 def run_async(work: Coroutine[Any, Any, _Result]) -> _Result:
     """
-    Run a command's work to its end.
+    Run a coroutine, and translate its errors.
 
     Raises:
         WrongUsage: the encryption key is missing, weak, or not the one that state was sealed with.
-        CommandFailed: whatever else went wrong, in its own words.
+        CommandFailed: any other ``GptmockError``, with its message.
     """
     try:
         return asyncio.run(work)
@@ -55,21 +55,21 @@ def run_async(work: Coroutine[Any, Any, _Result]) -> _Result:
 
 
 def with_command_services(
-    work: Callable[[CommandServices], Coroutine[Any, Any, _Result]], *, take_over: bool = True
+    work: Callable[[CommandServices], Coroutine[Any, Any, _Result]], *, import_auth_file: bool = True
 ) -> _Result:
     """
-    Do something with the accounts of the store that the settings name.
+    Run ``work`` with the services over the configured store.
 
     Args:
-        work: what to do.
-        take_over: first look for an ``auth.json`` in the home, as a server does when nobody is signed in.
+        work: called with the services.
+        import_auth_file: first import an ``auth.json`` in ``GPTMOCK_HOME``, as a server does without an account.
 
     Raises:
         As ``given_settings`` and ``run_async``.
     """
     settings = given_settings({})
-    if take_over:
-        prepared(settings)
+    if import_auth_file:
+        prepare_state(settings)
 
     async def done() -> _Result:
         async with open_command_services(settings) as services:

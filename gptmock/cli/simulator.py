@@ -1,4 +1,4 @@
-"""``gptmock simulator``: the stand-in for the Codex backend and its issuer, alone."""
+"""``gptmock simulator``: runs the fake Codex backend and OAuth issuer without a server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Play until stopped."""
+    """Run until stopped."""
     if options.port:
         check_port(options.host, options.port)
     run_simulator(SimulatorOptions(host=options.host, port=options.port), ready=_announce)
@@ -37,5 +37,5 @@ def run(options: argparse.Namespace) -> int:
 
 def _announce(base_url: str) -> None:
     print(
-        f"gptmock simulator plays the Codex backend at {base_url}/backend-api and its issuer at {base_url}", flush=True
+        f"gptmock simulator serves the Codex backend at {base_url}/backend-api and its issuer at {base_url}", flush=True
     )

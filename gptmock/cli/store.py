@@ -1,4 +1,4 @@
-"""``gptmock store``: what is done to the place where state rests. Shows no password and no token."""
+"""``gptmock store migrate``: copies state between stores. Shows no password and no token."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _KINDS = ("accounts", "labels", "keys", "imports", "usage")
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
-    """Add the commands, and what to run."""
+    """Add the subcommands, and what to run."""
     parser.epilog = _EPILOG
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     migrate = commands.add_parser(
@@ -62,8 +62,8 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Carry, and say what was carried."""
-    # A stop in the middle is no success; what was carried until then is whole.
+    """Migrate, and print the result."""
+    # SIGTERM must not exit with 0 here: the migration is incomplete, though what was copied is consistent.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     settings = given_settings({})
     work = wiring.migrate(settings, options.source, options.target, dry_run=options.dry_run, progress=_progress)
@@ -77,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
         raise CommandFailed(error.message) from error
     print(json.dumps(_document(found, dry_run=options.dry_run), indent=2) if options.json else "\n".join(_lines(found)))
     if not options.dry_run and not options.json:
-        print("Now let every server use the new place and none the old one: refresh tokens are single-use.")
+        print("Now let all servers use the new store and none the old one: refresh tokens are single-use.")
     return 0
 
 
@@ -100,7 +100,7 @@ def _lines(found: wiring.Migrated) -> list[str]:
     lines = [f"From  {found.source}", f"To    {found.target}"]
     for kind in _KINDS:
         tally = getattr(found, kind)
-        lines.append(f"{kind:10}{tally.carried} carried, {tally.same} the same, {tally.kept} newer there and kept")
+        lines.append(f"{kind:10}{tally.carried} copied, {tally.same} the same, {tally.kept} newer there and kept")
     if found.key_file is not None:
-        lines.append(f"The new place needs the same keys: GPTMOCK_ENCRYPTION_KEYS_FILE={found.key_file}")
+        lines.append(f"The new store needs the same keys: GPTMOCK_ENCRYPTION_KEYS_FILE={found.key_file}")
     return lines

@@ -1,7 +1,7 @@
 """
-What commands show: tables, bars and colours where a person looks, plain lines elsewhere. Knows no account.
+Output of commands: tables, bars and colours on a terminal, plain lines elsewhere. Knows no account.
 
-A person looks where stdout is a terminal; ``NO_COLOR`` (no-color.org) takes the colours away and leaves the rest.
+``NO_COLOR`` (no-color.org) removes the colours only.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 BAR_CELLS = 16
-"""The longest line about a window fits a panel of 80 columns."""
+"""Chosen so that the longest line of ``info`` fits a panel of 80 columns."""
 MOST_PERCENT, MUCH_PERCENT = 90.0, 70.0
 """Above these a window is shown in red, and in yellow."""
 
@@ -29,28 +29,28 @@ def person_looks() -> bool:
 
 
 def console() -> Console:
-    """Rich, without its own ideas of what a text might mean."""
+    """A Rich console without highlighting, markup and emoji codes."""
     return Console(highlight=False, markup=False, emoji=False)
 
 
 def printable(text: str) -> str:
-    """Text that came from elsewhere, without what a terminal would obey."""
+    """Replace unprintable characters, so that foreign text holds no terminal control sequences."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
 
 
 def show_document(document: Any) -> None:
-    """The answer to ``--json``."""
+    """Print a document as JSON, for ``--json``."""
     print(json.dumps(document, indent=2))
 
 
 def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Sequence[str] = ()) -> None:
     """
-    A table, or aligned columns that ``awk`` can read.
+    Print a table; on a pipe as aligned columns for tools like ``awk``.
 
     Args:
-        columns: their titles.
+        columns: titles.
         rows: cells, in the order of the columns.
-        numbers: the titles of columns that stand at the right.
+        numbers: the titles of right-aligned columns.
     """
     cells = [[printable(cell) for cell in row] for row in rows]
     if person_looks():
@@ -71,7 +71,7 @@ def show_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, numbers
 
 
 def bar(used_percent: float, *, ascii_only: bool) -> Text:
-    """How full something is: ``BAR_CELLS`` cells, green, yellow or red."""
+    """A usage bar of ``BAR_CELLS`` cells, green, yellow or red."""
     filled = round(min(max(used_percent, 0.0), 100.0) / 100 * BAR_CELLS)
     full, empty = ("#", ".") if ascii_only else ("█", "░")
     style = "red" if used_percent >= MOST_PERCENT else "yellow" if used_percent >= MUCH_PERCENT else "green"
@@ -79,26 +79,26 @@ def bar(used_percent: float, *, ascii_only: bool) -> Text:
 
 
 def moment(seconds: float | None) -> str | None:
-    """Unix seconds as RFC 3339 in UTC, for documents."""
+    """Unix seconds as RFC 3339 in UTC, for JSON."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def local(seconds: float) -> str:
-    """Unix seconds as a person's clock shows them."""
+    """Unix seconds as local date and time, to the minute."""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def duration(seconds: float) -> str:
-    """A span of time by its two largest units: ``3 d 2 h``, ``12 min``, ``40 s``."""
+    """Seconds as text with the two largest units: ``3 d 2 h``, ``12 min``, ``40 s``."""
     whole = max(0, int(seconds))
     units = ((whole // 86400, "d"), (whole % 86400 // 3600, "h"), (whole % 3600 // 60, "min"), (whole % 60, "s"))
     first = next((place for place, (amount, _) in enumerate(units) if amount), 3)
     shown = [f"{amount} {unit}" for amount, unit in units[first : first + 2] if amount]
-    # Seconds beside minutes are noise.
+    # Minutes are shown without seconds.
     return " ".join(shown[:1] if first >= 2 else shown) or "0 s"
 
 
 def relative(seconds: float) -> str:
-    """A moment as seen from now: ``in 3 h 20 min``, ``12 min ago``."""
+    """Unix seconds relative to now: ``in 3 h 20 min``, ``12 min ago``."""
     left = seconds - time.time()
     return f"in {duration(left)}" if left > 0 else f"{duration(-left)} ago"

@@ -46,7 +46,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Show it."""
+    """Print the usage as a table or JSON."""
     today = datetime.now(UTC).date()
     days = [(today - timedelta(days=ago)).isoformat() for ago in reversed(range(options.days))]
 
@@ -70,7 +70,7 @@ def run(options: argparse.Namespace) -> int:
 def grouped(
     rows: Sequence[tuple[Mapping[str, str], Mapping[str, int]]], by: Sequence[str]
 ) -> dict[tuple[str, ...], Counter[str]]:
-    """The sums of rows that are alike in the words of ``by``, in order."""
+    """Sum the rows by the columns ``by`` (GROUP BY), sorted."""
     sums: dict[tuple[str, ...], Counter[str]] = {}
     for names, amounts in rows:
         sums.setdefault(tuple(names[word] for word in by), Counter()).update(amounts)
@@ -86,7 +86,7 @@ def _static_keys(settings: Settings) -> dict[str, str]:
 def _named(
     rows: Sequence[UsageRow], logins: Sequence[Login], keys: Mapping[str, str]
 ) -> list[tuple[dict[str, str], dict[str, int]]]:
-    """Ids as the words that people gave them; what has no word any more keeps its id."""
+    """Replace ids by labels and names; an id without one stays."""
     labels = {login.account.id: login.label for login in logins}
     return [
         (

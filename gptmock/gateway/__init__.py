@@ -1,1 +1,1 @@
-"""The order of events in one turn. Knows contracts only, owns no library."""
+"""The steps of one turn: account selection, credentials, retries, limits, usage. Knows contracts, owns no library."""

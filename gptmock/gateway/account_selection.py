@@ -1,7 +1,8 @@
 """
-Which account serves a turn. The default account, unless the operator has named a pool; a pool is never assumed.
+Selects the account for a turn: the default account, or one of the pool if the operator has configured one.
 
-In a pool: who served the conversation before, then the others by headroom; parked ones not at all. Knows contracts.
+In a pool, the account that served the conversation before comes first (sticky), then the others by headroom; parked
+accounts (usage limit reached) are skipped. Knows contracts.
 """
 
 from __future__ import annotations
@@ -24,40 +25,40 @@ from gptmock.protocol.failures import spoken_duration
 
 log = logging.getLogger("gptmock.account")
 
-KNOWN_SECONDS = 0.8
-"""How old the list of accounts may be."""
+CACHE_SECONDS = 0.8
+"""How old the cached account ids may be."""
 LISTED_SECONDS = 30.0
-"""How long a pool's list is believed while the vault tells of no change: to list is work for the store."""
+"""How old a pool's list may be while the vault's revision is unchanged; listing is expensive for the store."""
 UNKNOWN_USED_PERCENT = 50.0
-"""An account of which nothing has been heard stands between the idle and the busy ones."""
+"""Assumed usage of an account without a snapshot, between idle and busy ones."""
 
 
 class AccountSelector:
     """
-    Puts accounts in the order in which they are tried.
+    Lists the accounts for a turn, in the order in which they are tried.
 
     Args:
-        vault: tells the default account and the labels.
-        board: tells how they stand.
-        pool: labels that share load; empty for no pool.
+        vault: has the default account and the labels.
+        limits: has each account's usage and parking.
+        pool: labels of the accounts that share the load; empty for no pool.
         clock: Unix seconds.
     """
 
     def __init__(
-        self, vault: TokenVault, board: LimitStore, *, pool: tuple[str, ...], clock: Callable[[], float]
+        self, vault: TokenVault, limits: LimitStore, *, pool: tuple[str, ...], clock: Callable[[], float]
     ) -> None:
         self._vault = vault
-        self._board = board
+        self._limits = limits
         self._pool = pool
         self._clock = clock
         self._ids: tuple[str, ...] = ()
-        self._looked_at = float("-inf")
+        self._read_at = float("-inf")
         self._is_paused = False
         self._listed_at = float("-inf")
         self._revision: int | None = None
         self._missing: list[str] = []
         self._standings: dict[str, Standing] = {}
-        """As they were last seen; serves while the store is away."""
+        """The last known ones, for while the store is unavailable."""
         self._labels: dict[str, str] = {}
 
     async def candidates(self, conversation: str, *, account_id: str | None = None) -> list[str]:
@@ -65,22 +66,22 @@ class AccountSelector:
         Account ids, the first to be tried first; never empty.
 
         Args:
-            conversation: what the turns of a conversation have in common.
-            account_id: the one account that may serve, since the client's key is bound to it.
+            conversation: a key that all turns of a conversation share.
+            account_id: the only account allowed, if the client key is bound to one.
 
         Raises:
             NotLoggedIn: there is no account, or none of the pool.
             AccountsExhausted: all of them are parked.
-            AuthUnknown: nothing is known of any account yet, and the store does not answer.
+            AuthUnknown: no account is cached yet, and the store does not answer.
         """
         account_ids = (account_id,) if account_id is not None else await self.account_ids()
         if not account_ids:
             raise self.nobody()
         shared = len(account_ids) > 1
         try:
-            standings = await self._look_at(account_ids, conversation=conversation if shared else None)
+            standings = await self._read_standings(account_ids, conversation=conversation if shared else None)
         except StoreError:
-            # The last that was seen is a hint, and no reason to refuse anybody: the upstream will tell.
+            # The last known standings decide the order only; the upstream decides whether a limit is reached.
             standings = Standings(tuple(self._standings.get(one, Standing(one)) for one in account_ids))
             return self._free(standings) or list(account_ids)
         return self._ordered(standings)
@@ -88,50 +89,50 @@ class AccountSelector:
     async def account_ids(self) -> tuple[str, ...]:
         """The accounts that may serve, in the operator's order."""
         now = self._clock()
-        if now - self._looked_at >= KNOWN_SECONDS:
+        if now - self._read_at >= CACHE_SECONDS:
             if self._ids:
-                # One looks for all; whoever comes meanwhile goes on with what is known.
-                self._looked_at = now
+                # One caller reads; concurrent ones use the cached ids.
+                self._read_at = now
             try:
-                self._ids = await self._look()
+                self._ids = await self._read_account_ids()
             except StoreError as error:
                 if not self._ids and isinstance(error, StoreUnavailable):
                     raise AuthUnknown.because(error) from error
                 if not self._ids:
                     raise
-            self._looked_at = now if self._ids else float("-inf")
+            self._read_at = now if self._ids else float("-inf")
         return self._ids
 
     async def reload(self) -> tuple[str, ...]:
         """
-        Look now at who may serve and how they stand. Returns the accounts that may serve.
+        Load the accounts and their standings into the cache. Returns the accounts that may serve.
 
         Raises:
-            StoreError: the store does not answer; what is known stays.
+            StoreError: the store does not answer; the cache stays as it is.
         """
         now = self._clock()
-        self._ids = await self._look()
-        self._looked_at = now if self._ids else float("-inf")
+        self._ids = await self._read_account_ids()
+        self._read_at = now if self._ids else float("-inf")
         if self._ids:
-            await self._look_at(self._ids, conversation=None)
+            await self._read_standings(self._ids, conversation=None)
         self._labels = {login.account.id: login.label for login in await self._vault.logins()}
         return self._ids
 
     def label_of(self, account_id: str | None) -> str | None:
-        """What people call an account, as far as is known."""
+        """The cached label of an account."""
         return self._labels.get(account_id) if account_id is not None else None
 
     def confirm(self, seen_at: float) -> None:
-        """Nothing has changed in the store up to this moment (Unix seconds): what is known counts as looked at then."""
+        """Mark the cache as fresh at ``seen_at`` (Unix seconds): the store had no change up to then."""
         if self._ids:
-            self._looked_at = max(self._looked_at, seen_at)
+            self._read_at = max(self._read_at, seen_at)
 
-    async def _look_at(self, account_ids: tuple[str, ...], *, conversation: str | None) -> Standings:
-        standings = await self._board.look(account_ids, conversation=conversation)
+    async def _read_standings(self, account_ids: tuple[str, ...], *, conversation: str | None) -> Standings:
+        standings = await self._limits.look(account_ids, conversation=conversation)
         self._standings.update((one.account_id, one) for one in standings.accounts)
         return standings
 
-    async def _look(self) -> tuple[str, ...]:
+    async def _read_account_ids(self) -> tuple[str, ...]:
         if not self._pool:
             default = await self._vault.default()
             self._is_paused = default is not None and await self._vault.is_paused(default)
@@ -143,7 +144,7 @@ class AccountSelector:
         missing = [label for label in self._pool if label not in by_label]
         if missing and missing != self._missing:
             log.warning("account.pool_incomplete", extra={"labels": ", ".join(missing)})
-        # Of a revision from before the list: what changed between the two is listed once more.
+        # The revision was read before the list, so a change in between causes another listing.
         self._listed_at, self._revision, self._missing = self._clock(), revision, missing
         return tuple(by_label[label].account.id for label in self._pool if label in by_label)
 
@@ -160,7 +161,7 @@ class AccountSelector:
         return [one.account_id for one in sorted(free, key=lambda one: _rank(one, standings.sticky))]
 
     def nobody(self) -> AccountError:
-        """Why nobody may serve, after a look that found none."""
+        """The error to raise when ``account_ids`` is empty."""
         if self._pool:
             return NotLoggedIn(f"No account of the pool ({', '.join(self._pool)}) is signed in. {SIGN_IN_HINT}")
         if self._is_paused:
@@ -172,7 +173,7 @@ class AccountSelector:
 
 
 def exhausted(seconds: float) -> AccountsExhausted:
-    """The 429 when every account waits; ``seconds`` until the first of them is back."""
+    """The 429 when every account is parked; ``seconds`` until the first one is usable again."""
     return AccountsExhausted(
         f"The usage limit of this server's account has been reached. It resets in {spoken_duration(seconds)}.",
         retry_after_seconds=max(1.0, seconds),

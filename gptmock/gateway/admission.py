@@ -1,4 +1,4 @@
-"""Checks the client key of a request. Must not know what is asked for, nor how the refusal looks."""
+"""Authenticates requests by client key. Must not know the request's body, nor the format of errors."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ _LONG_ENOUGH = 12
 
 class Admission:
     """
-    Checks the client key of a request.
+    Authenticates requests.
 
     Args:
-        api_key: the one static key, which needs no store; ``None`` lets everybody in, whatever key their SDK made up.
-        keys: the keys that were given out one by one. Such a key is checked wherever it is shown: one that was
-            revoked does not come in as nobody.
-        admitted: called with the headers of each request that was let in.
+        api_key: the static key ``GPTMOCK_API_KEY``, which needs no store; ``None`` accepts requests without a key and
+            with any key that is not a gptmock key (SDKs insist on sending one).
+        keys: the issued client keys. A key with their format is always checked: a revoked one is refused, even if
+            requests without a key are accepted.
+        admitted: called with the headers of each authenticated request.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Admission:
 
     async def admit(self, headers: Mapping[str, str]) -> Client:
         """
-        Who asks.
+        Authenticate a request.
 
         Args:
             headers: names in lower case.
@@ -59,7 +60,7 @@ class Admission:
         Raises:
             Unauthorized: no key or a wrong one.
             ForeignLogin: no key or a wrong one, and the client is signed in to ChatGPT.
-            StoreError: it is one of those given out, and whether it lives cannot be told.
+            StoreError: it is an issued client key, and the store cannot tell whether it is valid.
         """
         client = await self._client(headers)
         self._admitted(headers)
@@ -89,7 +90,7 @@ def _given_key(headers: Mapping[str, str]) -> str:
     token = _bearer(headers)
     if token and not _is_jwt(token):
         return token
-    # Anthropic's SDK and Azure's clients have headers of their own; a signed-in Codex has its login in the usual one.
+    # Anthropic's SDK and Azure's clients use these headers; a signed-in Codex has its JWT in ``Authorization``.
     return (headers.get("x-api-key") or headers.get("api-key") or "").strip() or token
 
 

@@ -1,12 +1,12 @@
 """
-The catalogues of the accounts that may serve, followed in the background: no request ever waits for one.
+The model catalogues of the accounts, refreshed in the background: no request ever waits for one.
 
-    nothing known        the built-in rows serve
-    kept by anybody      what the cache holds serves: another worker's, or that of before a restart
-    five minutes old     one worker claims the right to ask, asks, and tells all others through the cache
-    another tag is told  an answer named an entity tag that is not that of the catalogue: asked at once, likewise
-    another version      the protocol version to ask with has changed: asked at once, likewise; the old list serves
-    the upstream fails   what is known goes on serving; the claim is kept, so that nobody asks for a minute
+    nothing cached       the built-in models are served
+    in the shared cache  the cached catalogue is served, also after a restart
+    five minutes old     one worker claims the refresh, asks the upstream, and shares the result through the cache
+    another ETag         a response named an ETag other than the catalogue's: refreshed at once, in the same way
+    another version      the protocol version has changed: refreshed at once, in the same way
+    the upstream fails   the old catalogue stays; the claim is kept, so that no worker asks for a minute
 
 Knows contracts, no HTTP and no store.
 """
@@ -30,14 +30,14 @@ from gptmock.protocol.models import decode_models
 log = logging.getLogger("gptmock.catalogue")
 
 REFRESH_SECONDS = 300.0
-"""Codex's own life of a catalogue (openai/codex ``models-manager/src/manager.rs``)."""
+"""The refresh interval of Codex itself (openai/codex ``models-manager/src/manager.rs``)."""
 REFRESH_JITTER = 0.1
 LOOK_SECONDS = 5.0
-"""How long another worker's news may take to arrive here."""
+"""How often this worker reads the shared cache."""
 FIRST_LOOK_SECONDS = 1.0
-"""The same, while nothing is known of an account."""
+"""The same, while an account has no catalogue yet."""
 MAX_HEARD = 8
-"""Tags that turned out to name the same catalogue; with more of them the timer alone decides when to ask."""
+"""How many other ETags of the same document are kept; after so many, only the timer triggers a refresh."""
 
 
 class CatalogSource(Protocol):
@@ -48,7 +48,7 @@ class CatalogSource(Protocol):
         """The protocol version that it asks with."""
 
     async def models(self, credential: Credential, known: CatalogSnapshot | None) -> CatalogSnapshot:
-        """The account's models now, ``known`` being what is known, perhaps of another version."""
+        """The account's models now; ``known`` is the cached catalogue, perhaps of another version."""
 
 
 @dataclass(slots=True)
@@ -58,20 +58,20 @@ class _Followed:
     snapshot: CatalogSnapshot
     specs: tuple[ModelSpec, ...]
     refresh_seconds: float
-    """How old the snapshot may become; drawn anew for each, so that workers do not ask together."""
+    """How old the snapshot may become; jittered for each, so that workers do not refresh at once."""
 
 
 class CatalogWatch:
     """
-    Follows catalogues.
+    Refreshes catalogues and merges them.
 
     Args:
-        cache: what all workers know.
-        keeper: leases credentials.
-        source: who is asked.
+        cache: shared by all workers.
+        keeper: provides credentials.
+        source: the upstream's list of models.
         account_ids: the accounts that may serve, in the operator's order.
         clock: Unix seconds.
-        built_in: serves while nothing is known; its names are resolved ever after.
+        built_in: served while there is no catalogue; its names stay resolvable afterwards.
     """
 
     def __init__(  # noqa: PLR0913 - one contract for each thing it brings together
@@ -98,15 +98,15 @@ class CatalogWatch:
         self.changed: Callable[[ModelCatalog], None] = lambda _: None
         """Called with every new catalogue."""
         self.current = ModelCatalog(self._built_in)
-        """The models of all accounts that may serve; where two have the same, as the first one lists it."""
+        """The models of all accounts that may serve; a model of several accounts is listed as by the first one."""
 
     def offers(self, account_id: str, slug: str) -> bool:
-        """Whether the account has a model, as far as is known; one that nothing is known of may have it."""
+        """Whether the account has a model; True while its catalogue is unknown."""
         followed = self._followed.get(account_id)
         return followed is None or any(spec.slug == slug for spec in followed.specs)
 
     def heard(self, account_id: str, etag: str | None) -> None:
-        """An answer to this account named the entity tag of its catalogue; asks anew, soon, if that is another."""
+        """Note the catalogue's ETag that a response named; triggers a refresh if it differs from the cached one."""
         followed = self._followed.get(account_id)
         if etag is None or followed is None:
             return
@@ -120,7 +120,7 @@ class CatalogWatch:
         self._called.set()
 
     async def run(self) -> None:
-        """Look until cancelled, beside the server."""
+        """Background task: call ``look`` repeatedly until cancelled."""
         while True:
             await self.look()
             knows_all = bool(self._order) and all(account_id in self._followed for account_id in self._order)
@@ -132,7 +132,7 @@ class CatalogWatch:
                 pass
 
     async def load(self) -> None:
-        """What the cache holds, before the worker serves; asks no upstream. Trouble is left to ``run``."""
+        """Read the shared cache before the worker serves, without asking the upstream; errors are left to ``run``."""
         with suppress(GptmockError):
             self._order = tuple(await self._account_ids())
             for account_id in self._order:
@@ -140,7 +140,7 @@ class CatalogWatch:
         self._rebuild()
 
     async def look(self) -> None:
-        """One round over all accounts; trouble with one is logged, once, and does not stop the others."""
+        """Check all accounts once; a failure of one is logged once and does not stop the others."""
         self._called.clear()
         try:
             self._order = tuple(await self._account_ids())
@@ -208,7 +208,7 @@ class CatalogWatch:
     async def _asked(self, account_id: str, credential: Credential) -> CatalogSnapshot:
         followed = self._followed.get(account_id)
         known = followed.snapshot if followed is not None else None
-        # Read before: what an answer names while we ask is looked at afterwards.
+        # Read before the request: an ETag that a response names meanwhile is handled in the next round.
         heard = self._heard.get(account_id)
         snapshot = replace(await self._source.models(credential, known), heard=())
         if heard is None or snapshot.is_named(heard):
@@ -221,7 +221,7 @@ class CatalogWatch:
         return len(self._followed[account_id].specs)
 
     def _learn(self, account_id: str, snapshot: CatalogSnapshot) -> bool:
-        """Take a snapshot for the truth; returns whether its document is new here."""
+        """Use a snapshot. Returns whether its document differs from the one before."""
         followed = self._followed.get(account_id)
         if followed is not None and followed.snapshot == snapshot:
             return False

@@ -1,4 +1,4 @@
-"""Whom the gateway's rooms ask, as each of them needs it. Must not know who answers."""
+"""Protocols between the modules of the gateway. Must not import their implementations."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from gptmock.catalog import ModelCatalog
 
 
 class Keeper(Protocol):
-    """Who leases credentials (``gateway.credentials.CredentialKeeper``)."""
+    """Provides access tokens (``gateway.credentials.CredentialKeeper``)."""
 
     async def lease(self, account_id: str) -> Credential:
-        """A living credential."""
+        """An unexpired credential."""
 
     async def renew(self, refused: Credential) -> Credential:
-        """Another one in the place of a refused one."""
+        """Another credential, after the upstream has answered 401 to ``refused``."""
 
 
 class Selector(Protocol):
-    """Who knows which account serves (``gateway.account_selection.AccountSelector``)."""
+    """Selects accounts (``gateway.account_selection.AccountSelector``)."""
 
     async def candidates(self, conversation: str, *, account_id: str | None = None) -> list[str]:
-        """Account ids, the first to be tried first; none but ``account_id``, if it is given."""
+        """Account ids in the order in which to try them; only ``account_id``, if it is given."""
 
 
 class Catalogs(Protocol):
-    """What is known of the accounts' models (``gateway.catalogue.CatalogWatch``)."""
+    """The models of the accounts (``gateway.catalogue.CatalogWatch``)."""
 
     @property
     def current(self) -> ModelCatalog:
         """The models of all accounts that may serve."""
 
     def offers(self, account_id: str, slug: str) -> bool:
-        """Whether an account has a model, as far as is known."""
+        """Whether an account has a model; True while its catalogue is unknown."""
 
     def heard(self, account_id: str, etag: str | None) -> None:
-        """An answer named the entity tag of the account's catalogue."""
+        """Note the catalogue's ETag that a response of the upstream named for this account."""

@@ -1,8 +1,8 @@
 """
-Living credentials for any number of requests, out of memory while they live. Knows contracts, no file and no HTTP.
+Provides access tokens to requests from a cache, and decides when to refresh them. Knows contracts, no file and no HTTP.
 
-The store is asked at most once a second for each account; while it does not answer, what is known serves until it
-expires. Refreshing is ``gateway.refresh``; here is only decided when.
+The store is read at most about once a second for each account; while it is unavailable, cached tokens are used until
+they expire. The refresh itself is ``gateway.refresh``.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ from gptmock.protocol.failures import credential_refused
 
 log = logging.getLogger("gptmock.account")
 
-KNOWN_SECONDS = 0.8
-"""How old a look at the store may be: a login in one worker is seen by all others within a second."""
+CACHE_SECONDS = 0.8
+"""How old cached tokens may be: a login in one worker is seen by all others within a second."""
 NEEDED_SECONDS = 30.0
-"""Below this much life a request waits for the refresh: its token must still live when it arrives."""
+"""With less remaining lifetime a request waits for the refresh, so that its token is valid when it arrives upstream."""
 EARLY_SECONDS = 300.0
 EARLY_SHARE = 0.1
 EARLY_JITTER = 0.2
-"""Refresh that long before expiry: five minutes or a tenth of the life, jittered so that workers differ."""
+"""Refresh early: five minutes or a tenth of the lifetime before expiry, whichever is more, jittered over workers."""
 YOUNG_SECONDS = 60.0
-"""Tokens this young are left alone by everybody but a request that needs others."""
+"""Tokens younger than this are not refreshed early."""
 TIMER_SECONDS = 10.0
 
 
 @dataclass(slots=True)
-class _Known:
+class _CacheEntry:
     tokens: TokenSet
-    looked_at: float
+    read_at: float
     refresh_at: float | None
 
 
 class CredentialKeeper:
     """
-    Leases credentials.
+    Provides credentials: an access token with its account.
 
     Args:
-        vault: where the tokens rest.
-        refresher: who renews them.
+        vault: holds the tokens.
+        refresher: renews them.
         clock: Unix seconds.
     """
 
@@ -63,22 +63,22 @@ class CredentialKeeper:
         self._vault = vault
         self._refresher = refresher
         self._clock = clock
-        self._known: dict[str, _Known] = {}
-        self._looks: dict[str, asyncio.Task[TokenSet]] = {}
+        self._cache: dict[str, _CacheEntry] = {}
+        self._loads: dict[str, asyncio.Task[TokenSet]] = {}
         self._broken: set[str] = set()
-        """Accounts whose record does not open; each is complained of once."""
-        # Also what nobody waited for: the store may be away when those who need it come.
-        refresher.renewed = self._learn
+        """Accounts whose record cannot be decrypted, and was logged."""
+        # Cache the result of background refreshes too: the store may be unavailable when a request needs it.
+        refresher.on_renewed = self._learn
 
     async def lease(self, account_id: str) -> Credential:
         """
-        A credential that lives long enough for one request to be accepted.
+        A credential whose token is valid long enough for one request to be accepted.
 
         Raises:
             NotLoggedIn: there is no such login.
-            RefreshRejected: it has ended; somebody has to log in again.
-            RefreshUnavailable: the token has died and no new one can be had now.
-            AuthUnknown: nothing is known of the account, and the store does not answer.
+            RefreshRejected: the issuer has ended the login; the user has to sign in again.
+            RefreshUnavailable: the token has expired, and cannot be refreshed now.
+            AuthUnknown: the account is not cached, and the store does not answer.
         """
         tokens = await self._current(account_id)
         left = self._seconds_left(tokens)
@@ -90,25 +90,25 @@ class CredentialKeeper:
         try:
             return self._learn(await self._refresher.refresh(tokens)).tokens.credential()
         except (RefreshRejected, RefreshUnavailable):
-            # Short of life is not dead, and newer tokens may have come meanwhile: the upstream may take them.
-            known = self._known.get(account_id)
+            # The token may be valid for some seconds yet, or newer ones may have been cached meanwhile.
+            known = self._cache.get(account_id)
             if known is not None and self._seconds_left(known.tokens) > 0:
                 return known.tokens.credential()
             raise
 
     async def renew(self, refused: Credential) -> Credential:
         """
-        Another credential in the place of one that the upstream answered with 401.
+        Another credential, after the upstream has answered 401 to ``refused``.
 
         Raises:
-            As ``lease``; ``CredentialRefused`` when there is nothing else to try.
+            As ``lease``; ``CredentialRefused`` when there is no other one.
         """
-        known = self._known.get(refused.account.id)
+        known = self._cache.get(refused.account.id)
         if known is not None and known.tokens.version > refused.version:
             tokens = known.tokens
         else:
-            tokens = await self._look(refused.account.id)
-        # By the token, not by the version: a mark or another seal makes a new version of the same tokens.
+            tokens = await self._load(refused.account.id)
+        # Compare tokens, not versions: a refusal or re-encryption makes a new version of the same tokens.
         if tokens.access_token == refused.access_token:
             if tokens.refused is not None:
                 raise credential_refused()
@@ -119,27 +119,27 @@ class CredentialKeeper:
 
     async def reload(self, account_ids: Sequence[str]) -> None:
         """
-        Look now at these accounts, and at all others that are known.
+        Read the tokens of these accounts, and of all cached ones, into the cache.
 
         Raises:
-            StoreUnavailable: the store does not answer; what is known stays.
+            StoreUnavailable: the store does not answer; the cache stays as it is.
         """
-        for account_id in dict.fromkeys((*account_ids, *self._known)):
+        for account_id in dict.fromkeys((*account_ids, *self._cache)):
             try:
-                await self._look(account_id)
+                await self._load(account_id)
             except StoreUnavailable:
                 raise
             except GptmockError:
-                # Logged out, or broken: whoever asks for this account is told.
+                # Logged out, or not decryptable: a request for this account gets the error.
                 continue
 
     def confirm(self, seen_at: float) -> None:
-        """Nothing has changed in the store up to this moment (Unix seconds): what is known counts as looked at then."""
-        for known in self._known.values():
-            known.looked_at = max(known.looked_at, seen_at)
+        """Mark the cache as fresh at ``seen_at`` (Unix seconds): the store had no change up to then."""
+        for known in self._cache.values():
+            known.read_at = max(known.read_at, seen_at)
 
     async def problem(self, account_id: str) -> GptmockError | None:
-        """Why this account could not serve a turn now; ``None`` when it could, or may find out."""
+        """Why this account cannot serve a turn now; ``None`` if it can, or if a request would try a refresh."""
         try:
             tokens = await self._current(account_id)
         except GptmockError as error:
@@ -149,43 +149,43 @@ class CredentialKeeper:
         return None
 
     async def watch(self, account_ids: Callable[[], Awaitable[Sequence[str]]]) -> None:
-        """Refresh early, also while nobody asks: runs until it is cancelled, beside the server."""
+        """Background task: refresh early, also without requests, until cancelled."""
         while True:
             await asyncio.sleep(TIMER_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311
             with suppress(GptmockError):
                 for account_id in await account_ids():
                     tokens = await self._current(account_id)
-                    await self._refresher.rescue(account_id)
+                    await self._refresher.recover_escrowed(account_id)
                     self._refresh_early(tokens)
 
     async def close(self) -> None:
-        """Wait for a refresh under way: a token that is spent has to be saved."""
+        """Wait for a running refresh: the rotated tokens must be saved."""
         await self._refresher.close()
 
-    # --- What is known --------------------------------------------------------------------
+    # --- Cache ----------------------------------------------------------------------------
 
     async def _current(self, account_id: str) -> TokenSet:
-        known = self._known.get(account_id)
-        if known is not None and self._clock() - known.looked_at < KNOWN_SECONDS:
+        known = self._cache.get(account_id)
+        if known is not None and self._clock() - known.read_at < CACHE_SECONDS:
             return known.tokens
         try:
-            return await self._look(account_id)
+            return await self._load(account_id)
         except StoreError as error:
             if known is None and isinstance(error, StoreUnavailable):
                 raise AuthUnknown.because(error) from error
             if known is None:
                 raise
-            # The store is in trouble; what lives goes on living.
-            known.looked_at = self._clock()
+            # The store is unavailable: use the cached tokens.
+            known.read_at = self._clock()
             return known.tokens
 
-    async def _look(self, account_id: str) -> TokenSet:
-        """One look for all requests that want one now."""
-        look = self._looks.get(account_id)
+    async def _load(self, account_id: str) -> TokenSet:
+        """Load tokens; concurrent callers share one read."""
+        look = self._loads.get(account_id)
         if look is None:
             look = asyncio.get_running_loop().create_task(self._vault.load(account_id), name="look")
-            self._looks[account_id] = look
-            look.add_done_callback(lambda _: self._looks.pop(account_id, None))
+            self._loads[account_id] = look
+            look.add_done_callback(lambda _: self._loads.pop(account_id, None))
         try:
             tokens = await asyncio.shield(look)
         except SealBroken as error:
@@ -198,25 +198,25 @@ class CredentialKeeper:
         except StoreError:
             raise
         except GptmockError:
-            # Logged out, or never in: nothing known may serve any longer.
-            self._known.pop(account_id, None)
+            # Logged out, or never signed in: cached tokens must not be used any longer.
+            self._cache.pop(account_id, None)
             raise
         self._broken.discard(account_id)
         return self._learn(tokens).tokens
 
-    def _learn(self, tokens: TokenSet) -> _Known:
-        before = self._known.get(tokens.account.id)
+    def _learn(self, tokens: TokenSet) -> _CacheEntry:
+        before = self._cache.get(tokens.account.id)
         now = self._clock()
         if before is not None and before.tokens.version >= tokens.version:
-            before.looked_at = now
+            before.read_at = now
             return before
-        known = self._known[tokens.account.id] = _Known(tokens, now, self._refresh_at(tokens))
+        known = self._cache[tokens.account.id] = _CacheEntry(tokens, now, self._refresh_at(tokens))
         return known
 
-    # --- When ------------------------------------------------------------------------------
+    # --- When to refresh ------------------------------------------------------------------------------
 
     def _seconds_left(self, tokens: TokenSet) -> float:
-        # A token that does not tell its expiry is used until the upstream says 401.
+        # A token without an ``exp`` claim is used until the upstream answers 401.
         return float("inf") if tokens.expires_at is None else tokens.expires_at - self._clock()
 
     def _refresh_at(self, tokens: TokenSet) -> float | None:
@@ -228,10 +228,10 @@ class CredentialKeeper:
         return max(tokens.expires_at - early * jitter, issued + YOUNG_SECONDS)
 
     def _refresh_early(self, tokens: TokenSet) -> None:
-        known = self._known.get(tokens.account.id)
+        known = self._cache.get(tokens.account.id)
         if known is None or known.refresh_at is None or self._clock() < known.refresh_at:
             return
         if tokens.refused is None and tokens.refresh_token is not None:
-            # The token lives: nobody waits, and nobody fails if the refresh does. The next look tells how it went.
-            known.refresh_at = self._clock() + KNOWN_SECONDS
+            # The token is still valid: refresh in the background. If it fails, this is tried again after CACHE_SECONDS.
+            known.refresh_at = self._clock() + CACHE_SECONDS
             self._refresher.start(tokens)

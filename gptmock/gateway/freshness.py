@@ -1,11 +1,11 @@
 """
-What a worker serves from, loaded before it serves and kept fresh beside its requests: accounts, tokens, limits and
-client keys. A store that stops answering later costs no request, whether this worker has served before or not.
+Keeps a worker's caches fresh: accounts, tokens, limits and client keys are loaded before it serves, and reloaded in the
+background when the store's change counter moves. If the store becomes unavailable later, requests use the caches.
 
-    at the start            everything is loaded; a store that does not answer then is asked again by ``run``
-    every LOOK_SECONDS      one read of the change counter; unchanged, all that is known counts as looked at now
-    the counter has changed everything is loaded anew
-    every RELOAD_SECONDS    the same, for changes that were never counted
+    at the start            load everything; if the store does not answer, ``run`` tries again
+    every LOOK_SECONDS      one read of the change counter; if it is unchanged, all caches count as fresh
+    the counter has changed reload everything
+    every RELOAD_SECONDS    reload everything, for changes that were not counted
 
 Knows contracts, no store.
 """
@@ -21,7 +21,7 @@ from typing import Protocol
 from gptmock.errors import GptmockError
 
 LOOK_SECONDS = 0.7
-"""Below the 0.8 s for which a look is believed: while the watch runs, requests themselves read nothing but limits."""
+"""Below the caches' ``CACHE_SECONDS`` of 0.8: while this runs, requests read nothing but limits from the store."""
 LOOK_JITTER = 0.1
 RELOAD_SECONDS = 30.0
 

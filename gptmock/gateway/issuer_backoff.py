@@ -1,9 +1,10 @@
 """
-How long an issuer that could not be asked is left alone, by all workers together. Decides; does no I/O.
+Exponential backoff for an OAuth issuer that is unavailable, shared by all workers. Decides; does no I/O.
 
-    the issuer answers that it cannot        5, 10, 20, 40, 60 s, and a minute from then on
-    it was asked and its answer never came   the same; and since the refresh token may be spent, it is tried once more
-                                             only: by who needs new tokens, or when the old ones are about to end
+    the issuer answers with a temporary error   5, 10, 20, 40, 60 s, then 60 s each time
+    the request was sent, but no answer came    the same; and since the refresh token may be used up, it is sent only
+                                                once more: for a request that needs new tokens, or shortly before the
+                                                old ones expire
 
 Source: reliability and security, F10 and F12.
 """
@@ -16,39 +17,39 @@ from gptmock.accounts import SIGN_IN_HINT, TokenSet, Trouble
 from gptmock.errors import RefreshRejected, RefreshUnanswered, RefreshUnavailable
 
 STEPS_SECONDS = (5.0, 10.0, 20.0, 40.0, 60.0)
-TOLD_SECONDS = (5.0, 60.0)
-"""Of a client that is told when to come back, the shortest and the longest wait."""
+RETRY_AFTER_SECONDS = (5.0, 60.0)
+"""The smallest and the largest ``Retry-After`` for clients."""
 LAST_SECONDS = 300.0
-"""Below this much life, tokens whose successors may be lost are tried once more."""
+"""With less remaining lifetime a refresh token that was sent without an answer is tried once more."""
 DEFERRED_SECONDS = 600.0
-"""How long a worker may believe that there is no hurry before it looks again."""
+"""The longest time for which a background refresh is put off before it is considered again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """A time in which the issuer is not asked for an account."""
+    """A time in which the login of an account is not refreshed."""
 
     message: str
     """Why."""
     seconds: float
-    """For how long nobody asks; 0.0 when only those are put off who merely want to be early."""
+    """For how long no refresh is tried; 0.0 if only background refreshes are put off."""
     background_seconds: float
-    """For how long those are put off."""
+    """For how long background refreshes are put off."""
 
     def error(self, left_seconds: float) -> RefreshUnavailable:
-        """What those are told who cannot wait, so long before its end."""
-        shortest, longest = TOLD_SECONDS
+        """The error for a request that needs a refresh ``left_seconds`` before the backoff ends."""
+        shortest, longest = RETRY_AFTER_SECONDS
         return RefreshUnavailable(self.message, retry_after_seconds=min(max(left_seconds, shortest), longest))
 
 
 def current_backoff(trouble: Trouble, held: TokenSet, *, needed: bool, now: float) -> Backoff | None:
     """
-    Whether the issuer must be left alone now; ``None`` when it may be asked.
+    The backoff that is in effect; ``None`` when the issuer may be asked.
 
     Args:
-        trouble: what the last ones met.
-        held: what would be spent.
-        needed: whether somebody waits for new tokens.
+        trouble: what the last refreshes of any worker have reported.
+        held: the tokens to refresh.
+        needed: whether a request waits for new tokens.
         now: Unix seconds.
     """
     if trouble.left_seconds > 0:
@@ -60,16 +61,16 @@ def current_backoff(trouble: Trouble, held: TokenSet, *, needed: bool, now: floa
 
 
 def is_suspect(trouble: Trouble, held: TokenSet) -> bool:
-    """Whether the refresh token was sent before and never answered."""
+    """Whether the refresh token was sent before without an answer, and so may be used up."""
     return held.refresh_token is not None and held.refresh_token.fingerprint() == trouble.unanswered
 
 
 def next_trouble(trouble: Trouble, held: TokenSet, error: RefreshUnavailable) -> Trouble:
     """
-    What to tell the other workers of a refresh that has failed; its ``left_seconds`` begin now.
+    The report of a failed refresh for all workers; its ``left_seconds`` begin now.
 
     Raises:
-        RefreshRejected: the answer was lost for the second time: there is nothing left to try.
+        RefreshRejected: no answer came for the second time: the login cannot be refreshed any more.
     """
     unanswered = trouble.unanswered
     if isinstance(error, RefreshUnanswered) and held.refresh_token is not None:

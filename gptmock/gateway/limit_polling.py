@@ -1,4 +1,7 @@
-"""Usage windows of accounts that nobody has used yet: asked for once, until a turn tells them. Knows contracts."""
+"""
+Polls the usage limits of accounts that have no snapshot yet, once each; later snapshots come with turns' response
+headers. Knows contracts.
+"""
 
 from __future__ import annotations
 
@@ -14,44 +17,44 @@ from gptmock.limits import LimitStore, RateLimitSnapshot
 
 log = logging.getLogger("gptmock.usage")
 
-LOOK_SECONDS = 30.0
+POLL_SECONDS = 30.0
 
 
 class UsageSource(Protocol):
     """The upstream's usage endpoint (``upstream.usage.CodexUsage``)."""
 
     async def windows(self, credential: Credential) -> RateLimitSnapshot:
-        """How full the windows are now."""
+        """The usage of each rate limit window now."""
 
 
 class LimitPoller:
     """
-    Fills the board where it is empty.
+    Stores the first limit snapshot of each account.
 
     Args:
-        board: what all workers see.
-        keeper: leases credentials.
-        usage: who is asked.
+        limits: the snapshots that all workers share.
+        keeper: provides credentials.
+        usage: the upstream's usage endpoint.
         account_ids: the accounts that may serve.
     """
 
     def __init__(
         self,
-        board: LimitStore,
+        limits: LimitStore,
         keeper: Keeper,
         usage: UsageSource,
         account_ids: Callable[[], Awaitable[Sequence[str]]],
     ) -> None:
-        self._board = board
+        self._limits = limits
         self._keeper = keeper
         self._usage = usage
         self._account_ids = account_ids
         self._asked: set[str] = set()
 
     async def run(self) -> None:
-        """Look now and then until cancelled, beside the server."""
+        """Background task: ``fill`` all accounts every ``POLL_SECONDS`` until cancelled."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             try:
                 for account_id in await self._account_ids():
                     await self.fill(account_id)
@@ -60,12 +63,12 @@ class LimitPoller:
 
     async def fill(self, account_id: str) -> None:
         """
-        Ask once for an account of which the board knows nothing.
+        Ask for the limits of an account without a snapshot; only once in the life of this process.
 
         Raises:
-            GptmockError: store, login or upstream are in trouble; there is no hurry.
+            GptmockError: store, login or upstream failed.
         """
-        if account_id in self._asked or await self._board.snapshot(account_id) is not None:
+        if account_id in self._asked or await self._limits.snapshot(account_id) is not None:
             return
         self._asked.add(account_id)
-        await self._board.post(account_id, await self._usage.windows(await self._keeper.lease(account_id)))
+        await self._limits.post(account_id, await self._usage.windows(await self._keeper.lease(account_id)))

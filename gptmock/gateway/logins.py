@@ -1,7 +1,7 @@
 """
-What people do with accounts: sign in, sign out, choose, pause. The order of the steps; knows contracts.
+Account administration: sign in, sign out, default account, pause. Decides the order of the steps; knows contracts.
 
-An account is the pair of workspace and user. A login updates its own pair or adds one, never another's.
+An account is a pair of workspace and user. A login updates the account of its own pair or adds one.
 """
 
 from __future__ import annotations
@@ -28,32 +28,32 @@ log = logging.getLogger("gptmock.account")
 
 class LoginBook:
     """
-    The accounts of a store.
+    Administers the accounts of a store.
 
     Args:
-        vault: where they rest.
-        board: their limits.
-        escrow: where tokens may lie that were on their way.
-        issuer: ends logins.
+        vault: holds the tokens, labels and the default account.
+        limits: knows which accounts are parked.
+        escrow: may hold rotated tokens that the vault has not got yet.
+        issuer: revokes logins.
         clock: Unix seconds.
     """
 
     def __init__(
-        self, vault: TokenVault, board: LimitStore, escrow: Escrow, issuer: SignInIssuer, *, clock: Callable[[], float]
+        self, vault: TokenVault, limits: LimitStore, escrow: Escrow, issuer: SignInIssuer, *, clock: Callable[[], float]
     ) -> None:
         self._vault = vault
-        self._board = board
+        self._limits = limits
         self._escrow = escrow
         self._issuer = issuer
         self._clock = clock
 
     async def find(self, name: str) -> Login:
         """
-        The account of that label, or of that id.
+        The account with that label, id or mail address.
 
         Raises:
-            NotLoggedIn: there is none; the message names those that there are.
-            SealBroken: there is one, and its record does not open.
+            NotLoggedIn: there is none, or more than one; the message lists labels.
+            SealBroken: its record cannot be decrypted.
         """
         logins = await self._vault.logins()
         found = [login for login in logins if name == login.label] or [
@@ -70,16 +70,17 @@ class LoginBook:
         raise NotLoggedIn(f"There is no account {name}. Accounts: {known}")
 
     async def find_broken(self, name: str) -> BrokenLogin | None:
-        """The account of that label, or of that id, if a record of it does not open."""
+        """The account with that label or id, if a record of it cannot be decrypted."""
         return next((one for one in await self._vault.broken() if name in (one.label, one.account_id)), None)
 
     async def enroll(self, issued: IssuedTokens, *, label: str | None = None) -> Login:
         """
-        Take the tokens of a person's login; every worker serves with them within a second.
+        Store the tokens of a new login; every worker uses them within a second.
 
         Raises:
-            LoginRefused: they cannot be used, or ``label`` is another account's; they were revoked, nothing changed.
-            StoreError: they could not be put away.
+            LoginRefused: they name no account, or another account has this ``label`` (then they were revoked); nothing
+                was changed.
+            StoreError: they could not be stored.
         """
         account = account_of(issued)
         if account is None or issued.access_token is None:
@@ -94,7 +95,7 @@ class LoginBook:
             expires_at=expiry_of(issued.access_token),
             last_refresh=now,
         )
-        if label is not None and await self._owner(label) not in (None, account.id):
+        if label is not None and await self._label_holder(label) not in (None, account.id):
             await self._revoke(tokens)
             raise label_taken(label, account)
         held = await self._vault.enroll(tokens, label=label)
@@ -102,16 +103,16 @@ class LoginBook:
         return await self._login(held, label)
 
     async def welcome(self, account_id: str) -> None:
-        """Whatever was said of the account's limits before, its new login may try."""
-        await self._board.unpark(account_id, now=self._clock())
+        """Unpark an account after a new login: its limits may have changed."""
+        await self._limits.unpark(account_id, now=self._clock())
         log.info("account.signed_in", extra={"account": account_id})
 
-    async def leave(self, login: Login, *, revoke: bool = True) -> LogoutResult:
+    async def sign_out(self, login: Login, *, revoke: bool = True) -> LogoutResult:
         """
-        Forget an account here, then end its login at the issuer unless another program goes on with it.
+        Delete an account's tokens here, then revoke its login at the issuer unless another program uses it.
 
         Raises:
-            StoreError: it could not be forgotten; nothing was revoked.
+            StoreError: they could not be deleted; nothing was revoked.
         """
         account_id = login.account.id
         try:
@@ -121,29 +122,29 @@ class LoginBook:
         await self._vault.forget(account_id)
         if tokens is not None:
             await self._escrow.drop(account_id, up_to_version=tokens.version)
-        successor = await self._succeed(account_id)
+        successor = await self._replace_default(account_id)
         revoked = revoke and tokens is not None and await self._revoke(tokens)
         log.info("account.signed_out", extra={"account": account_id, "revoked": revoked})
         return LogoutResult(login, revoked, successor)
 
     async def discard(self, broken: BrokenLogin) -> LogoutResult:
-        """Forget an account with a record that does not open; its login cannot be ended at the issuer."""
+        """Delete an account whose record cannot be decrypted; its login cannot be revoked."""
         await self._vault.discard(broken.account_id)
         log.info("account.discarded", extra={"account": broken.account_id})
-        return LogoutResult(broken, revoked=False, successor=await self._succeed(broken.account_id))
+        return LogoutResult(broken, revoked=False, successor=await self._replace_default(broken.account_id))
 
-    async def prefer(self, login: Login) -> None:
-        """Let this account serve who is bound to none."""
+    async def make_default(self, login: Login) -> None:
+        """Make this the default account: it serves requests whose client key is bound to no account."""
         await self._vault.make_default(login.account.id)
 
     async def pause(self, login: Login, *, paused: bool) -> None:
         """Take an account out of service, or back; seen by every worker within a second."""
         await self._vault.describe(login.account, paused=paused)
         if not paused:
-            await self._board.unpark(login.account.id, now=self._clock())
+            await self._limits.unpark(login.account.id, now=self._clock())
 
-    async def _succeed(self, gone: str) -> Login | None:
-        """Another default for the one that has left."""
+    async def _replace_default(self, gone: str) -> Login | None:
+        """Choose another default account if ``gone`` was the default."""
         if await self._vault.default() != gone:
             return None
         left = await self._vault.logins()
@@ -154,7 +155,7 @@ class LoginBook:
         return able[0]
 
     async def _revoke(self, tokens: TokenSet) -> bool:
-        """With the refresh token the whole login ends; the issuer may be out of reach, and the rest goes on."""
+        """Revoke the refresh token, which ends the whole login (RFC 7009); an unavailable issuer is only logged."""
         token, hint = (tokens.refresh_token, "refresh_token")
         if token is None:
             token, hint = (tokens.access_token, "access_token")
@@ -165,11 +166,11 @@ class LoginBook:
             return False
         return True
 
-    async def _owner(self, label: str) -> str | None:
+    async def _label_holder(self, label: str) -> str | None:
         try:
             return await self._vault.holder(label)
         except StoreError:
-            # Whether the label is free cannot be told; the tokens are worth more than the label.
+            # Unknown whether the label is free: storing the tokens is more important.
             return None
 
     async def _login(self, held: TokenSet, label: str | None) -> Login:
@@ -177,7 +178,7 @@ class LoginBook:
         try:
             return next(login for login in await self._vault.logins() if login.account.id == account.id)
         except StoreError:
-            # The tokens are in; what else is known of the account cannot be read now.
+            # The tokens are stored, but the other facts of the account cannot be read now.
             return Login(
                 account, label or account.email or account.id, held.version, held.expires_at, held.last_refresh
             )

@@ -1,13 +1,13 @@
 """
-The refresh of a login: one procedure for every reason (timer, request, 401), at most one exchange at a time over all
-workers, and no rotated token lost on its way. Knows contracts, no file and no HTTP.
+Refreshes a login's tokens (RFC 6749, section 6): one procedure for every trigger (timer, request, 401), at most one
+exchange at a time over all workers, no rotated token lost. Knows contracts, no file and no HTTP.
 
     in this process   one shared task for each account
-    over all workers  a lease with a random owner, renewed, given back by compare-and-delete
-    under the lease   load again; newer? take it. Escrowed by somebody who died? put it in place.
-                      has another worker found the issuer in trouble? leave it alone (``gateway.issuer_backoff``)
-                      see that the store can be written; see that the lease outlasts the exchange
-    the exchange      sent once, with a deadline below the lease; then escrow, then compare-and-set, then drop
+    over all workers  a lease with a random owner, renewed, released by compare-and-delete
+    under the lease   load again: if there are newer tokens, use them; save tokens from the escrow of a dead process;
+                      stop if another worker has reported a failing issuer (``gateway.issuer_backoff``);
+                      check that the store is writable and that the lease outlasts the exchange
+    the exchange      sent once, with a deadline below the lease; then escrow, compare-and-set, drop from the escrow
 
 Source: reliability and security 3.2; oauth2-proxy ``pkg/middleware/stored_session.go``.
 """
@@ -50,21 +50,21 @@ log = logging.getLogger("gptmock.account")
 
 LEASE_SECONDS = 15.0
 EXCHANGE_SECONDS = 8.0
-"""The issuer's deadline. Below the lease, so that nobody else starts while an answer may still come."""
+"""Deadline of the request to the issuer; below the lease, so that no other worker starts before it has ended."""
 WAIT_SECONDS = 30.0
 """How long to wait for another worker's refresh before giving up on this attempt."""
-STORE_PAUSE_SECONDS = 0.5
-"""After the store did not answer: its breaker has a pause of its own, and healing must not wait for two."""
+STORE_BACKOFF_SECONDS = 0.5
+"""Backoff after the store did not answer; short, since the store's circuit breaker has its own open time."""
 POLL_SECONDS = (0.02, 0.25)
-"""First and longest pause between two looks while another worker refreshes."""
+"""The first and the longest pause between two polls while another worker refreshes."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
-    """What these tokens have met in this process: it need not ask the store about it each time."""
+    """The last failure of these tokens, cached so that the store need not be asked each time."""
 
     seen: TokenSet
-    pause: Backoff
+    backoff: Backoff
     until: float
     """Unix seconds, as ``background_until``."""
     background_until: float
@@ -75,13 +75,13 @@ LeaseOf = Callable[[str], RefreshLease]
 
 class Refresher:
     """
-    Renews tokens.
+    Refreshes tokens.
 
     Args:
-        vault: where they rest.
+        vault: holds them.
         lease_of: a new lease, with an owner of its own, for an account.
-        issuer: who exchanges them.
-        escrow: where they are safe on the way.
+        issuer: exchanges refresh tokens.
+        escrow: keeps rotated tokens on disk until the vault has them.
         clock: Unix seconds.
     """
 
@@ -95,54 +95,54 @@ class Refresher:
         self._clock = clock
         self._flights: dict[str, asyncio.Task[TokenSet]] = {}
         self._failures: dict[str, _Failure] = {}
-        self._deliveries: set[asyncio.Task[None]] = set()
-        self.renewed: Callable[[TokenSet], object] = lambda _: None
-        """Told of whatever a refresh brings home, whoever started it."""
+        self._pending_saves: set[asyncio.Task[None]] = set()
+        self.on_renewed: Callable[[TokenSet], object] = lambda _: None
+        """Called with the tokens of every successful refresh."""
 
     async def refresh(self, seen: TokenSet) -> TokenSet:
         """
-        Newer tokens than ``seen``, from whoever gets them first.
+        Newer tokens than ``seen``, by a refresh here or in another worker.
 
         Raises:
-            RefreshRejected: somebody has to log in again.
-            RefreshUnavailable: no new tokens can be had now: the issuer, the lease or the store is in trouble.
+            RefreshRejected: the user has to sign in again.
+            RefreshUnavailable: the issuer, the lease or the store is unavailable now.
             NotLoggedIn: the account was logged out meanwhile.
         """
         failure = self._failure(seen)
         if failure is not None and (left := failure.until - self._clock()) > 0:
-            raise failure.pause.error(left)
+            raise failure.backoff.error(left)
         while True:
             joined = self._under_way(seen.account.id) is not None
-            # Shielded: a client that leaves must not stop an exchange whose refresh token may be spent already.
+            # Shielded: a client that disconnects must not cancel an exchange that may have used up the refresh token.
             try:
                 tokens = await asyncio.shield(self._flight(seen, needed=True))
             except RefreshUnavailable:
                 failure = self._failure(seen)
-                if joined and failure is not None and failure.pause.seconds == 0:
-                    continue  # a flight that nobody needed was put off; this one is needed
+                if joined and failure is not None and failure.backoff.seconds == 0:
+                    continue  # the joined task was a background refresh and was put off; this one is needed
                 raise
-            # A flight that somebody started for older tokens may bring home the very ones that were seen here.
+            # A joined task that was started for older tokens may return the ones in ``seen``: refresh again.
             if not joined or (tokens.version > seen.version and not tokens.has_tokens_of(seen)):
                 return tokens
 
     def start(self, seen: TokenSet) -> None:
-        """Refresh in the background, unless that was just tried in vain; who needs the result asks for it later."""
+        """Refresh in the background, unless a backoff is in effect."""
         failure = self._failure(seen)
         if failure is None or self._clock() >= failure.background_until:
             self._flight(seen, needed=False)
 
-    async def rescue(self, account_id: str) -> None:
+    async def recover_escrowed(self, account_id: str) -> None:
         """
-        Bring tokens home that a process of this machine left in the escrow when it died.
+        Start a refresh if the escrow holds tokens that a dead process of this machine could not save to the vault.
 
         Raises:
-            StoreError: the vault cannot be asked whether it has them.
-            NotLoggedIn: the account was logged out, or the store was emptied; they stay where they are.
+            StoreError: the vault cannot be read.
+            NotLoggedIn: the account was logged out, or the store was emptied; the tokens stay in the escrow.
         """
         kept = await self._escrow.find(account_id)
         if kept is None:
             return
-        # Not what a process remembers: that may be the very tokens that the store has not got yet.
+        # From the vault, not from a cache, which may hold the same tokens that the store has not got yet.
         held = await self._vault.load(account_id)
         if kept.version > held.version:
             self.start(held)
@@ -150,26 +150,28 @@ class Refresher:
             await self._escrow.drop(account_id, up_to_version=held.version)
 
     async def close(self) -> None:
-        """Wait for exchanges under way and for what is on its way to the store; the escrow has it in any case."""
+        """Wait for running exchanges and pending saves; what is not saved in time stays in the escrow."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + LEASE_SECONDS
-        # Again, since an exchange that ends may leave a delivery behind.
-        while (pending := {*self._flights.values(), *self._deliveries}) and loop.time() < deadline:
+        # In a loop, since an exchange that ends may leave a pending save.
+        while (pending := {*self._flights.values(), *self._pending_saves}) and loop.time() < deadline:
             await asyncio.wait(pending, timeout=deadline - loop.time(), return_when=asyncio.FIRST_COMPLETED)
         for late in pending:
             late.cancel()
         await asyncio.gather(*pending, return_exceptions=True)
 
     def _failure(self, seen: TokenSet) -> _Failure | None:
-        """The last failure, if it was these tokens': others, of a new login, have not failed yet."""
+        """The last failure, if it was that of these tokens and not of an earlier login."""
         failure = self._failures.get(seen.account.id)
         return failure if failure is not None and failure.seen.has_tokens_of(seen) else None
 
-    def _pause(self, tokens: TokenSet, pause: Backoff) -> RefreshUnavailable:
-        """Keep to it in this process; gives back what to raise."""
+    def _back_off(self, tokens: TokenSet, backoff: Backoff) -> RefreshUnavailable:
+        """Put a backoff into effect in this process. Returns the error to raise."""
         now = self._clock()
-        self._failures[tokens.account.id] = _Failure(tokens, pause, now + pause.seconds, now + pause.background_seconds)
-        return pause.error(pause.seconds)
+        self._failures[tokens.account.id] = _Failure(
+            tokens, backoff, now + backoff.seconds, now + backoff.background_seconds
+        )
+        return backoff.error(backoff.seconds)
 
     def _flight(self, seen: TokenSet, *, needed: bool) -> asyncio.Task[TokenSet]:
         account_id = seen.account.id
@@ -179,31 +181,31 @@ class Refresher:
                 self._refresh(seen, needed=needed), name=f"refresh {account_id}"
             )
             self._flights[account_id] = flight
-            flight.add_done_callback(lambda done: self._landed(seen, done))
+            flight.add_done_callback(lambda done: self._finished(seen, done))
         return flight
 
     def _under_way(self, account_id: str) -> asyncio.Task[TokenSet] | None:
         flight = self._flights.get(account_id)
         return flight if flight is not None and not flight.done() else None
 
-    def _landed(self, seen: TokenSet, flight: asyncio.Task[TokenSet]) -> None:
+    def _finished(self, seen: TokenSet, flight: asyncio.Task[TokenSet]) -> None:
         account_id = seen.account.id
-        # Whoever asked between its end and this call has started another.
+        # A caller between the task's end and this callback may have started another one.
         if self._flights.get(account_id) is flight:
             del self._flights[account_id]
         error = None if flight.cancelled() else flight.exception()
         if not isinstance(error, RefreshUnavailable):
             self._failures.pop(account_id, None)
         elif isinstance(error.__cause__, StoreError):
-            self._pause(seen, Backoff(error.message, STORE_PAUSE_SECONDS, STORE_PAUSE_SECONDS))
+            self._back_off(seen, Backoff(error.message, STORE_BACKOFF_SECONDS, STORE_BACKOFF_SECONDS))
         if error is None and not flight.cancelled():
-            self.renewed(flight.result())
+            self.on_renewed(flight.result())
         if isinstance(error, GptmockError):
             log.warning(
                 "account.refresh_failed", extra={"account": account_id, "code": error.code, "reason": error.message}
             )
         elif error is not None:
-            # A background refresh has nobody else to tell.
+            # A bug; a background refresh has no caller that would report it.
             log.error("account.refresh_broken", exc_info=error)
 
     # --- Over all workers -----------------------------------------------------------------
@@ -214,7 +216,7 @@ class Refresher:
             newer = await self._acquire(lease, seen)
             if newer is not None:
                 return newer
-            keeping = asyncio.get_running_loop().create_task(_keep(lease), name="lease")
+            keeping = asyncio.get_running_loop().create_task(_renew_lease(lease), name="lease")
             try:
                 return await self._under_lease(lease, seen, needed=needed)
             finally:
@@ -223,13 +225,13 @@ class Refresher:
                     await keeping
                 await lease.release()
         except StoreError as error:
-            # No lease, no spending: while the store is away the login is left alone.
+            # Without the store there is no lease, and without a lease the refresh token must not be used.
             raise RefreshUnavailable(
                 f"The login cannot be renewed now. {error.message}", retry_after_seconds=issuer_backoff.STEPS_SECONDS[0]
             ) from error
 
     async def _acquire(self, lease: RefreshLease, seen: TokenSet) -> TokenSet | None:
-        """Hold the lease, or come back with what another worker has got meanwhile."""
+        """Acquire the lease and return ``None``, or return newer tokens that another worker has saved meanwhile."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + WAIT_SECONDS
         pause, longest = POLL_SECONDS
@@ -258,35 +260,35 @@ class Refresher:
         rescued = await self._escrow.find(account_id)
         if rescued is not None and rescued.version > held.version:
             log.warning("account.rescued", extra={"account": account_id, "version": rescued.version})
-            held = await self._deliver(held, rescued)
+            held = await self._save(held, rescued)
             if held.expires_at is None or held.expires_at > self._clock():
                 return held
         if held.refused is not None or held.refresh_token is None:
             raise RefreshRejected(held.refused or f"The login has no refresh token. {SIGN_IN_HINT}")
         trouble = await lease.trouble()
-        if (pause := issuer_backoff.current_backoff(trouble, held, needed=needed, now=self._clock())) is not None:
-            raise self._pause(held, pause)
+        if (backoff := issuer_backoff.current_backoff(trouble, held, needed=needed, now=self._clock())) is not None:
+            raise self._back_off(held, backoff)
         await self._vault.probe()
-        await _see_that_it_lasts(lease)
+        await _ensure_remaining_time(lease)
         try:
             tokens = await self._exchange(held)
         except RefreshRejected as error:
             return await self._refused(held, error)
         except RefreshUnavailable as error:
             return await self._failed(lease, trouble, held, error)
-        return await self._saved(lease, trouble, held, tokens)
+        return await self._store(lease, trouble, held, tokens)
 
     async def _exchange(self, held: TokenSet) -> TokenSet:
-        assert held.refresh_token is not None  # noqa: S101 - the caller has looked
+        assert held.refresh_token is not None  # noqa: S101 - checked by the caller
         return _merged(held, await self._issuer.refresh(held.refresh_token), now=self._clock())
 
-    async def _saved(self, lease: RefreshLease, trouble: Trouble, held: TokenSet, tokens: TokenSet) -> TokenSet:
+    async def _store(self, lease: RefreshLease, trouble: Trouble, held: TokenSet, tokens: TokenSet) -> TokenSet:
         try:
             await self._escrow.put(tokens)
         except StoreUnavailable as error:
-            # A full disk: the tokens are here all the same, and the store may take them.
+            # For example a full disk: go on, since the store may still take the tokens.
             log.warning("account.not_escrowed", extra={"account": held.account.id, "reason": error.message})
-        saved = await self._deliver(held, tokens)
+        saved = await self._save(held, tokens)
         log.info("account.renewed", extra={"account": held.account.id, "version": saved.version})
         if trouble.failures:
             with suppress(StoreUnavailable):
@@ -296,34 +298,34 @@ class Refresher:
     async def _failed(
         self, lease: RefreshLease, trouble: Trouble, held: TokenSet, error: RefreshUnavailable
     ) -> TokenSet:
-        """The other workers are told; they need not find out one by one."""
+        """Report the failure to the other workers, which then keep to the same backoff."""
         try:
             met = issuer_backoff.next_trouble(trouble, held, error)
         except RefreshRejected as lost:
             return await self._refused(held, lost)
         with suppress(StoreUnavailable):
             await lease.report(met)
-        raise self._pause(held, Backoff(met.message, met.left_seconds, met.left_seconds)) from error
+        raise self._back_off(held, Backoff(met.message, met.left_seconds, met.left_seconds)) from error
 
     async def _refused(self, held: TokenSet, error: RefreshRejected) -> TokenSet:
-        """A spent token is often somebody's success: look for it before the login is given up."""
+        """The refresh token was rejected: if another process has used it up, return its tokens; else mark the login."""
         if (newer := await self._newer(held)) is not None:
             return newer
         rescued = await self._escrow.find(held.account.id)
         if rescued is not None and rescued.version > held.version:
-            return await self._deliver(held, rescued)
+            return await self._save(held, rescued)
         await self._vault.refuse(held, reason=error.message)
         raise error
 
-    async def _deliver(self, held: TokenSet, tokens: TokenSet) -> TokenSet:
-        """Into the vault, now or as soon as it can be written; the tokens serve from here on in any case."""
+    async def _save(self, held: TokenSet, tokens: TokenSet) -> TokenSet:
+        """Save tokens to the vault; if it fails, in the background. Returns the tokens to use from now on."""
         try:
             saved = await self._vault.replace(held, tokens)
         except StoreError as error:
             log.warning("account.undelivered", extra={"account": tokens.account.id, "reason": error.message})
-            task = asyncio.get_running_loop().create_task(self._deliver_later(tokens), name="delivery")
-            self._deliveries.add(task)
-            task.add_done_callback(self._deliveries.discard)
+            task = asyncio.get_running_loop().create_task(self._save_later(tokens), name="save tokens")
+            self._pending_saves.add(task)
+            task.add_done_callback(self._pending_saves.discard)
             return tokens
         except NotLoggedIn:
             await self._escrow.drop(tokens.account.id, up_to_version=tokens.version)
@@ -331,8 +333,8 @@ class Refresher:
         await self._escrow.drop(tokens.account.id, up_to_version=saved.version)
         return saved
 
-    async def _deliver_later(self, tokens: TokenSet) -> None:
-        """The vault heals the store from what it knows; this only asks it to, until the store has it."""
+    async def _save_later(self, tokens: TokenSet) -> None:
+        """Load until it succeeds: ``TokenVault.load`` writes newer tokens of its cache back to the store."""
         while True:
             await asyncio.sleep(random.uniform(0.5, 1.0))  # noqa: S311
             try:
@@ -346,12 +348,13 @@ class Refresher:
             return
 
 
-async def _see_that_it_lasts(lease: RefreshLease) -> None:
+async def _ensure_remaining_time(lease: RefreshLease) -> None:
     """
-    The last look before a token is spent, and how long ago it was: this process may have been stopped meanwhile.
+    Check that the lease outlasts the exchange, and renew it if not. The time that this check itself takes counts too,
+    since this process may be suspended meanwhile.
 
     Raises:
-        LockBusy: somebody else may be asking right now.
+        LockBusy: the lease was lost: another worker may be refreshing.
     """
     loop = asyncio.get_running_loop()
     asked_at, left = loop.time(), await lease.left_seconds()
@@ -361,7 +364,7 @@ async def _see_that_it_lasts(lease: RefreshLease) -> None:
         raise LockBusy("The lease of the refresh was lost before anything was sent.")
 
 
-async def _keep(lease: RefreshLease) -> None:
+async def _renew_lease(lease: RefreshLease) -> None:
     while True:
         await asyncio.sleep(LEASE_SECONDS / 3)
         with suppress(StoreError):
@@ -377,7 +380,7 @@ def _merged(held: TokenSet, issued: IssuedTokens, *, now: float) -> TokenSet:
     access = issued.access_token or held.access_token
     return replace(
         held,
-        # The pair that names the account stays; mail address and plan may have changed.
+        # Workspace and user identify the account and stay; mail address and plan may have changed.
         account=replace(account, workspace_id=held.account.workspace_id, user_id=held.account.user_id),
         access_token=access,
         refresh_token=issued.refresh_token or held.refresh_token,

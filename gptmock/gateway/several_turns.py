@@ -1,9 +1,9 @@
 """
-Calls that take several upstream turns, as a text completion with several prompts does. Each turn is opened by itself,
-with its own account, retries and usage record; together they are one reply. Must not know why there are several.
+Requests that take several upstream turns, such as a text completion with several prompts. Each turn has its own
+account, retries and usage record; together they give one reply. Must not know why there are several.
 
-    streamed     one after another; the next is opened when the one before has ended well
-    collected    the first, which shows whether the account and the model exist; then all others at once
+    streamed     one after another; the next is opened when the previous one has succeeded
+    collected    the first alone, which shows whether the account and the model exist; then all others concurrently
 """
 
 from __future__ import annotations
@@ -27,34 +27,34 @@ from gptmock.protocol.upstream import Compacted
 
 
 class AnyReply(Protocol):
-    """What a call is answered with, whether it takes one turn or several."""
+    """The reply to a request, of one turn or several."""
 
     @property
     def model(self) -> str | None:
-        """What the upstream says it answers with, if it has said so."""
+        """The model that the upstream reports, if it has reported one yet."""
 
     async def stream(self, sink: FrameSink, /) -> None:
-        """The streamed reply; it ends with the dialect's farewell, whatever happens."""
+        """The streamed reply; it always ends with the dialect's last frame, also after an error."""
 
     async def document(self) -> bytes:
         """
         The whole reply.
 
         Raises:
-            GptmockError: it failed; half an answer is never given.
+            GptmockError: it failed; a partial reply is never returned.
         """
 
 
 class OpensOneTurn(Protocol):
-    """``gateway.gateway.Gateway``."""
+    """Opens single turns (``gateway.gateway.Gateway``)."""
 
     def open(
         self, turn: Turn, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
     ) -> AbstractAsyncContextManager[Reply]:
-        """Have one turn accepted."""
+        """Send one turn upstream until it is accepted."""
 
     async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
-        """Have a conversation compacted."""
+        """Compact a conversation."""
 
 
 _OpensOne: TypeAlias = Callable[[Turn, Outcome], AbstractAsyncContextManager[Reply]]
@@ -63,7 +63,7 @@ _Document: TypeAlias = Callable[[Sequence[FoldedResponse]], bytes]
 
 class BatchGateway:
     """
-    Opens calls of one turn or of several.
+    Opens requests of one turn or of several.
 
     Args:
         gateway: opens each turn.
@@ -76,13 +76,13 @@ class BatchGateway:
         self, turn: Turn, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
     ) -> AbstractAsyncContextManager[AnyReply]:
         """
-        Have a call accepted; leaving the context closes all of its turns. A call of one turn goes straight through.
+        Open a request; leaving the context closes all of its turns. A single turn is passed to the gateway as it is.
 
         Args:
-            turn: whose reply plan may be a ``SeveralTurns``.
-            head: of the one reply.
-            outcome: filled in on the way; of the first turn, with those of the others in ``further``.
-            account_id: the only one that may serve, if somebody has said so.
+            turn: its reply plan may be a ``SeveralTurns``.
+            head: of the reply.
+            outcome: filled in; it is that of the first turn, with the others in ``further``.
+            account_id: the only account allowed, if the client key is bound to one.
 
         Raises:
             GptmockError: before anything was sent to the client.
@@ -93,14 +93,14 @@ class BatchGateway:
 
         plan = turn.reply
         if supports(plan, SeveralTurns) and plan.further:
-            # Not as streams: each may be tried again until its own first event, whatever the client has seen of others.
+            # Not as streams: each may be retried until its own first event, whatever the client got of the others.
             further = [replace(turn, request=request, stream=False) for request in plan.further]
             outcome.turns = 1 + len(further)
             return _several(turn, further, outcome, open_one, partial(plan.documents, head))
         return open_one(turn, outcome)
 
     async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
-        """As the one gateway does."""
+        """See ``Gateway.compact``."""
         return await self._gateway.compact(turn, outcome, account_id=account_id)
 
 
@@ -108,13 +108,13 @@ class BatchGateway:
 async def _several(
     turn: Turn, further: Sequence[Turn], outcome: Outcome, open_one: _OpensOne, document: _Document
 ) -> AsyncIterator[AnyReply]:
-    # The stack belongs to the handler: a generator of frames that nobody finishes would close nothing in time.
+    # The stack belongs to the handler: an abandoned generator of frames would not close its turns in time.
     async with AsyncExitStack() as stack, open_one(turn, outcome) as first:
-        yield BatchReply(first, further, open_one=open_one, document=document, stack=stack)
+        yield MultiTurnReply(first, further, open_one=open_one, document=document, stack=stack)
 
 
-class BatchReply:
-    """An answer of several turns under way; use one of ``stream`` and ``document``, once, inside its context."""
+class MultiTurnReply:
+    """The reply of several turns; call ``stream`` or ``document`` once, inside the context of ``open``."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class BatchReply:
 
     @property
     def model(self) -> str | None:
-        """As the first turn says."""
+        """That of the first turn."""
         return self._first.model
 
     async def stream(self, sink: FrameSink) -> None:
@@ -145,7 +145,7 @@ class BatchReply:
         The whole reply.
 
         Raises:
-            GptmockError: one of the turns failed, and the others were given up.
+            GptmockError: one of the turns failed; the others were cancelled.
         """
         try:
             async with asyncio.TaskGroup() as group:
@@ -154,7 +154,7 @@ class BatchReply:
                     *(group.create_task(self._folded(turn)) for turn in self._further),
                 ]
         except BaseExceptionGroup as several:
-            # One reason is enough, and no client knows groups.
+            # The client gets one error only.
             raise several.exceptions[0] from several
         return self._document([one.result() for one in waiting])
 
@@ -163,22 +163,22 @@ class BatchReply:
         outcome = self._first.outcome
         for turn in self._further:
             if outcome.response is None:
-                # Cut or failed: the translator has said so, or will.
+                # Truncated or failed: the translator reports it.
                 return
             await consumer.ready()
             async with AsyncExitStack() as closing:
                 self._stack.push_async_callback(closing.aclose)
-                outcome = self._note()
+                outcome = self._further_outcome()
                 reply = await closing.enter_async_context(self._open_one(turn, outcome))
                 await reply.drive(consumer)
             self._first.outcome.error = outcome.error
 
     async def _folded(self, turn: Turn) -> FoldedResponse:
-        async with self._open_one(turn, self._note()) as reply:
+        async with self._open_one(turn, self._further_outcome()) as reply:
             return await reply.folded()
 
-    def _note(self) -> Outcome:
-        # The books count by client key: whose call it is belongs to each of its turns.
+    def _further_outcome(self) -> Outcome:
+        # Usage is counted by client key, so each turn's outcome has the tenant.
         outcome = Outcome(tenant=self._first.outcome.tenant)
         self._first.outcome.further.append(outcome)
         return outcome

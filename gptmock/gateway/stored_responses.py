@@ -1,9 +1,9 @@
 """
-Stored responses as turns use them: what a request refers to is found before it goes upstream, and what it came to is
-stored before its client hears the end of it. Knows contracts.
+Stored responses: loads what a request refers to (``previous_response_id``, ``item_reference``) before the turn, and
+stores the response before its last frame is sent. Knows contracts.
 
-A request that needs the store and cannot have it fails; one that would merely be stored is answered all the same, and
-its answer says ``store: false``.
+A request that refers to stored items fails without the store; one that should only be stored is answered anyway, with
+``store: false`` in the response.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ NOTHING_IS_STORED = "This server stores no responses (GPTMOCK_RESPONSES_TTL is 0
 
 class ConversationKeeper:
     """
-    Recalls and remembers.
+    Loads and stores responses.
 
     Args:
-        conversations: where snapshots rest; ``None`` when the operator wants none stored.
+        conversations: holds the snapshots; ``None`` if GPTMOCK_RESPONSES_TTL is 0.
     """
 
     def __init__(self, conversations: Conversations | None) -> None:
@@ -41,17 +41,17 @@ class ConversationKeeper:
 
     async def recall(self, tenant: str, references: ContextReferences) -> LoadedContext:
         """
-        What a request refers to.
+        Load what a request refers to.
 
         Raises:
-            BadRequest: there is no such response or item for this tenant, or nothing is stored at all.
-            StoreError: it cannot be told now.
+            BadRequest: this tenant has no such response or item, or nothing is stored at all.
+            StoreError: the store failed.
         """
         if not references:
             return NO_CONTEXT
         if self._conversations is None:
             raise _nothing_stored(references)
-        before = await self._before(self._conversations, tenant, references.previous_response_id)
+        before = await self._previous(self._conversations, tenant, references.previous_response_id)
         here = {} if before is None else dict(before.named())
         asked = [reference for reference in references.references if reference.item_id not in here]
         found = await self._conversations.find(tenant, [one.item_id for one in asked]) if asked else {}
@@ -63,7 +63,7 @@ class ConversationKeeper:
         return LoadedContext(items=before.conversation, referred=here | found, account_id=before.account_id)
 
     async def remember(self, tenant: str, snapshot: Snapshot) -> bool:
-        """Store what a turn came to. Returns whether it is stored; the log says why not."""
+        """Store a response. Returns whether it is stored; if not, the reason is logged."""
         if self._conversations is None:
             return False
         if snapshot.size_bytes > MAX_SNAPSHOT_BYTES:
@@ -78,11 +78,11 @@ class ConversationKeeper:
 
     async def load(self, tenant: str, response_id: str) -> Snapshot:
         """
-        A stored response.
+        Load a stored response.
 
         Raises:
             UnknownResponse: this tenant has none of that id.
-            StoreError: it cannot be told now.
+            StoreError: the store failed.
         """
         found = await self._conversations.load(tenant, response_id) if self._conversations is not None else None
         if found is None:
@@ -95,24 +95,24 @@ class ConversationKeeper:
 
         Raises:
             UnknownResponse: this tenant has none of that id.
-            StoreError: it cannot be done now.
+            StoreError: the store failed.
         """
         if self._conversations is None or not await self._conversations.delete(tenant, response_id):
             raise _unknown_response(response_id)
 
     async def cancel(self, tenant: str, response_id: str) -> NoReturn:
         """
-        Refuse to cancel: what is stored has ended.
+        Refuse to cancel: stored responses have ended already.
 
         Raises:
             UnknownResponse: this tenant has none of that id.
-            BadRequest: it has.
-            StoreError: it cannot be told now.
+            BadRequest: it exists.
+            StoreError: the store failed.
         """
         await self.load(tenant, response_id)
         raise BadRequest("Only background responses can be cancelled; this server runs none.")
 
-    async def _before(self, conversations: Conversations, tenant: str, response_id: str | None) -> Snapshot | None:
+    async def _previous(self, conversations: Conversations, tenant: str, response_id: str | None) -> Snapshot | None:
         if response_id is None:
             return None
         found = await conversations.load(tenant, response_id)
@@ -155,5 +155,5 @@ def _unknown_response(response_id: str) -> UnknownResponse:
 
 
 def _shown(text: str) -> str:
-    # Client text in an error is bounded, and what could break a terminal is not repeated.
+    # A client's text in an error is bounded, and has no terminal control characters.
     return "".join(character for character in text[:_SHOWN_CHARACTERS] if character.isprintable())

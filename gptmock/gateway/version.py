@@ -25,7 +25,7 @@ log = logging.getLogger("gptmock.version")
 
 
 class VersionRecord(Protocol):
-    """Where the highest version that was shown rests (``stores.codex_version.SharedVersion``)."""
+    """Stores the highest version that a client has sent (``stores.codex_version.SharedVersion``)."""
 
     async def load(self) -> str | None:
         """

@@ -1,1 +1,4 @@
-"""A person's login: the browser's way back, the pasted URL, the device code. Must not know where tokens rest."""
+"""
+OAuth logins of a user: authorization code with PKCE (by redirect or pasted URL), and device code. Must not know where
+tokens are stored.
+"""

@@ -1,8 +1,9 @@
 """
-One attempt to sign in with a browser: its secrets, and whether what comes back belongs to it. No I/O.
+One authorization request of the browser login (RFC 6749 4.1, RFC 7636): its state and PKCE verifier, and the check of
+the redirect that answers it. No I/O.
 
-PKCE and state are both required on every way back: the state says that this browser was sent from here, the verifier
-that nobody else can use the code.
+``state`` is required in every redirect and pasted URL, against forged redirects (CSRF); the PKCE verifier makes a
+stolen code useless.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ _VERIFIER_BYTES = 64
 _MAX_FIELDS = 32
 
 
-class Stray(Exception):
-    """It does not belong to this attempt, which goes on; the text says why, without what it held."""
+class UnrelatedRedirect(Exception):
+    """A redirect or line that does not belong to this attempt, which goes on; the text says why."""
 
 
 def _random(count: int) -> Secret:
@@ -35,7 +36,7 @@ def _random(count: int) -> Secret:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What was made for one login and is good for no other."""
+    """The state and PKCE verifier of one login."""
 
     redirect_uri: str
     state: Secret = field(default_factory=lambda: _random(_STATE_BYTES))
@@ -47,54 +48,56 @@ class Attempt:
         digest = hashlib.sha256(self.verifier.reveal().encode()).digest()
         return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
-    def judge(self, query: str) -> Grant:
+    def parse_redirect(self, query: str) -> Grant:
         """
-        What the query of a redirect means.
+        Check the query of a redirect (RFC 6749 4.1.2), and take the code from it.
 
         Raises:
-            Stray: it has no state, or another one, or says things twice.
-            LoginRefused: the issuer said no.
+            UnrelatedRedirect: its state is missing or another one, or a field is repeated.
+            LoginRefused: it holds an error of the issuer.
         """
         fields = _fields(query)
-        # First of all: nobody else may end this login, not even with an error.
+        # The state first: a forged redirect must not end this login, not even with an error.
         given = fields.get("state", "")
         if not hmac.compare_digest(given.encode("utf-8", "replace"), self.state.reveal().encode()):
-            raise Stray("State mismatch: this page does not come from the sign-in that waits here.")
+            raise UnrelatedRedirect("State mismatch: this page does not come from the sign-in that waits here.")
         if "error" in fields:
             raise denied(fields["error"], fields.get("error_description", ""))
         if not fields.get("code"):
             raise LoginRefused("The OAuth issuer sent the browser back without a code.")
         return Grant(Secret(fields["code"]), self.verifier, self.redirect_uri)
 
-    def judge_pasted(self, text: str) -> Grant:
+    def parse_pasted(self, text: str) -> Grant:
         """
-        What a line means that a person pasted: the whole URL from the address bar, or its query.
+        As ``parse_redirect``, for a line that the user pasted: the whole redirect URL, or its query.
 
         Raises:
-            As ``judge``.
+            As ``parse_redirect``.
         """
         line = text.strip().strip("'\"<>")
         if len(line) > MAX_PASTED_CHARACTERS:
-            raise Stray("That is too long for a redirect URL.")
+            raise UnrelatedRedirect("That is too long for a redirect URL.")
         try:
             url = urlsplit(line)
         except ValueError as error:
-            raise Stray("That is not a URL.") from error
+            raise UnrelatedRedirect("That is not a URL.") from error
         if url.scheme and url.path != CALLBACK_PATH:
-            raise Stray(f"That is not the URL of a finished sign-in: it begins with {self.redirect_uri}?code=")
+            raise UnrelatedRedirect(
+                f"That is not the URL of a finished sign-in: it begins with {self.redirect_uri}?code="
+            )
         query = url.query or line.lstrip("?")
         if "state=" not in query:
-            raise Stray("Paste the whole URL from the address bar, with its code and its state.")
-        return self.judge(query)
+            raise UnrelatedRedirect("Paste the whole URL from the address bar, with its code and its state.")
+        return self.parse_redirect(query)
 
 
 def _fields(query: str) -> dict[str, str]:
     try:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
     except ValueError as error:
-        raise Stray("That query cannot be read.") from error
+        raise UnrelatedRedirect("That query cannot be read.") from error
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        # Two readers could each believe another one of two.
-        raise Stray("That query says a thing twice.")
+        # RFC 6749 3.1: parameters must not be repeated.
+        raise UnrelatedRedirect("That query repeats a field.")
     return fields

@@ -1,9 +1,9 @@
 """
-The two ways in, from the first question to tokens that somebody has taken. Knows contracts and time, prints nothing.
+The two login flows, from the authorization request to stored tokens. Knows contracts and time, prints nothing.
 
-    browser   listen, send the browser off, then whatever comes first: its return, a pasted URL, a cancel, the end of
-              its time. Only the first answer counts; what does not belong to the attempt changes nothing.
-    device    show a code, ask now and then whether it was approved.
+    browser   listen for the redirect and show the authorization URL; then the first of redirect, pasted URL, cancel
+              and timeout decides. Redirects that do not belong to the attempt are ignored.
+    device    show a user code, and poll until it is approved (as RFC 8628, with the issuer's own endpoints).
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from contextlib import asynccontextmanager, suppress
 from gptmock.accounts import IssuedTokens, Login
 from gptmock.errors import GptmockError, LoginRefused, LoginUnavailable
 from gptmock.login import pages
-from gptmock.login.attempt import CALLBACK_PATH, Attempt, Stray
+from gptmock.login.attempt import CALLBACK_PATH, Attempt, UnrelatedRedirect
 from gptmock.login.callback import PORTS, CallbackServer
 from gptmock.login.pages import Page
 from gptmock.signin import DeviceCode, Grant, SignInIssuer
 
 LIFETIME_SECONDS = 600.0
 POLL_FAILURES = 5
-"""So often in a row the issuer may be out of reach while a device waits."""
+"""How many polls may fail in a row before a device login gives up."""
 
 Enroll = Callable[[IssuedTokens], Awaitable[Login]]
-"""Takes the tokens to where they rest."""
+"""Stores the tokens; returns the account's login."""
 
 
 class LoginSkipped(Exception):
-    """The person would rather go on without an account."""
+    """The user chose to go on without signing in."""
 
 
 class BrowserLogin:
     """
-    One login through a browser: be ``listening``, show the ``url``, and ``finish``.
+    One login through a browser: enter ``listening``, show the ``url``, and await ``finish``.
 
     Args:
-        issuer: who is asked.
-        enroll: who takes the tokens.
+        issuer: the OAuth issuer.
+        enroll: stores the tokens.
     """
 
     def __init__(self, issuer: SignInIssuer, enroll: Enroll) -> None:
@@ -50,7 +50,7 @@ class BrowserLogin:
 
     @property
     def url(self) -> str:
-        """Where the person's browser goes."""
+        """The authorization URL, to open in a browser."""
         attempt = self._attempt
         return self._issuer.authorize_url(
             state=attempt.state, challenge=attempt.challenge, redirect_uri=attempt.redirect_uri
@@ -58,19 +58,19 @@ class BrowserLogin:
 
     @property
     def redirect_uri(self) -> str:
-        """Where it comes back to."""
+        """The redirect URI (RFC 6749 3.1.2)."""
         return self._attempt.redirect_uri
 
     @asynccontextmanager
     async def listening(self, host: str, ports: Sequence[int] = PORTS) -> AsyncIterator[None]:
         """
-        Be there for the browser while the context lasts.
+        Listen for the redirect while the context lasts.
 
         Raises:
-            LoginUnavailable: no port can be had.
+            LoginUnavailable: no port is free.
         """
-        async with CallbackServer(self._came_back, self._cancelled).listen(host, ports) as port:
-            # The word, not the number: the issuer compares it.
+        async with CallbackServer(self._on_redirect, self._on_cancel).listen(host, ports) as port:
+            # "localhost", not 127.0.0.1: the issuer compares the redirect URI as text.
             self._attempt = Attempt(f"http://localhost:{port}{CALLBACK_PATH}")
             try:
                 yield
@@ -88,19 +88,19 @@ class BrowserLogin:
         seconds: float = LIFETIME_SECONDS,
     ) -> Login:
         """
-        Wait for the first answer, by whichever way it comes.
+        Wait for the redirect, a pasted URL, a cancel or the timeout, whichever comes first.
 
         Args:
-            pasted: lines that the person types, without their ends; may end early.
-            say: told what is wrong with a line.
-            skippable: an empty line ends the login.
-            seconds: how long the attempt is good for.
+            pasted: lines that the user types, without line ends; may end early.
+            say: called with what is wrong with a line.
+            skippable: whether an empty line ends the login.
+            seconds: the timeout.
 
         Raises:
             LoginRefused: denied, cancelled, expired, or refused by the issuer.
             LoginUnavailable: the issuer cannot be asked.
             LoginSkipped: by an empty line.
-            StoreError: the tokens could not be put away.
+            StoreError: the tokens could not be stored.
         """
         reading = asyncio.get_running_loop().create_task(self._read(pasted, say, skippable=skippable), name="paste")
         try:
@@ -112,16 +112,16 @@ class BrowserLogin:
             reading.cancel()
             with suppress(asyncio.CancelledError):
                 await reading
-        assert self._ending is not None  # noqa: S101 - decided means that
+        assert self._ending is not None  # noqa: S101 - set together with ``_decided``
         return await asyncio.shield(self._ending)
 
-    # --- Ways back ------------------------------------------------------------------------
+    # --- Answers --------------------------------------------------------------------------
 
-    async def _came_back(self, query: str) -> Page:
+    async def _on_redirect(self, query: str) -> Page:
         try:
-            answer: Grant | LoginRefused = self._attempt.judge(query)
-        except Stray as error:
-            return pages.stray(str(error))
+            answer: Grant | LoginRefused = self._attempt.parse_redirect(query)
+        except UnrelatedRedirect as error:
+            return pages.unrelated(str(error))
         except LoginRefused as error:
             answer = error
         if self._ending is not None:
@@ -138,8 +138,8 @@ class BrowserLogin:
                     return
                 continue
             try:
-                answer: Grant | LoginRefused = self._attempt.judge_pasted(line)
-            except Stray as error:
+                answer: Grant | LoginRefused = self._attempt.parse_pasted(line)
+            except UnrelatedRedirect as error:
                 say(str(error))
                 continue
             except LoginRefused as error:
@@ -147,17 +147,17 @@ class BrowserLogin:
             self._end(answer)
             return
 
-    def _cancelled(self) -> None:
+    def _on_cancel(self) -> None:
         self._end(LoginRefused("The sign-in was cancelled: another login took over its port."))
 
     def _end(self, answer: Grant | LoginRefused | LoginSkipped) -> asyncio.Task[Login]:
-        """The first answer decides."""
+        """Begin to finish the login; only the first answer has an effect."""
         if self._ending is None:
-            self._ending = asyncio.get_running_loop().create_task(self._settle(answer), name="login")
+            self._ending = asyncio.get_running_loop().create_task(self._redeem(answer), name="login")
             self._decided.set()
         return self._ending
 
-    async def _settle(self, answer: Grant | LoginRefused | LoginSkipped) -> Login:
+    async def _redeem(self, answer: Grant | LoginRefused | LoginSkipped) -> Login:
         if not isinstance(answer, Grant):
             raise answer
         return await self._enroll(await self._issuer.redeem(answer))
@@ -179,23 +179,23 @@ async def device_login(
     issuer: SignInIssuer, enroll: Enroll, device: DeviceCode, *, tick: Callable[[float], None]
 ) -> Login:
     """
-    Wait until a device is approved.
+    Poll until the user has approved the device code, then exchange and store the tokens.
 
     Args:
-        issuer: who is asked.
-        enroll: who takes the tokens.
-        device: what ``begin_device`` gave; the person has been shown it.
-        tick: told once a second how many seconds are left.
+        issuer: the OAuth issuer.
+        enroll: stores the tokens.
+        device: the result of ``begin_device``, whose user code was shown.
+        tick: called once a second with the remaining seconds.
 
     Raises:
         LoginRefused: denied, expired, or refused.
-        LoginUnavailable: the issuer was out of reach for too long.
-        StoreError: the tokens could not be put away.
+        LoginUnavailable: ``POLL_FAILURES`` polls in a row did not reach the issuer.
+        StoreError: the tokens could not be stored.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + device.lifetime_seconds
     failures = 0
-    while await _passed(device.interval_seconds, deadline=deadline, tick=tick):
+    while await _wait(device.interval_seconds, deadline=deadline, tick=tick):
         try:
             grant = await issuer.poll_device(device)
             failures = 0
@@ -209,8 +209,8 @@ async def device_login(
     raise LoginRefused(f"The code expired after {device.lifetime_seconds / 60:.0f} minutes. Try again.")
 
 
-async def _passed(seconds: float, *, deadline: float, tick: Callable[[float], None]) -> bool:
-    """Let so much time pass, second by second; false when the deadline comes first."""
+async def _wait(seconds: float, *, deadline: float, tick: Callable[[float], None]) -> bool:
+    """Sleep for ``seconds``, with a ``tick`` each second. Returns False if the deadline comes first."""
     loop = asyncio.get_running_loop()
     until = loop.time() + seconds
     while (now := loop.time()) < until:

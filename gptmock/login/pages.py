@@ -1,4 +1,4 @@
-"""The pages that a person's browser shows at the end of a login. No script, nothing loaded from elsewhere."""
+"""The HTML pages that the callback server answers a browser with. No script, no external resources."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ h1 {{ font-size: 1.5rem; }}
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """An answer to a browser."""
+    """An HTTP response with an HTML page."""
 
     status: int
     title: str
     text: str
     allowed: str | None = None
-    """The methods that the path knows, with a 405."""
+    """The ``Allow`` header of a 405."""
 
     def response(self, *, with_body: bool = True) -> bytes:
-        """The whole HTTP/1.1 response; the connection ends with it."""
+        """The whole HTTP/1.1 response, with ``Connection: close``."""
         body = _FRAME.format(title=html.escape(self.title), text=html.escape(self.text)).encode()
         head = [
             f"HTTP/1.1 {self.status} {_REASONS[self.status]}",
@@ -63,24 +63,24 @@ _REASONS = {
     502: "Bad Gateway",
 }
 
-NOT_FOUND = Page(404, "Nothing here", "A gptmock sign-in waits here for your browser to come back; this is not it.")
-BAD_REQUEST = Page(400, "Not understood", "That was not a request that a browser sends.")
+NOT_FOUND = Page(404, "Not found", "A gptmock sign-in waits here for its redirect, which has another path.")
+BAD_REQUEST = Page(400, "Bad request", "That is not a valid HTTP/1.1 request.")
 TOO_LARGE = Page(431, "Too long", "That request is longer than any redirect.")
-NOT_ALLOWED = Page(405, "Not allowed", "A browser comes back with GET.", allowed="GET")
-USED = Page(409, "Already used", "This sign-in has had its answer. Look at the terminal for how it ended.")
+NOT_ALLOWED = Page(405, "Not allowed", "The redirect is a GET request.", allowed="GET")
+USED = Page(409, "Already used", "This sign-in has ended already. The terminal shows how.")
 CANCELLED = Page(200, "Login cancelled", "Another gptmock took over this sign-in.")
 
 
 def signed_in(who: str) -> Page:
-    """All went well; ``who`` names the account."""
+    """The login has succeeded; ``who`` names the account."""
     return Page(200, "Signed in", f"gptmock is signed in as {who}. You can close this tab.")
 
 
 def failed(reason: str) -> Page:
-    """The login came to nothing, and why."""
+    """The login has failed, with the reason."""
     return Page(400, "Sign-in failed", f"{reason} Go back to the terminal and start again.")
 
 
-def stray(reason: str) -> Page:
-    """Somebody came back who was not sent from here; the login goes on."""
+def unrelated(reason: str) -> Page:
+    """A redirect that does not belong to this login, which goes on."""
     return Page(400, "Not this sign-in", f"{reason} It was ignored.")

@@ -1,1 +1,1 @@
-"""The HTTP layer, over Sanic. Knows bytes and frames, never a token."""
+"""The HTTP layer, on Sanic: routes, requests, streaming, logs, worker processes. Never handles an access token."""

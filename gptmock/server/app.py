@@ -1,4 +1,4 @@
-"""The Sanic app of one worker: routes from the dialect table, services opened and closed with the worker."""
+"""Creates the Sanic app: routes from the dialect table, middleware, services opened and closed with each worker."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def create_app(
     dialects: Sequence[DialectRoute] = DIALECTS,
 ) -> App:
     """
-    Build the app; nothing is opened before its worker starts.
+    Create the app; no service is opened before a worker starts.
 
     Args:
-        open_services: entered in each worker when it starts, left after its last stream has ended.
+        open_services: entered when a worker starts, exited after its last stream has ended.
         options: limits and features of the HTTP layer.
-        dialects: the rows that turns are served by.
+        dialects: the routes of model calls.
     """
     cors = CorsPolicy(options.cors_origins)
     app = Sanic(
@@ -62,7 +62,7 @@ def create_app(
     add_ollama_routes(app, options)
     add_ops_routes(app)
     add_openapi_route(app)
-    app.register_middleware(_signature(cors), "response")
+    app.register_middleware(_response_headers(cors), "response")
     stack = AsyncExitStack()
 
     async def open_worker(worker: App) -> None:
@@ -73,14 +73,14 @@ def create_app(
         await stack.aclose()
 
     app.register_listener(open_worker, "before_server_start")
-    # Not before_server_stop: streams are still running then.
+    # Not before_server_stop, when streams are still running.
     app.register_listener(close_worker, "after_server_stop")
     supervise(app)
     return app
 
 
 def _config(options: ServerOptions) -> Config:
-    # No prefix: SANIC_* variables of the environment are not ours to obey.
+    # Without a prefix, so that SANIC_* environment variables have no effect.
     config = Config(env_prefix=None)
     config.ACCESS_LOG = False
     config.AUTO_EXTEND = False
@@ -91,12 +91,12 @@ def _config(options: ServerOptions) -> Config:
     return config
 
 
-def _signature(cors: CorsPolicy) -> Callable[[Request, BaseHTTPResponse], Coroutine[Any, Any, None]]:
-    """What every answer carries, errors and streams alike."""
+def _response_headers(cors: CorsPolicy) -> Callable[[Request, BaseHTTPResponse], Coroutine[Any, Any, None]]:
+    """Middleware that adds the request id and CORS headers to every response, also to errors and streams."""
 
-    async def sign(request: Request, response: BaseHTTPResponse) -> None:
+    async def add_headers(request: Request, response: BaseHTTPResponse) -> None:
         response.headers["x-request-id"] = request_id(request)
         for name, value in cors.answer(request.headers).items():
             response.headers[name] = value
 
-    return sign
+    return add_headers

@@ -1,4 +1,4 @@
-"""What a worker holds while it serves: made once per worker, read by every handler. Knows no setting's origin."""
+"""The options and services that request handlers use, and protocols of the services. Knows no environment variable."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ ID_CHARACTERS = 29
 
 
 class OpensTurns(Protocol):
-    """``gateway.several_turns.BatchGateway``."""
+    """Opens model calls (``gateway.several_turns.BatchGateway``)."""
 
     def open(
         self, turn: Turn, head: ReplyHead, outcome: Outcome, *, account_id: str | None = None
     ) -> AbstractAsyncContextManager[AnyReply]:
-        """Have a turn accepted."""
+        """Send a turn upstream until it is accepted."""
 
     async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
-        """Have a conversation compacted."""
+        """Compact a conversation."""
 
 
 class Admits(Protocol):
-    """``gateway.admission.Admission``."""
+    """Authenticates requests (``gateway.admission.Admission``)."""
 
     async def admit(self, headers: dict[str, str]) -> Client:
-        """Who asks."""
+        """Check the client key; raises ``Unauthorized``."""
 
 
 class KeepsConversations(Protocol):
-    """``gateway.stored_responses.ConversationKeeper``."""
+    """Stored responses (``gateway.stored_responses.ConversationKeeper``)."""
 
     async def recall(self, tenant: str, references: ContextReferences) -> LoadedContext:
-        """What a request refers to."""
+        """Load what a request refers to."""
 
     async def load(self, tenant: str, response_id: str) -> Snapshot:
-        """A stored response."""
+        """Load a stored response."""
 
     async def forget(self, tenant: str, response_id: str) -> None:
-        """Delete one."""
+        """Delete a stored response."""
 
     async def cancel(self, tenant: str, response_id: str) -> NoReturn:
-        """Refuse to cancel one."""
+        """Raise the error for cancelling a stored response."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,37 +68,38 @@ class ServerOptions:
     max_body_bytes: int = 64 * 1024 * 1024
     shutdown_grace_seconds: int = 60
     deadline_seconds: float = 3660.0
-    """The longest a turn may take, with a margin: Sanic's own idle timer is raised to it for model calls."""
+    """The longest duration of a turn, with a margin: Sanic's idle timeout is raised to it for model calls."""
     heartbeat_seconds: float = 10.0
-    """Silence after which a stream says that it lives; the promise is 15."""
+    """Silence after which a stream sends a heartbeat; documented as at most 15."""
     keepalive_seconds: float = 60.0
-    """Silence after which a client that does not take a heartbeat for a sign of life gets an event; Codex waits 300."""
+    """Silence after which clients that ignore heartbeat comments get an event; Codex times out after 300."""
     cors_origins: tuple[str, ...] = ()
-    """Of web pages that may use this server; none by default."""
+    """Origins of web pages that may use this server; none by default."""
     expose_efforts: bool = False
     ollama_version: str = "0.13.5"
-    """What ``/api/version`` says."""
+    """The version in ``/api/version``."""
     verbose: bool = False
     log_format: str = "text"
 
 
 @dataclass(slots=True)
 class Services:
-    """What a worker serves with."""
+    """The services of one worker."""
 
     gateway: OpensTurns
     admission: Admits
     terms: Terms
     readiness: Callable[[], Awaitable[list[str]]]
-    """The reasons for not being ready; none when ready."""
+    """Why ``/readyz`` is 503; empty when ready."""
     conversations: KeepsConversations
     label_of: Callable[[str | None], str | None] = field(default=lambda _: None)
-    """What people call an account, as far as is known."""
+    """The cached label of an account id, for the log."""
     draining: bool = field(default=False)
+    """Set once the worker was told to stop."""
 
 
 def new_head() -> ReplyHead:
-    """A reply's fixed parts, at the time of the call."""
+    """The id, creation time and clock of a new reply."""
     started = time.monotonic()
     return ReplyHead(
         id=secrets.token_hex(ID_CHARACTERS // 2 + 1)[:ID_CHARACTERS],

@@ -1,4 +1,4 @@
-"""The routes of stored responses: get, delete, list what went in. Must not know where they rest."""
+"""Routes of stored responses: get, delete, cancel and list input items. Must not know where they are stored."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _READ = ("GET", "HEAD")
 
 
 def add_conversation_routes(app: App) -> None:
-    """``/v1/responses/{id}``, with and without ``/v1``; a client key sees what was stored with it."""
+    """Add ``/v1/responses/{id}``, also without ``/v1``; a client key has access to its own responses only."""
     routes: tuple[tuple[str, tuple[str, ...], Callable[[Request, str], Coroutine[Any, Any, HTTPResponse]]], ...] = (
         ("/<response_id>", _READ, _get),
         ("/<response_id>", ("DELETE",), _delete),

@@ -1,8 +1,8 @@
 """
-Which web pages may use this server: none, unless the operator names their origins. Knows headers only.
+CORS: which web pages may use this server; none, unless the operator has configured their origins. Knows headers only.
 
-An origin is compared as a whole and never joined with credentials: cookies mean nothing here, and a page that has no
-key of its own must not use the browser's. Source: the Fetch standard, "CORS protocol"; client contracts 4.7.
+Origins are compared as a whole. ``Access-Control-Allow-Credentials`` is never sent: the server uses no cookies, and a
+page needs a client key of its own. Source: the Fetch standard, "CORS protocol"; client contracts 4.7.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _HEADERS = (
     "Authorization, Content-Type, Accept, User-Agent, X-Requested-With, x-api-key, api-key, OpenAI-Beta, "
     "OpenAI-Organization, OpenAI-Project, Idempotency-Key, x-request-id, x-session-id"
 )
-"""When a page asks for none by name."""
+"""Allowed headers if the preflight names none."""
 _EXPOSED = (
     "x-request-id, retry-after, retry-after-ms, x-should-retry, x-gptmock-ignored, openai-model, "
     "x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, "
@@ -28,11 +28,11 @@ _HEADER_LIST = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~ ,-]{1,4000}\Z")
 
 class CorsPolicy:
     """
-    The answer to browsers.
+    The CORS headers of preflights and responses.
 
     Args:
         origins: as browsers send them, ``https://chat.example:8443`` or ``app://obsidian.md``; ``*`` means all.
-            Without any, nothing is ever said about origins.
+            Without any, no CORS header is ever sent.
     """
 
     def __init__(self, origins: tuple[str, ...]) -> None:
@@ -40,7 +40,7 @@ class CorsPolicy:
         self._origins = frozenset(origin.lower() for origin in origins)
 
     def is_preflight(self, method: str, headers: Mapping[str, str]) -> bool:
-        """Whether a browser asks if it may ask; ``headers`` have lower-case names."""
+        """Whether a request is a CORS preflight of an allowed origin; ``headers`` have lower-case names."""
         return (
             method == "OPTIONS"
             and "access-control-request-method" in headers
@@ -48,7 +48,7 @@ class CorsPolicy:
         )
 
     def preflight(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """The headers of a 204 beside those of ``answer``; any header that a page names is allowed."""
+        """The headers of the 204, in addition to those of ``answer``; any header that a page names is allowed."""
         asked = headers.get("access-control-request-headers", "")
         return {
             "access-control-allow-methods": _METHODS,
@@ -57,10 +57,10 @@ class CorsPolicy:
         }
 
     def answer(self, headers: Mapping[str, str]) -> dict[str, str]:
-        """The headers of any answer, errors and streams alike."""
+        """The CORS headers of any response, also of errors and streams."""
         if not self._origins:
             return {}
-        # A cache must not serve one page what was said to another.
+        # The response depends on the origin: a cache must not serve it to another page.
         said = {} if self._any else {"vary": "Origin"}
         allowed = self._allowed(headers.get("origin"))
         if allowed is not None:

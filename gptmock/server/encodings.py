@@ -1,5 +1,5 @@
 """
-Compressed request bodies, read with a bound on what comes out. Knows bytes and codings, no request.
+Decompresses request bodies (``Content-Encoding``), with a limit on the decompressed size. Knows no request.
 
 Source: RFC 9110 8.4 (codings are listed in the order in which they were applied), RFC 9659 (zstd's window).
 """
@@ -15,7 +15,7 @@ import zstandard
 from gptmock.errors import BadRequest, BodyTooLarge, UnsupportedEncoding
 
 MAX_CODINGS = 3
-"""One over the other; nobody sends more than one in good faith, and each costs a pass."""
+"""How many codings may be nested; real clients use one, and each costs a pass."""
 _BLOCK_BYTES = 64 * 1024
 _ZSTD_WINDOW_BYTES = 8 * 1024 * 1024
 _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
@@ -23,17 +23,17 @@ _GZIP, _ZLIB, _RAW = 16 + zlib.MAX_WBITS, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 def decoded(body: bytes, codings: str, *, limit_bytes: int) -> bytes:
     """
-    The body as it was before it was compressed.
+    Decompress a body.
 
     Args:
-        body: as it came.
+        body: as received.
         codings: the value of ``Content-Encoding``; several are undone from the last to the first.
-        limit_bytes: of every stage; more than that is never held.
+        limit_bytes: the largest result of every stage; no more than that is held in memory.
 
     Raises:
-        UnsupportedEncoding: a coding that is not known here, or too many.
-        BadRequest: ``invalid_encoding``, the body is not in that coding or is cut.
-        BodyTooLarge: more comes out than is allowed.
+        UnsupportedEncoding: an unknown coding, or more than ``MAX_CODINGS``.
+        BadRequest: ``invalid_encoding``, the body is not valid in that coding or is truncated.
+        BodyTooLarge: a stage exceeds ``limit_bytes``.
     """
     names = [name for one in codings.split(",") if (name := one.strip().lower()) not in ("", "identity")]
     unknown = next((name for name in names if name not in _DECODERS), None)
@@ -68,7 +68,7 @@ def _gunzipped(body: bytes) -> Iterator[bytes]:
 
 
 def _undeflated(body: bytes) -> Iterator[bytes]:
-    # RFC 9110 means zlib's format by "deflate"; some clients send the raw stream.
+    # By RFC 9110 "deflate" is the zlib format; some clients send a raw deflate stream.
     has_head = len(body) > 1 and body[0] & 0x0F == zlib.DEFLATED and int.from_bytes(body[:2], "big") % 31 == 0
     decompressor = zlib.decompressobj(_ZLIB if has_head else _RAW)
     yield from _inflated(decompressor, body)
@@ -87,7 +87,7 @@ def _inflated(decompressor: zlib._Decompress, body: bytes) -> Iterator[bytes]:
 
 
 def _unzstd(body: bytes) -> Iterator[bytes]:
-    # A cut is not seen here; what is left of the JSON then is none.
+    # A truncated body gives no error here; its JSON is then invalid.
     decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_BYTES)
     with decompressor.stream_reader(body, read_across_frames=True) as reader:
         while block := reader.read(_BLOCK_BYTES):

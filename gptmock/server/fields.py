@@ -1,8 +1,8 @@
 """
-What a log record says beside its event: fields, without anything that has the shape of a credential.
+The fields of a log record (its ``extra``), with credentials redacted.
 
-Credentials never get here: they are ``Secret`` until the one line that sends them. But clients write what they like
-into their bodies, and ``--verbose`` logs bodies: a second net takes them out.
+Our own credentials are ``Secret`` and never logged. Clients may put credentials into bodies, which ``--verbose`` logs:
+anything with the shape of a credential is redacted.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _SHORTEST_CREDENTIAL = 10
 
 
 def redacted(text: str) -> str:
-    """The text without anything that has the shape of a credential."""
+    """Replace anything that has the shape of a credential by ``[redacted]``."""
     return text if len(text) < _SHORTEST_CREDENTIAL else CREDENTIALS.sub("[redacted]", text)
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """The fields that have a value."""
+    """The fields of a record that are not ``None``, redacted."""
     return {
         name: redacted(value) if isinstance(value, str) else value
         for name, value in vars(record).items()
@@ -36,12 +36,12 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     }
 
 
-def hidden_of(record: logging.LogRecord) -> Mapping[str, Any]:
-    """What only a terminal shows: the record's ``at_terminal``."""
+def terminal_fields_of(record: logging.LogRecord) -> Mapping[str, Any]:
+    """Fields for terminal lines only: the record's ``at_terminal``."""
     return getattr(record, _AT_TERMINAL, None) or {}
 
 
 def shown(value: object) -> str:
-    """A value in a line of text: quoted where it has to be."""
+    """A value for a text line; quoted as JSON if it is empty, or has spaces or unprintable characters."""
     text = str(value)
     return json.dumps(text) if not text.isprintable() or " " in text or not text else text

@@ -1,4 +1,4 @@
-"""GET routes that list what there is."""
+"""The routes ``GET /v1/models`` and ``GET /v1/models/{id}``."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ MODELS_PATHS = ("/v1/models", "/models")
 
 
 def add_listing_routes(app: App, options: ServerOptions) -> None:
-    """``/v1/models``, with and without ``/v1``; a client key is needed where turns need one."""
+    """Add ``/v1/models``, also without ``/v1``; a client key is required if model calls require one."""
 
     async def models(request: Request) -> HTTPResponse:
         catalog = (await admitted(request)).terms.catalog
         client_version = request.args.get("client_version")
         body = models_document(catalog, expose_efforts=options.expose_efforts, client_version=client_version)
-        # Codex compares it with the tag that each reply names.
+        # Codex compares it with the ETag that each reply names.
         headers = {"etag": catalog.etag} if client_version is not None and catalog.etag is not None else {}
         return HTTPResponse(body, headers=headers, content_type="application/json")
 
     async def model(request: Request, name: str) -> HTTPResponse:
         wanted = unquote(name).strip("/")
         if not wanted:
-            # The list, asked for with a slash at its end.
+            # ``/v1/models/`` is the list.
             return await models(request)
         body = model_document((await admitted(request)).terms.catalog, wanted)
         return HTTPResponse(body, content_type="application/json")
 
     for number, path in enumerate(MODELS_PATHS):
         app.add_route(models, path, methods=["GET", "HEAD"], name=f"models_{number}")
-        # The rest of the path: a name may hold slashes.
+        # ``path``: a model name may hold slashes.
         app.add_route(model, f"{path}/<name:path>", methods=["GET", "HEAD"], name=f"model_{number}")
 
 
 async def admitted(request: Request) -> Services:
     """
-    What there is to list, for who may come in.
+    Authenticate a request. Returns the worker's services.
 
     Raises:
         Unauthorized: no client key, or a wrong one.

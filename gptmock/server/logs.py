@@ -1,6 +1,6 @@
 """
-Log lines as events with fields: JSON for machines, text for files, ``server.terminal_lines`` for a person who looks.
-Must not know what is logged.
+Log configuration and formats: one JSON object or text line per event with fields; ``server.terminal_lines`` has the
+format for terminals. Must not know single events.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from gptmock.server.terminal_lines import MAX_COLUMNS, TerminalLines
 
 
 def configure_logs(log_format: str) -> None:
-    """Send everything to stderr, once per process; what libraries say only where it is an error."""
+    """Log to stderr: gptmock from INFO on, libraries from ERROR on. To be called once per process."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_lines(log_format))
     logging.basicConfig(level=logging.ERROR, handlers=[handler], force=True)
@@ -40,13 +40,13 @@ def _lines(log_format: str) -> logging.Formatter:
 
 
 def has_colours(environment: Mapping[str, str]) -> bool:
-    """Whether a terminal shows colours, and its user wants them (no-color.org)."""
+    """Whether to use colours: not with ``NO_COLOR`` (no-color.org) or ``TERM=dumb``."""
     return not environment.get("NO_COLOR") and environment.get("TERM") != "dumb"
 
 
 def _columns() -> int:
     try:
-        # Nothing known is 0.
+        # 0 columns: the size is unknown.
         return os.get_terminal_size(sys.stderr.fileno()).columns or MAX_COLUMNS
     except (OSError, ValueError):
         return MAX_COLUMNS

@@ -1,7 +1,7 @@
 """
-Ollama's routes beside the two routes: probes, the catalogue, and honest refusals of what local models are managed by.
+Ollama's routes besides chat and generate: version, model list, and errors for model management and embeddings.
 
-The documents are ``dialects.ollama.catalogue``'s; errors get their shape from the family of the path.
+``dialects.ollama.catalogue`` has the documents; errors have Ollama's format because of their path.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _POST = ("POST",)
 
 
 def add_ollama_routes(app: App, options: ServerOptions) -> None:
-    """Everything under ``/api`` that takes no model turn, and the greeting at ``/``."""
+    """Add all routes under ``/api`` that make no model call, and the greeting at ``/``."""
 
     async def version(_: Request) -> HTTPResponse:
         return _json(json_bytes({"version": options.ollama_version}))
@@ -85,7 +85,7 @@ async def _manage(request: Request) -> HTTPResponse:
 
 
 async def _blob(request: Request, digest: str) -> HTTPResponse:  # noqa: ARG001 - no blob is here, whatever it is
-    """HEAD asks whether one has to be sent; none is ever taken."""
+    """HEAD: 404, the blob does not exist. POST: refused, no blob is stored."""
     await admitted(request)
     if request.method == "HEAD":
         return HTTPResponse(status=404)

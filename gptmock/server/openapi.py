@@ -1,8 +1,8 @@
 """
-``/openapi.json``: the routes as they are, with the bodies that the routes read. Nothing of it is written by hand twice:
-paths and methods come from the router, request schemas from the pydantic models, error schemas from the families.
+``/openapi.json``, generated: paths and methods from the router, request schemas from the pydantic models, error schemas
+from the dialect families.
 
-``HEAD`` is not listed beside ``GET``, which it is without the body, and neither are the paths without ``/v1``.
+``HEAD`` is not listed besides ``GET``, nor are the paths without ``/v1`` that also exist with it.
 Source: OpenAPI 3.1; pydantic ``models_json_schema``, which keeps nested models in one place.
 """
 
@@ -29,7 +29,7 @@ _PARAMETER = re.compile(r"<(?P<name>\w+)(?::[^>]*)?>")
 _LISTED = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = (
-    "The OpenAI and Ollama APIs before a ChatGPT account. Paths under /v1 are served without /v1 too, doubled and "
+    "The OpenAI and Ollama APIs for a ChatGPT account. Paths under /v1 are served without /v1 too, doubled and "
     "trailing slashes are forgiven, GET routes answer HEAD. Keys of a body that are not listed are ignored; they and "
     "parameters that have no effect are named in the header x-gptmock-ignored."
 )
@@ -39,8 +39,8 @@ Json = dict[str, Any]
 
 class Route(Protocol):
     """
-    What is read of Sanic's. ``ctx`` may hold ``dialect_route`` (of a turn), ``body`` (the model of a request body) and
-    ``own_statuses`` (errors in a shape that is not the family's).
+    The attributes of a Sanic route that are read here. ``ctx`` may hold ``dialect_route`` (of a model call), ``body``
+    (the pydantic model of the request body) and ``own_statuses`` (error statuses whose bodies are not the family's).
     """
 
     name: str
@@ -50,7 +50,7 @@ class Route(Protocol):
 
 
 def add_openapi_route(app: App) -> None:
-    """To be called when all other routes are there; the document is made once for each worker."""
+    """Add the route; to be called after all others, since the document is generated here, once per worker."""
 
     async def openapi(_: Request) -> HTTPResponse:
         return HTTPResponse(body, content_type="application/json")
@@ -60,7 +60,7 @@ def add_openapi_route(app: App) -> None:
 
 
 def openapi_document(routes: Iterable[Route]) -> Json:
-    """The document for these routes."""
+    """The OpenAPI 3.1 document for these routes."""
     served = [(_path(route), route) for route in routes]
     paths = {path for path, _ in served}
     listed = [(path, route) for path, route in sorted(served, key=itemgetter(0)) if f"/v1{path}" not in paths]
@@ -68,12 +68,12 @@ def openapi_document(routes: Iterable[Route]) -> Json:
     refs, schemas = _schemas(tuple(models))
     items: dict[str, Json] = {}
     for path, route in listed:
-        # Methods of one path may be routes of their own.
+        # Several routes may share a path, with different methods.
         items.setdefault(path, {}).update(_path_item(path, route, refs))
     return {
         "openapi": "3.1.0",
         "info": {"title": "gptmock", "version": __version__, "description": _DESCRIPTION},
-        # Who asks for no key takes any; with GPTMOCK_API_KEY set, probes apart, it is needed.
+        # A key is optional by default; with GPTMOCK_API_KEY set it is required, except for health probes.
         "security": [{"key": []}, {}],
         "paths": items,
         "components": {
@@ -117,17 +117,17 @@ def _path_item(path: str, route: Route, refs: Mapping[type[pydantic.BaseModel], 
 def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic.BaseModel], Json]) -> Json:
     family = family_of(path)
     name = re.sub(r"_\d+\Z", "", route.name.rpartition(".")[2])
-    # An answer to HEAD has no body, whatever it says.
+    # A response to HEAD has no body.
     error = {} if method == "HEAD" else {"application/json": _error_ref(family)}
     operation: Json = {
         "operationId": f"{name}_{method.lower()}",
         "tags": [family.name],
         "responses": {
             "200": _success(getattr(route.ctx, "dialect_route", None)),
-            "4XX": _response("What the client can mend.", error),
-            "5XX": _response("What it cannot.", error),
+            "4XX": _response("An error of the client.", error),
+            "5XX": _response("An error of the server or the upstream.", error),
             **{
-                str(status): _response("In a shape of its own.", {})
+                str(status): _response("An error in another format.", {})
                 for status in getattr(route.ctx, "own_statuses", ())
             },
         },
@@ -141,10 +141,10 @@ def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic
 
 def _success(route: DialectRoute | None) -> Json:
     if route is None:
-        return _response("The answer.", {})
+        return _response("Success.", {})
     streamed = route.dialect.content_type.partition(";")[0]
     return _response(
-        "The answer; streamed if the request asks for it.",
+        "The reply, streamed if the request asks for it.",
         {"application/json": {"type": "object"}, streamed: {"type": "string"}},
     )
 

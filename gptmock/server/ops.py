@@ -1,4 +1,4 @@
-"""What operators and probes ask: ``/health`` (a worker answers), ``/readyz`` (it could serve a turn)."""
+"""Probe routes: ``/health`` (liveness: a worker answers) and ``/readyz`` (readiness: it could serve a model call)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _JSON = "application/json"
 
 
 def add_ops_routes(app: App) -> None:
-    """Both answer GET and HEAD, and need no key."""
+    """Add both, for GET and HEAD, without authentication."""
     app.add_route(_health, "/health", methods=["GET", "HEAD"], name="health")
     app.add_route(_readyz, "/readyz", methods=["GET", "HEAD"], name="readyz", ctx_own_statuses=(503,))
 

@@ -1,4 +1,4 @@
-"""Requests as clients really send them, made fit for the rooms behind. Decides no answer."""
+"""Normalizes requests: duplicate slashes, unparsable URLs, compressed bodies, header text, request ids."""
 
 from __future__ import annotations
 

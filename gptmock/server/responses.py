@@ -1,4 +1,4 @@
-"""What ``/v1/responses`` has besides turns: ``POST /v1/responses/compact``."""
+"""The route ``POST /v1/responses/compact``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from gptmock.server.turns import TurnRequest
 
 
 def add_responses_routes(app: App, options: ServerOptions) -> None:
-    """With and without ``/v1``."""
+    """Add the route, with and without ``/v1``."""
 
     async def compact(request: Request) -> HTTPResponse | None:
         return await _Compaction(request, COMPACTION, options).run()
@@ -22,7 +22,7 @@ def add_responses_routes(app: App, options: ServerOptions) -> None:
 
 
 class _Compaction(TurnRequest):
-    """A call for a compaction: judged, logged and refused as a turn is, answered whole."""
+    """A compaction request: authenticated, logged and refused like a model call, never streamed."""
 
     async def _answer(self) -> HTTPResponse:
         turn, bound = await self._understand(decode_compaction)

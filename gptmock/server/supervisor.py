@@ -1,21 +1,20 @@
 """
-Corrections of Sanic's worker manager, on its instance and with public hooks where there are any. Sanic is pinned to
-a minor version because of this module; each correction has a test with real processes that tells when Sanic has it.
+Works around defects of Sanic's worker manager, by patching its instance where there is no public hook. Sanic is pinned
+to a minor version because of this module; each workaround has a test with real processes.
 
     in the manager
       early SIGTERM   while workers start, it re-sends the stop message to itself for ever (sanic #2997)
       stop in a call  its signal handler calls the shared state, perhaps in the middle of such a call: the manager
-                      breaks, its workers are never told to stop, and it waits for them
+                      breaks, never stops its workers, and waits for them
       killpg          a failed start SIGKILLs its own process group, and with it the shell or the test run
-      respawn         a worker that dies is never started again, and nothing is logged (sanic #3062)
-      early death     while workers start, it re-sends the message that one is to be started again for ever
-      drain           it gives all workers 10 seconds each and then leaves, whatever they were told
-      lost stop       a worker that is just coming up, or not yet there, does not hear it: it is asked again until
-                      it goes
+      respawn         a worker that dies is not restarted, and nothing is logged (sanic #3062)
+      early death     while workers start, it re-sends a worker's restart message for ever
+      drain           it waits 10 seconds for each worker, whatever the configured grace, and then exits
+      lost stop       a worker that is starting misses the signal: it is sent again until the worker exits
     in each worker
-      Ctrl-C          a terminal signals the whole group, so workers hear it twice and cut their streams
-      orphans         when the manager is killed, workers go on serving and hold the port, and the process with the
-                      shared state stays for ever
+      Ctrl-C          a terminal signals the whole process group, so workers get SIGINT twice and cut their streams
+      orphans         when the manager is killed, workers go on serving and hold the port, and the process of the
+                      shared state never exits
 """
 
 from __future__ import annotations
@@ -106,7 +105,7 @@ def _kill_workers_only(manager: WorkerManager) -> None:
 
 
 def _hear_stops(manager: WorkerManager, watch: _Watch) -> None:
-    """A signal only leaves a note; the watch acts on it in its own thread, whose calls nothing interrupts."""
+    """The signal handler only sets a flag; the watch thread acts on it, where no call can be interrupted."""
 
     def stop(_number: int, _frame: object) -> None:
         if watch.told_to_stop:
@@ -119,7 +118,7 @@ def _hear_stops(manager: WorkerManager, watch: _Watch) -> None:
 
 
 class _Watch:
-    """Looks for workers that have died and has them started again, in the manager's own loop; stops them when told."""
+    """A thread that lets the manager restart dead workers, and stops all workers after a stop signal."""
 
     def __init__(self, app: App, manager: WorkerManager) -> None:
         self._app = app

@@ -1,11 +1,11 @@
 """
-The temporary folder of ``multiprocessing``, in which the server's processes have their sockets. A server that is
-killed leaves it behind; the next one to start takes it away. Knows files and locks, no server.
+The temporary folder of ``multiprocessing``, which holds the sockets of the server's processes. A killed server leaves
+it behind; the next server that starts removes it. Knows files and locks, no server.
 
     gptmock-mp-XXXXXXXX/lock      locked (``flock``) for as long as any process of the server lives, by the kernel
     gptmock-mp-XXXXXXXX/...       whatever multiprocessing makes
 
-A folder is removed only by whoever holds its lock: pids tell nothing where containers share a directory.
+Only a process that holds a folder's lock removes it; pids are no evidence where containers share a directory.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _claimed() -> tuple[Path, int]:
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[bool]:
-    """Whether the folder is this user's and nobody's any more; its lock is held meanwhile."""
+    """Yield whether the folder is this user's and its lock was free; the lock is held meanwhile."""
     about = folder.lstat()
     if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
         yield False

@@ -1,14 +1,12 @@
 """
-Log lines for a person at a terminal: a turn is one short line. Must not know what is logged beside the fields it shows.
+The log format for terminals: one short line for each model call or request, with colours.
 
     12:00:00 200 chat        gpt-5.5 high           1.2k→345 tok  0.41s  3.20s ada@example.test
     12:00:07 200 chat        gpt-5.5                 client_gone  0.41s  1.90s ada@example.test
     12:00:09 404 GET /v1/embeddings unsupported_endpoint
 
-The columns of a turn: status, dialect, model and effort, tokens in and out or what ended it, first byte, whole time,
-account.
-
-JSON, and text that goes anywhere else, are ``server.logs``.
+The columns of a model call: status, dialect, model and effort, tokens in and out or the error code, time to first byte,
+whole time, account. ``server.logs`` has the other formats.
 """
 
 from __future__ import annotations
@@ -19,13 +17,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
-from gptmock.server.fields import fields_of, hidden_of, redacted, shown
+from gptmock.server.fields import fields_of, redacted, shown, terminal_fields_of
 
 MAX_COLUMNS = 100
 MIN_COLUMNS = 40
 _DIALECT_CELLS, _MODEL_CELLS, _MIDDLE_CELLS, _SECONDS_CELLS = 11, 20, 15, 6
 _LEAST_CELLS = 6
-"""Less than this is left empty rather than filled with the beginning of a word."""
+"""A column that would be cut to fewer cells is left out."""
 _DIM, _BOLD, _GREEN, _YELLOW, _RED = "2", "1", "32", "33", "31"
 _LEVELS = {"warning": _YELLOW, "error": _RED, "critical": _RED}
 _Part = tuple[str, str]
@@ -34,10 +32,10 @@ _Part = tuple[str, str]
 
 class TerminalLines(logging.Formatter):
     """
-    One line a record, no wider than the terminal for turns and requests.
+    One line per record; model calls and requests are cut to the width of the terminal.
 
     Args:
-        columns: how wide the terminal is now.
+        columns: the current width of the terminal.
         colour: whether to use colours.
     """
 
@@ -47,12 +45,12 @@ class TerminalLines(logging.Formatter):
         self._colour = colour
 
     def format(self, record: logging.LogRecord) -> str:
-        """Local time, then what the record is; a traceback below."""
+        """Local time, then the columns or the event with its fields; a traceback below."""
         fields = fields_of(record)
         event = record.getMessage()
         width = max(MIN_COLUMNS, min(MAX_COLUMNS, self._columns()))
         if event == "turn":
-            parts = _turn(fields, hidden_of(record), width - len(_clock(record)) - 1)
+            parts = _turn(fields, terminal_fields_of(record), width - len(_clock(record)) - 1)
         elif event == "request":
             parts = _request(fields, width - len(_clock(record)) - 1)
         else:
@@ -101,7 +99,7 @@ def _tokens(fields: Mapping[str, Any]) -> str:
 
 
 def _fitted(parts: list[_Part], room: int) -> list[_Part]:
-    """The parts up to the end of the room; what stands at the end gives way first."""
+    """Cut the parts to ``room`` cells, from the end."""
     fitted: list[_Part] = []
     for text, colour in parts:
         if _cells(text) > room < _LEAST_CELLS:
@@ -122,7 +120,7 @@ def _plain(text: str) -> str:
 
 
 def _cells(text: str) -> int:
-    """How many columns a text takes: East Asian letters take two."""
+    """The width of a text in terminal cells; East Asian wide characters take two."""
     return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 

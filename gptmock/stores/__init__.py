@@ -1,1 +1,1 @@
-"""Where secrets rest. Knows files and locks, never a request."""
+"""Persistent and shared state: Redis, SQLite, memory, encryption at rest. Knows files and locks, never a request."""

@@ -1,5 +1,5 @@
 """
-``auth.json``: the format of Codex CLI, ChatMock and GPTMock, to take a login over and to hand one out. Knows no store.
+Reads and writes ``auth.json``, the login file of Codex CLI, ChatMock and GPTMock. Knows no store.
 
     {"tokens": {"id_token", "access_token", "refresh_token", "account_id"}, "last_refresh": "...Z", ...}
 """
@@ -24,10 +24,10 @@ FILE_NAME = "auth.json"
 
 def read_login(path: Path) -> TokenSet | None:
     """
-    The login in a file, with version 0 since no vault holds it yet; ``None`` when there is no file.
+    The tokens in a file, with version 0 since no vault holds them yet; ``None`` when there is no file.
 
     Raises:
-        NotLoggedIn: the file holds no ChatGPT login, or does not say whose it is.
+        NotLoggedIn: the file holds no ChatGPT login, or its tokens name no account.
         StoreUnavailable: it cannot be read, or is not JSON.
     """
     try:
@@ -46,7 +46,7 @@ def read_login(path: Path) -> TokenSet | None:
 
 def write_login(path: Path, tokens: TokenSet) -> None:
     """
-    Write a login as Codex CLI keeps it, mode 0600.
+    Write a login in Codex CLI's format, mode 0600.
 
     Raises:
         OSError: nothing was written.
@@ -70,8 +70,7 @@ def write_login(path: Path, tokens: TokenSet) -> None:
 
 def write_private(path: Path, data: bytes) -> None:
     """
-    Write a file as a whole, in the place of one or not: mode 0600 from its first byte, on the disk before the name
-    points to it.
+    Create or replace a file atomically: mode 0600 from its first byte, fsynced before it is renamed to ``path``.
 
     Raises:
         OSError: nothing was written.
@@ -82,10 +81,10 @@ def write_private(path: Path, data: bytes) -> None:
 
 def replace_private(path: Path, data: bytes) -> None:
     """
-    ``write_private`` in the place of a file that is there, and not of one that was removed.
+    As ``write_private``, but only for a file that exists.
 
     Raises:
-        FileNotFoundError: it was removed.
+        FileNotFoundError: there is no such file.
         OSError: nothing was replaced.
     """
 
@@ -110,7 +109,7 @@ def _write(path: Path, data: bytes, put: Callable[[Path], object]) -> None:
         raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        # The rename itself has to survive a power cut.
+        # The directory too, so that the rename survives a power cut.
         os.fsync(folder)
     finally:
         os.close(folder)

@@ -1,6 +1,6 @@
 """
-Taking a login over from an ``auth.json``: once for each refresh token, so that a logout stays a logout. Knows the vault
-and a store, not when it is called.
+Imports a login from an ``auth.json`` into the vault: once for each refresh token, so that a logged-out login is not
+imported again. Knows the vault and a store, not when it is called.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ log = logging.getLogger("gptmock.account")
 
 TAKEN_PREFIX = "taken:"
 TAKEN = b"taken"
-"""What the record says in the end; until then it is a claim that expires."""
+"""The record's value once the login is imported; before that it is a claim that expires."""
 CLAIM_SECONDS = 10.0
-"""How long a worker that died while it took a login over keeps the others from it."""
+"""How long a worker's claim to import a login blocks the others if it dies meanwhile."""
 
 
 async def take_over(vault: TokenVault, store: Store, home: Path) -> Account | None:
     """
-    Enroll the login of ``auth.json`` when no account of the vault can serve and this login was never taken before.
+    Import the login of ``auth.json`` if no account of the vault can serve and this login was never imported before.
 
-    Returns the account if it was taken now.
+    Returns the account if it was imported now.
 
     Raises:
         NotLoggedIn: the file is there and holds no login.
-        StoreUnavailable: file or store cannot be read or written; nothing is lost by trying again.
+        StoreUnavailable: file or store cannot be read or written; it is safe to try again.
     """
     if any(login.refused is None for login in await vault.logins()):
         return None
@@ -40,7 +40,7 @@ async def take_over(vault: TokenVault, store: Store, home: Path) -> Account | No
         return None
     if not await _claimed(store, tokens.refresh_token):
         return None
-    # Dated by the file: where the store was emptied, a worker may know of later rotations, and is right.
+    # Dated by the file: after the store was emptied, a worker may remember later rotations, which must win.
     await vault.enroll(tokens, made_at=tokens.last_refresh if tokens.last_refresh is not None else 0.0)
     await _taken(store, tokens.refresh_token)
     log.info("account.taken_over", extra={"account": tokens.account.id})
@@ -49,11 +49,11 @@ async def take_over(vault: TokenVault, store: Store, home: Path) -> Account | No
 
 async def adopt(vault: TokenVault, store: Store, path: Path, *, label: str | None = None) -> Account:
     """
-    Enroll the login of a file because a person says so, beside whatever accounts there are.
+    Import the login of a file at a user's request, in addition to the accounts there are.
 
     Raises:
-        NotLoggedIn: there is no such file, it holds no login, or one that was taken before or is older than ours.
-        LoginRefused: ``label`` is another account's.
+        NotLoggedIn: there is no such file, it holds no login, or one that was imported before or is older than ours.
+        LoginRefused: another account has this ``label``.
         StoreError: file or store cannot be read or written.
     """
     tokens = read_login(path)
@@ -79,12 +79,12 @@ async def _is_newer(vault: TokenVault, tokens: TokenSet) -> bool:
         held = await vault.load(tokens.account.id)
     except (NotLoggedIn, SealBroken):
         return False
-    # What rotated since has spent the file's refresh token.
+    # A later rotation has used up the file's refresh token.
     return held.refused is None and (held.last_refresh or 0.0) > (tokens.last_refresh or 0.0)
 
 
 async def _claimed(store: Store, refresh_token: Secret) -> bool:
-    # One of all workers: another that were late would put spent tokens over those that the first has renewed.
+    # One worker only: a second one could overwrite tokens that the first has renewed with the file's used-up ones.
     return await store.write(_name(refresh_token), b"claimed", expected=0, ttl_seconds=CLAIM_SECONDS) is None
 
 

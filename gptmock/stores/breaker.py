@@ -1,14 +1,14 @@
 """
-A breaker around any store, so that a place in trouble costs one request half a second and all others nothing. Must not
-know what kind of store it is.
+A circuit breaker around any store: while the store is unavailable, calls fail at once instead of waiting half a second
+each. Must not know what kind of store it is.
 
-    closed     every call goes through          a call finds the place unavailable  -> open
-    open       every call fails at once         the pause is over                   -> half-open, for one call
+    closed     every call goes through          a call raises StoreUnavailable      -> open
+    open       every call fails at once         the open time is over               -> half-open, for one call
     half-open  one call probes, others fail     the probe succeeds                  -> closed, and the call goes through
-                                                it fails                            -> open, for another pause
+                                                it fails                            -> open again
 
-The probe writes: a replica that can be read but not written would otherwise close the breaker again and again. Nothing
-happens between calls; whoever reports readiness calls ``probe``.
+The probe writes: a read-only replica would otherwise close the breaker again and again. There is no background task;
+the readiness probe calls ``probe``.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _DEFAULT_LOG = logging.getLogger("gptmock.store")
 
 class GuardedStore:
     """
-    ``Store`` that fails at once while the one inside is in trouble.
+    ``Store`` with a circuit breaker.
 
     Args:
-        store: the one that is guarded; closed with this one.
+        store: the store to call; ``close`` closes it too.
         clock: monotonic seconds.
-        open_seconds: how long calls fail at once after a failure; up to half as much more, so that workers do not
-            probe together.
+        open_seconds: how long calls fail at once after a failure; jittered by up to half as much more, so that workers
+            do not probe together.
         log: gets one line for every change: ``store.unavailable``, ``store.available``.
     """
 
@@ -56,18 +56,18 @@ class GuardedStore:
         self._jitter = random.Random()  # noqa: S311 - spreads workers, hides nothing
         self._reason: str | None = None
         self._since = 0.0
-        self._opens_until = 0.0
+        self._open_until = 0.0
         self._probing = False
-        self._era = 0
+        self._generation = 0
 
     @property
     def available(self) -> bool:
-        """Whether calls go through. False until a probe has succeeded."""
+        """Whether the breaker is closed. After a failure it is False until a probe has succeeded."""
         return self._reason is None
 
     @property
     def reason(self) -> str | None:
-        """Why calls fail."""
+        """Why calls fail; ``None`` while they go through."""
         return self._reason
 
     async def read(self, name: str) -> Record | None:
@@ -118,9 +118,9 @@ class GuardedStore:
         """See ``Store.totals``."""
         return await self._call(self._store.totals, name)
 
-    async def counted(self, prefix: str) -> list[str]:
-        """See ``Store.counted``."""
-        return await self._call(self._store.counted, prefix)
+    async def counter_names(self, prefix: str) -> list[str]:
+        """See ``Store.counter_names``."""
+        return await self._call(self._store.counter_names, prefix)
 
     async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
         """See ``Store.take_slot``."""
@@ -143,36 +143,36 @@ class GuardedStore:
         return await self._call(self._store.observed, names)
 
     async def probe(self) -> None:
-        """See ``Store.probe``. While calls fail, this is what lets them through again."""
+        """See ``Store.probe``. While the breaker is open, a successful probe closes it."""
         if self._reason is None:
             await self._call(self._store.probe)
         else:
             await self._half_open(self._reason)
 
     async def close(self) -> None:
-        """See ``Store.close``. Never refused."""
+        """See ``Store.close``. Goes through in every state."""
         await self._store.close()
 
     async def _call(self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._reason is not None:
             await self._half_open(self._reason)
-        era = self._era
+        generation = self._generation
         try:
             return await method(*args, **kwargs)
         except StoreUnavailable as error:
-            # A call of an earlier era says nothing about this one: the place has failed and recovered since.
-            if era == self._era:
+            # A call begun before the last failure tells nothing new: the store has failed and recovered since.
+            if generation == self._generation:
                 self._open(error)
             raise
 
     async def _half_open(self, reason: str) -> None:
         """
-        Probe, if it is time and nobody else does.
+        Probe, if the open time is over and no other call is probing.
 
         Raises:
-            StoreUnavailable: it is not, or the probe failed.
+            StoreUnavailable: it is not over, another call is probing, or the probe failed.
         """
-        remains = self._opens_until - self._clock()
+        remains = self._open_until - self._clock()
         if self._probing or remains > 0:
             raise StoreUnavailable(reason, retry_after_seconds=max(remains, self._open_seconds))
         self._probing = True
@@ -188,9 +188,9 @@ class GuardedStore:
 
     def _open(self, error: StoreUnavailable) -> None:
         now = self._clock()
-        self._opens_until = now + self._open_seconds * self._jitter.uniform(1.0, 1.5)
+        self._open_until = now + self._open_seconds * self._jitter.uniform(1.0, 1.5)
         if self._reason is None:
             self._since = now
-            self._era += 1
+            self._generation += 1
             self._log.warning("store.unavailable", extra={"reason": error.message})
         self._reason = error.message

@@ -1,4 +1,4 @@
-"""The catalogue cache over any store: a small head that is looked at often, and the document that it names."""
+"""The model catalogue cache in any store: the catalogue document, and a small head record that is read often."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from gptmock.errors import StoreUnavailable
 from gptmock.stores.store import Record, Store
 
 KEPT_SECONDS = 30 * 24 * 3600.0
-"""A catalogue that nobody has looked after for so long belongs to an account that has gone."""
+"""A catalogue that was not refreshed for so long belongs to a removed account."""
 CLAIM_SECONDS = 60.0
-"""Who could not reach the upstream keeps the claim: nobody else tries before this has passed."""
+"""A worker that could not reach the upstream keeps its claim, so that no other worker tries before this has passed."""
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ class StoreCatalogCache:
     ``CatalogCache`` over a store.
 
     Args:
-        store: where it rests.
+        store: holds the cache.
     """
 
     def __init__(self, store: Store) -> None:
@@ -49,7 +49,7 @@ class StoreCatalogCache:
             return CatalogSnapshot(known.document, head.etag, head.checked_at, head.heard, version)
         document = await self._store.read(_name(account_id, version, "document"))
         if document is None or _digest(document.value) != head.digest:
-            # Two writers have met; the next one puts it right.
+            # Two concurrent writers have mixed their head and document; the next write repairs it.
             return None
         return CatalogSnapshot(document.value, head.etag, head.checked_at, head.heard, version)
 
@@ -59,7 +59,7 @@ class StoreCatalogCache:
         head = msgspec.json.encode(_Head(digest, snapshot.etag, snapshot.checked_at, snapshot.heard))
         names = [_name(account_id, snapshot.version, kind) for kind in ("document", "head")]
         standing = await self._store.read_many(names)
-        # The document first: a head never names what is not there.
+        # The document first, so that a head never names a document that is not there yet.
         for name, value, record in zip(names, (snapshot.document, head), standing, strict=True):
             expected = 0 if record is None else record.version
             await self._store.write(name, value, expected=expected, ttl_seconds=KEPT_SECONDS)
@@ -90,7 +90,7 @@ def _head(record: Record | None) -> _Head | None:
     try:
         return msgspec.json.decode(record.value, type=_Head)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Of another version of this program; it is written anew.
+        # Written by another version of this program; it is overwritten.
         return None
 
 

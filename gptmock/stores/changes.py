@@ -1,8 +1,8 @@
 """
-The change counter of accounts and client keys: one record, read about once a second by every worker, in place of all
-that it stands for. Knows a name, not what has changed.
+The change counter of accounts and client keys: every worker reads this one record about once a second, and reloads
+accounts and keys only when it has changed.
 
-    accounts:changes    nothing; its version grows with every login, logout, rotation, label, default or key
+    accounts:changes    empty; its version grows with every login, logout, rotation, label, default or key
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ CHANGES = "accounts:changes"
 
 
 async def revision(store: Store) -> int:
-    """Differs from the last look when something has changed since. One round trip."""
+    """The counter now; it differs from an earlier one if anything has changed since. One round trip."""
     record = await store.read(CHANGES)
     return record.version if record is not None else 0
 
 
 async def count_change(store: Store) -> None:
     """
-    Count a change that was written before. Whoever loses the race leaves it to the winner, whose count comes later.
+    Raise the counter; to be called after the change is written. A caller that loses the compare-and-set does nothing:
+    the winner's count comes after the loser's change too.
 
-    The version is the time in milliseconds, so that a store that was emptied does not count to the same number again.
+    The version is the Unix time in milliseconds, so that it never repeats after a store was emptied.
     """
     expected = await revision(store)
     await store.write(CHANGES, b"", expected=expected, version=max(expected + 1, int(time.time() * 1000)))

@@ -1,10 +1,11 @@
 """
-Client keys in a store: sealed records that a dump of the store neither tells nor lets anybody change. Knows what a key
-is, not what it is asked for.
+Client keys in a store, as encrypted and authenticated records: with access to the store alone nobody can read or
+change one. Knows keys and their terms, not the requests that use them.
 
-    key:{id}:terms    name, terms and the hash of the text, sealed; once revoked, without the hash
+    key:{id}:terms    name, terms and the hash of the key text, sealed; without the hash once revoked
 
-The hash is a plain SHA-256: the text has 256 random bits, which no dictionary has, and it is checked for every request.
+The hash is a plain SHA-256, without a slow key derivation: the text has 256 random bits, so it cannot be guessed, and
+it is checked for every request.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ from gptmock.stores.seal import Sealer
 from gptmock.stores.store import Record, Store
 from gptmock.stores.version_guard import VersionGuard
 
-KNOWN_SECONDS = 0.8
-"""How old a look at the store may be: a revoked key is refused by all workers within a second."""
+CACHE_SECONDS = 0.8
+"""How old a cached record may be: a revoked key is refused by all workers within a second."""
 OUTAGE_SECONDS = 900.0
-"""How long a key that was seen lets in while the store is away."""
+"""How long a cached key is accepted while the store is unavailable."""
 MAX_UNKNOWN = 1024
-"""So many ids that nobody has are remembered as such."""
+"""How many ids that do not exist are cached as such."""
 _PREFIX = "key:"
 _KIND = "key"
 _LEASE = "keys:create"
@@ -56,14 +57,14 @@ class _Stored(msgspec.Struct, frozen=True, omit_defaults=True):
     digest: str | None = None
     former_digest: str | None = None
     former_until: float = 0.0
-    """Unix seconds: until then the text before the last rotation lets in too."""
+    """Unix seconds: until then the key text before the last rotation is accepted too."""
 
 
 @dataclass(slots=True)
-class _Known:
+class _CacheEntry:
     stored: _Stored | None
-    looked_at: float
-    """Unix seconds; when the store last told."""
+    read_at: float
+    """Unix seconds; when it was last read from the store."""
 
 
 _DECODE = msgspec.json.Decoder(_Stored)
@@ -71,11 +72,11 @@ _DECODE = msgspec.json.Decoder(_Stored)
 
 class StoreClientKeys:
     """
-    ``ClientKeys`` over a store and a seal.
+    ``ClientKeys`` in a store, with a cache in this process.
 
     Args:
-        store: where the records rest.
-        sealer: seals and opens them.
+        store: holds the records.
+        sealer: encrypts and decrypts them.
         clock: Unix seconds.
     """
 
@@ -84,11 +85,11 @@ class StoreClientKeys:
         self._sealer = sealer
         self._clock = clock
         self._records = VersionGuard(store)
-        self._known: dict[str, _Known] = {}
-        self._looks: dict[str, asyncio.Task[_Stored | None]] = {}
+        self._cache: dict[str, _CacheEntry] = {}
+        self._loads: dict[str, asyncio.Task[_Stored | None]] = {}
 
     async def find(self, text: Secret) -> ClientKey | None:
-        """See ``ClientKeys.find``. Asks the store about once a second for each key, whoever uses it how often."""
+        """See ``ClientKeys.find``. Reads a key from the store at most about once a second, however often it is used."""
         key_id = key_id_of(text.reveal())
         if key_id is None:
             return None
@@ -98,16 +99,15 @@ class StoreClientKeys:
 
     async def reload(self) -> tuple[str, ...]:
         """
-        Look now at all keys, also at those that nobody has shown yet. Returns the ids of accounts that living ones are
-        bound to.
+        Load all keys into the cache, also unused ones. Returns the ids of the accounts that active keys are bound to.
 
         Raises:
-            StoreUnavailable: the store does not answer; what is known stays.
+            StoreUnavailable: the store does not answer; the cache stays as it is.
         """
         now = self._clock()
         listed = {name for name in await self._store.names(_PREFIX) if kind_of(name) == _KIND}
-        # What is known and not listed was lost by the store: it is put back.
-        seen = {_name(key_id) for key_id, known in self._known.items() if known.stored is not None}
+        # A cached key that is not listed was lost by the store: it is written back.
+        seen = {_name(key_id) for key_id, known in self._cache.items() if known.stored is not None}
         names = sorted(listed | seen)
         records = await self._store.read_many(names)
         for name, found in zip(names, records, strict=True):
@@ -117,48 +117,50 @@ class StoreClientKeys:
             try:
                 stored = self._opened(name, record)
             except SealBroken:
-                # Whoever shows it is told.
-                self._known.pop(_id_in(name), None)
+                # A request that uses this key gets the error.
+                self._cache.pop(_id_in(name), None)
             else:
-                self._known[stored.key.id] = _Known(stored, now)
-        keys = [known.stored.key for known in self._known.values() if known.stored is not None]
+                self._cache[stored.key.id] = _CacheEntry(stored, now)
+        keys = [known.stored.key for known in self._cache.values() if known.stored is not None]
         bound = (key.terms.account_id for key in keys if key.is_living(now))
         return tuple(dict.fromkeys(one for one in bound if one is not None))
 
     def confirm(self, seen_at: float) -> None:
-        """Nothing has changed in the store up to this moment (Unix seconds): what is known counts as looked at then."""
-        for known in self._known.values():
+        """Mark the cache as fresh at ``seen_at`` (Unix seconds): the store had no change up to then."""
+        for known in self._cache.values():
             if known.stored is not None:
-                known.looked_at = max(known.looked_at, seen_at)
+                known.read_at = max(known.read_at, seen_at)
 
     async def create(self, name: str, terms: KeyTerms) -> IssuedKey:
         """See ``ClientKeys.create``."""
         owner = secrets.token_hex(16)
-        await self._begin(owner)
+        await self._take_creation_lease(owner)
         try:
             if any(one.name == name and one.revoked_at is None for one in await self.all()):
                 raise NameTaken(f"There is a key named {name!r} already; choose another name, or revoke that one.")
             key_id, text = _new_text()
             key = ClientKey(key_id, name, self._clock(), terms)
             if not await self._write(_Stored(key, _digest(text)), expected=0):
-                raise StoreUnavailable("A key of the same id came between; try again.")
+                raise StoreUnavailable("Another process has created a key with the same id; try again.")
         finally:
             with suppress(StoreUnavailable):
-                # It ends by itself; the text of a key that was written must reach whoever asked for it.
+                # The lease expires by itself; the caller must get the text of a key that was written.
                 await self._store.release(_LEASE, owner)
         return IssuedKey(key, text)
 
     async def all(self) -> list[ClientKey]:
-        """See ``ClientKeys.all``. Two round trips, for people."""
-        return sorted((stored.key for _, stored in await self._every()), key=lambda key: (key.name, key.created_at))
+        """See ``ClientKeys.all``. Two round trips, for commands."""
+        return sorted(
+            (stored.key for _, stored in await self._all_stored()), key=lambda key: (key.name, key.created_at)
+        )
 
     async def show(self, name_or_id: str) -> ClientKey:
         """See ``ClientKeys.show``."""
-        return (await self._one(name_or_id))[1].key
+        return (await self._find_stored(name_or_id))[1].key
 
     async def rotate(self, name_or_id: str, *, overlap_seconds: float = 0.0) -> IssuedKey:
         """See ``ClientKeys.rotate``."""
-        version, stored = await self._one(name_or_id)
+        version, stored = await self._find_stored(name_or_id)
         now = self._clock()
         if stored.key.revoked_at is not None:
             raise UnknownClientKey(f"The key {stored.key.name!r} was revoked; create another one.")
@@ -169,62 +171,62 @@ class StoreClientKeys:
 
     async def revoke(self, name_or_id: str) -> ClientKey:
         """See ``ClientKeys.revoke``."""
-        version, stored = await self._one(name_or_id)
+        version, stored = await self._find_stored(name_or_id)
         if stored.key.revoked_at is not None:
             return stored.key
         key = replace(stored.key, revoked_at=self._clock())
         await self._replace(_Stored(key), expected=version)
         return key
 
-    # --- What is known -----------------------------------------------------------------
+    # --- Cache -------------------------------------------------------------------------
 
     async def _current(self, key_id: str) -> _Stored | None:
-        known = self._known.get(key_id)
-        # A clock that was set back makes nothing younger.
-        if known is not None and 0 <= self._clock() - known.looked_at < KNOWN_SECONDS:
+        known = self._cache.get(key_id)
+        # A negative age means that the clock was set back: the entry is not trusted.
+        if known is not None and 0 <= self._clock() - known.read_at < CACHE_SECONDS:
             return known.stored
         try:
-            return await self._look(key_id)
+            return await self._load_shared(key_id)
         except StoreUnavailable:
-            if known is None or known.stored is None or self._clock() - known.looked_at > OUTAGE_SECONDS:
+            if known is None or known.stored is None or self._clock() - known.read_at > OUTAGE_SECONDS:
                 raise
             return known.stored
 
-    async def _look(self, key_id: str) -> _Stored | None:
-        """One look for all requests that want one now."""
-        look = self._looks.get(key_id)
+    async def _load_shared(self, key_id: str) -> _Stored | None:
+        """Load a key; concurrent callers share one read."""
+        look = self._loads.get(key_id)
         if look is None:
             look = asyncio.get_running_loop().create_task(self._load(key_id), name="client key")
-            self._looks[key_id] = look
-            look.add_done_callback(lambda _: self._looks.pop(key_id, None))
+            self._loads[key_id] = look
+            look.add_done_callback(lambda _: self._loads.pop(key_id, None))
         return await asyncio.shield(look)
 
     async def _load(self, key_id: str) -> _Stored | None:
         name = _name(key_id)
         record = await self._records.settle(name, await self._store.read(name))
         stored = None if record is None else self._opened(name, record)
-        self._known.pop(key_id, None)
+        self._cache.pop(key_id, None)
         if stored is None:
             self._forget_unknown()
-        self._known[key_id] = _Known(stored, self._clock())
+        self._cache[key_id] = _CacheEntry(stored, self._clock())
         return stored
 
     def _forget_unknown(self) -> None:
-        unknown = [key_id for key_id, known in self._known.items() if known.stored is None]
+        unknown = [key_id for key_id, known in self._cache.items() if known.stored is None]
         if len(unknown) >= MAX_UNKNOWN:
-            del self._known[unknown[0]]
+            del self._cache[unknown[0]]
 
     # --- Records -----------------------------------------------------------------------
 
-    async def _every(self) -> list[tuple[int, _Stored]]:
+    async def _all_stored(self) -> list[tuple[int, _Stored]]:
         names = [name for name in await self._store.names(_PREFIX) if kind_of(name) == _KIND]
         records = await self._store.read_many(names)
         settled = [(name, await self._records.settle(name, one)) for name, one in zip(names, records, strict=True)]
         return [(record.version, self._opened(name, record)) for name, record in settled if record is not None]
 
-    async def _one(self, name_or_id: str) -> tuple[int, _Stored]:
+    async def _find_stored(self, name_or_id: str) -> tuple[int, _Stored]:
         """A key and the version of its record."""
-        found = [one for one in await self._every() if name_or_id in (one[1].key.id, one[1].key.name)]
+        found = [one for one in await self._all_stored() if name_or_id in (one[1].key.id, one[1].key.name)]
         if not found:
             raise UnknownClientKey(f"There is no key with the name or id {name_or_id!r}.")
         return max(found, key=lambda one: _rank(one[1].key, name_or_id))
@@ -239,21 +241,21 @@ class StoreClientKeys:
         written = await self._records.put(name, sealed, expected=expected)
         if written:
             with suppress(StoreUnavailable):
-                # Whoever is not told finds out by itself, later; the key was changed all the same.
+                # The key is changed even if the count fails; the other workers then notice at their next full reload.
                 await count_change(self._store)
         return written
 
     async def _replace(self, stored: _Stored, *, expected: int) -> None:
         if not await self._write(stored, expected=expected):
-            raise StoreUnavailable("Somebody else has changed this key just now; look at it and try again.")
-        self._known.pop(stored.key.id, None)
+            raise StoreUnavailable("This key was changed by another process just now; check it and try again.")
+        self._cache.pop(stored.key.id, None)
 
-    async def _begin(self, owner: str) -> None:
-        """Alone over all processes: two that create one name at once must not both find it free."""
+    async def _take_creation_lease(self, owner: str) -> None:
+        """Take the creation lease: two processes that create the same name at once must not both find it free."""
         deadline = asyncio.get_running_loop().time() + _WAIT_SECONDS
         while not await self._store.acquire(_LEASE, owner, ttl_seconds=_LEASE_SECONDS):
             if asyncio.get_running_loop().time() > deadline:
-                raise LockBusy("Somebody else is creating a key; try again.")
+                raise LockBusy("Another process is creating a key; try again.")
             await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -1,7 +1,7 @@
 """
-The highest protocol version that a Codex client has shown, over any store. Knows no client.
+The highest protocol version that a Codex client has sent, in any store.
 
-    codex:version    an observation, its stamp the version itself: a lower one never replaces a higher one
+    codex:version    an observation whose stamp is the version: a lower one never replaces a higher one
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from gptmock.stores.store import Store
 
 NAME = "codex:version"
 KEPT_SECONDS = 100 * 365 * 24 * 3600.0
-"""For good: an observation has to end at some time."""
+"""Practically for ever: an observation needs a TTL."""
 
 
 class SharedVersion:
-    """``VersionRecord`` over a store."""
+    """``VersionRecord`` in a store."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

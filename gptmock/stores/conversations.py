@@ -1,12 +1,13 @@
 """
-Snapshots at rest: sealed records over any store. Knows seals and names, not what a snapshot is for.
+Stored responses in any store, as compressed and encrypted records. Knows encryption and record names, not what a
+snapshot is for.
 
-    response:{tenant}:{id}   record       the snapshot, compressed and sealed; gone after its time to live
+    response:{tenant}:{id}   record       the snapshot, compressed and sealed; expires
     item:{tenant}:{id}       observation  the id of the newest response that has the item
 
-Tenants and ids stand in names as digests: ids are whatever clients and upstream make of them, and names are not. The
-index holds no content, so it is not sealed; one that was tampered with leads to another snapshot of the same tenant
-at most, where the item is not found. What it says of a deleted response leads nowhere, and expires.
+Names hold digests of tenants and ids, since ids may hold characters that names may not. The index holds no content, so
+it is not sealed: a forged entry leads at most to another snapshot of the same tenant, where the item is not found.
+Entries of a deleted response lead nowhere, and expire.
 """
 
 from __future__ import annotations
@@ -33,32 +34,32 @@ _KIND = "response"
 _TENANT_CHARACTERS = 16
 _ID_CHARACTERS = 40
 _AT_ONCE = 16
-"""So many entries of the index are written together: each may need a connection of its own."""
+"""How many index entries are written at once: each may need a connection of its own."""
 _MAX_RACES = 10
 _LARGE_BYTES = 64 * 1024
-"""From here on sealing is done beside the loop; compression and AES let others run."""
+"""From this size on, sealing runs in a thread; zlib and AES release the GIL."""
 
 
-class _Resting(Struct, frozen=True):
+class _Stored(Struct, frozen=True):
     response_id: str
     account_id: str
     input: list[Raw]
     inherited: int
     response: Raw
     expires_at: float
-    """Unix seconds; for whoever seals it anew, since a store does not tell."""
+    """Unix seconds; ``reseal`` needs it, since a store does not tell when a record expires."""
 
 
-_DECODE = msgspec.json.Decoder(_Resting)
+_DECODE = msgspec.json.Decoder(_Stored)
 
 
 class SealedConversations:
     """
-    ``Conversations`` over a store and a seal.
+    ``Conversations`` in a store.
 
     Args:
-        store: where they rest.
-        sealer: seals and opens them.
+        store: holds the records.
+        sealer: encrypts and decrypts them.
         ttl_seconds: how long a response is kept.
         clock: Unix seconds.
     """
@@ -71,10 +72,10 @@ class SealedConversations:
         self._ttl_seconds = ttl_seconds
         self._clock = clock
         self._current: set[str] = set()
-        """Names that ``reseal`` need not look at again."""
+        """Names of records that ``reseal`` has checked already."""
 
     async def save(self, tenant: str, snapshot: Snapshot) -> None:
-        """See ``Conversations.save``. The index follows the snapshot, so that it never leads to what is not there."""
+        """See ``Conversations.save``. The index is written after the snapshot, so that it never leads nowhere."""
         name = _response_name(tenant, snapshot.response_id)
         plain = _encode(snapshot, expires_at=self._clock() + self._ttl_seconds)
         await self._write(name, plain)
@@ -89,19 +90,19 @@ class SealedConversations:
         record = await self._store.read(name)
         if record is None:
             return None
-        plain = await _aside(len(record.value), self._open, name, record.value, record.version)
+        plain = await _in_thread_if_large(len(record.value), self._open, name, record.value, record.version)
         return _decode(plain)
 
     async def delete(self, tenant: str, response_id: str) -> bool:
-        """See ``Conversations.delete``. Also what does not open any more can be deleted."""
+        """See ``Conversations.delete``. A record that cannot be decrypted any more can be deleted too."""
         return await self._store.delete(_response_name(tenant, response_id))
 
     async def find(self, tenant: str, item_ids: Sequence[str]) -> dict[str, Raw]:
         """
         See ``Conversations.find``.
 
-        One round trip for the index, and one for each response that the items are in: mostly one, since the newest
-        response of a conversation has all items that its request referred to.
+        One round trip for the index, and one for each response that holds some of the items: mostly one, since the
+        newest response of a conversation has all its items.
         """
         missing = list(dict.fromkeys(item_ids))
         entries = await self._store.observed([_item_name(tenant, one) for one in missing])
@@ -115,9 +116,10 @@ class SealedConversations:
 
     async def reseal(self) -> int:
         """
-        Seal anew, by the first key of the ring, what an older one has sealed. Returns how many snapshots were.
+        Re-encrypt, with the first key of the ring, what an older key has encrypted. Returns how many snapshots were.
 
-        One after the other, for they are large; each is read once by each process, and none while the ring has one key.
+        One after the other, since they are large; each process reads each of them once, and none while the ring has
+        only one key.
         """
         if not self._sealer.has_older_keys:
             return 0
@@ -134,25 +136,25 @@ class SealedConversations:
         if record is None or self._sealer.is_current(record.value):
             return False
         try:
-            plain = await _aside(len(record.value), self._open, name, record.value, record.version)
+            plain = await _in_thread_if_large(len(record.value), self._open, name, record.value, record.version)
         except SealBroken as error:
             log.warning("conversation.not_resealed", extra={"code": error.code, "reason": error.message})
             return False
         version = record.version + 1
-        sealed = await _aside(len(plain), self._seal, name, plain, version)
+        sealed = await _in_thread_if_large(len(plain), self._seal, name, plain, version)
         left = _DECODE.decode(plain).expires_at - self._clock()
         return await self._store.write(name, sealed, expected=record.version, ttl_seconds=left) is None
 
     async def _write(self, name: str, plain: bytes) -> None:
-        """Whatever stands there: an upstream that gives an id twice means the later response by it."""
+        """Write, also over an existing record: if the upstream uses an id twice, the later response replaces it."""
         held = 0
         for _ in range(_MAX_RACES):
-            sealed = await _aside(len(plain), self._seal, name, plain, held + 1)
+            sealed = await _in_thread_if_large(len(plain), self._seal, name, plain, held + 1)
             standing = await self._store.write(name, sealed, expected=held, ttl_seconds=self._ttl_seconds)
             if standing is None:
                 return
             held = standing.version
-        raise StoreUnavailable("The store did not let a response through.", retry_after_seconds=1.0)
+        raise StoreUnavailable("The response could not be stored: too many concurrent writes.", retry_after_seconds=1.0)
 
     async def _index(self, tenant: str, item_id: str, response_id: str) -> None:
         await self._store.observe(
@@ -160,14 +162,14 @@ class SealedConversations:
         )
 
     def _seal(self, name: str, plain: bytes, version: int) -> bytes:
-        # The lowest level: text still shrinks to a third, and encrypted reasoning to no less at any.
+        # Level 1: text shrinks to a third; encrypted reasoning does not compress better at higher levels.
         return self._sealer.seal(zlib.compress(plain, 1), kind=_KIND, name=name, version=version)
 
     def _open(self, name: str, sealed: bytes, version: int) -> bytes:
         return zlib.decompress(self._sealer.open(sealed, kind=_KIND, name=name, version=version))
 
 
-async def _aside(
+async def _in_thread_if_large(
     size_bytes: int, work: Callable[[str, bytes, int], bytes], name: str, data: bytes, version: int
 ) -> bytes:
     if size_bytes < _LARGE_BYTES:
@@ -177,7 +179,7 @@ async def _aside(
 
 def _encode(snapshot: Snapshot, *, expires_at: float) -> bytes:
     return msgspec.json.encode(
-        _Resting(
+        _Stored(
             response_id=snapshot.response_id,
             account_id=snapshot.account_id,
             input=list(snapshot.input),
@@ -189,13 +191,13 @@ def _encode(snapshot: Snapshot, *, expires_at: float) -> bytes:
 
 
 def _decode(plain: bytes) -> Snapshot:
-    resting = _DECODE.decode(plain)
+    stored = _DECODE.decode(plain)
     return Snapshot(
-        response_id=resting.response_id,
-        account_id=resting.account_id,
-        input=tuple(resting.input),
-        inherited=resting.inherited,
-        response=resting.response,
+        response_id=stored.response_id,
+        account_id=stored.account_id,
+        input=tuple(stored.input),
+        inherited=stored.inherited,
+        response=stored.response,
     )
 
 
@@ -208,5 +210,5 @@ def _item_name(tenant: str, item_id: str) -> str:
 
 
 def _digest(text: str, characters: int) -> str:
-    # A client may send halves of surrogate pairs; they are as good an id as any that is unknown.
+    # A client may send lone surrogates: they are hashed like any other id.
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:characters]

@@ -1,6 +1,6 @@
 """
-The escrow: a rotated token between the issuer's answer and the store, sealed and fsynced on this machine. A process
-that dies there loses nothing: whoever refreshes next finds it. Knows files and the seal.
+The token escrow: encrypted, fsynced files on this machine that hold rotated tokens from the issuer's answer until the
+store has them. If the process dies in between, the next refresh finds the tokens here. Knows files and encryption.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class FileEscrow:
         for _, path in self._kept("*"):
             account_id = path.stem
             with suppress(SealBroken, OSError):
-                # What does not open, or was dropped meanwhile, is left to whoever looks for it.
+                # Files that cannot be decrypted or were dropped meanwhile are skipped; ``find`` logs the former.
                 data = path.read_bytes()
                 if not self._sealer.is_current(data[VERSION_BYTES:]):
                     tokens = decode_sealed(data, account_id, self._sealer, kind=_KIND)

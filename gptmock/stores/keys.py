@@ -1,15 +1,15 @@
 """
-The rules of names, versions and times to live that all stores share, and every key name on Redis.
+The rules for names, versions and times to live that all stores share, and all Redis key names.
 
-    gptmock:record:{NAME}        hash    v version, b bytes                 expires as the write says, or never
-    gptmock:lease:{NAME}         string  the owner                          expires with the lease
-    gptmock:counter:{NAME}       hash    one field per counter              expires as the last addition says, or never
-    gptmock:slots:{NAME}         zset    owner, end in ms by Redis's clock  expires with its longest slot
-    gptmock:observed:{NAME}      hash    s stamp, b bytes                   expires as the observation says
-    gptmock:probe                string  nothing                            gone in the round trip that makes it
+    gptmock:record:{NAME}        hash    v version, b bytes                 TTL given by the write, or none
+    gptmock:lease:{NAME}         string  the owner                          TTL of the lease
+    gptmock:counter:{NAME}       hash    one field per counter              TTL given by the last addition, or none
+    gptmock:slots:{NAME}         zset    owner, end in ms by Redis's clock  TTL of its longest slot
+    gptmock:observed:{NAME}      hash    s stamp, b bytes                   TTL given by the observation
+    gptmock:probe                string  empty                              deleted in the round trip that sets it
 
-Each key has one hash tag, and no script touches more than one key, so a Cluster may place them as it likes. A name
-that has a tag of its own (``acct:{7}:tokens``) keeps it: those of one account then rest together.
+Each key has one hash tag, and no script touches more than one key, so the keys may be on any node of a Cluster. A name
+with a tag of its own (``acct:{7}:tokens``) keeps it: the keys of one account are then in one slot.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from dataclasses import dataclass
 PREFIX = "gptmock"
 MAX_NAME_BYTES = 512
 MAX_MILLISECONDS = 10**14
-"""Three thousand years: what is longer would not fit where Redis adds it to the present."""
+"""Three thousand years: Redis refuses a TTL that overflows when it is added to the current time."""
 
 
 def checked(name: str) -> str:
     """
-    The name, if a store may use it.
+    Validate a name and return it.
 
     Raises:
         ValueError: empty, longer than ``MAX_NAME_BYTES``, or braces other than one tag that is a part of it.
@@ -46,7 +46,7 @@ def successor(expected: int, version: int | None) -> int:
     The version of a record that replaces ``expected``.
 
     Raises:
-        ValueError: the one asked for is not newer.
+        ValueError: ``version`` is not greater than ``expected``.
     """
     if version is None:
         return expected + 1
@@ -56,47 +56,47 @@ def successor(expected: int, version: int | None) -> int:
 
 
 def milliseconds(seconds: float) -> int:
-    """A time to live as stores keep it: whole milliseconds, at least one."""
+    """A time to live in whole milliseconds, rounded up, at least 1."""
     return math.ceil(min(max(seconds * 1000, 1), MAX_MILLISECONDS))
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Names on Redis, under a prefix that tests change."""
+    """The Redis key of each kind of thing, under a prefix (tests use another one)."""
 
     prefix: str = PREFIX
 
     def record(self, name: str) -> str:
-        """Of a record."""
+        """The key of a record."""
         return self._key("record", name)
 
     def lease(self, name: str) -> str:
-        """Of a lease."""
+        """The key of a lease."""
         return self._key("lease", name)
 
     def counter(self, name: str) -> str:
-        """Of the counters under a name."""
+        """The key of the counters under a name."""
         return self._key("counter", name)
 
     def slots(self, name: str) -> str:
-        """Of a set of slots."""
+        """The key of a set of slots."""
         return self._key("slots", name)
 
     def observed(self, name: str) -> str:
-        """Of a last observation."""
+        """The key of a last observation."""
         return self._key("observed", name)
 
     def probe(self) -> str:
-        """Of what is written to see whether writing works."""
+        """The key that ``probe`` sets and deletes."""
         return f"{self.prefix}:probe"
 
     def like(self, kind: str, prefix: str) -> str:
-        """A ``SCAN`` pattern that matches all keys of a kind whose names begin so, and perhaps others."""
+        """A ``SCAN`` pattern for the keys of a kind whose names have this prefix; it may match others too."""
         literal = "".join(f"\\{letter}" if letter in "\\*?[]^-" else letter for letter in prefix)
         return f"{self.prefix}:{kind}:*{literal}*"
 
     def name(self, kind: str, key: str) -> str:
-        """The name of what has that key."""
+        """The name in a key of this kind."""
         body = key.removeprefix(f"{self.prefix}:{kind}:")
         return body[1:-1] if body.startswith("{") and body.endswith("}") else body
 

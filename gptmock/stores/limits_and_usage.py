@@ -1,4 +1,4 @@
-"""The limit board and the usage ledger over any store. Know names and shapes, not when they are asked."""
+"""Rate limit snapshots and usage counters in any store. Know record names and shapes, not when they are used."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from gptmock.usage import AccountUsage, TurnUsage, UsageRow
 
 log = logging.getLogger("gptmock.usage")
 
-BOARD_SECONDS = 8 * 24 * 3600.0
-"""No window lasts longer than a week."""
+SNAPSHOT_SECONDS = 8 * 24 * 3600.0
+"""How long a snapshot is kept: no rate limit window is longer than a week."""
 STICKY_SECONDS = 3600.0
 FLUSH_SECONDS = 1.0
-"""How long a finished turn may stay uncounted; the promise is five seconds."""
+"""How often finished turns are added to the counters; documented as within five seconds."""
 WORKER_SECONDS = 10.0
-"""How long the turns of a worker that says nothing more are taken for living."""
+"""How long a worker's number of turns in flight is believed after its last report."""
 USAGE_SECONDS = 400 * 24 * 3600.0
 _DAY_SECONDS = 24 * 3600
 _Counted: TypeAlias = tuple[int, str, str, str]
 """Days since 1970 in UTC, client key, account, model."""
 
 
-class _Windows(msgspec.Struct, frozen=True):
+class _StoredSnapshot(msgspec.Struct, frozen=True):
     taken_at: float
     windows: list[tuple[float, int, float | None]]
     plan: str | None = None
@@ -41,14 +41,14 @@ class _Windows(msgspec.Struct, frozen=True):
 
 
 class SharedLimits:
-    """``LimitStore`` over a store: the last observation of each kind."""
+    """``LimitStore`` in a store: every value is a last observation."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     async def post(self, account_id: str, snapshot: RateLimitSnapshot) -> None:
         """See ``LimitStore.post``."""
-        wire = _Windows(
+        wire = _StoredSnapshot(
             taken_at=snapshot.taken_at,
             windows=[(one.used_percent, one.window_minutes, one.resets_at) for one in snapshot.windows],
             plan=snapshot.plan,
@@ -56,7 +56,7 @@ class SharedLimits:
             reached_type=snapshot.reached_type,
         )
         await self._store.observe(
-            _limits(account_id), msgspec.json.encode(wire), stamp=snapshot.taken_at, ttl_seconds=BOARD_SECONDS
+            _limits(account_id), msgspec.json.encode(wire), stamp=snapshot.taken_at, ttl_seconds=SNAPSHOT_SECONDS
         )
 
     async def park(self, account_id: str, *, until: float, now: float) -> None:
@@ -91,7 +91,7 @@ class SharedLimits:
         (found,) = await self._store.observed([_limits(account_id)])
         if found is None:
             return None
-        wire = msgspec.json.decode(found, type=_Windows)
+        wire = msgspec.json.decode(found, type=_StoredSnapshot)
         return RateLimitSnapshot(
             taken_at=wire.taken_at,
             windows=tuple(RateLimitWindow(*window) for window in wire.windows),
@@ -103,11 +103,11 @@ class SharedLimits:
 
 class SharedUsage:
     """
-    ``UsageLedger`` over a store: counted in memory, added about once a second in one round trip.
+    ``UsageLedger`` in a store: counted in memory, added to the store about once a second in one round trip.
 
     Args:
-        store: where the counters are.
-        clock: Unix seconds; only tells the day.
+        store: holds the counters.
+        clock: Unix seconds; only used for the current day.
     """
 
     def __init__(self, store: Store, *, clock: Callable[[], float]) -> None:
@@ -117,8 +117,8 @@ class SharedUsage:
         self._version = 0
         self._unsettled: dict[_Counted, Counter[str]] = {}
         self._in_flight: Counter[str] = Counter()
-        self._told: Counter[str] = Counter()
-        self._turn = asyncio.Lock()
+        self._reported: Counter[str] = Counter()
+        self._settling = asyncio.Lock()
 
     def began(self, account_id: str) -> None:
         """See ``UsageLedger.began``."""
@@ -127,7 +127,7 @@ class SharedUsage:
     def ended(self, usage: TurnUsage) -> None:
         """See ``UsageLedger.ended``."""
         self._in_flight[usage.account_id] -= 1
-        # A model that nobody has is a client's word: as a name of counters there would be no end to them.
+        # A failed turn may name any model: such names are not counted apart, or clients could add counters without end.
         model = "" if usage.failed and not usage.output_tokens else usage.model
         key = (int(self._clock() // _DAY_SECONDS), usage.tenant, usage.account_id, model)
         amounts = self._unsettled.get(key)
@@ -156,15 +156,15 @@ class SharedUsage:
         return _date(int(self._clock() // _DAY_SECONDS))
 
     async def run(self) -> None:
-        """Settle until cancelled, beside the server."""
+        """Background task: call ``settle`` every ``FLUSH_SECONDS`` until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
-            # Shielded: nobody could tell whether an addition that was cut off has been made. The last one waits for it.
+            # Shielded: after a cancelled addition it is unknown whether it was made. The final ``settle`` waits for it.
             await asyncio.shield(self.settle())
 
     async def settle(self) -> None:
-        """Add what has come together; what cannot be added now is added later."""
-        async with self._turn:
+        """Add the counts collected in memory to the store; on failure they are kept for the next call."""
+        async with self._settling:
             await self._settle()
 
     async def _settle(self) -> None:
@@ -173,20 +173,20 @@ class SharedUsage:
             if unsettled:
                 await self._store.add(_additions(unsettled))
             unsettled = {}
-            await self._tell()
+            await self._report_in_flight()
         except StoreUnavailable:
             for key, amounts in unsettled.items():
                 self._unsettled.setdefault(key, Counter()).update(amounts)
 
-    async def _tell(self) -> None:
+    async def _report_in_flight(self) -> None:
         flights = Counter({one: count for one, count in self._in_flight.items() if count})
-        if not flights and not self._told:
+        if not flights and not self._reported:
             return
         standing = await self._store.write(
             self._worker, msgspec.json.encode(flights), expected=self._version, ttl_seconds=WORKER_SECONDS
         )
         self._version = self._version + 1 if standing is None else standing.version
-        self._told = flights
+        self._reported = flights
 
 
 def _limits(account_id: str) -> str:
@@ -210,7 +210,7 @@ def _day(account_id: str, day: str) -> str:
 
 
 def _report(day: str) -> str:
-    """All accounts, keys and models of a day under one name: one look tells them all."""
+    """One name for all accounts, keys and models of a day, so that one read gets them all."""
     return f"usage:{day}"
 
 
@@ -240,4 +240,4 @@ def _until(value: bytes | None) -> float | None:
 def _fullest(value: bytes | None) -> float | None:
     if value is None:
         return None
-    return max((used for used, _, _ in msgspec.json.decode(value, type=_Windows).windows), default=None)
+    return max((used for used, _, _ in msgspec.json.decode(value, type=_StoredSnapshot).windows), default=None)

@@ -1,4 +1,4 @@
-"""Where state can rest, by the words that people use for it, and how such a place is opened. Knows no record."""
+"""Store locations: parses ``embedded``, ``redis``, a Redis URL or a path, and opens that store. Knows no record."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A state file of the embedded store, or one Redis endpoint; exactly one of the two is given."""
+    """The location of a store: an SQLite state file or one Redis endpoint; exactly one of the two is given."""
 
     file: Path | None = None
     redis_url: str | None = field(default=None, repr=False)
@@ -27,16 +27,16 @@ class Place:
     @classmethod
     def named(cls, word: str, *, home: Path, redis_url: str | None) -> Place:
         """
-        The place that a word of the command line means.
+        Parse a location from the command line.
 
         Args:
-            word: ``embedded`` for the state file in ``home``, ``redis`` for ``redis_url``, an address of Redis, or a
-                path: a state file, or the directory that it lies in.
-            home: of this program.
-            redis_url: the Redis of the settings, if they name one.
+            word: ``embedded`` for the state file in ``home``, ``redis`` for ``redis_url``, a Redis URL, or a path: a
+                state file or its directory.
+            home: ``GPTMOCK_HOME``.
+            redis_url: ``GPTMOCK_REDIS_URL``, if it is set.
 
         Raises:
-            WrongPlace: the word names no place; the message does not repeat an address.
+            WrongPlace: the word is none of these; the message does not repeat a URL, which may hold a password.
         """
         if word == "embedded":
             return cls(file=home / STATE_FILE)
@@ -54,7 +54,7 @@ class Place:
 
     @property
     def shown(self) -> str:
-        """The place in words without secrets."""
+        """The location for output: the path, or the URL without user and password."""
         if self.redis_url is None:
             return str(self.file)
         url = urlsplit(self.redis_url)
@@ -62,18 +62,18 @@ class Place:
 
     @property
     def key_file(self) -> Path | None:
-        """Where the key of a state file lies, unless it was given otherwise; Redis has none."""
+        """The default file of the encryption key, beside the state file; ``None`` for Redis."""
         return None if self.file is None else self.file.with_name(KEY_FILE)
 
     def open(self, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Store:
         """
-        The store there; it connects when it is first used.
+        The store at this location; it connects when it is first used.
 
         Args:
             timeout_seconds: how long a call to Redis may take.
 
         Raises:
-            WrongPlace: an address that Redis's client does not understand.
+            WrongPlace: a URL that redis-py does not accept.
         """
         if self.redis_url is not None:
             try:
@@ -91,5 +91,5 @@ def _check_address(url: str) -> None:
     except ValueError:
         known = False
     if not known:
-        # Never with what the parser says: it may quote a part of the password.
+        # Without the parser's own message: it may quote a part of the password.
         raise WrongPlace("the address of Redis begins with redis://, rediss:// or unix://, and its port is a number")

@@ -1,6 +1,6 @@
 """
-Shared state in dicts, for tests. Several ``MemoryStore`` on one ``MemoryPlace`` play several workers; the place counts
-what it is asked, and can play trouble. Must not hold anything that should outlive the process.
+The store contract in dicts, for tests. Several ``MemoryStore`` on one ``MemoryPlace`` stand for several workers; the
+place counts round trips and can simulate outages. Nothing outlives the process.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ class _Observation:
 @dataclass(slots=True)
 class MemoryPlace:
     """
-    What several handles share.
+    The state that several ``MemoryStore`` share.
 
-    ``clock`` gives seconds; a test that moves it moves all expiries. ``calls`` counts round trips, refused ones too.
+    ``clock`` gives seconds; all expiries follow it. ``calls`` counts round trips, failed ones too.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -38,43 +38,43 @@ class MemoryPlace:
     counters: dict[str, tuple[dict[str, int], float]] = field(default_factory=dict)
     slots: dict[str, dict[str, float]] = field(default_factory=dict)
     observations: dict[str, tuple[_Observation, float]] = field(default_factory=dict)
-    _well: asyncio.Event = field(default_factory=asyncio.Event)
-    _patience_seconds: float = 0.0
+    _available: asyncio.Event = field(default_factory=asyncio.Event)
+    _hang_seconds: float = 0.0
 
     def __post_init__(self) -> None:
-        self._well.set()
+        self._available.set()
 
     def fail(self) -> None:
         """From now on every call raises ``StoreUnavailable`` at once."""
         self.hang(seconds=0.0)
 
     def hang(self, *, seconds: float = 0.4) -> None:
-        """From now on every call waits so long, then raises ``StoreUnavailable``, unless the place recovers first."""
-        self._patience_seconds = seconds
-        self._well.clear()
+        """From now on every call waits ``seconds``, then raises ``StoreUnavailable`` unless ``recover`` was called."""
+        self._hang_seconds = seconds
+        self._available.clear()
 
     def recover(self) -> None:
-        """All is well again; calls that still wait go through."""
-        self._well.set()
+        """End an outage; calls that still wait go through."""
+        self._available.set()
 
     def forget(self) -> None:
-        """Lose everything, as a Redis that was restarted without persistence."""
+        """Delete everything, like a Redis that was restarted without persistence."""
         for kind in (self.records, self.leases, self.counters, self.slots, self.observations):
             kind.clear()
 
     async def enter(self) -> float:
         """
-        Count a round trip and let others run. Returns the time.
+        Count a round trip and yield to the event loop. Returns the time.
 
         Raises:
-            StoreUnavailable: trouble is being played.
+            StoreUnavailable: an outage is simulated.
         """
         self.calls += 1
         await asyncio.sleep(0)
-        if not self._well.is_set():
+        if not self._available.is_set():
             try:
-                async with asyncio.timeout(self._patience_seconds):
-                    await self._well.wait()
+                async with asyncio.timeout(self._hang_seconds):
+                    await self._available.wait()
             except TimeoutError as error:
                 raise StoreUnavailable("The store plays dead.", retry_after_seconds=1.0) from error
         return self.clock()
@@ -85,7 +85,7 @@ def _end(now: float, ttl_seconds: float | None) -> float:
 
 
 class MemoryStore:
-    """``Store`` in a ``MemoryPlace``; what each method promises stands there."""
+    """``Store`` in a ``MemoryPlace``."""
 
     def __init__(self, place: MemoryPlace | None = None) -> None:
         self.place = place or MemoryPlace()
@@ -182,8 +182,8 @@ class MemoryStore:
         checked(name)
         return self._totals(name, await self.place.enter())
 
-    async def counted(self, prefix: str) -> list[str]:
-        """See ``Store.counted``."""
+    async def counter_names(self, prefix: str) -> list[str]:
+        """See ``Store.counter_names``."""
         now = await self.place.enter()
         return sorted(name for name in self.place.counters if name.startswith(prefix) and self._totals(name, now))
 
@@ -233,14 +233,14 @@ class MemoryStore:
         await self.place.enter()
 
     async def close(self) -> None:
-        """Nothing to let go of; the place stays, for the other handles."""
+        """Nothing to close; the place stays for the other stores on it."""
 
     def _record(self, name: str, now: float) -> Record | None:
         record, end = self.place.records.get(name, (None, now))
         return record if end > now else None
 
     def _lease_end(self, name: str, owner: str | None, now: float) -> float:
-        """When the lease of that owner (anybody's for ``None``) ends; the present when there is none."""
+        """When the lease ends that ``owner`` holds (anybody, for ``None``); ``now`` if there is none."""
         holder, end = self.place.leases.get(name, ("", now))
         return end if owner is None or holder == owner else now
 

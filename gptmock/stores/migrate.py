@@ -1,16 +1,17 @@
 """
-Carrying state from one place to another, as often as one likes: what is there already stays as it is. Knows names and
-versions; of what is sealed only that it opens.
+Copies state from one store to another. Idempotent: a run may be interrupted and repeated, in either direction. Knows
+record names and versions; sealed records are copied as they are, after a check that the keys can decrypt them.
 
-    records    the sealed bytes and their version, which the seal is bound to; never an older one over a newer one
-    counters   each place keeps beside its totals how much of them it was brought, and from where it first came:
-               ``brought:{origin}:NAME``. What is unknown there is added, to both in one go
+    records    the sealed bytes with their version, which the encryption is bound to; an older version never replaces a
+               newer one
+    counters   beside its totals each store keeps how much of them was copied from which store of origin:
+               ``brought:{origin}:NAME``. A run adds what is missing to both, in one atomic addition
 
-A counter of which one origin adds up alone can only grow, so whoever knows more of an origin knows better. That holds
-however often, in which direction and through how many places state is carried, and where a run was cut off.
+What one origin has counted can only grow, so of two values for an origin the larger one is right. That holds however
+often, in which direction and through how many stores state is copied, and wherever a run was interrupted.
 
-Not carried: leases, slots, parked accounts, windows and the protocol version that clients have shown, all of which come
-again by themselves, and stored responses, which last a day.
+Not copied: leases, slots, parked accounts, rate limit snapshots and the protocol version of Codex clients, which are
+made again in use, and stored responses, which expire within a day.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ from gptmock.stores.store import Addition, Record, Store
 from gptmock.stores.vault import DEFAULT
 
 Progress: TypeAlias = Callable[[str, int, int], None]
-"""What is carried, how many of these are done, and how many there are."""
+"""Receives what is copied ("records" or "counters"), how many are done, and how many there are."""
 
-PATIENCE_SECONDS = 5.0
-"""For each call to Redis: nobody waits behind this one."""
+CALL_TIMEOUT_SECONDS = 5.0
+"""Timeout of each call to Redis; longer than in a server, since no request waits for it."""
 LEASE_SECONDS = 60.0
 MAX_RACES = 50
 _LEASE = "store:migration"
@@ -49,76 +50,76 @@ _USAGE = ":usage"
 
 @dataclass(slots=True)
 class Tally:
-    """What became of the things of one kind."""
+    """How many items of one kind were copied or not."""
 
     carried: int = 0
     same: int = 0
-    """The other place had exactly this."""
+    """The target had an identical one."""
     kept: int = 0
-    """The other place had something of its own that is as new or newer, and it stays."""
+    """The target had another one that is as new or newer, which stays."""
 
 
 @dataclass(slots=True)
 class Migration:
-    """What a run has carried, or would have."""
+    """The result of a run or a dry run."""
 
     source: str
-    """In words without secrets, as ``target``."""
+    """The location without secrets, as ``target``."""
     target: str
     key_file: Path | None
-    """Where the keys were read from, if no setting gave them."""
+    """The file that the keys were read from, if no setting gave them."""
     accounts: Tally = field(default_factory=Tally)
     labels: Tally = field(default_factory=Tally)
     """Label and pause of each account, and which of them is the default."""
     keys: Tally = field(default_factory=Tally)
     imports: Tally = field(default_factory=Tally)
-    """Which logins of ``auth.json`` were taken over and must not be again."""
+    """Which logins of ``auth.json`` were imported and must not be imported again."""
     usage: Tally = field(default_factory=Tally)
-    """Names that counters rest under: an account, or an account and a day."""
+    """Counter names: an account, or an account and a day."""
 
 
 async def carry(
     source: Place, target: Place, ring: Sequence[SealingKey] | None, *, dry_run: bool, progress: Progress
 ) -> Migration:
     """
-    Carry accounts, client keys and usage.
+    Copy accounts, client keys and usage.
 
     Args:
-        source: read; it only learns its own name.
+        source: read; only a random id and a lease are written to it.
         target: written, unless ``dry_run``.
-        ring: opens the sealed records of both; ``None`` for the keys beside the embedded state.
-        dry_run: find out what would be carried.
-        progress: is told now and then.
+        ring: the encryption keys of both; ``None`` for the key file beside the embedded state.
+        dry_run: only find out what would be copied.
+        progress: called now and then.
 
     Raises:
-        WrongPlace: there is nothing at ``source``, or both are the same.
-        UnusableKey: there is none, or a record does not open; nothing was changed.
-        LockBusy: somebody else carries state from or to one of these.
-        StoreUnavailable: a place fails; what was carried until then is whole, and another run carries the rest.
+        WrongPlace: ``source`` does not exist, or both are the same store.
+        UnusableKey: there is no key, or it cannot decrypt a record; nothing was changed.
+        LockBusy: another migration uses one of these stores.
+        StoreUnavailable: a store fails; what was copied until then is complete, and another run copies the rest.
     """
     if source.file is not None and not source.file.is_file():
         raise WrongPlace(f"there is no state file at {source.file}")
     key_file = _key_file(source, target) if ring is None else None
     sealer = Sealer(ring if ring is not None else _read(key_file))
     async with AsyncExitStack() as stack:
-        old = source.open(timeout_seconds=PATIENCE_SECONDS)
+        old = source.open(timeout_seconds=CALL_TIMEOUT_SECONDS)
         stack.push_async_callback(old.close)
         await _check(sealer, source, old)
-        # To look at a file that is not there would make it.
+        # Opening a state file that does not exist would create it.
         unmade = dry_run and target.file is not None and not target.file.exists()
-        new = MemoryStore() if unmade else target.open(timeout_seconds=PATIENCE_SECONDS)
+        new = MemoryStore() if unmade else target.open(timeout_seconds=CALL_TIMEOUT_SECONDS)
         stack.push_async_callback(new.close)
         lease = _Lease(old, new)
-        await lease.take()
-        stack.push_async_callback(lease.give_back)
+        await lease.acquire()
+        stack.push_async_callback(lease.release)
         await _check(sealer, target, new)
         found = Migration(source.shown, target.shown, key_file)
-        await _Carrier(lease, found, progress, writes=not dry_run).carry()
+        await _Run(lease, found, progress, writes=not dry_run).carry()
         return found
 
 
 def _key_file(source: Place, target: Place) -> Path:
-    """The one that is there already: a new key opens nothing."""
+    """The existing key file; a new key could not decrypt anything."""
     path = source.key_file or target.key_file
     if path is None or not path.exists():
         raise UnusableKey("is needed; set it to the keys that the records were sealed with")
@@ -141,14 +142,14 @@ async def _check(sealer: Sealer, place: Place, store: Store) -> None:
 
 
 class _Lease:
-    """One migration at a time at both ends, whatever they are called; finds out when they are one."""
+    """A lease in both stores, so that one migration runs at a time; detects that both are the same store."""
 
     def __init__(self, source: Store, target: Store) -> None:
         self.source = source
         self.target = target
         self._owner = secrets.token_hex(16)
 
-    async def take(self) -> None:
+    async def acquire(self) -> None:
         if not await self.target.acquire(_LEASE, self._owner, ttl_seconds=LEASE_SECONDS):
             raise _busy()
         if not await self.source.acquire(_LEASE, self._owner, ttl_seconds=LEASE_SECONDS):
@@ -156,21 +157,21 @@ class _Lease:
             await self.target.release(_LEASE, self._owner)
             raise WrongPlace("both are the same place") if same else _busy()
 
-    async def keep(self) -> None:
+    async def renew(self) -> None:
         for store in (self.target, self.source):
             if not await store.renew(_LEASE, self._owner, ttl_seconds=LEASE_SECONDS):
                 raise _busy()
 
-    async def give_back(self) -> None:
+    async def release(self) -> None:
         for store in (self.target, self.source):
             try:
                 await store.release(_LEASE, self._owner)
             except StoreUnavailable:
-                continue  # ends by itself
+                continue  # expires by itself
 
 
-class _Carrier:
-    """One run."""
+class _Run:
+    """One migration, after both leases were acquired."""
 
     def __init__(self, lease: _Lease, found: Migration, progress: Progress, *, writes: bool) -> None:
         self._source = lease.source
@@ -183,18 +184,18 @@ class _Carrier:
     async def carry(self) -> None:
         await self._records()
         if self._writes:
-            # Also when nothing was carried: the run before may have been cut off here.
+            # Also when nothing was copied: an earlier run may have been interrupted here.
             await count_change(self._target)
         await self._counters()
 
     # --- Records -----------------------------------------------------------------------
 
     async def _records(self) -> None:
-        # The canary first: whoever starts at the new place meanwhile, with another key, is told at once.
+        # The canary first: a server that starts on the target meanwhile with another key then fails at once.
         names = [name for name, _ in await sealed_records(self._source)]
         names += [DEFAULT, *await self._source.names(TAKEN_PREFIX)]
         for start in range(0, len(names), CHUNK):
-            await self._lease.keep()
+            await self._lease.renew()
             chunk = names[start : start + CHUNK]
             records = await self._source.read_many(chunk)
             standing = await self._target.read_many(chunk)
@@ -216,7 +217,7 @@ class _Carrier:
             if not self._writes or stands is None:
                 tally.carried += 1
                 return
-        raise StoreUnavailable("The store did not let a change through.")
+        raise StoreUnavailable("A record could not be written: too many concurrent writes.")
 
     def _tally(self, name: str) -> Tally:
         if name == CANARY:
@@ -231,7 +232,7 @@ class _Carrier:
 
     async def _counters(self) -> None:
         here, there = await self._identity(self._source), await self._identity(self._target)
-        counted = await self._source.counted("")
+        counted = await self._source.counter_names("")
         names = [name for name in counted if _USAGE in name and not name.startswith(_BROUGHT)]
         origins: dict[str, list[str]] = {name: [] for name in names}
         for brought in counted:
@@ -240,12 +241,12 @@ class _Carrier:
                 origins[name].append(origin)
         for number, name in enumerate(names, start=1):
             if number % CHUNK == 1:
-                await self._lease.keep()
+                await self._lease.renew()
             await self._counter(name, await self._shares(name, here, origins[name]), there)
             self._progress("counters", number, len(names))
 
     async def _shares(self, name: str, here: str, origins: list[str]) -> dict[str, Counter[str]]:
-        """What each origin has added to the counters under a name, as far as the source knows."""
+        """What each store of origin has added to the counters under a name, as far as the source knows."""
         shares = {origin: Counter(await self._source.totals(_brought(origin, name))) for origin in origins}
         own = Counter(await self._source.totals(name))
         for share in shares.values():
@@ -256,7 +257,7 @@ class _Carrier:
         additions, together = [], Counter[str]()
         for origin, share in shares.items():
             if origin == there:
-                continue  # its own, of which it knows best; also where one place is a copy of the other
+                continue  # the target's own counts; also if one store is a backup of the other
             unknown = Counter(share)
             unknown.subtract(await self._target.totals(_brought(origin, name)))
             missing = {counter: amount for counter, amount in unknown.items() if amount > 0}
@@ -268,7 +269,7 @@ class _Carrier:
         self._found.usage.same += not together
 
     async def _identity(self, store: Store) -> str:
-        """A name that a place has for good, wherever it is reached; a run that writes nothing may find none."""
+        """The permanent random id of a store, created if missing; in a dry run an id that is not stored."""
         made = secrets.token_hex(8)
         if not self._writes:
             record = await store.read(_IDENTITY)
@@ -278,7 +279,7 @@ class _Carrier:
 
 
 def _is_settled(name: str, record: Record) -> bool:
-    """A claim that lasts for seconds is not made to last for ever."""
+    """Whether to copy the record: an import claim that expires within seconds must not become permanent."""
     return not name.startswith(TAKEN_PREFIX) or record.value == TAKEN
 
 
@@ -287,4 +288,4 @@ def _brought(origin: str, name: str) -> str:
 
 
 def _busy() -> LockBusy:
-    return LockBusy("Another migration from or to one of these places is under way; try again when it has ended.")
+    return LockBusy("Another migration from or to one of these stores is running; try again when it has ended.")

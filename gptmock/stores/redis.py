@@ -1,8 +1,9 @@
 """
-Shared state in Redis (6.2 or newer, or Valkey): one round trip per call, Lua where it must be atomic. Knows no record.
+The store contract on Redis (6.2 or newer, or Valkey): one round trip per call, Lua scripts for atomic steps. Knows
+nothing of the records' contents.
 
-A command, once begun, is never cancelled: whoever waits may leave, the command runs to its own deadline, and its
-connection goes back to the pool in order.
+A command that was sent is never cancelled: if its caller is cancelled, it runs to its own deadline in the background,
+so that its connection returns to the pool in a clean state.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ T = TypeVar("T")
 TIMEOUT_SECONDS = 0.4
 SLACK_SECONDS = 0.05
 STALLED = 5
-"""How many times the timeout a call lasts at most in a process that is itself held up."""
+"""A call lasts at most this many timeouts when this process itself is held up (a busy event loop)."""
 RETRY_AFTER_SECONDS = 1.0
 MAX_CONNECTIONS = 32
 HEALTH_CHECK_SECONDS = 30
 SCAN_COUNT = 10_000
-"""The server is busy for a millisecond or two with so many; stored responses make them."""
+"""``COUNT`` of ``SCAN``: blocks the server for a millisecond or two; stored responses make many keys."""
 
-_KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
+_REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
     (exceptions.BusyLoadingError, "is still loading its data"),
     ((exceptions.AuthenticationError, exceptions.AuthorizationError), "refuses the password or user"),
     (exceptions.NoPermissionError, "does not allow its user a command that is needed"),
@@ -43,11 +44,11 @@ _KINDS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str],
     ((exceptions.ConnectionError, OSError), "cannot be reached"),
     (exceptions.ReadOnlyError, "is a read-only replica"),
     (exceptions.OutOfMemoryError, "is out of memory"),
-    (exceptions.InvalidResponse, "answers in a language that is not Redis's"),
+    (exceptions.InvalidResponse, "does not speak the Redis protocol"),
 )
-"""What to say of which exception, the first that fits; the more special ones stand before their bases."""
+"""The reason for each exception of redis-py; the first match counts, so subclasses stand before their bases."""
 _CODES = {
-    "BUSY": "is busy with a script of somebody else",
+    "BUSY": "is busy with another program's script",
     "CLUSTERDOWN": "is a cluster that is down",
     "LOADING": "is still loading its data",
     "MASTERDOWN": "is a replica that has lost its master",
@@ -59,29 +60,29 @@ _CODES = {
     "READONLY": "is a read-only replica",
     "WRONGPASS": "refuses the password or user",
 }
-"""What to say of an error reply, by its first word."""
+"""The reason for each error reply of Redis, by its first word."""
 
 
 def unavailable(error: BaseException) -> StoreUnavailable:
-    """What an exception of redis-py means; never its text, which may hold keys and values."""
+    """Translate an exception of redis-py. Its text is not repeated, since it may hold keys and values."""
     cause = error.__cause__
     if isinstance(error, exceptions.ConnectionError) and isinstance(cause, exceptions.RedisError | TimeoutError):
-        # What fails while a connection is made, or while one is waited for, comes wrapped.
+        # redis-py wraps errors that occur while it connects or waits for a connection.
         return unavailable(cause)
-    kind = next((said for types, said in _KINDS if isinstance(error, types)), None)
-    if kind is None:
+    reason = next((text for types, text in _REASONS if isinstance(error, types)), None)
+    if reason is None:
         # redis-py writes "Command # 1 (...) of pipeline caused error: ('" before a reply, and Redis 6 writes
         # "ERR Error running script (...): " before that of a command in a script, whose code then has a dash.
         text = str(error).rpartition(" of pipeline caused error: ")[2].lstrip("(\"'")
         first, *others = text.split() or [""]
         codes = [first, *(word[1:] for word in others if word.startswith("-"))]
-        kind = next((_CODES[code] for code in codes if code in _CODES), "refused a command")
-    return StoreUnavailable(f"Redis {kind}.", retry_after_seconds=RETRY_AFTER_SECONDS)
+        reason = next((_CODES[code] for code in codes if code in _CODES), "refused a command")
+    return StoreUnavailable(f"Redis {reason}.", retry_after_seconds=RETRY_AFTER_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
 class RedisFacts:
-    """What a server tells about itself; ``None`` for what it does not tell this user."""
+    """Facts of ``INFO``; ``None`` for those that this user may not read."""
 
     version: str | None = None
     role: str | None = None
@@ -90,11 +91,11 @@ class RedisFacts:
 
     @property
     def evicts_tokens(self) -> bool:
-        """Whether records may vanish when memory runs out."""
+        """Whether Redis may evict records when its memory is full."""
         return (self.eviction_policy or "").startswith("allkeys-")
 
     def warnings(self) -> list[str]:
-        """What an operator should change, a sentence each."""
+        """What an operator should change, one entry for each problem."""
         found: list[str] = []
         if self.evicts_tokens:
             found.append(
@@ -124,7 +125,7 @@ class RedisStore:
         client: with a bounded, blocking pool, without retries and with ``decode_responses=False``; see ``open_redis``.
         prefix: of all key names.
         timeout_seconds: how long a call waits in all, for a connection and for the reply.
-        scan_count: keys that the server looks at in one go for ``names``.
+        scan_count: ``COUNT`` of the ``SCAN`` behind ``names``.
     """
 
     def __init__(
@@ -162,7 +163,7 @@ class RedisStore:
         pipeline = self._client.pipeline(transaction=False)
         for key in keys:
             pipeline.hmget(key, "v", "b")
-        rows = await self._ask(pipeline.execute())
+        rows = await self._run(pipeline.execute())
         return [None if version is None else Record(int(version), value) for version, value in rows]
 
     async def write(
@@ -170,7 +171,7 @@ class RedisStore:
     ) -> Record | None:
         """See ``Store.write``."""
         ttl = "" if ttl_seconds is None else milliseconds(ttl_seconds)
-        stands = await self._ask(
+        stands = await self._run(
             self._write([self._keys.record(name)], [expected, successor(expected, version), value, ttl])
         )
         return None if stands is None else Record(int(stands[0]), stands[1])
@@ -179,32 +180,32 @@ class RedisStore:
         """See ``Store.delete``."""
         key = self._keys.record(name)
         if expected is None:
-            return bool(await self._ask(self._client.delete(key)))
-        return bool(await self._ask(self._delete([key], [expected])))
+            return bool(await self._run(self._client.delete(key)))
+        return bool(await self._run(self._delete([key], [expected])))
 
     async def names(self, prefix: str) -> list[str]:
         """See ``Store.names``. One round trip for every ``scan_count`` keys of the whole database."""
-        return await self._named("record", prefix)
+        return await self._scan("record", prefix)
 
     async def acquire(self, name: str, owner: str, *, ttl_seconds: float) -> bool:
         """See ``Store.acquire``."""
         key = self._keys.lease(name)
-        return bool(await self._ask(self._client.set(key, owner, nx=True, px=milliseconds(ttl_seconds))))
+        return bool(await self._run(self._client.set(key, owner, nx=True, px=milliseconds(ttl_seconds))))
 
     async def renew(self, name: str, owner: str, *, ttl_seconds: float) -> bool:
         """See ``Store.renew``."""
-        return bool(await self._ask(self._renew([self._keys.lease(name)], [owner, milliseconds(ttl_seconds)])))
+        return bool(await self._run(self._renew([self._keys.lease(name)], [owner, milliseconds(ttl_seconds)])))
 
     async def release(self, name: str, owner: str) -> bool:
         """See ``Store.release``."""
-        return bool(await self._ask(self._release([self._keys.lease(name)], [owner])))
+        return bool(await self._run(self._release([self._keys.lease(name)], [owner])))
 
     async def lease_left(self, name: str, owner: str) -> float:
         """See ``Store.lease_left``."""
-        return float(await self._ask(self._lease_left([self._keys.lease(name)], [owner]))) / 1000
+        return float(await self._run(self._lease_left([self._keys.lease(name)], [owner]))) / 1000
 
     async def add(self, additions: Sequence[Addition]) -> None:
-        """See ``Store.add``. A transaction, so that no counter is left without its time to live."""
+        """See ``Store.add``. One ``MULTI`` transaction, so that no counter is left without its TTL."""
         pipeline = self._client.pipeline(transaction=True)
         for addition in additions:
             key = self._keys.counter(addition.name)
@@ -215,35 +216,35 @@ class RedisStore:
             elif addition.amounts:
                 pipeline.persist(key)
         if len(pipeline):
-            await self._ask(pipeline.execute())
+            await self._run(pipeline.execute())
 
     async def totals(self, name: str) -> dict[str, int]:
         """See ``Store.totals``."""
-        totals = await self._ask(self._client.hgetall(self._keys.counter(name)))
+        totals = await self._run(self._client.hgetall(self._keys.counter(name)))
         return {_text(counter): int(total) for counter, total in totals.items()}
 
-    async def counted(self, prefix: str) -> list[str]:
-        """See ``Store.counted``. As expensive as ``names``."""
-        return await self._named("counter", prefix)
+    async def counter_names(self, prefix: str) -> list[str]:
+        """See ``Store.counter_names``. As expensive as ``names``."""
+        return await self._scan("counter", prefix)
 
     async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
         """See ``Store.take_slot``."""
         bound = "" if limit is None else limit
         ttl = milliseconds(ttl_seconds)
-        return bool(await self._ask(self._take_slot([self._keys.slots(name)], [owner, bound, ttl])))
+        return bool(await self._run(self._take_slot([self._keys.slots(name)], [owner, bound, ttl])))
 
     async def free_slot(self, name: str, owner: str) -> None:
         """See ``Store.free_slot``."""
-        await self._ask(self._client.zrem(self._keys.slots(name), owner))
+        await self._run(self._client.zrem(self._keys.slots(name), owner))
 
     async def slots_taken(self, name: str) -> int:
         """See ``Store.slots_taken``."""
-        return int(await self._ask(self._slots_taken([self._keys.slots(name)])))
+        return int(await self._run(self._slots_taken([self._keys.slots(name)])))
 
     async def observe(self, name: str, value: bytes, *, stamp: float, ttl_seconds: float) -> bool:
         """See ``Store.observe``."""
         ttl = milliseconds(ttl_seconds)
-        return bool(await self._ask(self._observe([self._keys.observed(name)], [repr(float(stamp)), value, ttl])))
+        return bool(await self._run(self._observe([self._keys.observed(name)], [repr(float(stamp)), value, ttl])))
 
     async def observed(self, names: Sequence[str]) -> list[bytes | None]:
         """See ``Store.observed``."""
@@ -253,48 +254,48 @@ class RedisStore:
         pipeline = self._client.pipeline(transaction=False)
         for key in keys:
             pipeline.hget(key, "b")
-        return list(await self._ask(pipeline.execute()))
+        return list(await self._run(pipeline.execute()))
 
     async def probe(self) -> None:
-        """See ``Store.probe``. The server's answer is enough: it knows of a full memory or disk before it writes."""
+        """See ``Store.probe``. Redis refuses any ``SET`` while its memory or disk is full, so a small one is enough."""
         pipeline = self._client.pipeline(transaction=False)
         pipeline.set(self._keys.probe(), b"", px=1000)
         pipeline.delete(self._keys.probe())
-        await self._ask(pipeline.execute())
+        await self._run(pipeline.execute())
 
     async def describe(self) -> RedisFacts:
         """
-        What the server tells of itself; for a check at start.
+        The facts of ``INFO``, for a check at start.
 
         Raises:
-            StoreUnavailable: it does not answer. That it may not tell is no error.
+            StoreUnavailable: Redis does not answer. A missing permission for ``INFO`` is no error.
         """
-        told = await self._ask(self._info())
-        version = told.get("valkey_version") or told.get("redis_version")
-        append_only = told.get("aof_enabled")
+        info = await self._run(self._info())
+        version = info.get("valkey_version") or info.get("redis_version")
+        append_only = info.get("aof_enabled")
         return RedisFacts(
             version=None if version is None else str(version),
-            role=told.get("role"),
-            eviction_policy=told.get("maxmemory_policy"),
+            role=info.get("role"),
+            eviction_policy=info.get("maxmemory_policy"),
             append_only=None if append_only is None else bool(append_only),
         )
 
     async def warnings(self) -> list[str]:
-        """``describe`` in sentences for the operator."""
+        """The warnings of ``describe``."""
         return (await self.describe()).warnings()
 
     async def close(self) -> None:
-        """See ``Store.close``. Lets commands that run end first; each has its deadline."""
+        """See ``Store.close``. Waits for running commands first; each has its deadline."""
         if self._running:
             await asyncio.wait(self._running, timeout=(STALLED + 1) * self._timeout_seconds)
         await self._client.aclose()
         await self._client.connection_pool.disconnect()
 
-    async def _named(self, kind: str, prefix: str) -> list[str]:
+    async def _scan(self, kind: str, prefix: str) -> list[str]:
         found: set[str] = set()
         cursor = 0
         while True:
-            cursor, keys = await self._ask(
+            cursor, keys = await self._run(
                 self._client.scan(cursor, match=self._keys.like(kind, prefix), count=self._scan_count)
             )
             found.update(self._keys.name(kind, _text(key)) for key in keys)
@@ -305,14 +306,14 @@ class RedisStore:
         try:
             return await self._client.info()
         except exceptions.ResponseError:
-            return {}  # not allowed, or not known
+            return {}  # not permitted, or unknown to the server
 
-    async def _ask(self, command: Awaitable[T]) -> T:
+    async def _run(self, command: Awaitable[T]) -> T:
         """
-        Wait for a command in a task of its own, so that nothing that happens here cuts it in the middle.
+        Run a command in a task of its own, so that cancelling the caller does not interrupt it.
 
-        Time that this process did not run is not Redis's: a busy loop finds its timers due and the reply unread in
-        the same moment, and would blame who has answered long ago.
+        The timeout is counted in short waits, not by the clock: after the event loop was blocked, a due timer and an
+        unread reply arrive together, and Redis must not be blamed for the time in which this process did not run.
         """
         task = self._track(asyncio.ensure_future(command))
         loop, waited = asyncio.get_running_loop(), 0.0
@@ -330,14 +331,14 @@ class RedisStore:
             raise unavailable(error) from error
 
     async def _drop_idle(self) -> None:
-        """Idle connections would meet in turn what one has met; after a failover they lead to the wrong server."""
+        """Close idle connections: they would fail one by one too, and after a failover lead to the wrong server."""
         if self._dropping is None or self._dropping.done():
             pool = self._client.connection_pool
             self._dropping = self._track(asyncio.ensure_future(pool.disconnect(inuse_connections=False)))
         await asyncio.wait({self._dropping}, timeout=SLACK_SECONDS)
 
     def _track(self, task: asyncio.Future[T]) -> asyncio.Future[T]:
-        """Keep a reference while it runs, and look at its end for those who have left."""
+        """Hold a reference to a task, and retrieve its exception if its caller was cancelled."""
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task
@@ -359,16 +360,16 @@ def open_redis(
     """
     A store at ``redis://``, ``rediss://`` or ``unix://``; connects when it is first used.
 
-    TLS trusts what OpenSSL trusts, and ``SSL_CERT_FILE``; the URL may say more (``?ssl_ca_certs=``).
+    TLS uses OpenSSL's default certificates and ``SSL_CERT_FILE``; the URL may set others (``?ssl_ca_certs=``).
 
     Raises:
-        ValueError: no such URL; the message does not repeat it.
+        ValueError: the URL is not valid; the message does not repeat it.
     """
     try:
         pool = BlockingConnectionPool.from_url(
             url,
             max_connections=max_connections,
-            # Whoever waits has a deadline of its own, which knows more; these end what nobody waits for any more.
+            # ``RedisStore._run`` has the caller's timeout; these longer ones end commands whose caller has left.
             timeout=STALLED * timeout_seconds,
             socket_timeout=STALLED * timeout_seconds,
             socket_connect_timeout=STALLED * timeout_seconds,
@@ -376,7 +377,7 @@ def open_redis(
             health_check_interval=HEALTH_CHECK_SECONDS,
             client_name=client_name,
             decode_responses=False,
-            protocol=2,  # no HELLO, no pushes: a new connection is ready sooner
+            protocol=2,  # RESP2 needs no HELLO, so a new connection is ready sooner
             driver_info=None,
         )
     except ValueError:

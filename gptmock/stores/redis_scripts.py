@@ -1,8 +1,8 @@
 """
-The scripts of ``RedisStore``, in Lua: what must be atomic and is more than one command. Each touches one key.
+The Lua scripts of ``RedisStore``: atomic steps of more than one command. Each touches one key.
 
-They use commands of Redis 6.2. Those that read the clock (``TIME``) are replicated by their effects, as all scripts are
-since Redis 5. A server that was restarted has forgotten them; whoever calls one sends it again.
+They use commands of Redis 6.2. Scripts that read the clock (``TIME``) are safe: Redis 5 and newer replicates the
+effects of scripts. After ``NOSCRIPT`` (a restarted server) redis-py sends the script again.
 """
 
 WRITE = """
@@ -28,7 +28,7 @@ return redis.call('DEL', KEYS[1])
 """
 LEASE_LEFT = """
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
--- In its last millisecond it is still one's own.
+-- PTTL 0 means that less than 1 ms is left: the lease is still held.
 return math.max(redis.call('PTTL', KEYS[1]), 1)
 """
 _NOW = """
@@ -42,7 +42,7 @@ if ARGV[2] ~= '' and redis.call('ZCOUNT', KEYS[1], living, '+inf') >= tonumber(A
     and not (own and tonumber(own) > now) then
   return 0
 end
--- The write that may be refused for want of memory comes first: after one that is not, Redis lets all pass.
+-- ZADD first: Redis checks for OOM only before the first write command of a script.
 redis.call('ZADD', KEYS[1], string.format('%.0f', now + ARGV[3]), ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then redis.call('PEXPIRE', KEYS[1], ARGV[3]) end

@@ -1,8 +1,9 @@
 """
-Which records are sealed, as what, and how a ring that has changed reaches them all. Knows names and seals, not what a
-record holds.
+Key rotation: which records are sealed (encrypted) and as which kind, and their re-encryption after the key ring has
+changed. Knows record names and encryption, not what a record holds.
 
-    seal:canary           canary   tells whether a ring opens what is stored
+    record name           kind
+    seal:canary           canary   a known plaintext: shows whether the ring fits the stored records
     acct:{id}:tokens      tokens
     acct:{id}:about       about    label, paused
     key:{id}:terms        key      a client key, its secret as a hash
@@ -21,18 +22,18 @@ log = logging.getLogger("gptmock.account")
 CANARY = "seal:canary"
 _KINDS = (("acct:", ":tokens", "tokens"), ("acct:", ":about", "about"), ("key:", ":terms", "key"))
 CHUNK = 100
-"""So many records are read in one round trip."""
+"""How many records are read in one round trip."""
 
 
 def kind_of(name: str) -> str | None:
-    """As what a record of that name is sealed; ``None`` for one that is not."""
+    """The kind (part of the associated data) that a record of this name is sealed as; ``None`` if it is not sealed."""
     if name == CANARY:
         return "canary"
     return next((kind for begin, end, kind in _KINDS if name.startswith(begin) and name.endswith(end)), None)
 
 
 async def sealed_records(store: Store) -> list[tuple[str, Record]]:
-    """All sealed records that stand, with their names; the canary first."""
+    """All sealed records with their names; the canary first."""
     names = [CANARY]
     for begin in dict.fromkeys(begin for begin, _, _ in _KINDS):
         names += [name for name in await store.names(begin) if kind_of(name) is not None]
@@ -46,22 +47,22 @@ async def sealed_records(store: Store) -> list[tuple[str, Record]]:
 
 def opened(sealer: Sealer, name: str, record: Record) -> bytes:
     """
-    What a sealed record holds.
+    Decrypt a sealed record.
 
     Raises:
-        SealBroken: it does not open, or is none.
+        SealBroken: it cannot be decrypted, or no record of this name is sealed.
     """
     kind = kind_of(name)
     if kind is None:
-        raise SealBroken("A stored record has a name that no sealed one has.")
+        raise SealBroken("A stored record has a name that no sealed record has.")
     return sealer.open(record.value, kind=kind, name=name, version=record.version)
 
 
 async def reseal(store: Store, sealer: Sealer) -> int:
     """
-    Seal anew, by the first key of the ring, what an older one has sealed. Returns how many records were.
+    Re-encrypt, with the first key of the ring, what an older key has encrypted. Returns how many records were.
 
-    The version grows by one: a change that comes between wins, and a rotation under way outranks this.
+    The version grows by one: a concurrent change wins, and so does a token rotation that is in progress.
     """
     if not sealer.has_older_keys:
         return 0
@@ -72,7 +73,7 @@ async def reseal(store: Store, sealer: Sealer) -> int:
         try:
             plain = opened(sealer, name, record)
         except SealBroken as error:
-            # Left as it is: whoever needs the record says so, and the others are sealed all the same.
+            # Left as it is: whatever needs the record reports it, and the other records are still re-encrypted.
             log.warning("account.not_resealed", extra={"code": error.code, "reason": error.message})
             continue
         version = record.version + 1

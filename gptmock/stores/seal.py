@@ -1,10 +1,10 @@
 """
-Sealing: AES-256-GCM over what rests in a store, bound to the name and version it rests under. Knows no store.
+Encryption at rest: "sealing" is AES-256-GCM over a record, bound to its name and version. Knows no store.
 
     sealed = "gm1" | key id (4 bytes) | nonce (12 bytes) | ciphertext and tag
 
-The associated data is everything that must not be exchanged behind our back: header, kind of record, id, version. A
-record copied to another account, or an older version put back under a newer number, does not open.
+The associated data is header, kind of record, name and version. A record that was copied to another account, or an
+older version put back under a newer number, therefore fails authentication.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MIN_DISTINCT_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class SealingKey:
-    """One key of the ring; its id travels with every record."""
+    """One key of the ring; its id is a part of every record that it has sealed."""
 
     id: bytes
     _cipher: AESGCM = field(repr=False)
@@ -45,7 +45,7 @@ class SealingKey:
         A key from its 32 bytes.
 
         Raises:
-            UnusableKey: wrong length, or plainly not random.
+            UnusableKey: wrong length, or obviously not random.
         """
         if len(key) != KEY_BYTES:
             raise UnusableKey(f"an encryption key has {len(key)} bytes; it must have {KEY_BYTES}")
@@ -54,23 +54,23 @@ class SealingKey:
         return cls(hashlib.sha256(b"gptmock key id" + key).digest()[:_KEY_ID_BYTES], AESGCM(key))
 
     def seal(self, plain: bytes, associated: bytes) -> bytes:
-        """Sealed bytes under a fresh random nonce."""
+        """Encrypt with a fresh random nonce."""
         header, nonce = _MAGIC + self.id, os.urandom(_NONCE_BYTES)
         return header + nonce + self._cipher.encrypt(nonce, plain, header + associated)
 
     def open(self, sealed: bytes, associated: bytes) -> bytes:
         """
-        The plain bytes.
+        Decrypt and authenticate.
 
         Raises:
-            InvalidTag: tampered with, or sealed for another place.
+            InvalidTag: tampered with, or sealed with other associated data.
         """
         header, nonce = sealed[:_HEADER_BYTES], sealed[_HEADER_BYTES : _HEADER_BYTES + _NONCE_BYTES]
         return self._cipher.decrypt(nonce, sealed[_HEADER_BYTES + _NONCE_BYTES :], header + associated)
 
 
 class Sealer:
-    """A ring of keys: the first writes, all read."""
+    """A key ring: the first key encrypts, all keys decrypt."""
 
     def __init__(self, keys: Iterable[SealingKey]) -> None:
         ring = tuple(keys)
@@ -81,16 +81,16 @@ class Sealer:
 
     @property
     def has_older_keys(self) -> bool:
-        """Whether there may be records to seal anew; with one key nothing else opens anyway."""
+        """Whether there may be records to re-encrypt; with a single key there are none that it could decrypt."""
         return len(self._ring) > 1
 
     def seal(self, plain: bytes, *, kind: str, name: str, version: int) -> bytes:
-        """Seal a record for the place it will rest in."""
+        """Encrypt a record; ``kind``, ``name`` and ``version`` are authenticated with it."""
         return self._first.seal(plain, _associated(kind, name, version))
 
     def open(self, sealed: bytes, *, kind: str, name: str, version: int) -> bytes:
         """
-        Open a record as found in its place.
+        Decrypt a record with the kind, name and version it was read under.
 
         Raises:
             SealBroken: no key of the ring fits, or the record was changed or moved.
@@ -109,16 +109,16 @@ class Sealer:
             raise SealBroken(f"A stored {kind} record was changed or moved by somebody else.") from error
 
     def is_current(self, sealed: bytes) -> bool:
-        """Whether the record is sealed with the first key; others are sealed anew in the background."""
+        """Whether the record is encrypted with the first key; others are re-encrypted in the background."""
         return sealed[len(_MAGIC) : _HEADER_BYTES] == self._first.id
 
 
 def parse_keys(text: str) -> tuple[SealingKey, ...]:
     """
-    The ring from ``GPTMOCK_ENCRYPTION_KEYS``: base64 (standard or URL-safe), separated by commas or line ends.
+    The key ring from ``GPTMOCK_ENCRYPTION_KEYS``: base64 (standard or URL-safe), separated by commas or white space.
 
     Raises:
-        UnusableKey: which of them, and why; never the key itself.
+        UnusableKey: the message says which key and why; it never holds the key.
     """
     words = text.replace(",", " ").split()
     keys: list[SealingKey] = []
@@ -134,10 +134,10 @@ def parse_keys(text: str) -> tuple[SealingKey, ...]:
 
 def key_file(path: Path) -> tuple[SealingKey, ...]:
     """
-    The ring in a file; made once, with a random key and mode 0600, if there is none.
+    The key ring in a file, which is created with a random key and mode 0600 if it does not exist.
 
     Raises:
-        UnusableKey: the file cannot be read or made, or holds no usable key.
+        UnusableKey: the file cannot be read or created, or holds no usable key.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -149,7 +149,7 @@ def key_file(path: Path) -> tuple[SealingKey, ...]:
 
 
 def _make_key(path: Path) -> None:
-    # Linked into place when it is whole: of several processes that start at once, one makes it and all read it.
+    # Written to a draft and then hard-linked: of several processes that start at once, one wins and all read its key.
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

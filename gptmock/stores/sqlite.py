@@ -1,13 +1,13 @@
 """
-Shared state of one machine in one SQLite file (WAL): several processes, no server. Must not be put on a network file
-system, where the shared memory of WAL does not work.
+The store contract in one SQLite file (WAL mode), shared by the processes of one machine. The file must not be on a
+network file system, where WAL's shared memory does not work.
 
-Two connections per process, each used by one thread of its own: what must never be lost (records, leases) is on the
-disk before a call returns (``synchronous=FULL``); what may lose the last moment in a power cut, but not in a crash
-(counters, slots, observations), is not waited for (``NORMAL``).
+Two connections per process, each with a thread of its own: records and leases are fsynced before a call returns
+(``synchronous=FULL``); counters, slots and observations survive a crash of the process, but may lose the last moments
+in a power cut (``NORMAL``).
 
-Time is the machine's clock, read inside SQL by whichever process writes: there is no monotonic clock that SQL can read
-and that outlives a process. If somebody sets the clock, leases and expiries move with it; versions keep records right.
+Time is the machine's wall clock, read in SQL by the process that writes: SQL has no monotonic clock that outlives a
+process. If the clock is set, leases and expiries move with it; versions keep records consistent.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gptmock.stores.keys import MAX_NAME_BYTES, checked, milliseconds, successor
-from gptmock.stores.sqlite_file import NEVER, Hand
+from gptmock.stores.sqlite_file import NEVER, ConnectionThread
 from gptmock.stores.store import Addition, Record
 
 _LAST_CHARACTER = "\U0010ffff"
 PROBE_BYTES = 8192
-"""Two pages: what fits into the free rest of one says nothing about a full disk."""
+"""Two pages: a smaller row could fit into a free part of the file and would not detect a full disk."""
 
 
 class SqliteStore:
     """
-    ``Store`` in a file that is made when it is first needed, with mode 0600 in a directory with mode 0700.
+    ``Store`` in a file that is created on first use, with mode 0600 in a directory with mode 0700.
 
-    May be made before a process forks: each process opens its own connections.
+    Safe to construct before a fork: each process opens its own connections.
 
     Args:
-        path: of the file; ``-wal`` and ``-shm`` stand beside it and belong to it.
+        path: of the file; SQLite keeps ``-wal`` and ``-shm`` files beside it.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._process: int | None = None
-        self._hands: tuple[Hand, Hand] | None = None
+        self._connections: tuple[ConnectionThread, ConnectionThread] | None = None
         self._inherited: list[object] = []
 
     async def read(self, name: str) -> Record | None:
@@ -49,12 +49,12 @@ class SqliteStore:
     async def read_many(self, names: Sequence[str]) -> list[Record | None]:
         """See ``Store.read_many``."""
         asked = [checked(name) for name in names]
-        return await self._durable.do(lambda db: [_record(db, name) for name in asked]) if asked else []
+        return await self._durable.run(lambda db: [_record(db, name) for name in asked]) if asked else []
 
     async def write(
         self, name: str, value: bytes, *, expected: int, version: int | None = None, ttl_seconds: float | None = None
     ) -> Record | None:
-        """See ``Store.write``. On the disk before it returns."""
+        """See ``Store.write``. Fsynced before it returns."""
         successive, ttl = successor(expected, version), _ttl(ttl_seconds)
         checked(name)
 
@@ -68,27 +68,27 @@ class SqliteStore:
             )
             return None
 
-        return await self._durable.change(write)
+        return await self._durable.transact(write)
 
     async def delete(self, name: str, *, expected: int | None = None) -> bool:
         """See ``Store.delete``."""
-        return await self._durable.change_one(
+        return await self._durable.execute(
             "DELETE FROM records WHERE name = ?1 AND version = IFNULL(?2, version) AND ends > (SELECT now FROM clock)",
             (checked(name), expected),
         )
 
     async def names(self, prefix: str) -> list[str]:
         """See ``Store.names``."""
-        # The bounds let the index find the place; SUBSTR is what is meant.
+        # BETWEEN lets SQLite use the index; SUBSTR is the exact condition.
         query = (
             "SELECT name FROM living_records WHERE name BETWEEN ?1 AND ?1 || ?2 AND SUBSTR(name, 1, LENGTH(?1)) = ?1"
         )
         asked = (prefix, _LAST_CHARACTER * MAX_NAME_BYTES)
-        return await self._durable.do(lambda db: sorted(name for (name,) in db.execute(query, asked)))
+        return await self._durable.run(lambda db: sorted(name for (name,) in db.execute(query, asked)))
 
     async def acquire(self, name: str, owner: str, *, ttl_seconds: float) -> bool:
         """See ``Store.acquire``."""
-        return await self._durable.change_one(
+        return await self._durable.execute(
             """INSERT INTO leases VALUES (?, ?, (SELECT now FROM clock) + ?) ON CONFLICT (name)
                 DO UPDATE SET owner = excluded.owner, ends = excluded.ends
                 WHERE leases.ends <= (SELECT now FROM clock)""",
@@ -97,7 +97,7 @@ class SqliteStore:
 
     async def renew(self, name: str, owner: str, *, ttl_seconds: float) -> bool:
         """See ``Store.renew``."""
-        return await self._durable.change_one(
+        return await self._durable.execute(
             """UPDATE leases SET ends = (SELECT now FROM clock) + ?
                 WHERE name = ? AND owner = ? AND ends > (SELECT now FROM clock)""",
             (milliseconds(ttl_seconds), checked(name), owner),
@@ -105,7 +105,7 @@ class SqliteStore:
 
     async def release(self, name: str, owner: str) -> bool:
         """See ``Store.release``."""
-        return await self._durable.change_one(
+        return await self._durable.execute(
             "DELETE FROM leases WHERE name = ? AND owner = ? AND ends > (SELECT now FROM clock)", (checked(name), owner)
         )
 
@@ -113,7 +113,7 @@ class SqliteStore:
         """See ``Store.lease_left``."""
         query = "SELECT remains FROM living_leases WHERE name = ? AND owner = ?"
         asked = (checked(name), owner)
-        row = await self._durable.do(lambda db: db.execute(query, asked).fetchone())
+        row = await self._durable.run(lambda db: db.execute(query, asked).fetchone())
         return row[0] / 1000 if row else 0.0
 
     async def add(self, additions: Sequence[Addition]) -> None:
@@ -136,18 +136,18 @@ class SqliteStore:
                 )
 
         if any(amounts for _, amounts, _ in wanted):
-            await self._quick.change(add)
+            await self._quick.transact(add)
 
     async def totals(self, name: str) -> dict[str, int]:
         """See ``Store.totals``."""
         query = "SELECT counter, total FROM living_counters WHERE name = ?"
         asked = (checked(name),)
-        return await self._quick.do(lambda db: dict(db.execute(query, asked).fetchall()))
+        return await self._quick.run(lambda db: dict(db.execute(query, asked).fetchall()))
 
-    async def counted(self, prefix: str) -> list[str]:
-        """See ``Store.counted``."""
+    async def counter_names(self, prefix: str) -> list[str]:
+        """See ``Store.counter_names``."""
         query = "SELECT DISTINCT name FROM living_counters WHERE SUBSTR(name, 1, ?) = ?"
-        return await self._quick.do(lambda db: sorted(name for (name,) in db.execute(query, (len(prefix), prefix))))
+        return await self._quick.run(lambda db: sorted(name for (name,) in db.execute(query, (len(prefix), prefix))))
 
     async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
         """See ``Store.take_slot``."""
@@ -164,21 +164,21 @@ class SqliteStore:
             )
             return taken.rowcount == 1
 
-        return await self._quick.change(take)
+        return await self._quick.transact(take)
 
     async def free_slot(self, name: str, owner: str) -> None:
         """See ``Store.free_slot``."""
-        await self._quick.change_one("DELETE FROM slots WHERE name = ? AND owner = ?", (checked(name), owner))
+        await self._quick.execute("DELETE FROM slots WHERE name = ? AND owner = ?", (checked(name), owner))
 
     async def slots_taken(self, name: str) -> int:
         """See ``Store.slots_taken``."""
         query = "SELECT COUNT(*) FROM living_slots WHERE name = ?"
         asked = (checked(name),)
-        return int((await self._quick.do(lambda db: db.execute(query, asked).fetchone()))[0])
+        return int((await self._quick.run(lambda db: db.execute(query, asked).fetchone()))[0])
 
     async def observe(self, name: str, value: bytes, *, stamp: float, ttl_seconds: float) -> bool:
         """See ``Store.observe``."""
-        return await self._quick.change_one(
+        return await self._quick.execute(
             """INSERT INTO observations VALUES (?, ?, ?, (SELECT now FROM clock) + ?) ON CONFLICT (name)
                 DO UPDATE SET stamp = excluded.stamp, value = excluded.value, ends = excluded.ends
                 WHERE observations.stamp <= excluded.stamp OR observations.ends <= (SELECT now FROM clock)""",
@@ -189,45 +189,45 @@ class SqliteStore:
         """See ``Store.observed``."""
         query = "SELECT value FROM living_observations WHERE name = ?"
         asked = [(checked(name),) for name in names]
-        rows = await self._quick.do(lambda db: [db.execute(query, name).fetchone() for name in asked]) if asked else []
+        rows = await self._quick.run(lambda db: [db.execute(query, name).fetchone() for name in asked]) if asked else []
         return [row[0] if row else None for row in rows]
 
     async def probe(self) -> None:
-        """See ``Store.probe``. Asks for room in the file and waits for the disk."""
+        """See ``Store.probe``. Allocates pages in the file and fsyncs."""
 
         def write(db: sqlite3.Connection) -> None:
             db.execute("INSERT INTO probe VALUES (ZEROBLOB(?))", (PROBE_BYTES,))
             db.execute("DELETE FROM probe")
 
-        await self._durable.change(write)
+        await self._durable.transact(write)
 
     async def close(self) -> None:
         """See ``Store.close``."""
-        if self._hands is not None and self._process == os.getpid():
-            hands, self._hands = self._hands, None
-            for hand in hands:
-                await hand.close()
+        if self._connections is not None and self._process == os.getpid():
+            connections, self._connections = self._connections, None
+            for connection in connections:
+                await connection.close()
 
     @property
-    def _durable(self) -> Hand:
-        return self._own_hands()[0]
+    def _durable(self) -> ConnectionThread:
+        return self._of_this_process()[0]
 
     @property
-    def _quick(self) -> Hand:
-        return self._own_hands()[1]
+    def _quick(self) -> ConnectionThread:
+        return self._of_this_process()[1]
 
-    def _own_hands(self) -> tuple[Hand, Hand]:
-        if self._hands is None or self._process != os.getpid():
-            if self._hands is not None:
-                # A connection must not be used in a child, nor closed there: kept, so that nothing collects it.
-                self._inherited.append(self._hands)
+    def _of_this_process(self) -> tuple[ConnectionThread, ConnectionThread]:
+        if self._connections is None or self._process != os.getpid():
+            if self._connections is not None:
+                # After a fork the child must neither use nor close the parent's connections: keep them referenced.
+                self._inherited.append(self._connections)
             self._process = os.getpid()
-            self._hands = (Hand(self.path, "FULL"), Hand(self.path, "NORMAL"))
-        return self._hands
+            self._connections = (ConnectionThread(self.path, "FULL"), ConnectionThread(self.path, "NORMAL"))
+        return self._connections
 
 
 def _ttl(ttl_seconds: float | None) -> int | None:
-    """Milliseconds; ``None`` stays NULL, and makes NULL what it is added to."""
+    """Milliseconds; ``None`` becomes NULL, so that ``IFNULL(now + ?, NEVER)`` gives ``NEVER``."""
     return None if ttl_seconds is None else milliseconds(ttl_seconds)
 
 

@@ -1,4 +1,7 @@
-"""The file below ``SqliteStore``: how it is made, opened, shared by processes and found in trouble. Knows no record."""
+"""
+The SQLite file of ``SqliteStore``: creation, schema, connections and their threads, busy retries, error translation.
+Knows nothing of the records' contents.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +22,17 @@ T = TypeVar("T")
 
 SCHEMA_VERSION = 1
 BUSY_SECONDS = 0.4
-"""How long a write waits for those of other processes."""
+"""How long a write waits for locks of other processes."""
 BUSY_SLEEP_SECONDS = (0.0002, 0.002)
-"""How long it sleeps before it asks again, at random."""
-PATIENCE_SECONDS = 0.45
-"""How long one piece of work may hold up the others, for instance on a disk that hangs."""
+"""The random pause between two tries while the file is locked."""
+CALL_TIMEOUT_SECONDS = 0.45
+"""How long one call may run, for instance on a disk that hangs, before it and those queued behind it fail."""
 SWEEP_WRITES = 256
-"""So many writes of one connection pass between two removals of what has expired."""
+"""Expired rows are deleted once in so many writes of a connection."""
 SWEEP_NAMES = 500
-"""So many names go at once: a removal must not hold up others."""
+"""How many names one sweep deletes at most, so that it does not delay other calls."""
 KEPT_WAL_BYTES = 4 * 1024 * 1024
-"""The WAL is cut back to this after it was written back into the file."""
+"""The WAL file is truncated to this size after a checkpoint."""
 
 _SCHEMA = """
 CREATE TABLE schema (version INTEGER NOT NULL);
@@ -52,7 +55,7 @@ CREATE VIEW living_counters AS SELECT * FROM counters WHERE ends > (SELECT now F
 CREATE VIEW living_slots AS SELECT * FROM slots WHERE ends > (SELECT now FROM clock);
 CREATE VIEW living_observations AS SELECT * FROM observations WHERE ends > (SELECT now FROM clock);
 """
-"""Times are whole milliseconds since 1970; what never ends, ends in ``NEVER``."""
+"""Times are Unix milliseconds; rows without expiry end at ``NEVER``."""
 
 NEVER = 2**63 - 1
 _EXPIRING = ("records", "leases", "counters", "slots", "observations")
@@ -73,7 +76,7 @@ _REASONS = {
     sqlite3.SQLITE_NOTADB: "is no database: another file stands in its place",
 }
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
-"""After these the connection is as good as before; after others the file is opened anew."""
+"""After these errors the connection stays usable; after any other the file is reopened."""
 
 
 def _unavailable(error: sqlite3.Error | OSError) -> StoreUnavailable:
@@ -84,13 +87,13 @@ def _unavailable(error: sqlite3.Error | OSError) -> StoreUnavailable:
     return StoreUnavailable(f"The state file {reason}.", retry_after_seconds=1.0)
 
 
-class Hand:
+class ConnectionThread:
     """
-    One connection and the only thread that touches it. Opens the file when it is first needed.
+    One SQLite connection and the only thread that uses it. Opens the file on first use.
 
     Args:
         path: of the file.
-        synchronous: when a commit is on the disk: ``FULL`` before it returns, ``NORMAL`` some time later.
+        synchronous: ``PRAGMA synchronous``: with ``FULL`` a commit is fsynced before it returns, with ``NORMAL`` later.
     """
 
     def __init__(self, path: Path, synchronous: str) -> None:
@@ -105,29 +108,29 @@ class Hand:
         self._writes = 0
         self._jitter = random.Random()  # noqa: S311 - spreads processes, hides nothing
 
-    async def do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """
-        Have the thread do a piece of work; one that was not begun when its caller leaves is not done at all.
+        Run ``work`` in the thread. If the caller is cancelled before it begins, it is not run at all.
 
         Raises:
-            StoreUnavailable: it failed, or something failed for which it had to wait, or the thread is stuck.
+            StoreUnavailable: it failed, or a call queued before it failed, or the thread is stuck.
         """
         asked = time.monotonic()
-        future = asyncio.wrap_future(self._thread.submit(self._work, work, asked))
+        future = asyncio.wrap_future(self._thread.submit(self._run_in_thread, work, asked))
         try:
-            patience = PATIENCE_SECONDS
-            while not (await asyncio.wait({future}, timeout=patience))[0]:
-                patience = max(asked, self._began) + PATIENCE_SECONDS - time.monotonic()
-                if patience <= 0:
+            timeout = CALL_TIMEOUT_SECONDS
+            while not (await asyncio.wait({future}, timeout=timeout))[0]:
+                timeout = max(asked, self._began) + CALL_TIMEOUT_SECONDS - time.monotonic()
+                if timeout <= 0:
                     raise StoreUnavailable("The state file does not answer.", retry_after_seconds=1.0)
             return future.result()
         finally:
             future.cancel()
 
-    async def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """``do`` in a transaction that nobody else writes into."""
+    async def transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """``run`` inside ``BEGIN IMMEDIATE`` and ``COMMIT``."""
 
-        def changed(db: sqlite3.Connection) -> T:
+        def transaction(db: sqlite3.Connection) -> T:
             db.execute("BEGIN IMMEDIATE")
             try:
                 result = work(db)
@@ -140,58 +143,58 @@ class Hand:
                 raise
             return result
 
-        return await self.do(changed)
+        return await self.run(transaction)
 
-    async def change_one(self, statement: str, values: tuple[object, ...]) -> bool:
-        """``change`` by one statement. Returns whether it changed anything."""
-        return await self.change(lambda db: db.execute(statement, values).rowcount > 0)
+    async def execute(self, statement: str, values: tuple[object, ...]) -> bool:
+        """``transact`` with one statement. Returns whether it changed any row."""
+        return await self.transact(lambda db: db.execute(statement, values).rowcount > 0)
 
     async def close(self) -> None:
-        """Close the connection; the last one of all processes writes the WAL back into the file."""
-        await asyncio.wait({asyncio.wrap_future(self._thread.submit(self._let_go))}, timeout=PATIENCE_SECONDS)
+        """Close the connection; closing the last one of all processes checkpoints the WAL."""
+        await asyncio.wait({asyncio.wrap_future(self._thread.submit(self._disconnect))}, timeout=CALL_TIMEOUT_SECONDS)
         self._thread.shutdown(wait=False)
 
-    def _work(self, work: Callable[[sqlite3.Connection], T], asked: float) -> T:
+    def _run_in_thread(self, work: Callable[[sqlite3.Connection], T], asked: float) -> T:
         if self._failed >= asked:
-            # It waited behind one that failed; to fail in turn, each after its own wait, would help nobody.
+            # It was queued behind a call that failed: fail at once, too, instead of after another wait.
             raise StoreUnavailable(self._failure, retry_after_seconds=1.0)
         self._began = time.monotonic()
         try:
-            return self._in_turn(work)
+            return self._retry_while_busy(work)
         except (sqlite3.Error, OSError) as error:
             unavailable = _unavailable(error)
             if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _PASSING:
-                self._let_go()
+                self._disconnect()
             self._failed, self._failure = time.monotonic(), unavailable.message
             raise unavailable from error
 
-    def _in_turn(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _retry_while_busy(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """
-        Work, again and again while another process holds the file.
+        Run ``work``, and again while another process holds the lock (SQLITE_BUSY).
 
-        SQLite's own waiting sleeps longer each time, up to 0.1 s: of processes that write much, some would starve.
+        SQLite's own busy handler sleeps longer each time, up to 0.1 s, so that some of several busy writers starve.
         """
         while True:
             try:
-                return work(self._ready())
+                return work(self._connected())
             except sqlite3.OperationalError as error:
                 waited = time.monotonic() - self._began
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or waited > BUSY_SECONDS:
                     raise
             time.sleep(self._jitter.uniform(*BUSY_SLEEP_SECONDS))
 
-    def _ready(self) -> sqlite3.Connection:
-        """The connection to the file that is there now: one that was replaced or removed is left behind."""
+    def _connected(self) -> sqlite3.Connection:
+        """The connection to the file at ``path``; reconnects if the file was replaced or removed."""
         if self._connection is not None and _identity(self._path) != self._file:
-            self._let_go()
+            self._disconnect()
         if self._connection is None:
             _make_private(self._path)
-            # Before it is opened: one that is replaced meanwhile has another identity at the next call.
+            # Before opening: if the file is replaced meanwhile, the next call notices.
             self._file = _identity(self._path)
             self._connection = _open(self._path, self._synchronous)
         return self._connection
 
-    def _let_go(self) -> None:
+    def _disconnect(self) -> None:
         if self._connection is not None:
             connection, self._connection = self._connection, None
             connection.close()
@@ -220,9 +223,9 @@ def _open(path: Path, synchronous: str) -> sqlite3.Connection:
 
 def _make_private(path: Path) -> None:
     """
-    See that the file exists and is ours alone.
+    Ensure that the file exists and that only this user can access it.
 
-    It is never opened here: closing any descriptor of a file drops all locks that SQLite has on it in this process.
+    It is never opened here: closing any descriptor of a file drops this process's POSIX locks on it, SQLite's too.
     """
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
@@ -264,7 +267,7 @@ def _into_schema(connection: sqlite3.Connection) -> None:
 
 def _sweep(db: sqlite3.Connection) -> None:
     for table in _EXPIRING:
-        # An expired name may have living ones beside it, as slots do.
+        # The time is checked again: a name may have expired and unexpired rows, as slots do.
         db.execute(
             f"""DELETE FROM {table} WHERE ends <= (SELECT now FROM clock) AND name IN
                 (SELECT name FROM {table} WHERE ends <= (SELECT now FROM clock) LIMIT ?)""",  # noqa: S608 - our tables

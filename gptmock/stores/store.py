@@ -1,11 +1,10 @@
 """
-What every store can do: a handful of primitives, each atomic over all workers. Moves opaque bytes and counts; never
-sees a token, an account or a request. ``redis.py``, ``sqlite.py`` and ``memory.py`` implement them; one suite of tests
-(``tests/stores/contract.py``) holds them to the same behaviour.
+The store contract: key-value primitives, each atomic over all workers. Values are opaque bytes and integers; a store
+never sees a token, an account or a request. ``redis.py``, ``sqlite.py`` and ``memory.py`` implement it; one test suite
+(``tests/stores/contract.py``) checks that they behave alike.
 
-Time is the store's own: no process clock takes part in a lease, a slot or an expiry. Times to live are kept in whole
-milliseconds; one of nothing or less lasts one. Each kind of thing has names of its own: a record and a lease may have
-the same.
+Leases, slots and expiries use the store's clock, never a process's. Times to live are whole milliseconds; 0 or less
+counts as 1. Each kind has its own namespace: a record and a lease may have the same name.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A value and which version of it this is; the first is 1."""
+    """A value and its version; the first version is 1."""
 
     version: int
     value: bytes
@@ -25,18 +24,18 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Addition:
-    """Amounts to add to the counters under one name, in one go with others."""
+    """Amounts to add to the counters under one name; ``Store.add`` applies several of these atomically."""
 
     name: str
     amounts: Mapping[str, int]
     ttl_seconds: float | None = None
-    """Counted from this addition, for all counters under the name; ``None`` keeps them for ever from now on."""
+    """Starts with this addition, for all counters under the name; ``None`` removes their expiry."""
 
 
 class Store(Protocol):
     """
-    One place of shared state. Every method may raise ``StoreUnavailable``, within half a second when the place does
-    not answer; after that, or after the caller was cancelled, nothing is known about whether the change was made.
+    Shared state. Every method may raise ``StoreUnavailable``, within half a second when the store does not answer.
+    After that error, or after the caller was cancelled, it is unknown whether the change was made.
 
     A name has 1 to 512 bytes and no braces, except for one ``{tag}`` that is a part of it; any other is a
     ``ValueError``.
@@ -48,103 +47,103 @@ class Store(Protocol):
         """The record, or ``None`` when there is none or it has expired."""
 
     async def read_many(self, names: Sequence[str]) -> list[Record | None]:
-        """Several records in one round trip, in the order asked. Each is whole; together they are no snapshot."""
+        """Several records in one round trip, in the order of ``names``. Not a snapshot: each is read by itself."""
 
     async def write(
         self, name: str, value: bytes, *, expected: int, version: int | None = None, ttl_seconds: float | None = None
     ) -> Record | None:
         """
-        Put ``value`` in place if the record's version is ``expected`` (0: there is none).
+        Compare-and-set: write ``value`` if the record's version is ``expected`` (0: there is no record).
 
         Args:
             name: of the record.
             value: opaque bytes.
-            expected: the version that is replaced.
+            expected: the version to replace.
             version: the new version, ``expected + 1`` unless given.
-            ttl_seconds: when the record expires; ``None`` for never, whatever was said before.
+            ttl_seconds: when the record expires; ``None`` for never, which also removes an earlier expiry.
 
-        Returns ``None`` when it was written, else the record that stands there instead; for one that has vanished
-        the version is 0 and the value empty.
+        Returns ``None`` when it was written, else the current record; if there is none any more, its version is 0 and
+        its value empty.
 
         Raises:
-            ValueError: ``version`` does not come after ``expected``.
+            ValueError: ``version`` is not greater than ``expected``.
         """
 
     async def delete(self, name: str, *, expected: int | None = None) -> bool:
         """
-        Remove a record (of that version, if given). Returns whether there was one to remove.
+        Remove a record (only at version ``expected``, if given). Returns whether one was removed.
 
-        No trace is left: the next record of that name begins at version 1, unless its writer says otherwise.
+        No tombstone is left: the next record of that name begins at version 1, unless its writer gives another one.
         """
 
     async def names(self, prefix: str) -> list[str]:
-        """The names of living records that begin so, sorted. For people and migrations, not for the hot path."""
+        """The names of unexpired records with this prefix, sorted. For commands and migrations: it is slow."""
 
-    # --- Leases: one holder at a time, by a random owner -------------------------------
+    # --- Leases: one holder at a time, identified by a random owner --------------------
 
     async def acquire(self, name: str, owner: str, *, ttl_seconds: float) -> bool:
-        """Take the lease if nobody holds it. Taking one's own again is refused too."""
+        """Take the lease if nobody holds it. Returns False too when ``owner`` holds it already."""
 
     async def renew(self, name: str, owner: str, *, ttl_seconds: float) -> bool:
-        """Make one's own lease last so long from now. False when it is no longer one's own."""
+        """Set the remaining time of a lease that ``owner`` holds. False when ``owner`` does not hold it any more."""
 
     async def release(self, name: str, owner: str) -> bool:
-        """Give one's own lease back; nobody else's is touched. False when it was no longer one's own."""
+        """Give the lease back if ``owner`` holds it (compare-and-delete). False when it does not."""
 
     async def lease_left(self, name: str, owner: str) -> float:
-        """Seconds that one's own lease still lasts; 0.0 when it is no longer one's own."""
+        """Remaining seconds of a lease that ``owner`` holds; 0.0 when it does not."""
 
     # --- Counters ------------------------------------------------------------------------
 
     async def add(self, additions: Sequence[Addition]) -> None:
-        """Add to any number of counters in one round trip; negative amounts take away. All of them, or none."""
+        """Add to any number of counters, atomically and in one round trip; amounts may be negative."""
 
     async def totals(self, name: str) -> dict[str, int]:
         """The counters under a name; empty when there are none."""
 
-    async def counted(self, prefix: str) -> list[str]:
-        """The names that have counters and begin so, sorted. For migrations and people, as ``names``."""
+    async def counter_names(self, prefix: str) -> list[str]:
+        """The names with this prefix that have counters, sorted. For migrations and commands, as ``names``."""
 
-    # --- Slots: how many at once, without leaking those of the dead ------------------------
+    # --- Slots: a counting semaphore whose slots expire with a dead holder ------------------------
 
     async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
         """
-        Take a slot that ends by itself; taking one's own again makes it last so long from now, whatever the limit.
+        Take a slot that expires after ``ttl_seconds``; if ``owner`` has one, extend it, whatever the limit.
 
-        Returns False when ``limit`` others are taken; ``None`` only counts.
+        Returns False when ``limit`` slots are taken; ``limit=None`` means no limit.
         """
 
     async def free_slot(self, name: str, owner: str) -> None:
-        """Give one's slot back."""
+        """Give the slot of ``owner`` back."""
 
     async def slots_taken(self, name: str) -> int:
-        """Slots taken by living owners."""
+        """The number of unexpired slots."""
 
-    # --- Last observation wins ---------------------------------------------------------------
+    # --- Observations: the one with the highest stamp is kept ---------------------------------
 
     async def observe(self, name: str, value: bytes, *, stamp: float, ttl_seconds: float) -> bool:
         """
-        Keep ``value`` unless a newer observation is kept already. Returns whether it was kept.
+        Keep ``value`` unless an observation with a higher stamp is kept already. Returns whether it was kept.
 
         Args:
             name: of what is observed.
             value: opaque bytes.
-            stamp: when it was observed, in any finite unit that grows; of two equal ones the later call wins.
-            ttl_seconds: how long it is kept, counted from this call.
+            stamp: when it was observed, any finite and growing number; of two equal ones the later call wins.
+            ttl_seconds: how long it is kept, from this call on.
         """
 
     async def observed(self, names: Sequence[str]) -> list[bytes | None]:
-        """The last observations, in one round trip and in the order asked."""
+        """The last observations, in one round trip and in the order of ``names``."""
 
-    # --- The place itself -------------------------------------------------------------------------
+    # --- The store itself -------------------------------------------------------------------------
 
     async def probe(self) -> None:
         """
-        Write something and take it back.
+        Check that the store can be written: write something and remove it.
 
         Raises:
             StoreUnavailable: it cannot be written: down, read-only, full.
         """
 
     async def close(self) -> None:
-        """Let go of connections and files. A later call opens them again."""
+        """Close connections and files. A later call opens them again."""

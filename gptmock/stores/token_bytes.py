@@ -1,4 +1,4 @@
-"""Tokens as bytes, sealed for the place where they rest. Knows shapes and the seal, no store and no file."""
+"""Serializes token sets to bytes, and encrypts those kept outside of the store. Knows no store and no file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gptmock.accounts import Account, Secret, TokenSet
 from gptmock.stores.seal import Sealer
 
 VERSION_BYTES = 8
-"""Of the version before the seal, wherever tokens rest outside of the store."""
+"""Length of the version in front of the sealed bytes, for tokens outside of the store."""
 
 
 class _Stored(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -30,7 +30,7 @@ _DECODE = msgspec.json.Decoder(_Stored)
 
 
 def encode_sealed(tokens: TokenSet, sealer: Sealer, *, kind: str) -> bytes:
-    """Tokens outside of the store, sealed for their account and version: the version stands before the seal."""
+    """Tokens for a file outside of the store: 8 bytes of version (big-endian), then the sealed bytes."""
     sealed = sealer.seal(encode_tokens(tokens), kind=kind, name=tokens.account.id, version=tokens.version)
     return tokens.version.to_bytes(VERSION_BYTES, "big") + sealed
 
@@ -40,14 +40,14 @@ def decode_sealed(data: bytes, account_id: str, sealer: Sealer, *, kind: str) ->
     The tokens of ``encode_sealed``.
 
     Raises:
-        SealBroken: they do not open.
+        SealBroken: they cannot be decrypted.
     """
     version = int.from_bytes(data[:VERSION_BYTES], "big")
     return decode_tokens(sealer.open(data[VERSION_BYTES:], kind=kind, name=account_id, version=version), version)
 
 
 def encode_tokens(tokens: TokenSet) -> bytes:
-    """All of them but the version, which the place of the record tells; not sealed yet."""
+    """Tokens as JSON, not encrypted, without their version: the record has it."""
     account = tokens.account
     return msgspec.json.encode(
         _Stored(

@@ -1,19 +1,19 @@
 """
-Tokens at rest: sealed records over any store. Knows seals and versions, not when tokens are renewed nor why.
+The token vault: tokens, labels and the default account as encrypted records in any store. Knows encryption and
+versions, not when or why tokens are renewed.
 
     acct:{id}:tokens      the tokens and nothing else, sealed; their version is the record's
-    acct:{id}:about       label, paused; sealed, since an e-mail address is nobody's business
-    accounts:default      the id of the account that serves who is bound to none
+    acct:{id}:about       label, paused; sealed, since a label is mostly an e-mail address
+    accounts:default      the id of the account for requests whose client key is bound to no account
 
-Versions put all changes of an account in order, wherever two of them meet:
+Versions order all changes of an account:
 
     login, logout         milliseconds of the clock, and above what is held
     rotation              ROTATION_STEP above the tokens that it replaces
-    mark, another seal    1 above; the tokens are the same
+    refusal, resealing    1 above; the tokens are the same
 
-Each process keeps the newest version it has seen of every record. When the store shows an older one, or none where
-there was one, it was emptied or restored: the newest is pushed forward. A logout leaves a version without tokens, so
-that it is told apart from an accident.
+Each process keeps the newest version that it has seen of every record, and writes it back if the store has an older one
+or none: the store was emptied or restored from a backup. A logout is no such loss: it writes a version without tokens.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class SealedVault:
     ``TokenVault`` over a store and a seal.
 
     Args:
-        store: where the records rest.
-        sealer: seals and opens them.
+        store: holds the records.
+        sealer: encrypts and decrypts them.
         clock: Unix seconds; dates logins and logouts.
     """
 
@@ -78,9 +78,9 @@ class SealedVault:
         self._sealer = sealer
         self._clock = clock
         self._newest: dict[str, TokenSet] = {}
-        """What this process knows; the store is believed only where it is not older."""
+        """The newest tokens that this process has seen; older ones in the store are replaced by them."""
         self._records = VersionGuard(store)
-        """The same of labels and the default, as they rest."""
+        """The same for labels and the default account."""
 
     async def load(self, account_id: str) -> TokenSet:
         """See ``TokenVault.load``. One round trip, unless there is something to heal."""
@@ -89,7 +89,7 @@ class SealedVault:
 
     async def replace(self, replaced: TokenSet, tokens: TokenSet) -> TokenSet:
         """See ``TokenVault.replace``."""
-        # Known before it is written: a store that does not answer now is healed from here when it does.
+        # Remembered before the write: if the store does not answer now, a later ``load`` writes the tokens.
         known = self._newest.get(tokens.account.id)
         if known is None or known.version < tokens.version:
             self._newest[tokens.account.id] = tokens
@@ -101,7 +101,7 @@ class SealedVault:
         """See ``TokenVault.enroll``."""
         moment = self._clock() if made_at is None else min(made_at, self._clock())
         for _ in range(MAX_RACES):
-            # Never opened: a login is also what helps against a record that does not open any more.
+            # The old record is not decrypted: a new login must also replace one that cannot be decrypted.
             record = await self._store.read(_name(tokens.account.id, _TOKENS))
             held_version = record.version if record is not None else 0
             version = self._above(tokens.account.id, held_version, moment)
@@ -150,7 +150,7 @@ class SealedVault:
         raise _lost_races()
 
     async def logins(self) -> list[Login]:
-        """See ``TokenVault.logins``. Three round trips, for people and timers; what the store has lost is healed."""
+        """See ``TokenVault.logins``. Three round trips, for commands and timers; lost records are written back."""
         return [one for one in await self._census() if isinstance(one, Login)]
 
     async def broken(self) -> list[BrokenLogin]:
@@ -179,7 +179,7 @@ class SealedVault:
         abouts = await self._store.read_many([_name(one, _ABOUT) for one in ids])
         census: list[Login | BrokenLogin] = []
         for account_id, record, found in zip(ids, records, abouts, strict=True):
-            # The label first: who is told that the account is back looks for it by its label.
+            # The label is written back before the tokens: when the account is listed again, it has its label.
             name = _name(account_id, _ABOUT)
             about = await self._records.settle(name, found)
             label = account_id
@@ -204,7 +204,7 @@ class SealedVault:
         return record.value.decode() if record is not None else None
 
     async def make_default(self, account_id: str) -> None:
-        """Let this account serve who is bound to none."""
+        """See ``TokenVault.make_default``."""
         for _ in range(MAX_RACES):
             record = await self._records.settle(DEFAULT, await self._store.read(DEFAULT))
             expected = record.version if record is not None else 0
@@ -239,10 +239,10 @@ class SealedVault:
 
     async def check_key(self) -> None:
         """
-        See that this ring opens what the store holds; the first to ask leaves a record to tell by.
+        Check that the key ring fits the stored records, by the canary record; the first call writes it.
 
         Raises:
-            SealBroken: it does not.
+            SealBroken: it does not fit.
         """
         if await self._store.read(CANARY) is None:
             await self._check_records()
@@ -253,7 +253,7 @@ class SealedVault:
             self._sealer.open(standing.value, kind="canary", name=CANARY, version=standing.version)
 
     async def _check_records(self) -> None:
-        """Without a mark to tell by: a ring that opens none of the records is not theirs."""
+        """Without a canary: the ring fits if it decrypts at least one record, or if there is none."""
         broken = None
         for name, record in await sealed_records(self._store):
             try:
@@ -276,18 +276,18 @@ class SealedVault:
     # --- Records -----------------------------------------------------------------------
 
     def _above(self, account_id: str, held_version: int, moment: float) -> int:
-        """The version of what a person does at that moment: no rotation that is under way reaches it."""
+        """The version of a login or logout at ``moment``: above that of any rotation in progress."""
         known = self._newest.get(account_id)
         below = max(held_version, known.version if known else 0)
         return max(below + 2 * ROTATION_STEP, int(moment * 1000))
 
     async def _count(self) -> None:
-        """After what must not fail any more; workers that are not told find out by themselves, later."""
+        """Count a change, best effort: without it, other workers notice at their next full reload."""
         with suppress(StoreUnavailable):
             await count_change(self._store)
 
     async def _healed(self, account_id: str, record: Record | None) -> TokenSet | None:
-        """The newest of what the store shows and what is known, in the store as well."""
+        """The newer of the stored and the remembered tokens, which are written back if the store is behind."""
         held = self._opened(account_id, record)
         known = self._newest.get(account_id)
         if known is not None and (held is None or held.version < known.version):
@@ -300,7 +300,7 @@ class SealedVault:
         return held
 
     async def _push(self, expected: int, tokens: TokenSet) -> TokenSet:
-        """Write ``tokens`` over anything older; gives back what is newest."""
+        """Write ``tokens`` over any older version. Returns the newest tokens."""
         for _ in range(MAX_RACES):
             standing = await self._write(tokens, expected=expected)
             if standing is None:
@@ -333,13 +333,13 @@ class SealedVault:
         return newest
 
     def _remember(self, tokens: TokenSet) -> None:
-        """What the store holds; of two with one version the store's is the one that all others see."""
+        """Remember tokens of the store; of two with the same version the store's win, since all workers see them."""
         known = self._newest.get(tokens.account.id)
         if known is None or known.version <= tokens.version:
             self._newest[tokens.account.id] = tokens
 
     async def _introduce(self, account: Account, label: str | None) -> None:
-        """What an account needs beside its tokens to be told from others, and to serve if nobody else does."""
+        """Give a new account its label, and make it the default if no other account can serve as that."""
         name = _name(account.id, _ABOUT)
         record = await self._records.settle(name, await self._store.read(name))
         if record is None or label is not None or not self._opens(name, record):

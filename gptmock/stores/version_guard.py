@@ -1,6 +1,7 @@
 """
-Records whose newest version a process remembers, so that a store that was emptied or restored from a copy is healed by
-whoever knows better. Nobody deletes such a record: its end is a version too. Knows no meaning of any record.
+Repairs records after a store was emptied or restored from a backup: this process remembers the newest version of each
+record that it has seen, and writes it back. Such records are never deleted; their end is a version too. Knows nothing
+of the records' contents.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from gptmock.stores.store import Record, Store
 
 
 class VersionGuard:
-    """The newest of what a store shows and what this process has seen of it."""
+    """Reads and writes records so that an older version in the store never replaces a newer one seen before."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -17,10 +18,12 @@ class VersionGuard:
 
     async def settle(self, name: str, found: Record | None) -> Record | None:
         """
-        The newest version of a record that was just read; an older one in the store is replaced by it.
+        Compare a record that was just read with the newest one seen; write the newer one back if the store is behind.
+
+        Returns the newest version.
 
         Raises:
-            StoreUnavailable: there is one to replace, and it could not be.
+            StoreUnavailable: the store is behind, and the record could not be written back.
         """
         known = self._seen.get(name)
         if known is None or (found is not None and found.version >= known.version):
@@ -28,12 +31,12 @@ class VersionGuard:
                 self._seen[name] = found
             return found
         expected = found.version if found is not None else 0
-        # Whoever was faster knows as much or more; the next look tells.
+        # A lost compare-and-set needs no retry: the winner's version is as new or newer, and the next read shows it.
         await self._store.write(name, known.value, expected=expected, version=known.version)
         return known
 
     async def put(self, name: str, value: bytes, *, expected: int) -> bool:
-        """Write the version after ``expected``. Returns whether that was what stood there."""
+        """Compare-and-set: write version ``expected + 1``. Returns whether it was written."""
         written = await self._store.write(name, value, expected=expected) is None
         if written:
             self._seen[name] = Record(expected + 1, value)

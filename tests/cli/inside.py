@@ -1,4 +1,4 @@
-"""A command run inside the test's own process: the same words in and out, without a second's start for each."""
+"""Runs a command inside the test process, which saves the start of an interpreter for each command."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.harness import plain_environment
 
 
 def run(directory: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """As ``tests.cli.test_commands.run``; not where a loop runs, since a command runs one of its own."""
+    """As ``tests.cli.test_commands.run``; not inside an event loop, since commands call ``asyncio.run``."""
     environment = plain_environment(**{"GPTMOCK_HOME": str(directory), **variables})
     out, error = io.StringIO(), io.StringIO()
     logger = logging.getLogger("gptmock")

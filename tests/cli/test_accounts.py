@@ -199,7 +199,7 @@ async def test_a_running_server_follows(home: Path, simulator: SimulatorProcess,
 
 
 async def until_so(ask: Any, status: int) -> None:
-    """All workers answer so: many times in a row, from a second on."""
+    """Wait until all workers answer so, within a second and many times in a row."""
     await asyncio.sleep(1.0)
     assert [await ask() for _ in range(10)] == [status] * 10
 
@@ -214,11 +214,11 @@ def test_a_paused_default_is_explained(home: Path):
     assert [account["paused"] for account in listed(home)] == [False, True]
 
 
-# --- What does not open ---------------------------------------------------------------------
+# --- Records that cannot be decrypted ------------------------------------------------------------------
 
 
 def spoil(home: Path, label: str) -> str:
-    """Change one bit of an account's tokens where they rest; gives back its id."""
+    """Flip one bit of an account's stored token record; returns the account's id."""
     account_id = next(str(account["id"]) for account in listed(home) if account["label"] == label)
     with contextlib.closing(sqlite3.connect(home / "state.db", isolation_level=None)) as db:
         name = f"acct:{{{account_id}}}:tokens"
@@ -232,7 +232,7 @@ def test_an_account_that_does_not_open_stops_no_other(home: Path, simulator: Sim
     shown = run(home, "accounts", "list")
     assert shown.returncode == 0
     assert [line.split()[0] for line in shown.stdout.splitlines()] == ["LABEL", "work", "ada"]
-    assert "does not open" in shown.stdout
+    assert "cannot be decrypted" in shown.stdout
     assert shown.stderr.startswith("ada: A stored tokens record was changed or moved by somebody else. Sign in to it")
     document = json.loads(run(home, "accounts", "list", "--json").stdout)
     assert [account["label"] for account in document["accounts"]] == ["work"]
@@ -261,7 +261,7 @@ def test_an_account_that_does_not_open_is_mended_or_taken_away(
     if mend == "remove":
         shown = run(home, "accounts", "remove", "ada", **issuer)
         assert (shown.returncode, shown.stdout) == (0, "Signed out of ada.\nThe default account is work now.\n")
-        assert "could not be told to end it" in shown.stderr
+        assert "could not be revoked at the issuer" in shown.stderr
         assert labels(home) == ["work"]
     else:
         again = simulator.new_login(account_id=ada["account_id"], user_id=ada["user_id"])
@@ -307,7 +307,7 @@ def test_a_logout_of_several_asks_which(home: Path, simulator: SimulatorProcess,
 def test_a_logout_without_the_issuer_is_told(home: Path):
     shown = run(home, "logout", "ada", GPTMOCK_ISSUER=f"http://127.0.0.1:{free_port()}")
     assert shown.returncode == 0
-    assert "forgotten here, but the issuer could not be told" in shown.stderr
+    assert "deleted here, but it could not be revoked" in shown.stderr
     assert labels(home) == ["work"]
 
 
@@ -342,7 +342,7 @@ def test_an_import_says_that_the_login_changes_hands(tmp_path: Path, simulator: 
     before = path.read_bytes()
     shown = run(tmp_path, "accounts", "import", str(path))
     assert (shown.returncode, shown.stdout) == (0, "Imported ada@example.test (plus).\n")
-    assert "belongs to gptmock from now on" in shown.stderr
+    assert "only with gptmock from now on" in shown.stderr
     assert "single-use" in shown.stderr
     assert path.read_bytes() == before
     again = run(tmp_path, "accounts", "import", str(path))
@@ -389,7 +389,7 @@ def test_what_cannot_be_imported_is_one_line(tmp_path: Path, content: str | None
 def test_an_export_is_private_and_complete(home: Path, issuer: dict[str, str]):
     shown = run(home, "accounts", "export", "work", "--output", "out/work.json", **issuer)
     assert (shown.returncode, shown.stdout) == (0, "Wrote the login of work to out/work.json.\n")
-    assert "kill each other" in shown.stderr
+    assert "sign each other out" in shown.stderr
     assert "--keep-login" in shown.stderr
     path = home / "out" / "work.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from gptmock import __version__
-from gptmock.cli import whole_parser
+from gptmock.cli import full_parser
 from gptmock.cli.completion import levels_of
 from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
@@ -98,7 +98,7 @@ def test_every_command_has_help_with_an_example(tmp_path: Path, command: str):
 
 
 def test_every_help_fits_80_columns(tmp_path: Path):
-    for level in levels_of(whole_parser()):
+    for level in levels_of(full_parser()):
         shown = run_inside(tmp_path, *level.path, "--help", COLUMNS="80")
         assert shown.returncode == 0
         lines = shown.stdout.split("\n")
@@ -117,7 +117,7 @@ def test_every_option_and_argument_has_a_help():
                 found.append(f"{parser.prog} {action.dest}")
         return found
 
-    assert silent(whole_parser()) == []
+    assert silent(full_parser()) == []
 
 
 def test_without_a_command_the_commands_are_shown(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""``gptmock completion``: what the shells are told, and what bash makes of it."""
+"""``gptmock completion``: the generated scripts, and completions by a real bash."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gptmock.cli import whole_parser
+from gptmock.cli import full_parser
 from gptmock.cli.completion import levels_of
 from tests.cli.inside import run
 from tests.harness import PROGRAM, plain_environment
@@ -42,7 +42,7 @@ def test_bash(tmp_path: Path, words: tuple[str, ...], offered: list[str]):
 
 
 def test_every_command_and_flag_is_in_every_script(tmp_path: Path):
-    levels = list(levels_of(whole_parser()))
+    levels = list(levels_of(full_parser()))
     assert {"accounts", "serve", "completion"} <= set(levels[0].commands)
     for shell, dashes in (("bash", "--"), ("zsh", "--"), ("fish", "-l ")):
         script = run(tmp_path, "completion", shell).stdout

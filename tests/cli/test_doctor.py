@@ -1,4 +1,4 @@
-"""``gptmock doctor``: each check in health and in trouble, its words, and the exit code."""
+"""``gptmock doctor``: every check passing and failing, its messages, and the exit code."""
 
 from __future__ import annotations
 

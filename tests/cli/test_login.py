@@ -38,7 +38,7 @@ def ports() -> Iterator[None]:
 
 
 def browse(url: str, **more: str) -> httpx.Response:
-    """A browser that goes where it is sent."""
+    """A browser that follows redirects."""
     params = {**dict(httpx.URL(url).params), **more}
     return get(url, params=params, follow_redirects=True, timeout=30)
 
@@ -321,7 +321,7 @@ def test_however_the_login_ends_the_server_starts(tmp_path: Path, issuer: dict[s
 
 
 def test_serve_does_not_ask_when_nobody_is_there(tmp_path: Path, issuer: dict[str, str]):
-    """A terminal for its output alone is no person."""
+    """With stdout on a terminal but stdin elsewhere, no login is offered."""
     port = free_port()
     process = subprocess.Popen(
         [*PROGRAM, "serve", "--port", str(port)],

@@ -63,11 +63,11 @@ def test_a_login_moves_into_redis_and_back_and_is_never_shown(home: Path, tmp_pa
     (account,) = json.loads(run(home, "info", "--json", **variables).stdout)["accounts"]
     assert (account["label"], account["default"]) == ("ada@example.test", True)
     again = run(home, "store", "migrate", "embedded", redis_url, **variables)
-    assert "accounts  0 carried, 1 the same" in again.stdout
+    assert "accounts  0 copied, 1 the same" in again.stdout
     assert "refresh tokens are single-use" in again.stdout
     assert "gptmock: records: " in again.stderr
     back = run(home, "store", "migrate", "redis", str(tmp_path / "other" / "state.db"), **variables)
-    assert "accounts  1 carried" in back.stdout
+    assert "accounts  1 copied" in back.stdout
     said = "".join(one.stdout + one.stderr for one in (tried, moved, again, back))
     assert PASSWORD not in said
     assert "Traceback" not in said

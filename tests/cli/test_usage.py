@@ -1,4 +1,4 @@
-"""``gptmock usage``: what a server has counted, told apart in every way."""
+"""``gptmock usage``: the counters of a server, grouped in every way."""
 
 from __future__ import annotations
 

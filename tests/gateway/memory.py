@@ -1,4 +1,4 @@
-"""The gateway's contracts, kept in memory: adapters, not patches. What they were asked is counted."""
+"""In-memory implementations of the gateway's contracts, with counts of their calls."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class Clock:
 
 
 def access(name: str, expires_at: float | None) -> Secret:
-    """An access token that tells its expiry, if it has one; ``name_of`` finds its name again."""
+    """An access token (JWT) with a name and an optional ``exp``; ``name_of`` reads the name."""
     return Secret(name if expires_at is None else encode_jwt({"jti": name, "exp": expires_at}))
 
 
 def name_of(token: Secret) -> str:
-    """What ``access`` named it."""
+    """The name that ``access`` has put into a token."""
     if "." not in token.reveal():
         return token.reveal()
     claims = msgspec.json.decode(_unpadded(token.reveal().split(".")[1]))
@@ -78,7 +78,7 @@ def tokens(number: int, *, expires_at: float | None, version: int = 0, account: 
 
 
 class MemoryEscrow:
-    """What a machine keeps when its processes die; ``error`` plays a full disk."""
+    """An escrow that outlives simulated processes; ``error`` simulates a full disk."""
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, int], TokenSet] = {}
@@ -140,7 +140,7 @@ class MemoryIssuer:
 
 
 class Worker:
-    """What one worker process knows of logins: a vault with a memory of its own, and who renews."""
+    """One worker process: a vault with its own cache, and a refresher."""
 
     def __init__(self, site: Site) -> None:
         self.store: Store = MemoryStore(site.place)
@@ -169,13 +169,13 @@ class Site:
         return Worker(self)
 
     async def login(self, number: int, *, left_seconds: float | None = LIFE_SECONDS) -> TokenSet:
-        """A person signs in, by a process that knows nothing else."""
+        """Sign in, in a process with empty caches."""
         self.issuer.living |= {f"refresh-{number}"}
         expires_at = None if left_seconds is None else self.clock.now + left_seconds
         return await self.worker().vault.enroll(tokens(number, expires_at=expires_at))
 
     async def held(self) -> TokenSet:
-        """What the store holds, as a process sees it that knows nothing else."""
+        """The tokens in the store, read by a process with empty caches."""
         return await self.worker().vault.load(ACCOUNT.id)
 
     def lease_is_taken(self) -> bool:
@@ -198,7 +198,7 @@ class Script:
 
 
 class FixedCatalogs:
-    """Catalogues that nobody follows; what was heard is noted. ``lacking`` are accounts without any model."""
+    """Fixed catalogues that record the ETags of ``heard``; the accounts in ``lacking`` have no models."""
 
     def __init__(self) -> None:
         self.current = ModelCatalog()
@@ -215,14 +215,14 @@ class FixedCatalogs:
 
 @dataclass
 class MemoryUpstream:
-    """Plays one script for each opening, the last one for ever."""
+    """An upstream that plays one script for each request, and the last one for all later ones."""
 
     scripts: list[Script]
     credentials: list[Credential] = field(default_factory=list)
     requests: list[ResponsesRequest] = field(default_factory=list)
     headers: dict[str, str] = field(default_factory=dict)
     open_now: int = 0
-    """Streams that are open; ``0`` again when everything was closed."""
+    """The number of open streams."""
 
     @asynccontextmanager
     async def open(

@@ -7,14 +7,14 @@ import pytest
 
 from gptmock.accounts import Account, Login
 from gptmock.errors import AccountsExhausted, AuthUnknown, NotLoggedIn
-from gptmock.gateway.account_selection import KNOWN_SECONDS, LISTED_SECONDS, UNKNOWN_USED_PERCENT, AccountSelector
+from gptmock.gateway.account_selection import CACHE_SECONDS, LISTED_SECONDS, UNKNOWN_USED_PERCENT, AccountSelector
 from gptmock.limits import RateLimitSnapshot, RateLimitWindow
 from gptmock.stores.limits_and_usage import SharedLimits
 from tests.gateway.memory import Site, tokens
 
 NAMES = ("ada", "bob", "cyd")
 ACCOUNTS = {name: Account(f"w-{name}", f"u-{name}") for name in NAMES}
-A_SECOND = KNOWN_SECONDS + 0.2
+A_SECOND = CACHE_SECONDS + 0.2
 
 
 class House(Site):

@@ -14,15 +14,15 @@ from gptmock.errors import (
     RefreshUnavailable,
     StoreUnavailable,
 )
-from gptmock.gateway.credentials import EARLY_JITTER, EARLY_SECONDS, KNOWN_SECONDS, NEEDED_SECONDS, CredentialKeeper
+from gptmock.gateway.credentials import CACHE_SECONDS, EARLY_JITTER, EARLY_SECONDS, NEEDED_SECONDS, CredentialKeeper
 from gptmock.simulator.jwt import encode_jwt
 from gptmock.stores.lease import StoreLease
 from tests.gateway.memory import ACCOUNT, FIRST_PAUSE, Site, Worker, name_of
 from tests.harness import until
 
-A_SECOND = KNOWN_SECONDS + 0.2
+A_SECOND = CACHE_SECONDS + 0.2
 DUE_SECONDS = EARLY_SECONDS * (1 - EARLY_JITTER) - 1
-"""With so little life left any worker refreshes early, whatever its jitter."""
+"""A remaining lifetime at which every worker refreshes early, whatever its jitter."""
 
 
 class House(Site):

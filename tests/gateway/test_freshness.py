@@ -6,18 +6,18 @@ from gptmock.accounts import Secret
 from gptmock.clients import ClientKey, IssuedKey, KeyTerms
 from gptmock.errors import AuthUnknown, NotLoggedIn, StoreUnavailable
 from gptmock.gateway.account_selection import AccountSelector
-from gptmock.gateway.credentials import KNOWN_SECONDS
+from gptmock.gateway.credentials import CACHE_SECONDS
 from gptmock.gateway.freshness import RELOAD_SECONDS, FreshnessWatch
 from gptmock.stores.client_keys import OUTAGE_SECONDS, StoreClientKeys
 from gptmock.stores.limits_and_usage import SharedLimits
 from gptmock.stores.seal import Sealer
 from tests.gateway.memory import ACCOUNT, KEY, Site, Worker, name_of
 
-A_SECOND = KNOWN_SECONDS + 0.2
+A_SECOND = CACHE_SECONDS + 0.2
 
 
 class Fresh:
-    """One worker's knowledge, and the watch over it."""
+    """The caches of one worker and their ``FreshnessWatch``."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -29,14 +29,14 @@ class Fresh:
         )
 
     async def turn(self, text: Secret | None = None) -> str:
-        """What a request needs of the store; the name of the token that it would carry."""
+        """Look up what a request needs. Returns the name of its access token."""
         key = await self.keys.find(text) if text is not None else None
         bound = key.terms.account_id if key is not None else None
         account_id = (await self.accounts.candidates("c", account_id=bound))[0]
         return name_of((await self.worker.keeper.lease(account_id)).access_token)
 
     async def later(self, seconds: float = A_SECOND) -> None:
-        """Time passes, with a look at its end."""
+        """Advance the clock, then look once."""
         self.site.clock.now += seconds
         await self.watch.look()
 

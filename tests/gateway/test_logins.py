@@ -1,4 +1,4 @@
-"""Accounts as people handle them: pairs of workspace and user, labels, logouts; and logins against refreshes."""
+"""Account administration: workspace and user pairs, labels, logouts; and logins that race with refreshes."""
 
 from __future__ import annotations
 
@@ -118,9 +118,9 @@ async def test_a_login_lifts_the_limit_that_was_remembered(site: Site):
 async def test_a_logout_forgets_and_revokes(site: Site):
     login = await site.sign_in()
     held = await site.vault.load(login.account.id)
-    farewell = await site.book.leave(login)
-    assert farewell.revoked
-    assert farewell.successor is None
+    result = await site.book.sign_out(login)
+    assert result.revoked
+    assert result.successor is None
     with pytest.raises(NotLoggedIn):
         await site.another_process().load(login.account.id)
     for token in (held.access_token, held.refresh_token):
@@ -133,8 +133,8 @@ async def test_a_logout_forgets_and_revokes(site: Site):
 async def test_a_logout_works_while_the_issuer_is_away(site: Site):
     login = await site.sign_in()
     await site.simulator.__aexit__()
-    farewell = await site.book.leave(login)
-    assert not farewell.revoked
+    result = await site.book.sign_out(login)
+    assert not result.revoked
     assert await labels(site) == []
 
 
@@ -143,12 +143,12 @@ async def test_the_default_that_leaves_is_followed_by_who_can_serve(site: Site):
     assert await site.vault.default() == logins[0].account.id
     await site.book.pause(logins[1], paused=True)
     await site.vault.refuse(await site.vault.load(logins[2].account.id), reason="ended")
-    farewell = await site.book.leave(logins[0])
-    assert farewell.successor is not None
-    assert farewell.successor.label == "dan@example.test"
+    result = await site.book.sign_out(logins[0])
+    assert result.successor is not None
+    assert result.successor.label == "dan@example.test"
     assert await site.another_process().default() == logins[3].account.id
     # Another than the default leaves it alone.
-    assert (await site.book.leave(logins[2])).successor is None
+    assert (await site.book.sign_out(logins[2])).successor is None
 
 
 async def test_a_person_signs_in_beside_an_account_whose_record_does_not_open(site: Site):
@@ -201,7 +201,7 @@ async def test_find_by_label_id_or_address(site: Site):
 
 
 class Worker:
-    """Another process: a vault with a memory of its own, and who renews."""
+    """Another process: a vault with its own cache, and a refresher."""
 
     def __init__(self, site: Site) -> None:
         self.vault = site.another_process()
@@ -245,7 +245,7 @@ async def test_a_logout_wins_over_a_refresh_under_way(site: Site, seed: int):
     worker, held = Worker(site), await site.vault.load(login.account.id)
     refresh = asyncio.get_running_loop().create_task(worker.refresher.refresh(held))
     await asyncio.sleep(chance.uniform(0.0, 0.04))
-    await site.book.leave(login)
+    await site.book.sign_out(login)
     await asyncio.gather(refresh, return_exceptions=True)
     with pytest.raises(NotLoggedIn):
         await site.another_process().load(login.account.id)

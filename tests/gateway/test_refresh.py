@@ -11,7 +11,7 @@ from gptmock.accounts import AUTH_CLAIM, PROFILE_CLAIM, ROTATION_STEP, IssuedTok
 from gptmock.errors import NotLoggedIn, RefreshRejected, RefreshUnanswered, RefreshUnavailable, StoreUnavailable
 from gptmock.gateway import refresh as procedure
 from gptmock.gateway.issuer_backoff import LAST_SECONDS
-from gptmock.gateway.refresh import EXCHANGE_SECONDS, STORE_PAUSE_SECONDS, Refresher
+from gptmock.gateway.refresh import EXCHANGE_SECONDS, STORE_BACKOFF_SECONDS, Refresher
 from gptmock.simulator.jwt import encode_jwt
 from tests.gateway.memory import ACCOUNT, FIRST_PAUSE, LIFE_SECONDS, Site, Worker, access, name_of
 from tests.harness import until
@@ -43,7 +43,7 @@ async def house() -> House:
 
 
 class Lease:
-    """A lease that does as it is told."""
+    """A lease whose results the test sets."""
 
     def __init__(self, *, left: float = 15.0, renewable: bool = True, stop: Callable[[], None] = lambda: None) -> None:
         self.left = left
@@ -100,7 +100,7 @@ async def test_a_process_asks_once_for_all_who_want_it(house: House):
 
 
 async def test_a_flight_for_older_tokens_is_not_the_answer_to_those_it_brings_home(house: House):
-    """The first answer comes while the upstream already refuses what it brought: a second exchange is due."""
+    """The upstream refuses the refreshed token, too, while callers wait: a second exchange is needed."""
     house.issuer.gate.clear()
     first = asyncio.ensure_future(house.refresher.refresh(house.seen))
     await until(lambda: bool(house.issuer.calls))
@@ -119,11 +119,9 @@ async def test_a_flight_for_older_tokens_is_not_the_answer_to_those_it_brings_ho
     assert house.issuer.calls == ["refresh-1", "refresh-2"]
 
 
-async def test_a_flight_that_has_ended_and_not_landed_yet_is_nobodys_answer(
-    house: House, monkeypatch: pytest.MonkeyPatch
-):
-    landed, loop = house.refresher._landed, asyncio.get_running_loop()
-    monkeypatch.setattr(house.refresher, "_landed", lambda *flight: loop.call_soon(landed, *flight))
+async def test_an_ended_task_whose_callback_has_not_run_is_not_joined(house: House, monkeypatch: pytest.MonkeyPatch):
+    landed, loop = house.refresher._finished, asyncio.get_running_loop()
+    monkeypatch.setattr(house.refresher, "_finished", lambda *flight: loop.call_soon(landed, *flight))
     newer = await house.refresher.refresh(house.seen)
     # A second ago it was the newest; the upstream refused it meanwhile, and the loop has not turned since.
     assert name_of((await house.refresher.refresh(newer)).access_token) == "access-3"
@@ -246,7 +244,7 @@ async def test_a_lease_is_renewed_while_an_exchange_lasts(house: House, monkeypa
 
 
 def left_behind(house: House, *, expires_in: float = LIFE_SECONDS, steps: int = 1) -> TokenSet:
-    """What a process that died had got from the issuer."""
+    """Tokens that a dead process had got from the issuer."""
     expires_at = house.clock.now + expires_in
     return replace(
         house.seen,
@@ -302,13 +300,13 @@ async def test_an_escrow_that_cannot_be_written_does_not_lose_the_tokens(
 
 async def test_a_round_brings_home_what_was_left_and_drops_what_has_arrived(house: House):
     house.issuer.living = {"refresh-rescued"}
-    await house.refresher.rescue(ACCOUNT.id)
+    await house.refresher.recover_escrowed(ACCOUNT.id)
     await house.escrow.put(left_behind(house))
-    await house.refresher.rescue(ACCOUNT.id)
+    await house.refresher.recover_escrowed(ACCOUNT.id)
     await house.refresher.close()
     assert await house.held_name() == "rescued"
     await house.escrow.put(left_behind(house))
-    await house.refresher.rescue(ACCOUNT.id)
+    await house.refresher.recover_escrowed(ACCOUNT.id)
     assert (house.escrow.kept, house.issuer.calls) == ({}, [])
 
 
@@ -316,7 +314,7 @@ async def test_a_round_drops_nothing_that_the_store_has_not_got(house: House):
     house.issuer.spent = house.place.fail
     await house.refreshed()
     with pytest.raises(StoreUnavailable):
-        await house.refresher.rescue(ACCOUNT.id)
+        await house.refresher.recover_escrowed(ACCOUNT.id)
     assert len(house.escrow.kept) == 1
     house.place.recover()
     await house.refresher.close()
@@ -326,7 +324,7 @@ async def test_a_round_in_an_emptied_store_leaves_the_only_copy_alone(house: Hou
     await house.escrow.put(left_behind(house))
     house.place.forget()
     with pytest.raises(NotLoggedIn):
-        await house.worker().refresher.rescue(ACCOUNT.id)
+        await house.worker().refresher.recover_escrowed(ACCOUNT.id)
     assert len(house.escrow.kept) == 1
 
 
@@ -354,7 +352,7 @@ async def test_while_the_store_is_away_nothing_is_spent_and_it_is_tried_again_so
     assert house.place.calls == before + 1
     assert house.issuer.calls == []
     house.place.recover()
-    house.clock.now += STORE_PAUSE_SECONDS
+    house.clock.now += STORE_BACKOFF_SECONDS
     assert await house.refreshed() == "access-2"
 
 
@@ -582,7 +580,7 @@ async def test_a_lost_answer_is_tried_once_more_near_the_end_and_never_again(hou
 
 
 async def test_a_lost_answer_does_not_keep_those_waiting_whose_token_is_refused(house: House):
-    """The upstream takes the old token no more, though it has not expired: the one more try is due now."""
+    """The upstream refuses the unexpired old token: the second try is made now."""
     house.seen = await house.login(1, left_seconds=LIFE_SECONDS)
     house.issuer.errors = [LOST]
     house.refresher.start(house.seen)

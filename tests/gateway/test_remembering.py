@@ -1,4 +1,4 @@
-"""A turn is stored when it has ended well, before its client hears so, and the end says whether it is stored."""
+"""Storing responses: after a successful turn and before its last frame, which says whether it was stored."""
 
 from __future__ import annotations
 

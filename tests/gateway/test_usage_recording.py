@@ -20,7 +20,7 @@ USAGE = ResponseUsage(
 
 
 class House(Site):
-    """A bookkeeper and what it writes in."""
+    """A ``TurnRecorder`` and its stores."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Where a person signs in: the simulator's issuer, a store, a browser that is an HTTP client."""
+"""Test environment for logins: the simulator's issuer, a store in memory, and an HTTP client as the browser."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KEY = SealingKey.from_bytes(bytes(range(32)))
 
 
 class Typed:
-    """A person's keyboard: lines come when the test types them; it never ends by itself."""
+    """Standard input: lines that the test types; it ends only with ``close``."""
 
     def __init__(self) -> None:
         self._lines: asyncio.Queue[str | None] = asyncio.Queue()
@@ -61,7 +61,7 @@ class Site:
         self.book = LoginBook(self.vault, self.board, self.escrow, self.issuer, clock=self.clock)
 
     def another_process(self) -> SealedVault:
-        """A vault that remembers nothing yet."""
+        """A vault with an empty cache, as in a new process."""
         return SealedVault(MemoryStore(self.place), Sealer([KEY]), clock=self.clock)
 
     @asynccontextmanager
@@ -79,7 +79,7 @@ class Site:
                 await asyncio.gather(waiting.result, return_exceptions=True)
 
     async def redirect(self, url: str, **more: str) -> str:
-        """What the issuer tells the browser to open next."""
+        """The URL that the issuer redirects the browser to."""
         answer = await self.browser.get(url, params={**dict(httpx.URL(url).params), **more})
         assert answer.status_code == 302, answer.text
         return answer.headers["location"]

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from gptmock.errors import LoginRefused
-from gptmock.login.attempt import Attempt, Stray
+from gptmock.login.attempt import Attempt, UnrelatedRedirect
 
 REDIRECT = "http://localhost:1455/auth/callback"
 
@@ -38,7 +38,7 @@ def test_an_attempt_shows_no_secret():
 
 def test_the_right_way_back_is_a_grant():
     attempt = Attempt(REDIRECT)
-    grant = attempt.judge(query(attempt, code="ac_1", scope="openid%20email"))
+    grant = attempt.parse_redirect(query(attempt, code="ac_1", scope="openid%20email"))
     assert (grant.code.reveal(), grant.verifier, grant.redirect_uri) == ("ac_1", attempt.verifier, REDIRECT)
     assert "ac_1" not in repr(grant)
 
@@ -57,28 +57,28 @@ def test_the_right_way_back_is_a_grant():
     ],
 )
 def test_without_the_state_nothing_ends_a_login(asked: str):
-    with pytest.raises(Stray):
-        Attempt(REDIRECT).judge(asked)
+    with pytest.raises(UnrelatedRedirect):
+        Attempt(REDIRECT).parse_redirect(asked)
 
 
 def test_half_of_a_state_is_none():
     attempt = Attempt(REDIRECT)
     for state in (attempt.state.reveal()[:-1], attempt.state.reveal() + "x", attempt.state.reveal().swapcase()):
-        with pytest.raises(Stray):
-            attempt.judge(f"code=ac_1&state={state}")
+        with pytest.raises(UnrelatedRedirect):
+            attempt.parse_redirect(f"code=ac_1&state={state}")
 
 
 def test_a_thing_said_twice_is_not_taken():
     attempt = Attempt(REDIRECT)
     for twice in ("&code=ac_2", "&state=other", f"&state={attempt.state.reveal()}"):
-        with pytest.raises(Stray):
-            attempt.judge(query(attempt, code="ac_1") + twice)
+        with pytest.raises(UnrelatedRedirect):
+            attempt.parse_redirect(query(attempt, code="ac_1") + twice)
 
 
 def test_a_thousand_fields_are_not_read():
     attempt = Attempt(REDIRECT)
-    with pytest.raises(Stray):
-        attempt.judge(query(attempt, code="ac_1") + "".join(f"&f{number}=" for number in range(1000)))
+    with pytest.raises(UnrelatedRedirect):
+        attempt.parse_redirect(query(attempt, code="ac_1") + "".join(f"&f{number}=" for number in range(1000)))
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_a_thousand_fields_are_not_read():
 def test_the_issuers_no_is_told_in_words(fields: dict[str, str], words: str):
     attempt = Attempt(REDIRECT)
     with pytest.raises(LoginRefused) as caught:
-        attempt.judge(query(attempt, **fields))
+        attempt.parse_redirect(query(attempt, **fields))
     assert words in caught.value.message
     assert caught.value.message.isprintable()
 
@@ -106,7 +106,7 @@ def test_the_issuers_no_is_told_in_words(fields: dict[str, str], words: str):
 def test_what_a_person_pastes(shape: str):
     attempt = Attempt(REDIRECT)
     pasted = shape.format(url=REDIRECT, query=query(attempt, code="ac_1"))
-    assert attempt.judge_pasted(pasted).code.reveal() == "ac_1"
+    assert attempt.parse_pasted(pasted).code.reveal() == "ac_1"
 
 
 @pytest.mark.parametrize(
@@ -124,13 +124,13 @@ def test_what_a_person_pastes(shape: str):
     ],
 )
 def test_what_is_no_way_back_is_said_and_not_shown(line: str):
-    with pytest.raises(Stray) as caught:
-        Attempt(REDIRECT).judge_pasted(line)
+    with pytest.raises(UnrelatedRedirect) as caught:
+        Attempt(REDIRECT).parse_pasted(line)
     assert "ac_1" not in str(caught.value)
     assert len(str(caught.value)) < 200
 
 
 def test_the_url_of_the_issuer_itself_is_not_the_way_back():
     attempt = Attempt(REDIRECT)
-    with pytest.raises(Stray):
-        attempt.judge_pasted(f"https://auth.openai.com/oauth/authorize?{query(attempt, code='ac_1')}")
+    with pytest.raises(UnrelatedRedirect):
+        attempt.parse_pasted(f"https://auth.openai.com/oauth/authorize?{query(attempt, code='ac_1')}")

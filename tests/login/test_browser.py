@@ -1,4 +1,4 @@
-"""A login through a browser, against the simulator's issuer: every way in, and every way that is none."""
+"""The browser login against the simulator's issuer: redirects, pasted URLs, cancels, ports, forged requests."""
 
 from __future__ import annotations
 
@@ -294,10 +294,10 @@ async def test_an_empty_line_skips_where_that_is_offered(site: Site):
 
 
 def nobody_comes() -> CallbackServer:
-    async def came_back(_: str) -> object:
+    async def on_redirect(_: str) -> object:
         raise AssertionError
 
-    return CallbackServer(came_back, lambda: None)  # type: ignore[arg-type]
+    return CallbackServer(on_redirect, lambda: None)  # type: ignore[arg-type]
 
 
 async def test_the_next_login_takes_the_port_over(site: Site):

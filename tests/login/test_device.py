@@ -1,4 +1,4 @@
-"""The device flow, against an issuer that a test plays; hours pass in no time."""
+"""The device flow against a scripted issuer, in virtual time."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ def no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def patient_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """How soon a state file must answer, the tests of the stores say; no machine is too slow for these."""
-    monkeypatch.setattr(sqlite_file, "PATIENCE_SECONDS", 30.0)
+    """A long timeout for the state file; the tests of the stores check response times."""
+    monkeypatch.setattr(sqlite_file, "CALL_TIMEOUT_SECONDS", 30.0)
     monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 30.0)
 
 
@@ -33,7 +33,7 @@ async def simulator() -> AsyncIterator[Simulator]:
 
 @pytest.fixture
 def home(tmp_path: Path, simulator: Simulator) -> Path:
-    """Holds a good login."""
+    """A home with a valid login."""
     write_login(tmp_path, simulator.state.logins.issue().auth_json())
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""Client keys on the whole program: who comes in, as whom, and whose account serves."""
+"""Client keys on the whole program: authentication, tenants, and bound accounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Responses that continue one another: client to upstream and back, with a store between."""
+"""``previous_response_id`` and ``item_reference`` end to end, with a store."""
 
 from __future__ import annotations
 
@@ -290,7 +290,7 @@ NOBODYS = "resp_nobodys"
 async def answers(
     client: httpx.AsyncClient, shown: str, item_id: str, headers: dict[str, str]
 ) -> list[tuple[int, str]]:
-    """Every way to ask for a response and one of its items; what was asked for is left out of the answers."""
+    """Status and text of every request for a response id or an item id, with the ids removed."""
     reference = [{"type": "item_reference", "id": item_id}]
     asking = [
         client.post(PATH, json=asked("two", previous_response_id=shown), headers=headers),

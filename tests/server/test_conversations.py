@@ -1,4 +1,4 @@
-"""The routes of stored responses, over what another process has stored."""
+"""The routes of stored responses, with responses that another process has stored."""
 
 from __future__ import annotations
 

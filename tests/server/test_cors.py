@@ -21,7 +21,7 @@ ASKS = {"access-control-request-method": "POST", "access-control-request-headers
 
 @pytest.fixture
 async def pages(simulator: Simulator, home: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """A server that lets a page and an app in."""
+    """A server that allows the origins of a web page and an app."""
     async with (
         serving_simulator(simulator, home, cors_origins=f"{PAGE}, {APP}") as url,
         open_client(url) as client,

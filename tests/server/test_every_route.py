@@ -1,4 +1,4 @@
-"""What every route of the table keeps over HTTP, with the simulator behind it; a new route is held to it unasked."""
+"""HTTP behaviour that every route of the dialect table must have; new routes are tested automatically."""
 
 from __future__ import annotations
 

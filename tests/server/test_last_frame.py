@@ -1,4 +1,4 @@
-"""A client that closes right after the last byte has had its answer; one that closes before has not."""
+"""The logged outcome when a client disconnects: the turn's own after the last byte, ``client_gone`` before it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.harness import serving_simulator, until
 from tests.playbook import client_of
 
 STEPS = 12
-"""Steps of the loop after the last frame; the handler has fewer."""
+"""Event loop steps to test after the last frame; the handler ends within fewer."""
 LAST = {
     "chat": b"[DONE]",
     "completions": b"[DONE]",

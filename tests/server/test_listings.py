@@ -1,4 +1,4 @@
-"""The whole program before the simulator: what it lists, and what becomes of names, efforts and tiers on the wire."""
+"""Model lists of the whole program, and how model names, efforts and tiers are sent upstream."""
 
 from __future__ import annotations
 

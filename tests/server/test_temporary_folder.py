@@ -30,7 +30,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(autouse=True)
 def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A temporary directory of this test's own; its name is short, for sockets have short names."""
+    """A temporary directory with a short path, since socket paths are limited to about 100 bytes."""
     with tempfile.TemporaryDirectory(prefix="gm-") as folder:
         monkeypatch.setenv("TMPDIR", folder)
         monkeypatch.setattr(tempfile, "tempdir", folder)

@@ -30,7 +30,7 @@ def record(event: str, level: int = logging.INFO, **extra: Any) -> logging.LogRe
 
 
 def shown(made: logging.LogRecord, columns: int = MAX_COLUMNS) -> str:
-    """Without its time, whose zone is this machine's."""
+    """A formatted line without its time."""
     line = TerminalLines(lambda: columns, colour=False).format(made)
     assert re.match(r"\d\d:\d\d:\d\d ", line)
     return line[9:]

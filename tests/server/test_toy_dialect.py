@@ -1,4 +1,4 @@
-"""A new dialect is code of its own and a row of the table; here one whose replies are bare text."""
+"""A new dialect needs only its own code and a row of the table: tested with one that replies in plain text."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ async def test_a_refused_token_is_renewed_and_the_client_sees_nothing(client: ht
 
 
 def short_patience(app: App) -> None:
-    """Sanic's own idle timer, scaled: a model call has to outlive it."""
+    """Sanic's idle timeout, shortened: a model call must be able to take longer."""
     app.config.RESPONSE_TIMEOUT = 1
 
 
@@ -260,7 +260,7 @@ async def test_a_client_that_leaves_closes_the_upstream_within_a_second(
 
 
 class EndlessUpstream(RawServer):
-    """A backend that talks for ever; ``sent`` counts the bytes that somebody took."""
+    """An upstream that sends without end; ``sent`` counts the bytes that were read."""
 
     def __init__(self) -> None:
         super().__init__(self._talk)

@@ -1,4 +1,4 @@
-"""The places that the contract is tested in."""
+"""Fixtures: the stores that the contract suite runs on (memory, SQLite, Redis and its forks)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ pytest.register_assert_rewrite("tests.stores.contract")
 
 _numbers = itertools.count()
 PATIENT_SECONDS = 60.0
-"""The contract says what is answered; how soon, ``test_redis_trouble.py`` does, and no machine is too slow for this."""
+"""A long timeout, since the contract suite tests results only; ``test_redis_trouble.py`` tests response times."""
 
 
 @dataclass(slots=True)
 class Place:
-    """Where state rests in a test; every handle plays a worker."""
+    """A store location in a test; every handle from ``open`` stands for one worker."""
 
     kind: str
     new: Callable[[], Store]
@@ -87,8 +87,8 @@ async def _until_closed(place: Place) -> AsyncIterator[Place]:
 
 @pytest.fixture
 def patient_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A state file may take its time too; how soon it answers, ``test_sqlite.py`` says, which opens its own."""
-    monkeypatch.setattr(sqlite_file, "PATIENCE_SECONDS", PATIENT_SECONDS)
+    """A long timeout for SQLite too; ``test_sqlite.py`` tests response times with files of its own."""
+    monkeypatch.setattr(sqlite_file, "CALL_TIMEOUT_SECONDS", PATIENT_SECONDS)
     monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", PATIENT_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""What every store does, as tests: one class for each kind of thing, run in every place by ``test_contract.py``."""
+"""The contract suite of ``gptmock.stores.store``: one class per kind, run on every store by ``test_contract.py``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.stores.conftest import Place
 LONG = 600.0
 SHORT = 0.15
 RACED = 0.5
-"""For what must still live a few calls later, on a slow machine too."""
+"""A TTL that does not expire within a few calls, on a slow machine either."""
 EVERY_BYTE = bytes(range(256))
 BAD_NAMES = ["", "n" * 513, "ü" * 257, "{", "}", "{}", "a{}", "{whole}", "a{b}c{d}", "a}b{", "a{b", "a{{b}}"]
 
@@ -297,7 +297,7 @@ class Leases:
         assert not await store.release("l", "me")
 
     async def test_whoever_is_told_that_it_is_lost_has_lost_it(self, place: Place):
-        """Also in its last millisecond, which stores with whole ones may call none."""
+        """Also with less than 1 ms left, when PTTL gives 0."""
         store = place.open()
         for number in range(100):
             assert await store.acquire(f"l{number}", "me", ttl_seconds=0.003)
@@ -378,10 +378,10 @@ class Counters:
         store = place.open()
         names = ["acct:{7}:usage", "acct:{7}:usage:2026-11-24", "key:1", "a*b", "axb"]
         await store.add([Addition(name, {"n": 1, "m": 2}, LONG) for name in names])
-        assert await store.counted("") == sorted(names)
-        assert await place.open().counted("acct:{7}:usage") == names[:2]
-        assert await store.counted("a*") == ["a*b"]
-        assert await store.counted("usage") == []
+        assert await store.counter_names("") == sorted(names)
+        assert await place.open().counter_names("acct:{7}:usage") == names[:2]
+        assert await store.counter_names("a*") == ["a*b"]
+        assert await store.counter_names("usage") == []
 
     async def test_names_are_those_of_living_counters_alone(self, place: Place):
         store = place.open()
@@ -392,7 +392,7 @@ class Counters:
         await store.add([Addition("gone", {"n": 1}, SHORT), Addition("nothing", {}), Addition("kept", {"n": 0}, LONG)])
 
         async def gone() -> bool:
-            return await store.counted("") == ["kept"]
+            return await store.counter_names("") == ["kept"]
 
         await until(gone)
 
@@ -591,7 +591,7 @@ class Crowds:
         assert await stores[0].observed(["o"]) == [b"%d" % max(stamps)]
 
     async def test_those_who_leave_mix_up_nothing(self, place: Place):
-        """A reply that nobody waits for any more must not be taken for that of the next."""
+        """The reply to a cancelled call must not be read as the reply to the next call."""
         store = place.open()
         names = [f"r{number}" for number in range(20)]
         for name in names:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PATIENT_SECONDS = 280.0
-"""What workers do one at a time waits for the processor at each step: a minute is little on a busy machine."""
+"""Long, since workers that take turns wait for the processor at each step on a busy machine."""
 
 
 def start(address: str, task: str, *arguments: object) -> subprocess.Popen[str]:

@@ -1,4 +1,4 @@
-"""Real servers of Redis's kind, on a socket in a directory of their own: stopped, frozen and restarted at will."""
+"""Real Redis servers (and forks) on Unix sockets, which tests can kill, freeze and restart."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class RedisServer:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """It takes connections, as the kernel does that for it, and says nothing."""
+        """SIGSTOP: the kernel still accepts connections, but nothing answers."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGSTOP)
         try:

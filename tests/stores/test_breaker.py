@@ -70,7 +70,7 @@ CALLS: dict[str, Callable[[Store], Awaitable[Any]]] = {
     "release": lambda store: store.release("a", "me"),
     "add": lambda store: store.add([Addition("a", {"n": 1})]),
     "totals": lambda store: store.totals("a"),
-    "counted": lambda store: store.counted("a"),
+    "counter_names": lambda store: store.counter_names("a"),
     "take_slot": lambda store: store.take_slot("a", "me", limit=1, ttl_seconds=5),
     "slots_taken": lambda store: store.slots_taken("a"),
     "free_slot": lambda store: store.free_slot("a", "me"),

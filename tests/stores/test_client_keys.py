@@ -7,7 +7,7 @@ import pytest
 from gptmock.accounts import Secret
 from gptmock.clients import ClientKey, ClientKeys, IssuedKey, KeyTerms, key_text
 from gptmock.errors import NameTaken, SealBroken, StoreUnavailable, UnknownClientKey
-from gptmock.stores.client_keys import KNOWN_SECONDS, MAX_UNKNOWN, OUTAGE_SECONDS, StoreClientKeys
+from gptmock.stores.client_keys import CACHE_SECONDS, MAX_UNKNOWN, OUTAGE_SECONDS, StoreClientKeys
 from gptmock.stores.locations import Place as StatePlace
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.seal import Sealer, SealingKey
@@ -16,7 +16,7 @@ from tests.stores.conftest import Place
 from tests.stores.logins import NEW, OLD, Time, vault_on
 from tests.stores.test_migrate import Kept, migrated
 
-A_SECOND = KNOWN_SECONDS + 0.2
+A_SECOND = CACHE_SECONDS + 0.2
 TERMS = KeyTerms(
     role="viewer",
     models=("gpt-5.5", "gpt-6-sol"),

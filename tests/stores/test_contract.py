@@ -1,4 +1,4 @@
-"""The contract of ``gptmock/stores/store.py``, in every place."""
+"""Runs the contract suite of ``gptmock/stores/store.py`` on every store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The refresh lease over every store, and what its holders tell one another."""
+"""The refresh lease on every store, and the failures and backoff that its holders report."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_the_end_of_trouble_ends_its_pause(place: Place):
 
 
 async def test_a_pause_that_stands_gives_way_to_the_next(place: Place):
-    """A request that needs new tokens may ask during the pause; what it meets is told, and counts from now."""
+    """A holder that fails during a backoff reports a new one, which starts at once."""
     await lease_on(place).report(MET)
     await lease_on(place, "you").report(Trouble(failures=4, message="down", left_seconds=600.0))
     found = await lease_on(place).trouble()

@@ -1,4 +1,4 @@
-"""What ``MemoryPlace`` adds to the contract: time that a test moves, trouble that it plays, and a count."""
+"""What ``MemoryPlace`` adds to the contract: a clock that tests move, simulated outages, and a count of round trips."""
 
 from __future__ import annotations
 

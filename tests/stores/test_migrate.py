@@ -1,4 +1,4 @@
-"""Carrying state: between real places, cut off anywhere, in any direction, again and again."""
+"""Migration between real stores: interrupted at every call, in every direction, and repeated."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def add(place: Place, **amounts: int) -> None:
 
 
 async def fill(place: Place) -> None:
-    """Two accounts, one of them logged out; what else rests in a place; and what goes by itself."""
+    """Fill a store: two accounts, one of them logged out, all other migrated kinds, and kinds not migrated."""
     store = place.open()
     vault = vault_on(store)
     await vault.check_key()
@@ -210,7 +210,7 @@ async def test_a_logout_is_carried_and_never_undone():
 
 
 async def test_what_came_between_is_newer():
-    """A worker at the new place writes while state is carried there."""
+    """A worker writes to the target during the migration."""
     source, target = Kept(), Kept()
     await fill(source)
 
@@ -284,7 +284,7 @@ async def test_without_a_setting_the_key_beside_the_state_file_serves_and_none_i
 
 
 class Dying(MemoryPlace):
-    """Lives for so many calls."""
+    """A store that fails after a number of calls."""
 
     calls_left: int
 
@@ -295,7 +295,7 @@ class Dying(MemoryPlace):
         return await super().enter()
 
     def revived(self) -> MemoryPlace:
-        """What it held, where it lives again; leases have ended by themselves."""
+        """The same data in a working store, with all leases expired."""
         return MemoryPlace(records=self.records, counters=self.counters)
 
 

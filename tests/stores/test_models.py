@@ -1,4 +1,4 @@
-"""Random sequences of calls: SQLite and Redis answer as the memory does, whatever came before."""
+"""Random sequences of calls (Hypothesis): SQLite and Redis give the same results as ``MemoryStore``."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def all_that_can_be_read_is_alike(self) -> None:
         async def everything(store: Store) -> list[object]:
-            seen: list[object] = [await store.read_many(NAMES), await store.names("a"), await store.counted("a")]
+            seen: list[object] = [await store.read_many(NAMES), await store.names("a"), await store.counter_names("a")]
             seen += await store.observed(NAMES)
             for name in NAMES:
                 seen += [await store.totals(name), await store.slots_taken(name)]

@@ -1,4 +1,4 @@
-"""Several processes on one place, as workers and hosts are."""
+"""Several processes on one store, like the workers of a server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is Redis's own: round trips, what it says of itself, who may log in. Trouble is in ``test_redis_trouble.py``."""
+"""``RedisStore`` beyond the contract: round trips, INFO, ACLs. Outages are in ``test_redis_trouble.py``."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ async def store(server: RedisServer) -> AsyncIterator[RedisStore]:
 
 
 async def refused(call: Awaitable[object]) -> tuple[float, StoreUnavailable]:
-    """How long it took to be refused, and what was said."""
+    """How long a call took to fail, and its message."""
     began = time.perf_counter()
     with pytest.raises(StoreUnavailable) as caught:
         await call
@@ -120,7 +120,7 @@ async def test_a_frozen_server_costs_half_a_second(server: RedisServer, store: R
 
 
 async def test_a_frozen_server_costs_a_crowd_half_a_second(server: RedisServer, store: RedisStore):
-    """More than the pool has connections: those who wait for one are not made to wait for a reply as well."""
+    """More calls than the pool has connections: the timeout covers both the wait for a connection and the reply."""
     await asyncio.gather(*(store.read(f"r{number}") for number in range(40)))
     with server.frozen():
         # Twenty times as many as there are connections: in turn they would take eight seconds.
@@ -309,9 +309,9 @@ async def test_cancelled_by_thousands_no_connection_is_lost(server: RedisServer)
         (exceptions.NoPermissionError("x"), "Redis does not allow its user a command that is needed."),
         (exceptions.ReadOnlyError("x"), "Redis is a read-only replica."),
         (exceptions.OutOfMemoryError("x"), "Redis is out of memory."),
-        (exceptions.InvalidResponse("x"), "Redis answers in a language that is not Redis's."),
+        (exceptions.InvalidResponse("x"), "Redis does not speak the Redis protocol."),
         (exceptions.ResponseError("MISCONF Redis is configured"), "Redis cannot save to its disk and takes no writes."),
-        (exceptions.ResponseError("BUSY Redis is busy"), "Redis is busy with a script of somebody else."),
+        (exceptions.ResponseError("BUSY Redis is busy"), "Redis is busy with another program's script."),
         (
             exceptions.ResponseError("Error running script (call to f_1): @user_script:5: -OOM command not allowed"),
             "Redis is out of memory.",

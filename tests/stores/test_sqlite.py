@@ -1,4 +1,4 @@
-"""What is SQLite's own: who may read the file, what survives which end of a process, and a disk in trouble."""
+"""``SqliteStore`` beyond the contract: file modes, durability after SIGKILL, full and hanging disks."""
 
 from __future__ import annotations
 
@@ -363,7 +363,7 @@ class SmallStore(SqliteStore):
     async def write(
         self, name: str, value: bytes, *, expected: int, version: int | None = None, ttl_seconds: float | None = None
     ) -> Record | None:
-        await self._durable.do(lambda db: db.execute("PRAGMA max_page_count = 40").fetchone())
+        await self._durable.run(lambda db: db.execute("PRAGMA max_page_count = 40").fetchone())
         return await super().write(name, value, expected=expected, version=version, ttl_seconds=ttl_seconds)
 
 
@@ -444,10 +444,10 @@ async def test_one_that_another_process_holds(path: Path, store: SqliteStore):
 
 
 async def test_a_disk_that_hangs(store: SqliteStore):
-    """One piece of work does not end; nobody waits for it longer than promised, and the loop goes on."""
+    """A call that hangs in the thread: all callers fail within the timeout, and the event loop is not blocked."""
     await store.write("a", b"1", expected=0)
     released = threading.Event()
-    stuck = asyncio.ensure_future(refused(store._durable.do(lambda _: released.wait(5))))
+    stuck = asyncio.ensure_future(refused(store._durable.run(lambda _: released.wait(5))))
     behind = [asyncio.ensure_future(refused(store.read("a"))) for _ in range(20)]
     began = time.perf_counter()
     said = await asyncio.gather(stuck, *behind)
@@ -461,7 +461,7 @@ async def test_a_disk_that_hangs(store: SqliteStore):
 async def test_what_nobody_waits_for_is_not_begun(store: SqliteStore):
     await store.write("a", b"1", expected=0)
     released = threading.Event()
-    held = asyncio.ensure_future(store._durable.do(lambda _: released.wait(5)))
+    held = asyncio.ensure_future(store._durable.run(lambda _: released.wait(5)))
     late = asyncio.ensure_future(store.write("a", b"2", expected=1))
     await asyncio.sleep(0.02)
     late.cancel()

@@ -22,9 +22,9 @@ from gptmock.stores.sqlite import SqliteStore
 from gptmock.stores.store import Store
 
 HELD_SECONDS = 600.0
-"""Longer than any of these tasks takes: who holds something loses it to nobody but by giving it back."""
+"""A TTL longer than any of these tasks, so that nothing expires before it is released."""
 PATIENT_SECONDS = 60.0
-"""For a reply: on a machine whose processors are taken, server and client both wait for theirs."""
+"""Timeout of a reply; long, since on a busy machine server and client both wait for the processor."""
 
 
 def open_address(address: str) -> Store:
