@@ -94,6 +94,8 @@ class Settings(pydantic.BaseModel):
     """A real Ollama version: clients enable features by it, and Codex requires 0.13.4."""
     shutdown_grace: int = Field(60, ge=0)
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
+    fast_path: bool = True
+    """Deltas are copied undecoded, by the callback that reads them; off only to compare."""
 
     @pydantic.field_validator("workers")
     @classmethod

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from httpx import AsyncClient
+from httpx import AsyncBaseTransport, AsyncClient
 from sanic import Sanic
 from sanic.worker.loader import AppLoader
 
@@ -33,6 +33,7 @@ from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.freshness import FreshnessWatch
 from gptmock.gateway.gateway import Gateway
 from gptmock.gateway.limit_polling import LimitPoller
+from gptmock.gateway.recent_limits import RecentLimits
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
 from gptmock.gateway.several_turns import BatchGateway
 from gptmock.gateway.stored_responses import ConversationKeeper
@@ -62,7 +63,7 @@ from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
-from gptmock.upstream.transport import open_client
+from gptmock.upstream.transport import open_client, open_transport
 from gptmock.upstream.usage import CodexUsage
 
 TAKE_OVER_SECONDS = 2.0
@@ -133,11 +134,12 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
 async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> AsyncIterator[Services]:
     """The services of one worker, opened in its event loop and closed after its last stream."""
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(open_client(proxy=settings.upstream_proxy))
+        transport = open_transport(proxy=settings.upstream_proxy, direct=settings.fast_path)
+        client = await stack.enter_async_context(open_client(transport))
         state = await stack.enter_async_context(open_state(settings))
         keeper = _keeper(settings, client, state)
         stack.push_async_callback(keeper.close)
-        board = SharedLimits(state.store)
+        board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
         chooser = AccountSelector(state.vault, board, pool=settings.pool_labels, clock=time.time)
         ledger = SharedUsage(state.store, clock=time.time)
         stack.push_async_callback(ledger.settle)
@@ -167,7 +169,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         )
         key = settings.api_key
         static_key = Secret(key.get_secret_value()) if key is not None else None
-        upstream = CodexUpstream(client, settings.upstream_url, identity=identity, deadlines=deadlines, clock=time.time)
+        upstream = _upstream(settings, transport, identity, deadlines)
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
             gateway=BatchGateway(Gateway(chooser, keeper, upstream, books, catalogs, conversations=conversations)),
@@ -180,6 +182,19 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_beside(catalogs.run()))
         yield services
+
+
+def _upstream(
+    settings: Settings, transport: AsyncBaseTransport, identity: ClientIdentity, deadlines: UpstreamDeadlines
+) -> CodexUpstream:
+    return CodexUpstream(
+        transport,
+        settings.upstream_url,
+        identity=identity,
+        deadlines=deadlines,
+        clock=time.time,
+        finds_runs=settings.fast_path,
+    )
 
 
 def _keeper(settings: Settings, client: AsyncClient, state: State) -> CredentialKeeper:

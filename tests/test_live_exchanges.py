@@ -12,7 +12,7 @@ from gptmock.protocol.failures import refusal_of
 from gptmock.protocol.fold import ResponseFold
 from gptmock.protocol.output_parts import CallInput, CallOpened, Reasoning, Text
 from gptmock.protocol.reader import EventReader
-from tests.playbook import as_client, client_of, collect, play
+from tests.playbook import as_client, client_of, collect, events_in, play
 
 RECORDING = Path(__file__).parents[2] / "shared" / "data" / "live-exchanges-2026-07.json"
 EXCHANGES = json.loads(RECORDING.read_bytes()) if RECORDING.exists() else []
@@ -62,7 +62,7 @@ def usage_of(exchange):
 
 def folded(exchange):
     reader, fold = EventReader(), ResponseFold()
-    for received in [*reader.feed(exchange["response_body"].encode()), *reader.finish()]:
+    for received in events_in([*reader.feed(exchange["response_body"].encode()), *reader.finish()]):
         fold.feed(received)
     return fold.finish()
 
@@ -75,7 +75,7 @@ def test_the_recording_has_texts_calls_and_reasoning():
 @turns
 def test_every_event_is_read_and_known(exchange):
     reader = EventReader()
-    events = [*reader.feed(exchange["response_body"].encode()), *reader.finish()]
+    events = events_in([*reader.feed(exchange["response_body"].encode()), *reader.finish()])
     assert [json.loads(one.data) for one in events] == recorded(exchange)
     assert reader.skipped == 0
     unknown = {one.event.type for one in events if isinstance(one.event, OtherEvent)}

@@ -25,6 +25,7 @@ from typing import Literal, TypeAlias, assert_never
 
 from gptmock.dialects.dialect import ReasoningStyle
 from gptmock.dialects.stop_sequences import StopFilter
+from gptmock.protocol.delta_runs import text_of
 from gptmock.protocol.items import Annotation, ResponseUsage
 from gptmock.protocol.output_parts import (
     CallInput,
@@ -86,7 +87,7 @@ class Presenter:
 
     __slots__ = (
         "_cited",
-        "_length",
+        "_counted",
         "_message",
         "_names",
         "_offsets",
@@ -95,6 +96,7 @@ class Presenter:
         "_stop",
         "_style",
         "_thinking",
+        "_uncounted",
     )
 
     def __init__(self, style: ReasoningStyle, stops: tuple[str, ...], names: Mapping[str, str]) -> None:
@@ -109,8 +111,10 @@ class Presenter:
         """The message shown last."""
         self._offsets: dict[int, int] = {}
         """Where each text part begins in the content."""
-        self._length = 0
-        """Characters of content shown so far."""
+        self._counted = 0
+        """Characters of content shown, but for those of ``_uncounted``."""
+        self._uncounted: list[bytes] = []
+        """Literals that were shown undecoded."""
         self._cited: list[Cited] = []
         self._opened: set[int] = set()
 
@@ -138,6 +142,41 @@ class Presenter:
             case _:
                 assert_never(piece)
 
+    def passes(self, piece: Text | Reasoning | CallInput) -> Shown | None:
+        """
+        What any text of this piece is shown as, if it is shown as it is and alone.
+
+        Args:
+            piece: its own text does not matter.
+        """
+        match piece:
+            case Text(part=part, message=message):
+                plain = not (self._stop.active or self._thinking) and message == self._message and part in self._offsets
+                return Content("") if plain else None
+            case Reasoning(part=part, source=source):
+                if self._style == "hidden" or self._stop.active or part != self._paragraph:
+                    return None
+                if self._style == "think-tags":
+                    return Content("") if self._thinking else None
+                return Thought("", source)
+            case CallInput(index=index):
+                return CallInput(index, "") if index in self._opened else None
+            case _:
+                assert_never(piece)
+
+    def copied(self, shown: Shown, literals: list[bytes]) -> None:
+        """Text was shown without ``feed``, after ``passes``."""
+        if isinstance(shown, Content):
+            self._uncounted += literals
+
+    @property
+    def _length(self) -> int:
+        """Characters of content shown so far."""
+        if self._uncounted:
+            self._counted += len(text_of(self._uncounted))
+            self._uncounted = []
+        return self._counted
+
     def _text(self, piece: Text) -> list[Shown]:
         if self._stop.hit:
             return []
@@ -151,7 +190,7 @@ class Presenter:
         return [*shown, *self._content(self._stop.feed(text))]
 
     def _content(self, text: str) -> list[Shown]:
-        self._length += len(text)
+        self._counted += len(text)
         return [Content(text)] if text else []
 
     def _reasoning(self, piece: Reasoning) -> list[Shown]:

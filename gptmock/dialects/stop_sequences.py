@@ -59,6 +59,11 @@ class StopFilter:
         return shown
 
     @property
+    def active(self) -> bool:
+        """There are stop sequences: text has to be looked at."""
+        return bool(self._stops)
+
+    @property
     def held(self) -> int:
         """Number of buffered characters."""
         return len(self._held)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from gptmock.protocol.events import (
@@ -16,21 +15,27 @@ from gptmock.protocol.events import (
     ResponseQueued,
 )
 from gptmock.protocol.failures import failure_of, truncated
-from gptmock.protocol.reader import Received
+from gptmock.protocol.reader import Batch, Received
+from gptmock.protocol.upstream import EventStream, TakesBatch
 
 
 @dataclass(slots=True)
 class Opened:
     """An accepted upstream turn and what was read of it."""
 
-    batches: AsyncIterator[list[Received]]
-    held: list[Received] = field(default_factory=list)
+    stream: EventStream
+    held: Batch = field(default_factory=list)
+    """Taken by ``deliver`` before anything else."""
+    model: str | None = None
+    """What the upstream says it answers with; it may differ from what was asked for."""
 
-    async def rest(self) -> AsyncIterator[list[Received]]:
-        """Everything, from the first event on."""
-        yield self.held
-        async for batch in self.batches:
-            yield batch
+    async def deliver(self, take: TakesBatch) -> bool:
+        """See ``EventStream.deliver``; from the first event on."""
+        if self.held:
+            held, self.held = self.held, []
+            if not take(held):
+                return False
+        return await self.stream.deliver(take)
 
 
 def is_preamble(event: ResponseEvent) -> bool:
@@ -47,12 +52,20 @@ async def first_event(opened: Opened) -> None:
     Raises:
         GptmockError: a failure is said first, as if it had been the status; or nothing is.
     """
-    while (batch := await anext(opened.batches, None)) is not None:
+
+    def take(batch: Batch) -> bool:
         opened.held += batch
-        for received in batch:
-            event = received.event
+        for one in batch:
+            if not isinstance(one, Received):
+                return False
+            event = one.event
+            if isinstance(event, ResponseCreated):
+                opened.model = event.response.model
             if isinstance(event, ResponseFailed | ErrorEvent):
                 raise failure_of(event)
             if not is_preamble(event):
-                return
-    raise truncated()
+                return False
+        return True
+
+    if await opened.stream.deliver(take):
+        raise truncated()

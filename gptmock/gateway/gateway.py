@@ -230,7 +230,7 @@ class Gateway:
         outcome.limits, outcome.headers = stream.limits, stream.headers
         self._catalogs.heard(credential.account.id, stream.models_etag)
         outcome.progress.accepted()
-        opened = Opened(stream.batches())
+        opened = Opened(stream)
         await first_event(opened)
         outcome.progress.begun()
         return opened

@@ -7,20 +7,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
 
 from gptmock.conversations import PendingSnapshot
-from gptmock.dialects.dialect import Progress, ReplyHead, SaysWhetherStored, Translator, Turn, WithholdsItsEnd
+from gptmock.dialects.copying import batch_translator
+from gptmock.dialects.dialect import (
+    Fold,
+    Progress,
+    ReplyHead,
+    SaysWhetherStored,
+    Translator,
+    Turn,
+    WithholdsItsEnd,
+    supports,
+)
 from gptmock.errors import GptmockError, InternalError
 from gptmock.gateway.first_event import Opened
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.limits import RateLimitSnapshot
-from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseCreated, ResponseFailed, ResponseIncomplete
+from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFailed, ResponseIncomplete
 from gptmock.protocol.failures import failure_of
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.items import ResponseObject, ResponseUsage, total_usage
-from gptmock.protocol.reader import Received
+from gptmock.protocol.reader import Batch, Received, joined
 
 log = logging.getLogger("gptmock.turn")
 
@@ -59,8 +70,6 @@ class Outcome:
     """Of the further requests of a call that has several."""
     turns: int = 1
     """How many upstream turns the call takes, if all of them go well."""
-    told: bool = False
-    """The streamed reply has made its last block: once that was sent, the client has all of it."""
 
     @property
     def usage(self) -> ResponseUsage | None:
@@ -81,8 +90,35 @@ class Outcome:
         return self.committed or self.tries >= MAX_TRIES
 
 
+class FrameSink(Protocol):
+    """Where the frames of a streamed reply go: a client's connection."""
+
+    def write(self, frames: bytes, /) -> bool:
+        """Hand frames to the transport. ``False``: the client has to read before there is more."""
+
+    async def ready(self) -> None:
+        """Wait until ``write`` may be called: at first until the head of the response has gone."""
+
+    async def end(self, frames: bytes, /) -> None:
+        """Send the last frames and the end of the response."""
+
+
+class EventConsumer(Protocol):
+    """Who takes the events of a call."""
+
+    def take(self, batch: Batch, /) -> bool:
+        """Take a batch. ``False``: no more before ``ready`` has returned."""
+
+    async def ready(self) -> None:
+        """Wait until more can be taken."""
+
+
+Drive: TypeAlias = Callable[[EventConsumer], Awaitable[None]]
+"""Hands all events of a call to a consumer."""
+
+
 class Reply:
-    """An answer under way. Use one of ``frames`` and ``document``, once, inside the gateway's context."""
+    """An answer under way. Use one of ``stream`` and ``document``, once, inside the gateway's context."""
 
     def __init__(
         self,
@@ -102,46 +138,27 @@ class Reply:
     @property
     def model(self) -> str | None:
         """What the upstream says it answers with, if it has said so; it may differ from what was asked for."""
-        if not self._accepting.done():
-            return None
-        for received in self._accepting.result().held:
-            if isinstance(received.event, ResponseCreated):
-                return received.event.response.model
-        return None
+        return self._accepting.result().model if self._accepting.done() else None
 
-    async def frames(self, events: AsyncIterator[list[Received]] | None = None) -> AsyncIterator[bytes]:
+    async def stream(self, sink: FrameSink, drive: Drive | None = None) -> None:
         """
         The streamed reply, one block for each read; raises nothing of ours, but ends with the dialect's farewell.
-        ``outcome.told`` is set before the last block is given.
 
         Args:
-            events: those of the whole call, where this reply is only its beginning (``gateway.several_turns``).
+            sink: the client.
+            drive: gives the events of the whole call, where this reply is only its beginning
+                (``gateway.several_turns``).
         """
-        translator = self._turn.reply.translator(self._head)
+        streamed = _StreamedReply(self._turn.reply.translator(self._head), self.outcome, sink, self._ending)
         cause: GptmockError | None = None
-        last = b""
         try:
-            async for batch in events or self.events():
-                block = b"".join([frame for received in batch for frame in translator.feed(received)])
-                if self._withholds(translator):
-                    if block:
-                        yield block
-                    block = await self._ending(translator)
-                if self.outcome.over:
-                    # Whether anything follows is known only when the events have ended, as they do now.
-                    last = block
-                elif block:
-                    yield block
+            await (drive or self.drive)(streamed)
         except GptmockError as error:
             cause = error
         except Exception:
             log.exception("turn.broken")
             cause = InternalError("An internal error ended this answer.")
-        last += b"".join(translator.finish(cause))
-        self.outcome.error = self.outcome.error or translator.failure
-        self.outcome.told = True
-        if last:
-            yield last
+        await streamed.finish(cause)
 
     async def document(self) -> bytes:
         """
@@ -153,7 +170,7 @@ class Reply:
         folded = await self.folded()
         plan, pending = self._turn.reply, self._turn.pending_snapshot
         body = plan.document(self._head, folded)
-        if pending is None or not isinstance(plan, SaysWhetherStored) or await self._remember(pending, body):
+        if pending is None or not supports(plan, SaysWhetherStored) or await self._remember(pending, body):
             return body
         return plan.not_stored().document(self._head, folded)
 
@@ -164,24 +181,34 @@ class Reply:
         Raises:
             GptmockError: the turn failed.
         """
-        fold = self._turn.reply.fold()
-        async for batch in self.events():
-            for received in batch:
-                fold.feed(received)
-        return fold.finish()
+        collected = _CollectedReply(self._turn.reply.fold())
+        await self.drive(collected)
+        return collected.fold.finish()
 
-    def _withholds(self, translator: Translator) -> bool:
-        """Whether the translator waits to be told that the response is stored."""
-        return (
-            self._turn.pending_snapshot is not None
-            and isinstance(translator, WithholdsItsEnd)
-            and translator.answer is not None
-        )
+    async def drive(self, consumer: EventConsumer) -> None:
+        """
+        Hand over all events up to the terminal one; nothing else reads the upstream.
+
+        Raises:
+            GptmockError: the upstream failed, or the turn was not accepted.
+        """
+        ended = False
+
+        def take(batch: Batch) -> bool:
+            nonlocal ended
+            ended = self._watch(batch)
+            go_on = consumer.take(batch)
+            return go_on and not ended
+
+        opened = await self._accepting
+        await consumer.ready()
+        while not await opened.deliver(take) and not ended:
+            await consumer.ready()
 
     async def _ending(self, translator: Translator) -> bytes:
         """What the translator says when it knows whether the response is stored; nothing before its end."""
         pending = self._turn.pending_snapshot
-        if pending is None or not isinstance(translator, WithholdsItsEnd) or (answer := translator.answer) is None:
+        if pending is None or not supports(translator, WithholdsItsEnd) or (answer := translator.answer) is None:
             return b""
         return b"".join(translator.settle(stored=await self._remember(pending, answer)))
 
@@ -190,22 +217,87 @@ class Reply:
         stored = self.outcome.stored = await self._conversations.remember(pending.tenant, snapshot)
         return stored
 
-    async def events(self) -> AsyncIterator[list[Received]]:
-        """All events up to the terminal one; the only read loop there is."""
-        opened = await self._accepting
-        async for batch in opened.rest():
-            ended = self._watch(batch)
-            yield batch
-            if ended:
-                return
-
-    def _watch(self, batch: list[Received]) -> bool:
-        for received in batch:
-            event = received.event
-            if isinstance(event, _TERMINAL):
+    def _watch(self, batch: Batch) -> bool:
+        for one in batch:
+            if isinstance(one, Received) and isinstance(one.event, _TERMINAL):
+                event = one.event
                 if isinstance(event, ResponseFailed | ErrorEvent):
                     self.outcome.error = failure_of(event)
                 else:
                     self.outcome.response = event.response
                 return True
         return False
+
+
+class _StreamedReply:
+    """
+    Translates the events of a call and writes their frames (``EventConsumer``).
+
+    Args:
+        translator: of the reply.
+        outcome: says when the call is over.
+        sink: the client.
+        ending: what a translator says that withholds its end.
+    """
+
+    def __init__(
+        self,
+        translator: Translator,
+        outcome: Outcome,
+        sink: FrameSink,
+        ending: Callable[[Translator], Awaitable[bytes]],
+    ) -> None:
+        self._translator = translator
+        self._translate = batch_translator(translator)
+        self._outcome = outcome
+        self._sink = sink
+        self._ending = ending
+        self._last = b""
+        """Frames that may be the last ones, which ``finish`` writes."""
+
+    def take(self, batch: Batch) -> bool:
+        frames = self._translate(batch)
+        if self._outcome.over:
+            # Whether anything follows is known only when the events have ended, as they do now.
+            self._last = frames
+            return False
+        return not frames or self._sink.write(frames)
+
+    async def ready(self) -> None:
+        await self._sink.ready()
+
+    async def finish(self, cause: GptmockError | None) -> None:
+        """The events have ended: write what is left to say."""
+        translator, outcome = self._translator, self._outcome
+        last = self._last
+        if cause is None:
+            try:
+                if supports(translator, WithholdsItsEnd) and translator.answer is not None:
+                    # What came before does not wait for the store.
+                    if last and not self._sink.write(last):
+                        await self._sink.ready()
+                    last = await self._ending(self._translator)
+            except GptmockError as error:
+                cause = error
+            except Exception:
+                log.exception("turn.broken")
+                cause = InternalError("An internal error ended this answer.")
+        last += b"".join(translator.finish(cause))
+        outcome.error = outcome.error or translator.failure
+        await self._sink.end(last)
+
+
+class _CollectedReply:
+    """Collects the events of a turn (``EventConsumer``)."""
+
+    def __init__(self, fold: Fold) -> None:
+        self.fold = fold
+
+    def take(self, batch: Batch) -> bool:
+        for one in batch:
+            # Nobody sees the deltas: those of a run count as one.
+            self.fold.feed(one if isinstance(one, Received) else joined(one))
+        return True
+
+    async def ready(self) -> None:
+        pass

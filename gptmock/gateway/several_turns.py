@@ -15,10 +15,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeAlias
 
-from gptmock.dialects.dialect import ReplyHead, SeveralTurns, Turn
-from gptmock.gateway.reply import Outcome, Reply
+from gptmock.dialects.dialect import (
+    ReplyHead,
+    SeveralTurns,
+    Turn,
+    supports,
+)
+from gptmock.gateway.reply import EventConsumer, FrameSink, Outcome, Reply
 from gptmock.protocol.fold import FoldedResponse
-from gptmock.protocol.reader import Received
 from gptmock.protocol.upstream import Compacted
 
 
@@ -29,7 +33,7 @@ class AnyReply(Protocol):
     def model(self) -> str | None:
         """The model that the upstream reports, if it has reported one yet."""
 
-    def frames(self) -> AsyncIterator[bytes]:
+    async def stream(self, sink: FrameSink, /) -> None:
         """The streamed reply; it always ends with the dialect's last frame, also after an error."""
 
     async def document(self) -> bytes:
@@ -88,7 +92,7 @@ class BatchGateway:
             return self._gateway.open(one, head, its_outcome, account_id=account_id)
 
         plan = turn.reply
-        if isinstance(plan, SeveralTurns) and plan.further:
+        if supports(plan, SeveralTurns) and plan.further:
             # Not as streams: each may be retried until its own first event, whatever the client got of the others.
             further = [replace(turn, request=request, stream=False) for request in plan.further]
             outcome.turns = 1 + len(further)
@@ -110,7 +114,7 @@ async def _several(
 
 
 class MultiTurnReply:
-    """The reply of several turns; call ``frames`` or ``document`` once, inside the context of ``open``."""
+    """The reply of several turns; call ``stream`` or ``document`` once, inside the context of ``open``."""
 
     def __init__(
         self,
@@ -132,9 +136,9 @@ class MultiTurnReply:
         """That of the first turn."""
         return self._first.model
 
-    def frames(self) -> AsyncIterator[bytes]:
+    async def stream(self, sink: FrameSink) -> None:
         """The streamed reply."""
-        return self._first.frames(self._events())
+        await self._first.stream(sink, self._drive)
 
     async def document(self) -> bytes:
         """
@@ -154,20 +158,19 @@ class MultiTurnReply:
             raise several.exceptions[0] from several
         return self._document([one.result() for one in waiting])
 
-    async def _events(self) -> AsyncIterator[list[Received]]:
-        async for batch in self._first.events():
-            yield batch
+    async def _drive(self, consumer: EventConsumer) -> None:
+        await self._first.drive(consumer)
         outcome = self._first.outcome
         for turn in self._further:
             if outcome.response is None:
                 # Truncated or failed: the translator reports it.
                 return
+            await consumer.ready()
             async with AsyncExitStack() as closing:
                 self._stack.push_async_callback(closing.aclose)
                 outcome = self._further_outcome()
                 reply = await closing.enter_async_context(self._open_one(turn, outcome))
-                async for batch in reply.events():
-                    yield batch
+                await reply.drive(consumer)
             self._first.outcome.error = outcome.error
 
     async def _folded(self, turn: Turn) -> FoldedResponse:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
 from gptmock.protocol import events as ev
+from gptmock.protocol.delta_runs import DeltaPlace
 from gptmock.protocol.item_tracking import GrowingText, ItemTracker, Names, TrackedItem
 from gptmock.protocol.items import (
     Annotation,
@@ -94,6 +95,16 @@ class _Item(TrackedItem):
     source: ReasoningSource | None = None
     message: int | None = None
     call: _Call = field(default_factory=_Call)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenText:
+    """A text that grows, and what a delta of it is."""
+
+    piece: Text | Reasoning | CallInput
+    """Without the text."""
+    grown: GrowingText
+    item: _Item
 
 
 class OutputAssembler:
@@ -185,6 +196,33 @@ class OutputAssembler:
                 return self._thought(item, "text", event.content_index, whole=event.text)
             case _:
                 assert_never(event)
+
+    # --- Runs ------------------------------------------------------------------
+
+    def open_text(self, place: DeltaPlace) -> OpenText | None:
+        """The text at this place, if a delta there adds a piece of text and does nothing else."""
+        item = self._slots.settled(place.output_index, place.item_id)
+        if item is None:
+            return None
+        kind = place.kind
+        if kind is ev.OutputTextDelta:
+            part = item.texts.get(place.index)
+            if part is None or item.message is None:
+                return None
+            return OpenText(Text("", part=part.number, message=item.message), part.text, item)
+        if kind is ev.FunctionCallArgumentsDelta or kind is ev.CustomToolCallInputDelta:
+            call = item.call
+            return None if call.index is None else OpenText(CallInput(call.index, ""), call.input, item)
+        source: ReasoningSource = "summary" if kind is ev.ReasoningSummaryTextDelta else "text"
+        thought = item.thoughts.get(place.index)
+        if thought is None or item.source != source or not thought.shown.passing:
+            return None
+        return OpenText(Reasoning("", part=thought.number, source=source), thought.text, item)
+
+    def copied(self, text: OpenText, literals: list[bytes]) -> None:
+        """Deltas of an open text that were passed on without ``feed``."""
+        self._slots.last = text.item
+        text.grown.copied(literals)
 
     # --- Items -----------------------------------------------------------------
 

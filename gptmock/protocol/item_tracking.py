@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeAlias, TypeVar
 
+from gptmock.protocol.delta_runs import text_of
+
 Names: TypeAlias = tuple[str | None, ...]
 """The identifiers of an item: its ``id``, and the ``call_id`` of a tool call."""
 
@@ -68,6 +70,16 @@ class ItemTracker(Generic[_Item]):
                     item = None
         return item
 
+    def settled(self, output_index: int | None, item_id: str | None) -> _Item | None:
+        """The item that ``of`` returns for these, if it would change nothing but ``last``; else ``None``."""
+        item = self._by_index.get(output_index) if output_index is not None else None
+        if item_id is None:
+            return item
+        by_id = self._by_id.get(item_id)
+        if output_index is None:
+            return by_id
+        return item if item is by_id else None
+
     def repeated(self, output: Iterable[Names]) -> Iterator[tuple[int, int | None]]:
         """
         Match the ``output`` of a terminal event with the items of the stream.
@@ -98,15 +110,23 @@ class ItemTracker(Generic[_Item]):
 class GrowingText:
     """The part of a text that was sent already, so that a done event sends only what the deltas lacked."""
 
-    __slots__ = ("_sent",)
+    __slots__ = ("_literals", "_sent")
 
     def __init__(self) -> None:
         self._sent: list[str] = []
+        self._literals: list[bytes] = []
+        """Of what was sent since then: decoded when somebody asks for it."""
 
     def more(self, delta: str) -> str:
         """Add a delta, and return it."""
+        if self._literals:
+            self._decode()
         self._sent.append(delta)
         return delta
+
+    def copied(self, literals: list[bytes]) -> None:
+        """Deltas that were sent undecoded (``DeltaRun.literals``)."""
+        self._literals += literals
 
     def tail(self, whole: str) -> str:
         """
@@ -122,6 +142,12 @@ class GrowingText:
     @property
     def sent(self) -> str:
         """The text sent so far."""
+        if self._literals:
+            self._decode()
         if len(self._sent) > 1:
             self._sent = ["".join(self._sent)]
         return self._sent[0] if self._sent else ""
+
+    def _decode(self) -> None:
+        self._sent.append(text_of(self._literals))
+        self._literals = []

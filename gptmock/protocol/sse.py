@@ -58,6 +58,20 @@ class SseDecoder:
         self._event = b""
         self._data: list[bytes] = []
 
+    @property
+    def at_boundary(self) -> bool:
+        """Nothing of an event is held: the next byte begins one."""
+        return (
+            self._start is None
+            and not (self._rest or self._data or self._event or self._skip_lf)
+            and self._broken is None
+        )
+
+    @property
+    def is_broken(self) -> bool:
+        """An event was too large: the next call raises."""
+        return self._broken is not None
+
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """
         Take the next bytes of the stream, cut anywhere.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from gptmock.accounts import Credential
 from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.items import ResponseUsage
-from gptmock.protocol.reader import Received
+from gptmock.protocol.reader import Batch
 from gptmock.protocol.request import JsonObject, ResponsesRequest
+
+TakesBatch: TypeAlias = Callable[[Batch], bool]
 
 
 class EventStream(Protocol):
@@ -29,13 +31,20 @@ class EventStream(Protocol):
     def headers(self) -> Mapping[str, str]:
         """The response headers that are forwarded to a Codex client; names in lower case."""
 
-    def batches(self) -> AsyncIterator[list[Received]]:
+    async def deliver(self, take: TakesBatch, /) -> bool:
         """
-        The events, one list for each read from the network; ends when the body does.
+        Hand over the events, one batch for each read from the network, within the callback of the read where the
+        transport can: no task is switched for it.
+
+        Args:
+            take: returns whether it takes more now; after ``False`` nothing is read before the next call.
+
+        Returns whether the body has ended.
 
         Raises:
-            UpstreamBroken: the connection broke, or the body cannot be read.
+            UpstreamBroken: the connection broke, or the body cannot be read; after everything before it was taken.
             UpstreamTimeout: the idle or the total deadline passed.
+            Exception: whatever ``take`` raised.
         """
 
 

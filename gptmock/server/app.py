@@ -21,6 +21,7 @@ from gptmock.server.ops import add_ops_routes
 from gptmock.server.replies import ErrorAnswers
 from gptmock.server.requests import ClientRequest, request_id
 from gptmock.server.responses import add_responses_routes
+from gptmock.server.streaming import Heartbeats
 from gptmock.server.supervisor import supervise
 from gptmock.server.turns import turn_handler
 
@@ -65,6 +66,7 @@ def create_app(
     stack = AsyncExitStack()
 
     async def open_worker(worker: App) -> None:
+        worker.ctx.heartbeats = Heartbeats()
         worker.ctx.services = await stack.enter_async_context(open_services())
 
     async def close_worker(_: App) -> None:

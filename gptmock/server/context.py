@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import string
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
@@ -24,7 +23,6 @@ from gptmock.protocol.upstream import Compacted
 
 App: TypeAlias = "Sanic[Config, SimpleNamespace]"
 
-_ALPHABET = string.ascii_letters + string.digits
 ID_CHARACTERS = 29
 
 
@@ -104,7 +102,7 @@ def new_head() -> ReplyHead:
     """The id, creation time and clock of a new reply."""
     started = time.monotonic()
     return ReplyHead(
-        id="".join(secrets.choice(_ALPHABET) for _ in range(ID_CHARACTERS)),
+        id=secrets.token_hex(ID_CHARACTERS // 2 + 1)[:ID_CHARACTERS],
         created=int(time.time()),
         progress=Progress(partial(_since, started)),
     )

@@ -18,9 +18,13 @@ _AT_TERMINAL = "at_terminal"
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", _AT_TERMINAL}
 
 
+_SHORTEST_CREDENTIAL = 10
+"""Characters; the pattern matches nothing shorter."""
+
+
 def redacted(text: str) -> str:
     """Replace anything that has the shape of a credential by ``[redacted]``."""
-    return CREDENTIALS.sub("[redacted]", text)
+    return text if len(text) < _SHORTEST_CREDENTIAL else CREDENTIALS.sub("[redacted]", text)
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from gptmock.server.fields import fields_of, redacted, shown
@@ -56,10 +57,9 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """``time`` (RFC 3339, UTC), ``level``, ``pid`` (which worker), ``event``, and the fields."""
+        seconds, fraction = divmod(record.created, 1)
         line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC)
-            .isoformat(timespec="milliseconds")
-            .replace("+00:00", "Z"),
+            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{int(fraction * 1000):03d}Z",
             "level": record.levelname.lower(),
             "pid": record.process,
             "event": record.getMessage(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 from typing import Any
 
 from sanic import Request
@@ -31,6 +32,11 @@ class ClientRequest(Request):
             super().__init__(_one_slash(url_bytes), *rest, **named)
         except BadURL:
             super().__init__(_NOWHERE, *rest, **named)
+
+    @classmethod
+    def generate_id(*_: object) -> str:
+        """An id for a request that brings none; a tenth of what a UUID costs."""
+        return secrets.token_hex(16)
 
     async def receive_body(self) -> None:
         """
@@ -61,7 +67,7 @@ def request_id(request: Request) -> str:
 def headers_of(request: Request) -> dict[str, str]:
     """Names in lower case, values as text: bytes that are no UTF-8, which Sanic escapes, are replaced."""
     return {
-        name.lower(): value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        name: value if value.isascii() else value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         for name, value in request.headers.items()
     }
 

@@ -1,18 +1,36 @@
 """
-The pump: frames to a client, with a sign of life in silence. The only place that knows heartbeats.
+Frames to a client, with a sign of life in silence. The only place that knows heartbeats; knows no server library.
 
-Back-pressure is Sanic's: ``send`` waits while the client does not read, and with it the upstream is not read. A
-client that leaves cancels the handler; nothing is caught here.
+Frames are written by the callback that read them from the upstream: there is no task, lock, clock or timer for each of
+them. One timer of a worker looks after the silence of all its streams.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Protocol, Self
 
-Send = Callable[[bytes], Awaitable[None]]
+_GRACE_SECONDS = 0.05
+"""A reply that begins within this needs no heartbeat before it."""
+
+
+class Wire(Protocol):
+    """A client's connection."""
+
+    async def begin(self, block: bytes, /) -> None:
+        """Send the head of the response, and a block behind it; to be called first."""
+
+    def write(self, block: bytes, /) -> bool:
+        """Hand a block to the transport. ``False``: its buffer is full."""
+
+    async def writable(self) -> None:
+        """Wait until the buffer has room."""
+
+    async def end(self, block: bytes, /) -> None:
+        """Send the last block and the end of the response; returns in the step in which they were handed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,62 +47,153 @@ class Heartbeat:
     """Time without any event before each of these."""
 
 
-async def pump(frames: AsyncIterator[bytes], send: Send, *, heartbeat: Heartbeat) -> int:
+class Heartbeats:
+    """The one timer of a worker: looks at every stream some times in each interval."""
+
+    _LOOKS = 8
+
+    def __init__(self) -> None:
+        self._sinks: set[ClientSink] = set()
+        self._seconds = float("inf")
+        self._timer: asyncio.TimerHandle | None = None
+
+    def add(self, sink: ClientSink) -> None:
+        """Look after a stream."""
+        self._sinks.add(sink)
+        self._seconds = min(self._seconds, sink.heartbeat.every_seconds / self._LOOKS)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._seconds, self._look)
+
+    def discard(self, sink: ClientSink) -> None:
+        """The stream is over."""
+        self._sinks.discard(sink)
+
+    def _look(self) -> None:
+        self._timer = None
+        if not self._sinks:
+            return
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(self._seconds, self._look)
+        now = loop.time()
+        for sink in list(self._sinks):
+            sink.look(now)
+
+
+class ClientSink:
     """
-    Send every block of frames as it comes, and heartbeats in silence.
+    Where the frames of one reply go (``gateway.reply.FrameSink``); a context.
 
-    The first heartbeat goes out at once if nothing else does, so that the response head leaves.
+    The first heartbeat goes out after a moment if nothing else does, so that the response head leaves.
 
-    Returns the number of bytes of frames sent.
+    Args:
+        wire: the client's connection.
+        heartbeat: what is sent in silence.
+        heartbeats: the worker's.
+        elapsed: seconds since the call came in.
     """
-    pulse = _Pulse(send, heartbeat)
-    beating = asyncio.get_running_loop().create_task(pulse.beat(), name="heartbeat")
-    sent = 0
-    try:
-        async for block in frames:
-            await pulse.send(block)
-            sent += len(block)
-    finally:
-        beating.cancel()
-        with suppress(asyncio.CancelledError):
-            await beating
-    return sent
 
-
-class _Pulse:
-    """Sends for the pump and notes when; beats only when nobody else is sending."""
-
-    def __init__(self, send: Send, heartbeat: Heartbeat) -> None:
-        self._send = send
-        self._heartbeat = heartbeat
-        self._every = heartbeat.every_seconds
+    def __init__(
+        self, wire: Wire, heartbeat: Heartbeat, heartbeats: Heartbeats, *, elapsed: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        self._wire = wire
+        self.heartbeat = heartbeat
+        self._heartbeats = heartbeats
+        self._elapsed = elapsed
+        self._pending: list[bytes] = []
+        """Frames that came before the head was sent."""
+        self._beginning = asyncio.Lock()
+        self._first: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
-        self._last = float("-inf")
-        """When anything was sent."""
-        self._last_event = self._loop.time()
-        """When something was sent that is no heartbeat, or the reply began."""
-        self._sending = asyncio.Lock()
-        """A frame and a heartbeat must not be written into one another."""
+        self._writes = 0
+        self._seen_writes = 0
+        self._looked = self._loop.time()
+        self._quiet_since = self._eventless_since = self._looked
+        self.begun = False
+        """The client has its status."""
+        self.complete = False
+        """The client was sent the last frame: whoever closes from then on is not gone too early."""
+        self.sent_bytes = 0
+        """Of frames."""
+        self.first_seconds: float | None = None
+        """When the first byte was sent."""
+        self._ending = False
 
-    async def send(self, block: bytes) -> None:
-        async with self._sending:
-            await self._send(block)
-            self._last = self._last_event = self._loop.time()
+    async def __aenter__(self) -> Self:
+        self._heartbeats.add(self)
+        self._grace = self._loop.call_later(_GRACE_SECONDS, self._speak_first)
+        return self
 
-    async def beat(self) -> None:
-        while True:
-            # One turn of the loop first: a frame that is ready goes before any comment.
-            await asyncio.sleep(max(0.0, self._last + self._every - self._loop.time()))
-            async with self._sending:
-                # Asked only now: while the lock was awaited a frame went out, and that was sign enough.
-                if self._loop.time() - self._last >= self._every:
-                    await self._beat_once()
-                    self._last = self._loop.time()
+    async def __aexit__(self, *_: object) -> None:
+        self._heartbeats.discard(self)
+        self._grace.cancel()
+        self._ending = True
+        if self._first is not None:
+            self._first.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._first
 
-    async def _beat_once(self) -> None:
-        keepalive = self._heartbeat.keepalive
-        if keepalive is None or self._loop.time() - self._last_event < self._heartbeat.keepalive_seconds:
-            await self._send(self._heartbeat.frame)
+    def write(self, frames: bytes) -> bool:
+        """See ``FrameSink.write``."""
+        self._writes += 1
+        self.sent_bytes += len(frames)
+        if self.begun:
+            return self._wire.write(frames)
+        self._pending.append(frames)
+        return False
+
+    async def ready(self) -> None:
+        """See ``FrameSink.ready``."""
+        if self._pending:
+            async with self._beginning:
+                await self._send_pending()
+        if self.begun:
+            await self._wire.writable()
+
+    async def end(self, frames: bytes) -> None:
+        """See ``FrameSink.end``."""
+        self.sent_bytes += len(frames)
+        async with self._beginning:
+            self._ending = True
+            if not self.begun:
+                self._pending.append(frames)
+                await self._send_pending()
+                frames = b""
+            await self._wire.end(frames)
+            self.complete = True
+
+    def look(self, now: float) -> None:
+        """Send a heartbeat if nothing was sent for so long; ``now`` is the loop's time."""
+        before, self._looked = self._looked, now
+        if self._writes != self._seen_writes:
+            # Some time since the last look.
+            self._seen_writes = self._writes
+            self._quiet_since = self._eventless_since = before
+        if not self.begun or self._ending or now - self._quiet_since < self.heartbeat.every_seconds:
+            return
+        self._quiet_since = now
+        keepalive = self.heartbeat.keepalive
+        if keepalive is None or now - self._eventless_since < self.heartbeat.keepalive_seconds:
+            self._wire.write(self.heartbeat.frame)
         else:
-            await self._send(keepalive)
-            self._last_event = self._loop.time()
+            self._eventless_since = now
+            self._wire.write(keepalive)
+
+    async def _send_pending(self) -> None:
+        block = b"".join(self._pending)
+        self._pending.clear()
+        if self.begun:
+            self._wire.write(block)
+            return
+        await self._wire.begin(block)
+        self.begun, self.first_seconds = True, self._elapsed()
+
+    def _speak_first(self) -> None:
+        if not (self.begun or self._pending or self._ending):
+            self._first = self._loop.create_task(self._beat_first(), name="heartbeat")
+
+    async def _beat_first(self) -> None:
+        async with self._beginning:
+            if not self.begun:
+                self._pending.insert(0, self.heartbeat.frame)
+                await self._send_pending()
+                self._quiet_since = self._loop.time()

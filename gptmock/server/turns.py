@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeAlias, TypeVar
 
@@ -13,16 +12,27 @@ from msgspec import UNSET
 from sanic import HTTPResponse, Request
 
 from gptmock.clients import Client
-from gptmock.dialects.dialect import Call, Dialect, KeepsAlive, ReadyReply, ReplyHead, Terms, Turn, UsesStoredContext
+from gptmock.dialects.dialect import (
+    Call,
+    Dialect,
+    KeepsAlive,
+    ReadyReply,
+    ReplyHead,
+    Terms,
+    Turn,
+    UsesStoredContext,
+    supports,
+)
 from gptmock.dialects.table import DialectRoute
 from gptmock.errors import GptmockError
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
+from gptmock.server.client_wire import SanicWire
 from gptmock.server.context import ServerOptions, Services, new_head
 from gptmock.server.ignored_header import IGNORED, ignored_header
 from gptmock.server.replies import as_gptmock_error, error_response
 from gptmock.server.requests import headers_of, request_id
-from gptmock.server.streaming import Heartbeat, pump
+from gptmock.server.streaming import ClientSink, Heartbeat
 
 log = logging.getLogger("gptmock.turn")
 
@@ -59,9 +69,8 @@ class TurnRequest:
         self._outcome = Outcome()
         self._first_seconds: float | None = None
         self._sent_bytes = 0
-        self._is_streaming = False
-        self._has_all = False
-        """The client was sent the last frame of a stream: whoever closes from then on is not gone too early."""
+        self._sink: ClientSink | None = None
+        """Of a stream."""
 
     @property
     def _dialect(self) -> Dialect:
@@ -75,8 +84,8 @@ class TurnRequest:
             status = 200 if response is None else response.status
             ended = self._ending
         except asyncio.CancelledError:
-            status = 200 if self._is_streaming else CLIENT_GONE
-            ended = self._ending if self._has_all else "client_gone"
+            status = 200 if self._sink is not None and self._sink.begun else CLIENT_GONE
+            ended = self._ending if self._sink is not None and self._sink.complete else "client_gone"
             raise
         except (GptmockError, RecursionError) as exception:
             error = as_gptmock_error(self._request, exception)
@@ -116,7 +125,7 @@ class TurnRequest:
 
     async def _recalled(self, call: Call) -> Call:
         """With what it refers to, if its dialect knows of such things."""
-        if not isinstance(self._dialect, UsesStoredContext):
+        if not supports(self._dialect, UsesStoredContext):
             return call
         references = self._dialect.context_references(call)
         return replace(call, context=await self._services.conversations.recall(call.tenant, references))
@@ -132,43 +141,28 @@ class TurnRequest:
         return HTTPResponse(body, headers=headers, content_type="application/json")
 
     async def _stream(self, turn: Turn, reply: AnyReply) -> None:
-        _send_at_once(self._request)
         response = await self._request.respond(
             headers={**STREAM_HEADERS, **self._reply_headers(turn, reply.model)},
             content_type=self._dialect.content_type,
         )
         assert response is not None  # noqa: S101 - respond() gives one unless the stream was used before
-
-        shown: list[bytes] = []
-
-        async def send(block: bytes) -> None:
-            if self._first_seconds is None:
-                self._first_seconds = self._head.elapsed()
-            self._is_streaming = True
-            if self._options.verbose:
-                shown.append(block)
-            await response.send(block)
-
-        self._sent_bytes = await pump(
-            self._until_all_sent(reply.frames()),
-            send,
-            heartbeat=Heartbeat(
-                turn.reply.heartbeat(self._head),
-                self._options.heartbeat_seconds,
-                keepalive=turn.reply.keepalive() if isinstance(turn.reply, KeepsAlive) else None,
-                keepalive_seconds=self._options.keepalive_seconds,
-            ),
+        shown: list[bytes] | None = [] if self._options.verbose else None
+        heartbeat = Heartbeat(
+            turn.reply.heartbeat(self._head),
+            self._options.heartbeat_seconds,
+            keepalive=turn.reply.keepalive() if supports(turn.reply, KeepsAlive) else None,
+            keepalive_seconds=self._options.keepalive_seconds,
         )
-        await response.eof()
+        sink = self._sink = ClientSink(
+            SanicWire(self._request, response, shown=shown),
+            heartbeat,
+            self._request.app.ctx.heartbeats,
+            elapsed=self._head.elapsed,
+        )
+        async with sink:
+            await reply.stream(sink)
         if shown:
             self._show_answer(shown)
-
-    async def _until_all_sent(self, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        async for block in frames:
-            # Resumed in the same step of the loop in which the block was handed to the transport.
-            yield block
-            self._has_all = self._outcome.told
-        self._has_all = True
 
     def _reply_headers(self, turn: Turn, model: str | None) -> dict[str, str]:
         headers = forwarded_to_codex(self._outcome) if turn.forwards_headers else {}
@@ -199,6 +193,8 @@ class TurnRequest:
         turn, outcome = self._turn, self._outcome
         key = self._client.key if self._client is not None else None
         usage = outcome.usage
+        if self._sink is not None:
+            self._first_seconds, self._sent_bytes = self._sink.first_seconds, self._sink.sent_bytes
         log.info(
             "turn",
             extra={
@@ -239,11 +235,3 @@ def forwarded_to_codex(outcome: Outcome) -> dict[str, str]:
 def raise_idle_timeout(request: Request, seconds: float) -> None:
     """Let this connection be silent for so long; an attribute of Sanic's protocol that its types do not name."""
     request.protocol.response_timeout = seconds  # type: ignore[attr-defined]
-
-
-def _send_at_once(request: Request) -> None:
-    # Sanic's listening socket names no protocol, so plain asyncio leaves Nagle on: 44 ms a reply instead of 4.
-    transport = request.transport
-    sock = transport.get_extra_info("socket")
-    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -6,8 +6,9 @@ import asyncio
 import logging
 import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 import msgspec
 
@@ -26,6 +27,9 @@ FLUSH_SECONDS = 1.0
 WORKER_SECONDS = 10.0
 """How long a worker's number of turns in flight is believed after its last report."""
 USAGE_SECONDS = 400 * 24 * 3600.0
+_DAY_SECONDS = 24 * 3600
+_Counted: TypeAlias = tuple[int, str, str, str]
+"""Days since 1970 in UTC, client key, account, model."""
 
 
 class _StoredSnapshot(msgspec.Struct, frozen=True):
@@ -111,7 +115,7 @@ class SharedUsage:
         self._clock = clock
         self._worker = f"worker:{secrets.token_hex(8)}"
         self._version = 0
-        self._unsettled: dict[str, Counter[str]] = {}
+        self._unsettled: dict[_Counted, Counter[str]] = {}
         self._in_flight: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
         self._settling = asyncio.Lock()
@@ -123,12 +127,14 @@ class SharedUsage:
     def ended(self, usage: TurnUsage) -> None:
         """See ``UsageLedger.ended``."""
         self._in_flight[usage.account_id] -= 1
-        for name in (_day(usage.account_id, self._today()), _total(usage.account_id)):
-            self._unsettled.setdefault(name, Counter()).update(usage.amounts())
         # A failed turn may name any model: such names are not counted apart, or clients could add counters without end.
         model = "" if usage.failed and not usage.output_tokens else usage.model
-        rows = {_field(usage, model, amount): count for amount, count in usage.amounts().items()}
-        self._unsettled.setdefault(_report(self._today()), Counter()).update(rows)
+        key = (int(self._clock() // _DAY_SECONDS), usage.tenant, usage.account_id, model)
+        amounts = self._unsettled.get(key)
+        if amounts is None:
+            amounts = self._unsettled[key] = Counter()
+        for name, amount in usage.amounts().items():
+            amounts[name] += amount
 
     async def read(self, account_id: str) -> AccountUsage:
         """See ``UsageLedger.read``."""
@@ -147,7 +153,7 @@ class SharedUsage:
         return [UsageRow(*key, amounts) for key, amounts in sorted(rows.items())]
 
     def _today(self) -> str:
-        return datetime.fromtimestamp(self._clock(), UTC).date().isoformat()
+        return _date(int(self._clock() // _DAY_SECONDS))
 
     async def run(self) -> None:
         """Background task: call ``settle`` every ``FLUSH_SECONDS`` until cancelled."""
@@ -165,12 +171,12 @@ class SharedUsage:
         unsettled, self._unsettled = self._unsettled, {}
         try:
             if unsettled:
-                await self._store.add([Addition(name, amounts, USAGE_SECONDS) for name, amounts in unsettled.items()])
+                await self._store.add(_additions(unsettled))
             unsettled = {}
             await self._report_in_flight()
         except StoreUnavailable:
-            for name, amounts in unsettled.items():
-                self._unsettled.setdefault(name, Counter()).update(amounts)
+            for key, amounts in unsettled.items():
+                self._unsettled.setdefault(key, Counter()).update(amounts)
 
     async def _report_in_flight(self) -> None:
         flights = Counter({one: count for one, count in self._in_flight.items() if count})
@@ -213,8 +219,23 @@ def _report(day: str) -> str:
     return f"usage:{day}"
 
 
-def _field(usage: TurnUsage, model: str, amount: str) -> str:
-    return msgspec.json.encode((usage.tenant, usage.account_id, model, amount)).decode()
+def _date(day: int) -> str:
+    """``2026-11-24``, for the number of days since 1970."""
+    return datetime.fromtimestamp(day * _DAY_SECONDS, UTC).date().isoformat()
+
+
+def _additions(unsettled: Mapping[_Counted, Counter[str]]) -> list[Addition]:
+    counters: dict[str, Counter[str]] = {}
+    for (day, tenant, account_id, model), amounts in unsettled.items():
+        date = _date(day)
+        for name in (_day(account_id, date), _total(account_id)):
+            counters.setdefault(name, Counter()).update(amounts)
+        rows = {
+            msgspec.json.encode((tenant, account_id, model, amount)).decode(): count
+            for amount, count in amounts.items()
+        }
+        counters.setdefault(_report(date), Counter()).update(rows)
+    return [Addition(name, amounts, USAGE_SECONDS) for name, amounts in counters.items()]
 
 
 def _until(value: bytes | None) -> float | None:

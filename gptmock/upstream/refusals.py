@@ -11,7 +11,7 @@ import httpx
 from gptmock.accounts import Credential
 from gptmock.errors import GptmockError, UpstreamBroken, UpstreamError, UpstreamUnavailable
 from gptmock.protocol.failures import refusal_of
-from gptmock.upstream.transport import location_of
+from gptmock.upstream.bodies import location_of
 
 MIN_SECRET_CHARACTERS = 8
 """What is shorter is a word that may stand anywhere."""

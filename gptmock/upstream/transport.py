@@ -8,21 +8,20 @@ httpx's own transport schedules an event and a cancel scope for every HTTP chunk
 from __future__ import annotations
 
 import io
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import aiohttp
 import httpx
 
-from gptmock.upstream.encodings import BodyDecoder
+from gptmock.upstream.bodies import Body, Take, response_of
+from gptmock.upstream.direct import DirectTransport
 
 READ_BUFFER_BYTES = 256 * 1024
 """Reading pauses above twice this: a slow client must not fill our memory."""
 _MAX_HEADER_BYTES = 32 * 1024
 _LARGE_BODY_BYTES = 1024 * 1024
-_LOCATION = "gptmock.location"
-_OF_THE_ENCODED = frozenset({b"content-encoding", b"content-length"})
 
 _EXCEPTIONS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
     (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
@@ -84,18 +83,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 timeout=self._timeout,
                 proxy=self._proxy,
             )
-        # What stands in the head is told of the body as it is handed over.
-        decoder = BodyDecoder(",".join(response.headers.getall("content-encoding", ())))
-        hidden = {b"location", *(_OF_THE_ENCODED if decoder else ())}
-        told = [each for each in response.raw_headers if each[0].lower() not in hidden]
-        return httpx.Response(
-            response.status,
-            headers=told,
-            stream=_Body(response, request, decoder),
-            request=request,
-            # Not as a header: httpx would make the next request of it, though nobody asks it to, and fail on many.
-            extensions={"http_version": b"HTTP/1.1", _LOCATION: response.headers.get("location")},
-        )
+        return response_of(request, response.status, list(response.raw_headers), AiohttpBody(response, request))
 
     async def aclose(self) -> None:
         """Close the pool and what still uses it."""
@@ -107,36 +95,39 @@ def _in_pieces(body: bytes) -> bytes | io.BytesIO:
     return io.BytesIO(body) if len(body) > _LARGE_BODY_BYTES else body
 
 
-class _Body(httpx.AsyncByteStream):
-    """The response body, one block for each read from the socket; of an encoded one, all that can be read of it."""
+class AiohttpBody(Body):
+    """The response body, one block for each read from the socket, each of which wakes the waiting task."""
 
-    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request, decoder: BodyDecoder) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
         self._response = response
         self._request = request
-        self._decoder = decoder
+        self.complete = False
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        encoded = bool(self._decoder)
-        with _as_httpx_errors(self._request):
-            async for block in self._response.content.iter_any():
-                if not encoded:
-                    yield block
-                    continue
-                for decoded in self._decoder.feed(block):
-                    yield decoded
+    async def deliver(self, take: Take) -> bool:
+        """See ``Body.deliver``."""
+        content = self._response.content
+        while not self.complete:
+            with _as_httpx_errors(self._request):
+                block = await content.readany()
+            if block:
+                if not take(block):
+                    return False
+            else:
+                self.complete = content.at_eof()
+        return True
 
     async def aclose(self) -> None:
+        """See httpx."""
         # A body that was not read to its end closes its connection; a finished one has already given it back.
         self._response.close()
 
 
-def location_of(response: httpx.Response) -> str | None:
-    """Where a redirect points to, as the server wrote it."""
-    location: str | None = response.extensions.get(_LOCATION)
-    return location
+def open_transport(*, proxy: str | None = None, direct: bool = True) -> httpx.AsyncBaseTransport:
+    """Our own engine; aiohttp's where there is a proxy, and where ours is switched off."""
+    return DirectTransport() if direct and proxy is None else AiohttpTransport(proxy=proxy)
 
 
-def open_client(*, proxy: str | None = None) -> httpx.AsyncClient:
+def open_client(transport: httpx.AsyncBaseTransport | None = None, *, proxy: str | None = None) -> httpx.AsyncClient:
     """
     An HTTP client without timeouts, redirects, proxies from the environment, or cookies.
 
@@ -144,7 +135,7 @@ def open_client(*, proxy: str | None = None) -> httpx.AsyncClient:
     """
     no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
     return httpx.AsyncClient(
-        transport=AiohttpTransport(proxy=proxy),
+        transport=transport or open_transport(proxy=proxy),
         cookies=no_cookies,
         timeout=None,  # noqa: S113 - callers set their own deadlines
         trust_env=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import secrets
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,11 +19,12 @@ from gptmock.errors import GptmockError, RefreshRejected
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.issuer_backoff import STEPS_SECONDS
 from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
+from gptmock.gateway.several_turns import AnyReply
 from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.items import ResponseUsage
-from gptmock.protocol.reader import EventReader, Received
+from gptmock.protocol.reader import EventReader
 from gptmock.protocol.request import ResponsesRequest
-from gptmock.protocol.upstream import Compacted
+from gptmock.protocol.upstream import Compacted, TakesBatch
 from gptmock.simulator.jwt import encode_jwt
 from gptmock.stores.lease import StoreLease
 from gptmock.stores.memory import MemoryPlace, MemoryStore
@@ -243,7 +245,7 @@ class MemoryUpstream:
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
     ) -> Compacted:
         async with self.open(request, credential, headers=headers) as stream:
-            await anext(stream.batches(), None)
+            await stream.deliver(lambda _: False)
             return Compacted({"output": [{"type": "compaction", "id": "cmp_1"}]}, ResponseUsage(input_tokens=7))
 
 
@@ -254,17 +256,59 @@ class MemoryStream:
     headers: Mapping[str, str] = MappingProxyType({"x-codex-turn-state": "kept"})
 
     def __init__(self, script: Script) -> None:
-        self._script = script
+        self._blocks = deque(script.blocks)
+        self._reader = EventReader(finds_runs=True)
         self.models_etag = script.models_etag
 
-    async def batches(self) -> AsyncIterator[list[Received]]:
-        reader = EventReader()
-        for block in self._script.blocks:
+    async def deliver(self, take: TakesBatch) -> bool:
+        while self._blocks:
+            block = self._blocks.popleft()
             if isinstance(block, Exception):
                 raise block
             if isinstance(block, float | int):
                 await asyncio.sleep(block)
-            elif received := reader.feed(block):
-                yield received
-        if received := reader.finish():
-            yield received
+            elif (batch := self._reader.feed(block)) and not take(batch):
+                return False
+        batch = self._reader.finish()
+        return take(batch) if batch else True
+
+
+class ReadingSink:
+    """A client that reads a block only when it is asked for."""
+
+    def __init__(self) -> None:
+        self.blocks: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.wanted = asyncio.Event()
+
+    def write(self, frames: bytes) -> bool:
+        self.blocks.put_nowait(frames)
+        self.wanted.clear()
+        return False
+
+    async def ready(self) -> None:
+        await self.wanted.wait()
+
+    async def end(self, frames: bytes) -> None:
+        if frames:
+            self.blocks.put_nowait(frames)
+        self.blocks.put_nowait(None)
+
+
+async def frames_of(reply: AnyReply) -> AsyncIterator[bytes]:
+    """The blocks of a streamed reply; the upstream is read as the caller reads."""
+    sink = ReadingSink()
+    streaming = asyncio.ensure_future(reply.stream(sink))
+    try:
+        while True:
+            sink.wanted.set()
+            getting = asyncio.ensure_future(sink.blocks.get())
+            await asyncio.wait({getting, streaming}, return_when=asyncio.FIRST_COMPLETED)
+            if not getting.done() and streaming.done():
+                getting.cancel()
+                streaming.result()
+            if (block := await getting) is None:
+                return
+            yield block
+    finally:
+        streaming.cancel()
+        await asyncio.wait({streaming})

@@ -45,7 +45,7 @@ from gptmock.gateway.usage_recording import TurnRecorder
 from gptmock.protocol.reader import Received
 from gptmock.simulator.scenes import render_scene
 from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
-from tests.gateway.memory import ACCOUNT, FixedCatalogs, MemoryUpstream, Script, Site, name_of, tokens
+from tests.gateway.memory import ACCOUNT, FixedCatalogs, MemoryUpstream, Script, Site, frames_of, name_of, tokens
 from tests.harness import chat, until
 from tests.playbook import sse
 
@@ -105,7 +105,7 @@ class House(Site):
 
     async def streamed(self, asked: Turn | None = None) -> bytes:
         async with self.reply(asked) as reply:
-            return b"".join([block async for block in reply.frames()])
+            return b"".join([block async for block in frames_of(reply)])
 
     async def collected(self) -> Any:
         async with self.reply(turn(stream=False)) as reply:
@@ -143,7 +143,7 @@ async def test_how_far_the_turn_has_come_is_noted_in_seconds():
     await house.login(1)
     async with house.gateway.open(turn(), head, house.outcome) as reply:
         assert (head.progress.accepted_seconds, head.progress.begun_seconds) == (1.0, 2.0)
-        assert [block async for block in reply.frames()]
+        assert [block async for block in frames_of(reply)]
         assert head.elapsed() == 3.0
 
 
@@ -203,7 +203,7 @@ async def test_a_streaming_client_gets_its_status_after_a_while_whatever_comes()
     began = time.monotonic()
     async with house.reply() as reply:
         assert time.monotonic() - began < 0.9
-        frames = b"".join([block async for block in reply.frames()])
+        frames = b"".join([block async for block in frames_of(reply)])
     assert frames == await House(Script([TEXT])).streamed()
 
 
@@ -420,7 +420,7 @@ async def test_a_turn_is_counted_once_whatever_became_of_it():
     await house.streamed()
     house.outcome = Outcome()
     async with house.reply() as reply:
-        async for _ in reply.frames():
+        async for _ in frames_of(reply):
             break
     await house.ledger.settle()
     usage = await house.ledger.read(ACCOUNT.id)

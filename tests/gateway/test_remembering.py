@@ -24,7 +24,7 @@ from gptmock.stores.conversations import SealedConversations
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.seal import Sealer
 from tests.conversations import user
-from tests.gateway.memory import ACCOUNT, KEY, Script, tokens
+from tests.gateway.memory import ACCOUNT, KEY, Script, frames_of, tokens
 from tests.gateway.test_gateway import BOB, FIRST_DELTA, TEXT, House, turn
 from tests.harness import until
 
@@ -97,7 +97,7 @@ def remembered(*, stream: bool, pending: PendingSnapshot | None = PENDING) -> Tu
 async def answered(house: House, asked: Turn) -> bytes:
     async with house.reply(asked) as reply:
         if asked.stream:
-            return b"".join([block async for block in reply.frames()])
+            return b"".join([block async for block in frames_of(reply)])
         return await reply.document()
 
 
@@ -118,7 +118,7 @@ async def test_what_was_said_is_stored_and_the_end_says_so(stream: bool):  # noq
 async def test_it_is_stored_before_the_end_is_heard():
     house = RememberingHouse(Script([TEXT]))
     async with house.reply(remembered(stream=True)) as reply:
-        async for block in reply.frames():
+        async for block in frames_of(reply):
             assert (await house.snapshot() is not None) is block.endswith(response(stored=True))
 
 
@@ -129,7 +129,7 @@ async def test_what_came_before_the_end_does_not_wait_for_the_store():
 
     async def read() -> None:
         async with house.reply(remembered(stream=True)) as reply:
-            async for block in reply.frames():
+            async for block in frames_of(reply):
                 blocks.append(block)  # noqa: PERF401 - one at a time is the point
 
     reading = asyncio.ensure_future(read())

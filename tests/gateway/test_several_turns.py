@@ -19,7 +19,7 @@ from gptmock.gateway.several_turns import AnyReply, BatchGateway
 from gptmock.gateway.usage_recording import TurnRecorder
 from gptmock.simulator.scenes import render_scene
 from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
-from tests.gateway.memory import ACCOUNT, FixedCatalogs, MemoryUpstream, Script, Site
+from tests.gateway.memory import ACCOUNT, FixedCatalogs, MemoryUpstream, Script, Site, frames_of
 from tests.harness import until
 from tests.playbook import fold_completion, sse
 
@@ -67,7 +67,7 @@ class House(Site):
 
     async def streamed(self, *prompts: str) -> list[bytes]:
         async with self.reply(asked(*prompts)) as reply:
-            return [block async for block in reply.frames()]
+            return [block async for block in frames_of(reply)]
 
     async def collected(self, *prompts: str) -> Any:
         async with self.reply(asked(*prompts, stream=False)) as reply:
@@ -126,7 +126,7 @@ async def test_the_log_and_the_books_know_every_turn():
     house.outcome.tenant = "somebody"
     async with house.reply(asked("a", "b")) as reply:
         assert reply.model == "model-of-one"
-        assert [block async for block in reply.frames()]
+        assert [block async for block in frames_of(reply)]
     usage = house.outcome.usage
     assert {one.tenant for one in house.outcome.further} == {"somebody"}
     assert usage is not None
@@ -195,7 +195,7 @@ async def test_a_client_that_leaves_closes_the_turn_that_runs(where: str):
 
     async def visit() -> None:
         async with house.reply(asked("a", "b")) as reply:
-            async for block in reply.frames():
+            async for block in frames_of(reply):
                 seen.append(block)
                 if where == "sending to the client" and house.openings == 2:
                     await asyncio.sleep(60)

@@ -4,7 +4,7 @@ from gptmock.errors import UpstreamBroken
 from gptmock.protocol.events import OtherEvent, OutputTextDelta
 from gptmock.protocol.reader import EventReader
 from gptmock.simulator.scenes import render_scene
-from tests.playbook import events_of, sse
+from tests.playbook import events_in, events_of, sse
 
 GOOD = {"type": "response.output_text.delta", "delta": "x"}
 BAD = {"type": "response.output_text.delta", "delta": 5}
@@ -34,7 +34,7 @@ def test_what_is_no_event_is_counted_and_skipped(data, skipped):
 
 def test_garbage_between_good_events_is_skipped():
     reader = EventReader()
-    events = [*reader.feed(render_scene("garbage")), *reader.finish()]
+    events = events_in([*reader.feed(render_scene("garbage")), *reader.finish()])
     assert [one.event for one in events if not isinstance(one.event, OtherEvent)] == [
         one.event for one in events_of(render_scene("text"))
     ]
@@ -49,7 +49,7 @@ def test_an_event_that_lacks_its_final_blank_line_counts():
 
 def test_a_broken_event_takes_nothing_with_it_that_stood_before():
     reader = EventReader()
-    assert [one.event for one in reader.feed(sse(GOOD, BAD, GOOD))] == [OutputTextDelta(delta="x")]
+    assert [one.event for one in events_in(reader.feed(sse(GOOD, BAD, GOOD)))] == [OutputTextDelta(delta="x")]
     for again in (lambda: reader.feed(b""), lambda: reader.feed(sse(GOOD)), reader.finish):
         with pytest.raises(UpstreamBroken):
             again()

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from gptmock.dialects.table import DIALECTS, DialectRoute
+from gptmock.server.client_wire import SanicWire
 from gptmock.server.context import App
 from gptmock.simulator.server import Simulator
 from tests.harness import client as open_client
@@ -137,7 +138,7 @@ async def test_a_failure_that_was_told_to_its_end_is_that_failure(
 
 
 async def test_of_several_turns_only_the_last_end_is_the_end(
-    simulator: Simulator, home: Path, caplog: pytest.LogCaptureFixture
+    simulator: Simulator, home: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ):
     caplog.set_level(logging.INFO, logger="gptmock")
     (route,) = (one for one in DIALECTS if one.name == "completions")
@@ -147,9 +148,20 @@ async def test_of_several_turns_only_the_last_end_is_the_end(
             cut.mark, cut.steps = b"[DONE]", steps
             await cut_off(url, route, body)
             assert (await lines_of(caplog, steps))[-1] == (200, "ok"), steps
-        cut.mark, cut.steps = b'"finish_reason":"stop"', 1
+        monkeypatch.setattr(SanicWire, "write", _cut_after(b'"finish_reason":"stop"', SanicWire.write))
         await cut_off(url, route, body)
         assert (await lines_of(caplog, STEPS))[-1] == (200, "client_gone")
+
+
+def _cut_after(mark: bytes, write: Callable[[Any, bytes], bool]) -> Callable[[Any, bytes], bool]:
+    """A block that is no reply's first or last passes no signal of Sanic's."""
+
+    def write_and_cut(wire: Any, block: bytes) -> bool:
+        if mark in block:
+            _after(1, wire._protocol._task.cancel)
+        return write(wire, block)
+
+    return write_and_cut
 
 
 @routes

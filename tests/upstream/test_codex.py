@@ -8,7 +8,6 @@ import platform
 import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
 import httpx
 import pytest
@@ -28,8 +27,9 @@ from gptmock.errors import (
     UpstreamUnavailable,
 )
 from gptmock.protocol.events import ResponseCompleted, ResponseCreated
-from gptmock.protocol.reader import Received
+from gptmock.protocol.reader import Batch, Received
 from gptmock.protocol.request import InputText, Message, ResponsesRequest
+from gptmock.protocol.upstream import EventStream
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.scenes import SCENES, STREAM_SCENES, RefusalScene, render_scene
 from gptmock.simulator.server import Simulator
@@ -37,6 +37,7 @@ from gptmock.upstream.codex import LINGER_SECONDS, MAX_ERROR_BYTES, CodexUpstrea
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.transport import open_client
 from tests.harness import free_port, until
+from tests.playbook import events_in
 from tests.timing import generous
 from tests.upstream.raw import HEAD, LAST_CHUNK, Handler, RawServer, answering, chunk, serving_again
 
@@ -76,7 +77,7 @@ def codex(
     identity: ClientIdentity | None = None,
 ) -> CodexUpstream:
     return CodexUpstream(
-        client,
+        client._transport,
         base_url,
         identity=identity or ClientIdentity(),
         deadlines=deadlines or UpstreamDeadlines(),
@@ -84,9 +85,29 @@ def codex(
     )
 
 
+async def batches_of(stream: EventStream) -> AsyncIterator[Batch]:
+    """The batches one by one, each read only when it is asked for."""
+    got: list[Batch] = []
+
+    def take(batch: Batch) -> bool:
+        got.append(batch)
+        return False
+
+    ended, fault = False, None
+    while not ended and fault is None:
+        try:
+            ended = await stream.deliver(take)
+        except GptmockError as error:
+            fault = error
+        while got:
+            yield got.pop(0)
+    if fault is not None:
+        raise fault
+
+
 async def events(upstream: CodexUpstream, request: ResponsesRequest, credential: Credential) -> list[Received]:
     async with upstream.open(request, credential) as stream:
-        return [received async for batch in stream.batches() for received in batch]
+        return [received async for batch in batches_of(stream) for received in events_in(batch)]
 
 
 async def failure(upstream: CodexUpstream, request: ResponsesRequest, credential: Credential) -> GptmockError:
@@ -108,7 +129,6 @@ async def test_the_headers_are_exactly_these(simulator: Simulator, client: httpx
         "accept-encoding": "identity",
         "authorization": f"Bearer {credential.access_token.reveal()}",
         "chatgpt-account-id": credential.account.workspace_id,
-        "connection": "keep-alive",
         "content-length": str(len(asking("scene:text", cache_key="cache-key-7").to_json())),
         "content-type": "application/json",
         "host": simulator.base_url.removeprefix("http://"),
@@ -160,7 +180,7 @@ async def test_a_clients_own_headers_stand_in_the_place_of_ours(
         "chatgpt-account-id": "planted",
     }
     async with codex(client, simulator.upstream_url).open(asking("scene:text"), credential, headers=own) as stream:
-        assert [one async for one in stream.batches()]
+        assert [one async for one in batches_of(stream)]
         assert stream.headers["openai-model"]
         assert stream.headers["x-codex-plan-type"]
         assert not {"server", "cf-ray", "date"} & set(stream.headers)
@@ -271,8 +291,8 @@ async def test_a_fault_behind_good_events_is_told_without_waiting_for_more(clien
         upstream, received = codex(client, server.url), []
         async with upstream.open(asking(), CREDENTIAL) as stream, asyncio.timeout(5):
             with pytest.raises(UpstreamBroken):  # noqa: PT012 - what came before the error counts
-                async for batch in stream.batches():
-                    received.extend(batch)
+                async for batch in batches_of(stream):
+                    received.extend(events_in(batch))
     assert [type(each.event) for each in received] == [ResponseCreated]
 
 
@@ -365,8 +385,8 @@ async def test_an_encoded_stream_comes_event_by_event(
 ):
     simulator.state.scenes.append(f"encoded:{codings}")
     async with codex(client, simulator.upstream_url).open(asking(), credential) as stream:
-        batches = [batch async for batch in stream.batches()]
-    assert isinstance(batches[-1][-1].event, ResponseCompleted)
+        batches = [batch async for batch in batches_of(stream)]
+    assert isinstance(events_in(batches[-1])[-1].event, ResponseCompleted)
     assert len(batches) > 3
 
 
@@ -529,8 +549,8 @@ async def test_a_connection_that_breaks_in_the_middle_is_told_after_what_came(
     received: list[Received] = []
     async with codex(client, simulator.upstream_url).open(asking(f"scene:{scene}"), credential) as stream:
         with pytest.raises(UpstreamBroken) as caught:  # noqa: PT012 - what came before the error counts
-            async for batch in stream.batches():
-                received.extend(batch)
+            async for batch in batches_of(stream):
+                received.extend(events_in(batch))
     assert len(received) > 3
     assert caught.value.code == "upstream_stream_truncated"
 
@@ -584,8 +604,8 @@ async def test_a_finished_turn_leaves_its_connection_to_the_next(client: httpx.A
     async with RawServer(serving_again(TEXT, end_after_seconds=end_after)) as server:
         for _ in range(5):
             async with codex(client, server.url).open(asking(), CREDENTIAL) as stream:
-                async for batch in stream.batches():
-                    if isinstance(batch[-1].event, ResponseCompleted):
+                async for batch in batches_of(stream):
+                    if isinstance(events_in(batch)[-1].event, ResponseCompleted):
                         break
         assert server.connections == 1
 
@@ -594,8 +614,8 @@ async def test_a_body_that_never_ends_is_not_waited_for(client: httpx.AsyncClien
     async with RawServer(serving_again(TEXT, end_after_seconds=30)) as server:
         began = time.monotonic()
         async with codex(client, server.url).open(asking(), CREDENTIAL) as stream:
-            async for batch in stream.batches():
-                if isinstance(batch[-1].event, ResponseCompleted):
+            async for batch in batches_of(stream):
+                if isinstance(events_in(batch)[-1].event, ResponseCompleted):
                     break
         assert time.monotonic() - began < LINGER_SECONDS + generous(1)
 
@@ -640,6 +660,6 @@ async def test_leaving_in_the_middle_closes_at_once(
     simulator: Simulator, client: httpx.AsyncClient, credential: Credential
 ):
     async with codex(client, simulator.upstream_url).open(asking("scene:stall:30"), credential) as stream:
-        batches: Any = stream.batches()
+        batches = batches_of(stream)
         await anext(batches)
     await simulator.state.until_closed(seconds=generous(1.0))

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+import uvloop
 import zstandard
 
 from gptmock.simulator.server import Simulator
+from gptmock.upstream.direct import DirectTransport
 from gptmock.upstream.transport import AiohttpTransport, open_client
 from tests.harness import free_port, until
 from tests.timing import generous
@@ -22,9 +24,21 @@ from tests.upstream.raw import HEAD, LAST_CHUNK, Handler, Proxy, RawServer, answ
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
 
 
-@pytest.fixture
-async def client() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_client() as opened:
+pytestmark = pytest.mark.filterwarnings("ignore:.*policy.*:DeprecationWarning")
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    """A server has uvloop where there is one; commands have asyncio's loop."""
+    return uvloop.EventLoopPolicy() if request.param == "uvloop" else asyncio.DefaultEventLoopPolicy()
+
+
+ENGINES = {"direct": DirectTransport, "aiohttp": AiohttpTransport}
+
+
+@pytest.fixture(params=ENGINES)
+async def client(request: pytest.FixtureRequest) -> AsyncIterator[httpx.AsyncClient]:
+    async with open_client(ENGINES[request.param]()) as opened:
         yield opened
 
 
@@ -117,7 +131,8 @@ async def test_a_name_that_does_not_exist_is_a_connect_error(client: httpx.Async
         await client.post("http://nowhere.invalid/")
 
 
-async def test_a_host_that_does_not_answer_is_a_connect_timeout():
+@pytest.mark.parametrize("engine", ENGINES)
+async def test_a_host_that_does_not_answer_is_a_connect_timeout(engine: str):
     with socket.socket() as full:
         full.bind(("127.0.0.1", 0))
         full.listen(0)
@@ -125,7 +140,7 @@ async def test_a_host_that_does_not_answer_is_a_connect_timeout():
         for each in waiting:
             each.setblocking(False)
             each.connect_ex(full.getsockname())
-        async with httpx.AsyncClient(transport=AiohttpTransport(connect_seconds=0.3), timeout=None) as client:  # noqa: S113
+        async with httpx.AsyncClient(transport=ENGINES[engine](connect_seconds=0.3), timeout=None) as client:  # noqa: S113
             with pytest.raises(httpx.ConnectTimeout):
                 await client.post(f"http://127.0.0.1:{full.getsockname()[1]}/")
         for each in waiting:

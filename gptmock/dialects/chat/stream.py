@@ -20,6 +20,7 @@ from typing import assert_never
 import msgspec
 
 from gptmock.dialects.chat.wire import ID_PREFIX, ChatOptions, chat_annotations, finish_reason
+from gptmock.dialects.copying import DeltaCopier, Encode, around
 from gptmock.dialects.dialect import ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import error_frame
@@ -27,6 +28,7 @@ from gptmock.dialects.openai_usage import completion_usage
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
 from gptmock.errors import GptmockError, UpstreamBroken
 from gptmock.protocol.assembler import OutputAssembler
+from gptmock.protocol.delta_runs import DeltaRun
 from gptmock.protocol.events import ErrorEvent, ResponseFailed
 from gptmock.protocol.failures import failure_of, truncated
 from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
@@ -40,6 +42,7 @@ class ChatTranslator:
 
     __slots__ = (
         "_assembler",
+        "_copier",
         "_ended",
         "_head",
         "_include_usage",
@@ -67,6 +70,7 @@ class ChatTranslator:
         self._options = options
         self._assembler = OutputAssembler()
         self._presenter = Presenter(options.style, options.stops, options.tool_names)
+        self._copier = DeltaCopier(self._assembler, self._presenter, self._encoder)
         self._kinds: dict[int, str] = {}
         self._started = False
         self._ended = False
@@ -76,6 +80,7 @@ class ChatTranslator:
         """The frames that this event adds."""
         if self._ended:
             return []
+        self._copier.interrupted()
         event = received.event
         if isinstance(event, ResponseFailed | ErrorEvent):
             return self.finish(failure_of(event))
@@ -91,6 +96,10 @@ class ChatTranslator:
             for shown in self._presenter.feed(piece):
                 frames += self._frames(shown)
         return frames
+
+    def copy(self, run: DeltaRun) -> bytes | None:
+        """See ``CopiesDeltas.copy``."""
+        return b"" if self._ended else self._copier.feed(run)
 
     def finish(self, cause: GptmockError | None = None) -> list[bytes]:
         """One error frame, unless the reply has ended."""
@@ -118,6 +127,9 @@ class ChatTranslator:
                 return self._conclusion(shown)
             case _:
                 assert_never(shown)
+
+    def _encoder(self, shown: Shown) -> Encode | None:
+        return around(frames[0]) if len(frames := self._frames(shown)) == 1 else None
 
     def _delta(self, members: bytes) -> bytes:
         return self._head + b'{"index":0,"delta":{' + members + self._text_tail

@@ -25,13 +25,15 @@ from gptmock.dialects.completions.wire import (
     new_presenter,
     shown_text,
 )
+from gptmock.dialects.copying import DeltaCopier, Encode, around
 from gptmock.dialects.dialect import ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import error_frame
 from gptmock.dialects.openai_usage import completion_usage
-from gptmock.dialects.presentation import Conclusion, Shown
+from gptmock.dialects.presentation import Conclusion, Content, Shown
 from gptmock.errors import GptmockError, UpstreamBroken
 from gptmock.protocol.assembler import OutputAssembler
+from gptmock.protocol.delta_runs import DeltaRun
 from gptmock.protocol.events import ErrorEvent, ResponseFailed
 from gptmock.protocol.failures import failure_of, truncated
 from gptmock.protocol.items import ResponseUsage, total_usage
@@ -45,6 +47,7 @@ class CompletionTranslator:
 
     __slots__ = (
         "_assembler",
+        "_copier",
         "_ended",
         "_head",
         "_index",
@@ -64,6 +67,7 @@ class CompletionTranslator:
         self._options = options
         self._assembler = OutputAssembler()
         self._presenter = new_presenter(options)
+        self._copier = DeltaCopier(self._assembler, self._presenter, self._encoder)
         self._index = 0
         """Of the choice that is being written."""
         self._usages: list[ResponseUsage | None] = []
@@ -76,6 +80,7 @@ class CompletionTranslator:
         """The frames that this event adds."""
         if self._ended:
             return []
+        self._copier.interrupted()
         event = received.event
         if isinstance(event, ResponseFailed | ErrorEvent):
             return self.finish(failure_of(event))
@@ -93,6 +98,10 @@ class CompletionTranslator:
                 frames += self._frames(shown)
         return frames
 
+    def copy(self, run: DeltaRun) -> bytes | None:
+        """See ``CopiesDeltas.copy``."""
+        return b"" if self._ended else self._copier.feed(run)
+
     def finish(self, cause: GptmockError | None = None) -> list[bytes]:
         """One error frame, unless the reply has ended."""
         if self._ended:
@@ -107,6 +116,9 @@ class CompletionTranslator:
         text = shown_text(shown)
         return [self._chunk(text)] if text else []
 
+    def _encoder(self, shown: Shown) -> Encode | None:
+        return around(self._chunk("")) if isinstance(shown, Content) else None
+
     def _chunk(self, text: str, *, reason: str | None = None) -> bytes:
         choice = b'{"text":%s,"index":%d,"logprobs":null,"finish_reason":%s}'
         return self._head + choice % (json_bytes(text), self._index, json_bytes(reason)) + self._tail
@@ -118,6 +130,7 @@ class CompletionTranslator:
         if self._index <= len(self._options.further):
             self._assembler = OutputAssembler()
             self._presenter = new_presenter(self._options)
+            self._copier = DeltaCopier(self._assembler, self._presenter, self._encoder)
             self._started = False
             return frames
         self._ended = True

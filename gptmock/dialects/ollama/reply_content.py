@@ -16,10 +16,12 @@ from typing import Any
 
 import msgspec
 
+from gptmock.dialects.copying import Encode
 from gptmock.dialects.dialect import ReasoningStyle
 from gptmock.dialects.ollama.line_encoder import Shape
 from gptmock.dialects.presentation import Conclusion, Content
 from gptmock.errors import UpstreamBroken, UpstreamRefused
+from gptmock.protocol.delta_runs import text_of
 from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
 
 _BETWEEN = "\n\n"
@@ -76,6 +78,21 @@ class ReplyContent:
         gap = refused != self._refused and self._answered is self._refused
         self._answered = self._answered or not self._refused
         return _BETWEEN + shown.text if gap else shown.text
+
+    @property
+    def answers(self) -> bool:
+        """Text was told last: more of it needs no blank line."""
+        return self._answered and not self._refused
+
+    def keeper(self, index: int) -> Encode:
+        """Takes more of a call's arguments, and tells nothing of it."""
+        held = self._calls[index].input
+
+        def keep(literals: list[bytes]) -> bytes:
+            held.append(text_of(literals))
+            return b""
+
+        return keep
 
     def take(self, shown: CallOpened | CallInput) -> None:
         """Buffer a call, or a delta of its arguments."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
+from gptmock.dialects.copying import DeltaCopier, Encode, around
 from gptmock.dialects.dialect import ReplyHead
 from gptmock.dialects.ollama.line_encoder import Lines
 from gptmock.dialects.ollama.reply_content import OllamaOptions, ReplyContent, done_reason
@@ -24,6 +25,7 @@ from gptmock.dialects.ollama_errors import error_line
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
 from gptmock.errors import GptmockError
 from gptmock.protocol.assembler import OutputAssembler
+from gptmock.protocol.delta_runs import DeltaRun
 from gptmock.protocol.events import ErrorEvent, ResponseFailed
 from gptmock.protocol.failures import failure_of, truncated
 from gptmock.protocol.ndjson import ndjson_line
@@ -34,13 +36,14 @@ from gptmock.protocol.reader import Received
 class OllamaTranslator:
     """One streamed reply of either route."""
 
-    __slots__ = ("_assembler", "_ended", "_lines", "_presenter", "_telling", "failure")
+    __slots__ = ("_assembler", "_copier", "_ended", "_lines", "_presenter", "_telling", "failure")
 
     def __init__(self, options: OllamaOptions, head: ReplyHead) -> None:
         self._lines = Lines(options.shape, options.model, head)
         self._assembler = OutputAssembler()
         self._presenter = Presenter(options.style, options.stops, options.tool_names)
         self._telling = ReplyContent()
+        self._copier = DeltaCopier(self._assembler, self._presenter, self._encoder)
         self._ended = False
         self.failure: GptmockError | None = None
 
@@ -48,6 +51,7 @@ class OllamaTranslator:
         """The lines that this event adds."""
         if self._ended:
             return []
+        self._copier.interrupted()
         event = received.event
         if isinstance(event, ResponseFailed | ErrorEvent):
             return self.finish(failure_of(event))
@@ -59,6 +63,10 @@ class OllamaTranslator:
         except GptmockError as error:
             return [*lines, *self.finish(error)]
         return lines
+
+    def copy(self, run: DeltaRun) -> bytes | None:
+        """See ``CopiesDeltas.copy``."""
+        return b"" if self._ended else self._copier.feed(run)
 
     def finish(self, cause: GptmockError | None = None) -> list[bytes]:
         """One error line, unless the reply has ended."""
@@ -81,6 +89,17 @@ class OllamaTranslator:
                 return self._conclusion(shown)
             case _:
                 assert_never(shown)
+
+    def _encoder(self, shown: Shown) -> Encode | None:
+        match shown:
+            case Content() if self._telling.answers:
+                return around(self._lines.text(""))
+            case Thought():
+                return around(self._lines.beside("thinking", ""))
+            case CallInput(index=index):
+                return self._telling.keeper(index)
+            case _:
+                return None
 
     def _conclusion(self, end: Conclusion) -> list[bytes]:
         reason = done_reason(end)

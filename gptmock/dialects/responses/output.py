@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gptmock.dialects.responses.text_kinds import CALLS, PARTS, PREFIXES, TEXT, THOUGHT, WITH_STATUS, Flow
+from gptmock.dialects.responses.text_kinds import CALLS, FLOWS, PARTS, PREFIXES, TEXT, THOUGHT, WITH_STATUS, Flow
+from gptmock.protocol.delta_runs import DeltaPlace
 from gptmock.protocol.events import InItem
 from gptmock.protocol.item_tracking import GrowingText, ItemTracker, Names, TrackedItem
 from gptmock.protocol.request import JsonObject
@@ -59,6 +60,16 @@ class _Item(TrackedItem):
     parts: dict[tuple[str, int], _Part] = field(default_factory=dict)
     """By list (``content``, ``summary``) and the upstream's index in it."""
     call: _Part = field(default_factory=lambda: _Part(None))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenText:
+    """A text that grows, and what is said of a delta besides its ``sequence_number``."""
+
+    begin: JsonObject
+    end: JsonObject
+    grown: GrowingText
+    item: _Item
 
 
 class OutputStream:
@@ -123,6 +134,25 @@ class OutputStream:
             if item.place is not None:
                 self._emit(item, part, raw, _with_logprobs(flow, raw))
         return self._flush()
+
+    def open_text(self, place: DeltaPlace) -> OpenText | None:
+        """The text at this place, if a delta of it becomes one event."""
+        flow = FLOWS[place.kind]
+        item = self._tracker.settled(place.output_index, place.item_id)
+        if item is None or item.place is None or item.done or not place.is_regular:
+            return None
+        part = item.parts.get((flow.parts, place.index)) if flow.part else item.call
+        if part is None or part.flow is not flow or part.text_done:
+            return None
+        where = {"item_id": item.shape["id"], "output_index": item.place}
+        if part is not item.call:
+            where[_LISTS[part.within][1]] = part.place
+        return OpenText({"type": f"{flow.event}.delta"}, {**where, **_with_logprobs(flow, {})}, part.text, item)
+
+    def copied(self, text: OpenText, literals: list[bytes]) -> None:
+        """Deltas of an open text that were said without ``delta``."""
+        self._tracker.last = text.item
+        text.grown.copied(literals)
 
     def text_done(self, flow: Flow, raw: JsonObject, event: InItem, *, index: int = 0) -> list[JsonObject]:
         """The ``.done`` event of any text."""

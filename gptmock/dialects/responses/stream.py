@@ -29,11 +29,12 @@ from typing import TypeAlias, assert_never
 from gptmock.dialects.dialect import ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import error_members
-from gptmock.dialects.responses.output import OutputStream, object_of
+from gptmock.dialects.responses.output import OpenText, OutputStream, object_of
 from gptmock.dialects.responses.response_object import ResponseShape, ResponsesOptions
 from gptmock.dialects.responses.text_kinds import FLOWS
 from gptmock.errors import GptmockError, UpstreamBroken
 from gptmock.protocol import events as ev
+from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
 from gptmock.protocol.failures import failure_of, truncated
 from gptmock.protocol.items import decode_item
 from gptmock.protocol.reader import Received
@@ -66,9 +67,12 @@ class ResponsesMachine:
     """Events of one turn in, events for the client out; no framing."""
 
     __slots__ = (
+        "_around",
         "_codex",
         "_early",
+        "_open",
         "_output",
+        "_place",
         "_sequence",
         "_shape",
         "_show_padding",
@@ -87,6 +91,10 @@ class ResponsesMachine:
         """What came before ``response.created`` and may only follow it."""
         self._started = False
         self._sequence = 0
+        self._place: DeltaPlace | None = None
+        """Where deltas are copied; ``None`` after anything that was not copied."""
+        self._open: OpenText
+        self._around: tuple[bytes, bytes]
         self.ended = False
         self.failure: GptmockError | None = None
         self.final: JsonObject | None = None
@@ -94,6 +102,7 @@ class ResponsesMachine:
 
     def feed(self, received: Received) -> list[JsonObject]:
         """The events that this one becomes; often one."""
+        self._place = None
         if self.ended:
             return []
         try:
@@ -101,6 +110,32 @@ class ResponsesMachine:
         except UpstreamBroken as broken:
             events = self._farewell(broken)
         return [self._numbered(event) for event in events]
+
+    def copy(self, run: DeltaRun) -> bytes | None:
+        """Their frames (see ``CopiesDeltas.copy``); here with the framing, of which nothing else is known."""
+        if self.ended:
+            return b""
+        if run.place is not self._place:
+            text = self._output.open_text(run.place) if self._started else None
+            if text is None:
+                return None
+            self._place, self._open = run.place, text
+            self._around = _around(text)
+        literals = run.literals
+        self._output.copied(self._open, literals)
+        begin, between = self._around
+        number = self._sequence
+        self._sequence += len(literals)
+        if self._show_padding:
+            return b"".join(
+                [
+                    b'%b%d%b%b"%b}\n\n' % (begin, number + count, between, literal, padding)
+                    for count, (literal, padding) in enumerate(zip(literals, run.paddings, strict=True))
+                ]
+            )
+        return b"".join(
+            [b'%b%d%b%b"}\n\n' % (begin, number + count, between, one) for count, one in enumerate(literals)]
+        )
 
     def fail(self, cause: GptmockError) -> list[JsonObject]:
         """The two events that end a failed turn, unless it has ended."""
@@ -248,6 +283,10 @@ class ResponsesTranslator:
             self._end = events.pop()
         return [_frame(event) for event in events]
 
+    def copy(self, run: DeltaRun) -> bytes | None:
+        """See ``CopiesDeltas.copy``."""
+        return self._machine.copy(run)
+
     def settle(self, *, stored: bool) -> list[bytes]:
         """See ``WithholdsItsEnd.settle``."""
         if self._end is None:
@@ -261,6 +300,13 @@ class ResponsesTranslator:
             self._end = None
             self._machine.withdraw()
         return [_frame(event) for event in self._machine.fail(cause or truncated())]
+
+
+def _around(text: OpenText) -> tuple[bytes, bytes]:
+    """The frame of a delta: before its number, and between that and the text, which is the last member but padding."""
+    frame = _frame({**text.begin, "sequence_number": 0, **text.end, "delta": ""})
+    begin, _, rest = frame.partition(b'"sequence_number":0')
+    return begin + b'"sequence_number":', rest.removesuffix(b'"}\n\n')
 
 
 def _frame(event: JsonObject) -> bytes:

@@ -10,7 +10,7 @@ from gptmock.dialects.table import DIALECTS
 from gptmock.protocol.reader import EventReader
 from gptmock.simulator.scenes import render_scene
 from tests.dialects.responses.asked import options_of, understood
-from tests.playbook import HEAD, SEPARATORS, as_client, events_of, sse, translate
+from tests.playbook import HEAD, SEPARATORS, as_client, events_in, events_of, sse, translate
 from tests.responses_client import responses_text
 
 (ROUTE,) = (route for route in DIALECTS if route.name == "responses")
@@ -361,7 +361,7 @@ def test_a_reader_is_all_that_a_machine_needs():
     """A translator needs no gateway; after the terminal event ``finish`` adds nothing."""
     translator = understood(stream=True).reply.translator(HEAD)
     reader = EventReader()
-    first = [frame for received in reader.feed(render_scene("text")) for frame in translator.feed(received)]
+    first = [frame for received in events_in(reader.feed(render_scene("text"))) for frame in translator.feed(received)]
     assert first[-1].startswith(b"event: response.completed\n")
     assert translator.finish() == []
 

@@ -1,0 +1,116 @@
+"""
+The fast way of a delta: its JSON literal is copied from the upstream's event into the client's frame. Must not decide
+what is shown: it copies only where assembler and presenter say that a delta is shown as it is and alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from gptmock.dialects.dialect import (
+    CopiesDeltas,
+    Translator,
+    supports,
+)
+from gptmock.dialects.presentation import Presenter, Shown
+from gptmock.protocol.assembler import OpenText, OutputAssembler
+from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
+from gptmock.protocol.reader import Batch, Received, received_of
+
+Encode: TypeAlias = Callable[[list[bytes]], bytes]
+"""From the literals of deltas, without quotes, to their frames."""
+
+
+def around(frame: bytes) -> Encode:
+    """
+    An encoder from a frame with an empty text: what stands before and behind it is the same in all.
+
+    Args:
+        frame: its last ``""`` is the text.
+    """
+    before, _, behind = frame.rpartition(b'""')
+    before, behind = before + b'"', b'"' + behind
+    between = behind + before
+
+    def encode(literals: list[bytes]) -> bytes:
+        return before + between.join(literals) + behind
+
+    return encode
+
+
+def batch_translator(translator: Translator) -> Callable[[Batch], bytes]:
+    """The frames of all events of a batch, the runs in it copied where the translator can."""
+    copy = translator.copy if supports(translator, CopiesDeltas) else None
+
+    def translate(batch: Batch) -> bytes:
+        frames: list[bytes] = []
+        for one in batch:
+            if isinstance(one, Received):
+                frames += translator.feed(one)
+            else:
+                frames += _translated(one, translator, copy)
+        return frames[0] if len(frames) == 1 else b"".join(frames)
+
+    return translate
+
+
+def _translated(run: DeltaRun, translator: Translator, copy: Callable[[DeltaRun], bytes | None] | None) -> list[bytes]:
+    if copy is None:
+        return [frame for received in received_of(run) for frame in translator.feed(received)]
+    copied = copy(run)
+    if copied is not None:
+        return [copied]
+    # Often the first delta opens the text, and the others only add to it.
+    first, rest = run.parted()
+    frames = translator.feed(received_of(first)[0])
+    if rest is not None and (copied := copy(rest)) is not None:
+        return [*frames, copied]
+    return [*frames, *_translated(rest, translator, None)] if rest is not None else frames
+
+
+class DeltaCopier:
+    """
+    Copies the runs of one reply.
+
+    Args:
+        assembler: of the reply; told of what was copied.
+        presenter: likewise.
+        encoder: what the frames of a further delta are, for what it is shown as; ``None`` if it has to be encoded.
+    """
+
+    __slots__ = ("_assembler", "_encode", "_encoder", "_place", "_presenter", "_shown", "_text")
+
+    def __init__(
+        self, assembler: OutputAssembler, presenter: Presenter, encoder: Callable[[Shown], Encode | None]
+    ) -> None:
+        self._assembler = assembler
+        self._presenter = presenter
+        self._encoder = encoder
+        self._place: DeltaPlace | None = None
+        """Where deltas are copied; ``None`` after anything that was not copied."""
+        self._text: OpenText
+        self._shown: Shown
+        self._encode: Encode
+
+    def interrupted(self) -> None:
+        """An event was translated in the ordinary way."""
+        self._place = None
+
+    def feed(self, run: DeltaRun) -> bytes | None:
+        """The frames of a run; ``None`` if its events have to be translated one by one."""
+        if run.place is not self._place and not self._begins(run.place):
+            return None
+        literals = run.literals
+        self._assembler.copied(self._text, literals)
+        self._presenter.copied(self._shown, literals)
+        return self._encode(literals)
+
+    def _begins(self, place: DeltaPlace) -> bool:
+        text = self._assembler.open_text(place)
+        shown = None if text is None else self._presenter.passes(text.piece)
+        encode = None if shown is None else self._encoder(shown)
+        if text is None or shown is None or encode is None:
+            return False
+        self._place, self._text, self._shown, self._encode = place, text, shown, encode
+        return True

@@ -1,0 +1,70 @@
+"""
+A client's connection under Sanic. The one place that writes past ``HTTPResponse.send``, which costs a coroutine for
+each block: once the head has gone, a block is framed here and handed to the transport.
+
+Uses what Sanic does not document: ``HttpProtocol._can_write`` and ``transport``, and that ``Http`` has chosen chunked
+encoding. ``tests/server/test_client_wire.py`` holds them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from typing import Any
+
+from sanic import HTTPResponse, Request
+from sanic.exceptions import RequestCancelled
+
+
+class SanicWire:
+    """
+    See ``streaming.Wire``.
+
+    Args:
+        request: its handler streams the response.
+        response: made by ``request.respond``.
+        shown: takes a copy of everything that is sent, if given.
+    """
+
+    def __init__(self, request: Request, response: HTTPResponse, *, shown: list[bytes] | None = None) -> None:
+        self._response = response
+        protocol: Any = request.protocol
+        self._protocol = protocol
+        self._transport: asyncio.Transport = protocol.transport
+        self._shown = shown
+        _send_at_once(self._transport)
+
+    async def begin(self, block: bytes) -> None:
+        """See ``streaming.Wire.begin``."""
+        self._show(block)
+        await self._response.send(block)
+
+    def write(self, block: bytes) -> bool:
+        """See ``streaming.Wire.write``. Always chunked: a streamed response has no length."""
+        if self._shown is not None:
+            self._show(block)
+        self._transport.write(b"%x\r\n%b\r\n" % (len(block), block))
+        writable: bool = self._protocol._can_write.is_set()  # noqa: SLF001 - see above
+        return writable
+
+    async def writable(self) -> None:
+        """See ``streaming.Wire.writable``."""
+        await self._protocol._can_write.wait()  # noqa: SLF001 - see above
+        if self._transport.is_closing():
+            raise RequestCancelled
+
+    async def end(self, block: bytes) -> None:
+        """See ``streaming.Wire.end``."""
+        self._show(block)
+        await self._response.send(block, end_stream=True)
+
+    def _show(self, block: bytes) -> None:
+        if self._shown is not None:
+            self._shown.append(block)
+
+
+def _send_at_once(transport: asyncio.Transport) -> None:
+    # Sanic's listening socket names no protocol, so plain asyncio leaves Nagle on: 44 ms a reply instead of 4.
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -1,0 +1,130 @@
+"""Response bodies that are handed over read by read, whatever engine reads them. Knows httpx's types, no upstream."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TypeAlias
+
+import httpx
+
+from gptmock.upstream.encodings import BodyDecoder
+
+Take: TypeAlias = Callable[[bytes], bool]
+"""Takes the body bytes of one read. ``False``: no more before ``Body.deliver`` is called again."""
+_Header: TypeAlias = tuple[bytes, bytes]
+_LOCATION = "location"
+_OF_THE_ENCODED = frozenset({b"content-encoding", b"content-length"})
+
+
+class Body(httpx.AsyncByteStream):
+    """The body of a response."""
+
+    complete: bool
+    """It has been read to its end, though it may not have been taken yet."""
+
+    @abstractmethod
+    async def deliver(self, take: Take) -> bool:
+        """
+        Hand over the body, within the callback of each read where the engine can, until it has ended or ``take``
+        returns ``False``.
+
+        Returns whether the body has ended. What ``take`` raises is raised here, and nothing more is read.
+
+        Raises:
+            httpx.TransportError: the connection broke; all that came before was taken.
+            httpx.DecodingError: the body is in a coding that cannot be decoded here, or not in the one it names.
+        """
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """See httpx."""
+        blocks: list[bytes] = []
+
+        def take(block: bytes) -> bool:
+            blocks.append(block)
+            return False
+
+        ended = False
+        while not ended:
+            try:
+                ended = await self.deliver(take)
+            finally:
+                held, blocks[:] = blocks[:], []
+            for block in held:
+                yield block
+
+
+class DecodedBody(Body):
+    """
+    A body without its content coding.
+
+    Args:
+        encoded: as it comes.
+        decoder: of its codings.
+    """
+
+    def __init__(self, encoded: Body, decoder: BodyDecoder) -> None:
+        self._encoded = encoded
+        self._decoder = decoder
+        self._decoded: Iterator[bytes] = iter(())
+        """What of the last read was not taken yet."""
+
+    @property
+    def complete(self) -> bool:  # type: ignore[override]
+        """See ``Body.complete``."""
+        return self._encoded.complete
+
+    async def deliver(self, take: Take) -> bool:
+        """See ``Body.deliver``."""
+
+        def decode(block: bytes) -> bool:
+            self._decoded = self._decoder.feed(block)
+            return self._hand_over(take)
+
+        return self._hand_over(take) and await self._encoded.deliver(decode)
+
+    async def aclose(self) -> None:
+        """See httpx."""
+        await self._encoded.aclose()
+
+    def _hand_over(self, take: Take) -> bool:
+        return all(take(block) for block in self._decoded)
+
+
+def response_of(request: httpx.Request, status: int, headers: list[_Header], body: Body) -> httpx.Response:
+    """
+    The response, with a body that is decoded as it is handed over.
+
+    ``Location`` is no header of it: httpx would make the next request of it, though nobody asks it to, and fail on
+    many. See ``location_of``.
+    """
+    names = {name.lower(): value for name, value in headers}
+    location = names.get(b"location")
+    if b"content-encoding" in names:
+        codings = [value for name, value in headers if name.lower() == b"content-encoding"]
+        decoder = BodyDecoder(b",".join(codings).decode("latin-1"))
+        if decoder:
+            headers = [one for one in headers if one[0].lower() not in _OF_THE_ENCODED]
+            body = DecodedBody(body, decoder)
+    if location is not None:
+        headers = [one for one in headers if one[0].lower() != b"location"]
+    shown = None if location is None else location.decode("utf-8", "replace")
+    return httpx.Response(
+        status,
+        headers=headers,
+        stream=body,
+        request=request,
+        extensions={"http_version": b"HTTP/1.1", _LOCATION: shown},
+    )
+
+
+def location_of(response: httpx.Response) -> str | None:
+    """Where a redirect points to, as the server wrote it."""
+    location: str | None = response.extensions.get(_LOCATION)
+    return location
+
+
+def body_of(response: httpx.Response) -> Body:
+    """The body of a response that came through one of our transports."""
+    assert isinstance(response.stream, Body)  # noqa: S101 - they make no other
+    return response.stream
