@@ -20,6 +20,7 @@ from gptmock.limits import RateLimitSnapshot
 from gptmock.login.flow import BrowserLogin, device_login
 from gptmock.server.temporary_folder import DEMO_PREFIX, ClaimedFolder, claimed_folder
 from gptmock.settings import Settings
+from gptmock.shared_state import State, open_state
 from gptmock.signin import DeviceCode
 from gptmock.stores.auth_file import write_login
 from gptmock.stores.auth_import import adopt
@@ -29,7 +30,6 @@ from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client
 from gptmock.upstream.usage import CodexUsage
 from gptmock.usage import AccountUsage, UsageRow
-from gptmock.wiring import State, open_state
 
 
 @dataclass(frozen=True, slots=True)

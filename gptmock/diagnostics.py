@@ -25,12 +25,12 @@ from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.codex_version import OWN_VERSION, is_plausible
 from gptmock.protocol.models import parse_version
 from gptmock.settings import Settings
+from gptmock.shared_state import State, encryption, open_state, storage
 from gptmock.stores.auth_file import FILE_NAME
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.transport import open_client
 from gptmock.upstream.usage import CodexUsage
-from gptmock.wiring import State, encryption, open_state, storage
 
 ANSWER_SECONDS = 10.0
 SKEW_SECONDS, MUCH_SKEW_SECONDS = 30.0, 300.0

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from httpx import AsyncBaseTransport, AsyncClient
 from sanic import Sanic
 from sanic.worker.loader import AppLoader
 
-from gptmock.accounts import SIGN_IN_HINT, Secret
+from gptmock.accounts import Secret
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
-from gptmock.errors import GptmockError, SealBroken, StoreError, UnusableKey
+from gptmock.errors import GptmockError
 from gptmock.gateway.account_selection import AccountSelector
 from gptmock.gateway.admission import Admission
 from gptmock.gateway.catalogue import CatalogWatch
@@ -34,7 +32,7 @@ from gptmock.gateway.freshness import FreshnessWatch
 from gptmock.gateway.gateway import Gateway
 from gptmock.gateway.limit_polling import LimitPoller
 from gptmock.gateway.recent_limits import RecentLimits
-from gptmock.gateway.refresh import LEASE_SECONDS, Refresher
+from gptmock.gateway.refresh import Refresher
 from gptmock.gateway.several_turns import BatchGateway
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.gateway.usage_recording import TurnRecorder
@@ -43,22 +41,13 @@ from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
 from gptmock.server.supervisor import gave_up, hold_stops, is_stop_waiting
-from gptmock.server.temporary_folder import clear_left_folders, own_folder, use_own_folder
+from gptmock.server.temporary_folder import clear_left_folders, use_own_folder
 from gptmock.settings import Settings
+from gptmock.shared_state import State, open_state
 from gptmock.stores.auth_import import take_over
-from gptmock.stores.breaker import GuardedStore
 from gptmock.stores.catalogue import StoreCatalogCache
-from gptmock.stores.client_keys import StoreClientKeys
-from gptmock.stores.codex_version import SharedVersion
-from gptmock.stores.conversations import SealedConversations
-from gptmock.stores.escrow import FileEscrow
-from gptmock.stores.lease import StoreLease
 from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
-from gptmock.stores.locations import KEY_FILE, STATE_FILE, Place
-from gptmock.stores.migrate import Migration, Progress, carry
-from gptmock.stores.seal import Sealer, SealingKey, key_file, parse_keys
 from gptmock.stores.snapshot import SealedSnapshot
-from gptmock.stores.vault import SealedVault
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
 from gptmock.upstream.identity import ClientIdentity
@@ -167,8 +156,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
                 _reseal(state),
             )
         )
-        key = settings.api_key
-        static_key = Secret(key.get_secret_value()) if key is not None else None
+        static_key = Secret(settings.api_key.get_secret_value()) if settings.api_key is not None else None
         upstream = _upstream(settings, transport, identity, deadlines)
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
@@ -224,140 +212,6 @@ def _change_terms(services: Services, snapshot: SealedSnapshot, catalog: ModelCa
     # A call under way keeps the terms that it was decoded by.
     services.terms = replace(services.terms, catalog=catalog)
     snapshot.outdate()
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """The store, and what reads and writes records in it."""
-
-    store: GuardedStore
-    vault: SealedVault
-    keys: StoreClientKeys
-    conversations: SealedConversations
-    escrow: FileEscrow
-    codex_version: SharedVersion
-    snapshot: SealedSnapshot
-    home: Path
-
-    def lease_of(self, account_id: str) -> StoreLease:
-        """A refresh lease with a new random owner id."""
-        return StoreLease(self.store, account_id, owner=secrets.token_hex(16), ttl_seconds=LEASE_SECONDS)
-
-
-@asynccontextmanager
-async def open_state(settings: Settings) -> AsyncIterator[State]:
-    """Open the configured store, with circuit breaker and encryption; makes no request to it yet."""
-    sealer = Sealer(_keys(settings))
-    store = GuardedStore(_place(settings).open())
-    escrow = FileEscrow(settings.home, sealer)
-    # The embedded store is a file itself: it is never away.
-    folder = own_folder() if settings.redis_url is not None else None
-    try:
-        yield State(
-            store=store,
-            vault=SealedVault(store, sealer),
-            keys=StoreClientKeys(store, sealer, clock=time.time),
-            conversations=SealedConversations(store, sealer, ttl_seconds=settings.responses_ttl),
-            escrow=escrow,
-            codex_version=SharedVersion(store),
-            snapshot=SealedSnapshot(folder, store, sealer, escrow, clock=time.time),
-            home=settings.home,
-        )
-    finally:
-        await store.close()
-
-
-async def prepare(settings: Settings) -> list[str]:
-    """
-    Runs once before the workers start: checks the encryption key, and imports a login from ``auth.json``.
-
-    Returns warnings for the operator; an unreachable store is a warning, since the server can start without it.
-
-    Raises:
-        UnusableKey: the key is missing, weak, or does not decrypt the store.
-    """
-    async with open_state(settings) as state:
-        try:
-            await state.vault.check_key()
-            await take_over(state.vault, state.store, state.home)
-            logins, broken = await state.vault.logins(), await state.vault.broken()
-        except SealBroken as error:
-            raise UnusableKey(f"{error.message} Nothing was changed.") from error
-        except GptmockError as error:
-            return [error.message]
-    if not logins and not broken:
-        return [f"No ChatGPT account is signed in. {SIGN_IN_HINT}"]
-    refused = [f"{login.label}: {login.refused}" for login in logins if login.refused is not None]
-    return refused + [one.message for one in broken]
-
-
-async def has_account(settings: Settings) -> bool:
-    """Whether there is an account whose record can be decrypted; true if the store cannot be read."""
-    async with open_state(settings) as state:
-        try:
-            return bool(await state.vault.logins())
-        except StoreError:
-            return True
-
-
-Migrated: TypeAlias = Migration
-"""The result of ``migrate``; an alias, since ``cli`` does not import ``stores``."""
-
-
-async def migrate(settings: Settings, source: str, target: str, *, dry_run: bool, progress: Progress) -> Migration:
-    """
-    Copy accounts, keys and usage from one store to another; see ``stores.migrate`` and ``Place.named``.
-
-    Raises:
-        WrongPlace: a location is invalid, the source is empty, or both are the same.
-        UnusableKey: the key is missing, weak, or does not decrypt the store; nothing was changed.
-        StoreError: a store fails, or another migration is running; a further run copies the rest.
-    """
-    url = settings.redis_url.get_secret_value() if settings.redis_url is not None else None
-    old, new = (Place.named(word, home=settings.home, redis_url=url) for word in (source, target))
-    return await carry(old, new, _given_keys(settings), dry_run=dry_run, progress=progress)
-
-
-def storage(settings: Settings) -> str:
-    """The store's location, for display, without secrets."""
-    return _place(settings).shown
-
-
-def encryption(settings: Settings) -> str:
-    """
-    The cipher and the source of the encryption keys, for display, without secrets.
-
-    Raises:
-        UnusableKey: the key is missing or weak.
-    """
-    count = len(_keys(settings))
-    if settings.encryption_keys is not None:
-        source = "GPTMOCK_ENCRYPTION_KEYS"
-    else:
-        source = str(settings.encryption_keys_file or settings.home / KEY_FILE)
-    return f"AES-256-GCM, {count} key{'s' if count > 1 else ''} from {source}"
-
-
-def _place(settings: Settings) -> Place:
-    if settings.redis_url is not None:
-        return Place(redis_url=settings.redis_url.get_secret_value())
-    return Place(file=settings.home / STATE_FILE)
-
-
-def _keys(settings: Settings) -> tuple[SealingKey, ...]:
-    given = _given_keys(settings)
-    return given if given is not None else key_file(settings.home / KEY_FILE)
-
-
-def _given_keys(settings: Settings) -> tuple[SealingKey, ...] | None:
-    if settings.encryption_keys is not None:
-        return parse_keys(settings.encryption_keys.get_secret_value())
-    if settings.encryption_keys_file is not None:
-        try:
-            return parse_keys(settings.encryption_keys_file.read_text())
-        except OSError as error:
-            raise UnusableKey(f"GPTMOCK_ENCRYPTION_KEYS_FILE cannot be read: {error.strerror}") from error
-    return None
 
 
 @asynccontextmanager

@@ -32,9 +32,10 @@ from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.settings import load_settings
+from gptmock.shared_state import prepare
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.codex import UpstreamDeadlines
-from gptmock.wiring import open_services, prepare, server_options
+from gptmock.wiring import open_services, server_options
 from tests.timing import generous
 
 CONSOLE_SCRIPT = str(Path(sys.executable).with_name("gptmock"))

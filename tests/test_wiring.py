@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sanic import Sanic
 
-from gptmock import wiring
+from gptmock import shared_state, wiring
 from gptmock.accounts import Secret
 from gptmock.command_services import AccountOverview, open_command_services
 from gptmock.dialects.table import DIALECTS
@@ -91,7 +91,7 @@ def test_building_the_app_opens_nothing(tmp_path: Path):
 async def test_a_login_that_cannot_be_read_is_a_note_in_words(tmp_path: Path, content: str | None):
     if content is not None:
         (tmp_path / "auth.json").write_text(content)
-    (note,) = await wiring.prepare(settings(tmp_path))
+    (note,) = await shared_state.prepare(settings(tmp_path))
     assert note
     assert str(tmp_path) not in note
     assert await overview(settings(tmp_path)) == []
@@ -100,34 +100,34 @@ async def test_a_login_that_cannot_be_read_is_a_note_in_words(tmp_path: Path, co
 async def test_a_login_is_taken_over_once_and_a_logout_stays_one(tmp_path: Path):
     write_login(tmp_path, BOOK.issue(email="ada@example.test").auth_json())
     for _ in range(2):
-        assert await wiring.prepare(settings(tmp_path)) == []
+        assert await shared_state.prepare(settings(tmp_path)) == []
         (account,) = await overview(settings(tmp_path))
         assert (account.login.label, account.is_default) == ("ada@example.test", True)
-    async with wiring.open_state(settings(tmp_path)) as state:
+    async with shared_state.open_state(settings(tmp_path)) as state:
         await state.vault.forget(account.login.account.id)
-    (note,) = await wiring.prepare(settings(tmp_path))
+    (note,) = await shared_state.prepare(settings(tmp_path))
     assert note.startswith("No ChatGPT account is signed in.")
     assert await overview(settings(tmp_path)) == []
 
 
 async def test_state_sealed_with_another_key_is_left_alone_and_nothing_starts(tmp_path: Path):
     write_login(tmp_path, BOOK.issue().auth_json())
-    await wiring.prepare(settings(tmp_path))
-    async with wiring.open_state(settings(tmp_path)) as state:
+    await shared_state.prepare(settings(tmp_path))
+    async with shared_state.open_state(settings(tmp_path)) as state:
         names = await state.store.names("")
         before = await state.store.read_many(names)
     with pytest.raises(UnusableKey, match="Nothing was changed"):
-        await wiring.prepare(settings(tmp_path, encryption_keys=KEY))
-    async with wiring.open_state(settings(tmp_path)) as state:
+        await shared_state.prepare(settings(tmp_path, encryption_keys=KEY))
+    async with shared_state.open_state(settings(tmp_path)) as state:
         assert await state.store.names("") == names
         assert await state.store.read_many(names) == before
 
 
 async def test_a_store_that_is_away_is_a_note_and_no_reason_not_to_start(tmp_path: Path):
     away = settings(tmp_path, redis_url=f"redis://:planted@127.0.0.1:{free_port()}", encryption_keys=KEY)
-    (note,) = await wiring.prepare(away)
+    (note,) = await shared_state.prepare(away)
     assert "Redis" in note
-    assert "planted" not in note + wiring.storage(away)
+    assert "planted" not in note + shared_state.storage(away)
     async with wiring.open_services(away, UpstreamDeadlines()) as services:
         (reason,) = await services.readiness()
         assert reason.startswith("auth_unavailable: ")
@@ -139,17 +139,17 @@ async def test_a_key_that_must_not_be_used_is_named_by_what_is_wrong(tmp_path: P
     file = tmp_path / "keys"
     file.write_text(keys)
     with pytest.raises(UnusableKey) as caught:
-        await wiring.prepare(settings(tmp_path, encryption_keys_file=file))
+        await shared_state.prepare(settings(tmp_path, encryption_keys_file=file))
     assert not keys or keys not in str(caught.value)
     with pytest.raises(UnusableKey, match="cannot be read"):
-        await wiring.prepare(settings(tmp_path, encryption_keys_file=tmp_path / "none"))
+        await shared_state.prepare(settings(tmp_path, encryption_keys_file=tmp_path / "none"))
 
 
 async def test_the_key_that_is_made_is_private_and_made_once(tmp_path: Path):
     home = tmp_path / "home"
-    await wiring.prepare(settings(home))
+    await shared_state.prepare(settings(home))
     made = (home / KEY_FILE).read_bytes()
-    await wiring.prepare(settings(home))
+    await shared_state.prepare(settings(home))
     assert (home / KEY_FILE).read_bytes() == made
     assert {path.name: path.stat().st_mode & 0o777 for path in home.iterdir()} == {
         KEY_FILE: 0o600,
@@ -175,6 +175,6 @@ async def test_model_calls_and_refreshes_go_through_the_proxy(tmp_path: Path):
             assert (await opened.post(CHAT_PATH, json=chat("scene:text"))).status_code == 200
     assert proxy.seen[0] == f"POST {simulator.issuer_url}/oauth/token"
     assert simulator.state.model_call_count == 1
-    async with wiring.open_state(settings(tmp_path)) as state:
+    async with shared_state.open_state(settings(tmp_path)) as state:
         held = await state.vault.load((await state.vault.logins())[0].account.id)
     assert held.access_token != Secret(login.access_token)

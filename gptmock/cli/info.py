@@ -14,7 +14,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from gptmock import __version__, wiring
+from gptmock import __version__, shared_state
 from gptmock.accounts import BrokenLogin
 from gptmock.cli.accounts import broken_document, login_document
 from gptmock.cli.settings import given_settings, prepare_state, with_command_services
@@ -175,9 +175,9 @@ def _storage_facts(settings: Settings) -> list[tuple[str, str]]:
         else "Redis, for any number of machines"
     )
     return [
-        ("Storage", wiring.storage(settings)),
+        ("Storage", shared_state.storage(settings)),
         ("Shared by", shared),
-        ("Encryption", wiring.encryption(settings)),
+        ("Encryption", shared_state.encryption(settings)),
         ("Version", __version__),
     ]
 
@@ -225,9 +225,9 @@ def _lifetime(expires_at: float | None, *, renewable: bool | None) -> str:
 def _document(settings: Settings, accounts: Sequence[AccountOverview], notes: Sequence[str]) -> dict[str, Any]:
     return {
         "version": __version__,
-        "storage": wiring.storage(settings),
+        "storage": shared_state.storage(settings),
         "store": "sqlite" if settings.redis_url is None else "redis",
-        "encryption": wiring.encryption(settings),
+        "encryption": shared_state.encryption(settings),
         "accounts": [_account(one) for one in accounts],
         "notes": list(notes),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from gptmock import wiring
+from gptmock import shared_state, wiring
 from gptmock.cli.errors import CommandFailed
 from gptmock.cli.login import first_login
 from gptmock.cli.options import add_serve_options, serve_flags
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
     settings = given_settings(serve_flags(options))
     check_port(settings.host, settings.port)
     notes = prepare_state(settings)
-    if sys.stdin.isatty() and sys.stdout.isatty() and not run_async(wiring.has_account(settings)):
+    if sys.stdin.isatty() and sys.stdout.isatty() and not run_async(shared_state.has_account(settings)):
         first_login(settings)
         notes = prepare_state(settings)
     announce(settings, notes)

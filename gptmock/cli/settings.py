@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
-from gptmock import wiring
+from gptmock import shared_state
 from gptmock.cli.errors import CommandFailed, WrongUsage
 from gptmock.command_services import CommandServices, open_command_services
 from gptmock.errors import GptmockError, UnusableKey
@@ -30,12 +30,12 @@ def given_settings(flags: Mapping[str, Any]) -> Settings:
 
 def prepare_state(settings: Settings) -> list[str]:
     """
-    Prepare the shared state (see ``wiring.prepare``). Returns notes for the operator.
+    Prepare the shared state (see ``shared_state.prepare``). Returns notes for the operator.
 
     Raises:
         WrongUsage: the encryption key is missing, weak, or not the one that state was sealed with.
     """
-    return run_async(wiring.prepare(settings))
+    return run_async(shared_state.prepare(settings))
 
 
 def run_async(work: Coroutine[Any, Any, _Result]) -> _Result:

@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from gptmock import wiring
+from gptmock import shared_state
 from gptmock.cli.errors import CommandFailed, WrongUsage
 from gptmock.cli.settings import given_settings
 from gptmock.errors import StoreError, UnusableKey, WrongPlace
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     # SIGTERM must not exit with 0 here: the migration is incomplete, though what was copied is consistent.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     settings = given_settings({})
-    work = wiring.migrate(settings, options.source, options.target, dry_run=options.dry_run, progress=_progress)
+    work = shared_state.migrate(settings, options.source, options.target, dry_run=options.dry_run, progress=_progress)
     try:
         found = asyncio.run(work)
     except WrongPlace as error:
@@ -87,7 +87,7 @@ def _progress(what: str, done: int, total: int) -> None:
         print(f"gptmock: {what}: {done} of {total}", file=sys.stderr)
 
 
-def _document(found: wiring.Migrated, *, dry_run: bool) -> dict[str, Any]:
+def _document(found: shared_state.Migrated, *, dry_run: bool) -> dict[str, Any]:
     return {
         "from": found.source,
         "to": found.target,
@@ -96,7 +96,7 @@ def _document(found: wiring.Migrated, *, dry_run: bool) -> dict[str, Any]:
     }
 
 
-def _lines(found: wiring.Migrated) -> list[str]:
+def _lines(found: shared_state.Migrated) -> list[str]:
     lines = [f"From  {found.source}", f"To    {found.target}"]
     for kind in _KINDS:
         tally = getattr(found, kind)

@@ -13,7 +13,7 @@ from gptmock.catalog import CatalogSnapshot, ModelSpec
 from gptmock.errors import UpstreamBroken, UpstreamTimeout
 from gptmock.protocol.failures import document_failure
 from gptmock.protocol.models import decode_models
-from gptmock.upstream.codex import entity_tag
+from gptmock.upstream.event_stream import entity_tag
 from gptmock.upstream.identity import ClientIdentity, account_headers
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 

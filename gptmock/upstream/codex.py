@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any
 
 import httpx
 import msgspec
 
 from gptmock.accounts import Credential
-from gptmock.errors import GptmockError, UpstreamBroken, UpstreamTimeout
+from gptmock.errors import UpstreamBroken, UpstreamTimeout
 from gptmock.limits import snapshot_from_headers
-from gptmock.protocol.delta_runs import DeltaRun
-from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFailed, ResponseIncomplete
-from gptmock.protocol.failures import document_failure, no_stream
+from gptmock.protocol.failures import document_failure
 from gptmock.protocol.items import ResponseUsage
-from gptmock.protocol.reader import EventReader, Received
 from gptmock.protocol.request import JsonObject, ResponsesRequest
 from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES
-from gptmock.protocol.upstream import Compacted, TakesBatch
+from gptmock.protocol.upstream import Compacted
 from gptmock.upstream.bodies import body_of
+from gptmock.upstream.event_stream import CodexEventStream, broken_as_errors, forwarded_headers
 from gptmock.upstream.identity import ClientIdentity, account_headers
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 
@@ -36,20 +33,6 @@ log = logging.getLogger("gptmock.upstream")
 
 MAX_ERROR_BYTES = 4096
 """How much of an error body is read: it may be a megabyte of HTML."""
-MAX_DOCUMENT_BYTES = 64 * 1024
-"""Of a document in the place of a stream."""
-MAX_TAG_CHARACTERS = 256
-_BLANK = b"\xef\xbb\xbf \t\r\n"
-_DOCUMENT_STARTS = (b"{", b"[", b'"', b"<")
-"""No field of an event stream begins like this; JSON and HTML do."""
-_TOLD_HEADERS = frozenset({"openai-model", "x-models-etag", "x-oai-request-id", "x-reasoning-included"})
-_TOLD_PREFIXES = ("x-codex-", "x-openai-")
-"""Response headers that Codex clients read: they are forwarded to them."""
-LINGER_SECONDS = 0.25
-"""
-How long to wait for the end of the body after the terminal event: a body read to its end leaves the connection in the
-pool.
-"""
 
 
 class _CompactedBody(msgspec.Struct):
@@ -155,7 +138,7 @@ class CodexUpstream:
                 f"The upstream answered the compaction with what cannot be read: {error}", code="upstream_bad_event"
             ) from error
         limits = snapshot_from_headers(response.headers, now=self._clock())
-        return Compacted(document, known.usage, limits, _told(response.headers))
+        return Compacted(document, known.usage, limits, forwarded_headers(response.headers))
 
     async def _send(
         self, url: httpx.URL, body: bytes, headers: Mapping[str, str], refusals: RefusalReader, *, patience: float
@@ -193,184 +176,6 @@ class CodexUpstream:
         }
 
 
-class CodexEventStream:
-    """An accepted turn (``protocol.upstream.EventStream``)."""
-
-    def __init__(
-        self,
-        response: httpx.Response,
-        *,
-        refusals: RefusalReader,
-        idle_seconds: float,
-        ends_at: float,
-        finds_runs: bool,
-    ) -> None:
-        self._body = body_of(response)
-        self._refusals = refusals
-        self._start: bytes | None = b""
-        """The blanks that came first, while it may still be a document that follows; ``None`` in a stream."""
-        self._idle_seconds = idle_seconds
-        self._ends_at = ends_at
-        self._reader = EventReader(finds_runs=finds_runs)
-        self._reads = 0
-        self._has_ended = False
-        """The terminal event was read: only the end of the body can follow."""
-        self._is_read = False
-        self.limits = snapshot_from_headers(response.headers, now=refusals.clock())
-        self.models_etag = entity_tag(response.headers, "x-models-etag")
-        self.headers: Mapping[str, str] = _told(response.headers)
-
-    async def deliver(self, take: TakesBatch) -> bool:
-        """See ``EventStream.deliver``."""
-
-        def read(block: bytes) -> bool:
-            self._reads += 1
-            if self._start is not None and self._is_document(block):
-                return False
-            batch = self._reader.feed(block)
-            if not batch:
-                return True
-            self._has_ended = self._has_ended or _is_terminal(batch[-1])
-            go_on = take(batch)
-            if self._reader.is_broken:
-                # A fault behind these events is raised now, not when the upstream speaks again.
-                self._reader.feed(b"")
-            return go_on
-
-        with _as_broken():
-            async with _Silence(self):
-                ended = await self._body.deliver(read)
-                if self._start:
-                    raise await self._instead(self._start)
-        if not ended or self._is_read:
-            return ended
-        self._is_read = True
-        batch = self._reader.finish()
-        if not batch:
-            return True
-        self._has_ended = self._has_ended or _is_terminal(batch[-1])
-        return take(batch)
-
-    async def close(self) -> None:
-        """Release the connection; after the terminal event wait ``LINGER_SECONDS`` for the end of the body first."""
-        try:
-            if self._has_ended and not self._body.complete:
-                with suppress(TimeoutError, httpx.HTTPError):
-                    async with asyncio.timeout(LINGER_SECONDS):
-                        await self._body.deliver(lambda _: True)
-        finally:
-            await self._body.aclose()
-        if self._reader.skipped:
-            log.warning("upstream.garbage_skipped", extra={"events": self._reader.skipped})
-
-    def _is_document(self, block: bytes) -> bool:
-        """Whether the body is no event stream; asked of each block until one has more than blanks."""
-        start = ((self._start or b"") + block).lstrip(_BLANK)
-        if start.startswith(_DOCUMENT_STARTS):
-            self._start = start
-            return True
-        if start:
-            self._start = None
-        return False
-
-    async def _instead(self, start: bytes) -> GptmockError:
-        """What a body says that is no event stream; it is read until its JSON is whole. A web page is not read on."""
-        blocks, size = [start], len(start)
-
-        def take(block: bytes) -> bool:
-            nonlocal size
-            self._reads += 1
-            blocks.append(block)
-            size += len(block)
-            return size < MAX_DOCUMENT_BYTES and not _is_whole(b"".join(blocks))
-
-        if not (start.startswith(b"<") or size >= MAX_DOCUMENT_BYTES or _is_whole(start)):
-            await self._body.deliver(take)
-        return self._refusals.read(no_stream, b"".join(blocks)[:MAX_DOCUMENT_BYTES])
-
-    @property
-    def reads(self) -> int:
-        """How many times something came."""
-        return self._reads
-
-    @property
-    def idle_seconds(self) -> float:
-        """How long nothing may come."""
-        return self._idle_seconds
-
-    @property
-    def ends_at(self) -> float:
-        """When the turn must have ended, by the loop's clock."""
-        return self._ends_at
-
-
-class _Silence:
-    """
-    Ends a wait in which nothing comes for too long, or that lasts too long in all. One timer for all reads: that a read
-    has happened is seen from their number, up to an eighth of the time too late.
-
-    Raises:
-        UpstreamTimeout: on leaving.
-    """
-
-    _CHECKS = 8
-
-    def __init__(self, stream: CodexEventStream) -> None:
-        self._stream = stream
-        self._limit = asyncio.timeout_at(stream.ends_at)
-        self._loop = asyncio.get_running_loop()
-        self._reads = stream.reads
-        self._since = self._loop.time()
-        self._was_silent = False
-
-    async def __aenter__(self) -> None:
-        await self._limit.__aenter__()
-        self._timer = self._loop.call_later(self._stream.idle_seconds / self._CHECKS, self._check)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-        try:
-            await self._limit.__aexit__(kind, error, trace)
-        except TimeoutError:
-            seconds = self._stream.idle_seconds
-            message = f"The upstream said nothing within {seconds:.0f} seconds."
-            raise UpstreamTimeout(
-                message if self._was_silent else "The turn took too long in all.", should_retry=False
-            ) from None
-
-    def _check(self) -> None:
-        now = self._loop.time()
-        if self._reads != self._stream.reads:
-            self._reads, self._since = self._stream.reads, now
-        idle = self._stream.idle_seconds
-        if now - self._since >= idle:
-            self._was_silent = True
-            self._limit.reschedule(now)
-            return
-        until = min(idle / self._CHECKS, self._since + idle - now)
-        self._timer = self._loop.call_later(until, self._check)
-
-
-def entity_tag(headers: httpx.Headers, name: str) -> str | None:
-    """The entity tag in a header; ``None`` if absent, too long or not printable ASCII."""
-    tag = headers.get(name, "").strip()
-    return tag if tag.isascii() and tag.isprintable() and 0 < len(tag) <= MAX_TAG_CHARACTERS else None
-
-
-@contextmanager
-def _as_broken() -> Iterator[None]:
-    try:
-        yield
-    except httpx.DecodingError as error:
-        raise as_upstream_error(error) from error
-    except httpx.HTTPError as error:
-        raise UpstreamBroken(
-            f"The connection to the upstream broke in the middle of the answer ({type(error).__name__})."
-        ) from error
-
-
 async def _whole(response: httpx.Response) -> bytes:
     """The complete body of a response that is not an event stream."""
     blocks: list[bytes] = []
@@ -384,7 +189,7 @@ async def _whole(response: httpx.Response) -> bytes:
 
     body = body_of(response)
     try:
-        with _as_broken():
+        with broken_as_errors():
             if not await body.deliver(take):
                 raise UpstreamBroken(
                     f"The upstream sent an answer of more than {DEFAULT_LIMIT_BYTES} bytes.",
@@ -393,21 +198,6 @@ async def _whole(response: httpx.Response) -> bytes:
     finally:
         await body.aclose()
     return b"".join(blocks)
-
-
-def _is_whole(body: bytes) -> bool:
-    """Whether this is all of a document that ends in a bracket."""
-    if not body.rstrip().endswith((b"}", b"]")):
-        return False
-    try:
-        msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
-
-
-def _told(headers: httpx.Headers) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name in _TOLD_HEADERS or name.startswith(_TOLD_PREFIXES)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,9 +230,3 @@ async def _beginning(response: httpx.Response) -> _Beginning:
     finally:
         await body.aclose()
     return _Beginning(b"".join(blocks)[:MAX_ERROR_BYTES], unread)
-
-
-def _is_terminal(received: Received | DeltaRun) -> bool:
-    return isinstance(received, Received) and isinstance(
-        received.event, ResponseCompleted | ResponseIncomplete | ResponseFailed | ErrorEvent
-    )

@@ -1,6 +1,6 @@
 """
-Our own HTTP/1.1 client below httpx's API: httptools (llhttp) parses, and each read from the socket is handed over
-within its callback. Knows no request of ours, and no proxy: for those there is ``transport.AiohttpTransport``.
+Our own HTTP/1.1 client below httpx's API: a pool of ``connection.Connection``, with TLS and happy eyeballs. Knows no
+request of ours, and no proxy: for those there is ``transport.AiohttpTransport``.
 
 Beside aiohttp's engine it saves a task switch and some 15 microseconds for each read (``tests/benchmarks``).
 """
@@ -10,29 +10,15 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, TypeAlias, cast
 
 import aiohappyeyeballs
-import httptools
 import httpx
 
-from gptmock.upstream.bodies import Body, Take, response_of
+from gptmock.upstream.bodies import response_of
+from gptmock.upstream.connection import Connection, DirectBody, Origin
 
-READ_BUFFER_BYTES = 256 * 1024
-"""Of one answer; reading pauses above it until somebody takes what is there."""
-MAX_HEAD_BYTES = 64 * 1024
-_MAX_FIELD_BYTES = 32 * 1024
-_MAX_FIELDS = 512
-_WRITE_BYTES = 64 * 1024
-"""Of a large request body at a time: a transport that gets all of it at once copies all of it."""
 _HAPPY_EYEBALLS_SECONDS = 0.25
 """Before the next address of a host is tried beside the first (RFC 8305)."""
-
-_Origin: TypeAlias = tuple[bool, str, int]
-"""TLS, host, port."""
-_Header: TypeAlias = tuple[bytes, bytes]
 
 
 class DirectTransport(httpx.AsyncBaseTransport):
@@ -50,8 +36,8 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._keepalive_seconds = keepalive_seconds
         # httpx's context: certifi's roots, or those of SSL_CERT_FILE.
         self._tls = httpx.create_ssl_context()
-        self._idle: defaultdict[_Origin, list[_Connection]] = defaultdict(list)
-        self._open: set[_Connection] = set()
+        self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
+        self._open: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -76,7 +62,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         for connection in list(self._open):
             connection.abort()
 
-    def _kept(self, origin: _Origin) -> _Connection | None:
+    def _kept(self, origin: Origin) -> Connection | None:
         idle = self._idle[origin]
         while idle:
             # The one used last: the others may grow old.
@@ -86,7 +72,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             connection.abort()
         return None
 
-    async def _connect(self, origin: _Origin, request: httpx.Request) -> _Connection:
+    async def _connect(self, origin: Origin, request: httpx.Request) -> Connection:
         tls, host, port = origin
         try:
             async with asyncio.timeout(self._connect_seconds):
@@ -96,7 +82,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
                 )
                 try:
                     _, connection = await self._loop.create_connection(
-                        lambda: _Connection(self._loop, self._keep, self._open, origin),
+                        lambda: Connection(self._loop, self._keep, self._open, origin),
                         sock=sock,
                         ssl=self._tls if tls else None,
                         server_hostname=host if tls else None,
@@ -110,7 +96,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             raise httpx.ConnectError(f"no connection to {host}:{port}: {error}", request=request) from error
         return connection
 
-    def _keep(self, connection: _Connection) -> None:
+    def _keep(self, connection: Connection) -> None:
         connection.idle_since = self._loop.time()
         self._idle[connection.origin].append(connection)
         if self._sweeper is None:
@@ -129,286 +115,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             self._sweeper = self._loop.call_later(self._keepalive_seconds / 2, self._sweep)
 
 
-class DirectBody(Body):
-    """
-    The answer to one request: its head, and then its body, taken read by read.
-
-    Args:
-        request: named by errors.
-    """
-
-    def __init__(self, request: httpx.Request) -> None:
-        self._request = request
-        self._connection: _Connection | None = None
-        self._blocks: list[bytes] = []
-        self._held = 0
-        """Bytes in ``_blocks``."""
-        self._take: Take | None = None
-        self._waiter: asyncio.Future[bool] | None = None
-        self._error: httpx.TransportError | None = None
-        self.complete = False
-        """The body has been read to its end, though it may not have been taken yet."""
-        self.head: asyncio.Future[tuple[int, list[_Header]]] = asyncio.get_running_loop().create_future()
-
-    async def deliver(self, take: Take) -> bool:
-        """See ``Body.deliver``."""
-        if self._blocks and not take(self._joined()):
-            return False
-        if self._error is not None:
-            raise self._error
-        if self.complete:
-            return True
-        self._take = take
-        waiter = self._waiter = asyncio.get_running_loop().create_future()
-        if self._connection is not None:
-            self._connection.resume_reading()
-        try:
-            ended: bool = await waiter
-        finally:
-            self._take = self._waiter = None
-        return ended
-
-    async def aclose(self) -> None:
-        """Let go of the connection: it is closed unless the body was read to its end."""
-        if self._connection is not None:
-            self._connection.abort()
-            self._connection = None
-
-    # --- From the connection ------------------------------------------------------
-
-    def begin(self, connection: _Connection) -> None:
-        """The request is on its way."""
-        self._connection = connection
-
-    def begun(self, status: int, headers: list[_Header]) -> None:
-        """The head is there."""
-        if not self.head.done():
-            self.head.set_result((status, headers))
-
-    def received(self, block: bytes) -> None:
-        """Body bytes; taken by ``flush``."""
-        self._blocks.append(block)
-        self._held += len(block)
-
-    def flush(self) -> bool:
-        """All of one read has been received. Returns whether more can be read."""
-        if self._take is None:
-            return self._held < READ_BUFFER_BYTES
-        if not self._blocks:
-            return True
-        try:
-            go_on = self._take(self._joined())
-        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
-            self._wake(error)
-            return False
-        if not go_on:
-            self._wake(False)
-        return go_on
-
-    def ended(self, error: httpx.TransportError | None = None) -> None:
-        """The last byte was received, or none will be."""
-        self._connection = None
-        self.complete, self._error = error is None, error
-        if not self.head.done() and error is not None:
-            self.head.set_exception(error)
-            # Whoever asked may have gone.
-            self.head.exception()
-        if not self._blocks:
-            self._wake(error or True)
-
-    def fail(self, reason: type[httpx.TransportError], message: str) -> None:
-        """See ``ended``."""
-        self.ended(reason(message, request=self._request))
-
-    def _joined(self) -> bytes:
-        blocks, self._blocks, self._held = self._blocks, [], 0
-        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
-
-    def _wake(self, result: bool | BaseException) -> None:  # noqa: FBT001 - the result of ``deliver``
-        self._take = None
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            return
-        if isinstance(result, BaseException):
-            waiter.set_exception(result)
-        else:
-            waiter.set_result(result)
-
-
-class _Connection(asyncio.Protocol):
-    """One socket: an answer at a time. Callbacks of asyncio, and of httptools' parser."""
-
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        keep: Callable[[_Connection], None],
-        registry: set[_Connection],
-        origin: _Origin,
-    ) -> None:
-        self._loop = loop
-        self._keep = keep
-        self._registry = registry
-        self.origin = origin
-        self.idle_since = 0.0
-        self._transport: asyncio.Transport | None = None
-        self._blocks: list[bytes] = []
-        """The body bytes of this read, one for each HTTP chunk."""
-        self.on_body = self._blocks.append
-        self._parser = httptools.HttpResponseParser(self)
-        self._answer: DirectBody | None = None
-        self._status = 0
-        self._headers: list[_Header] = []
-        self._head_bytes = 0
-        self._is_interim = False
-        self._until_close = False
-        self._is_writing = False
-        self._paused = False
-        self._writable: asyncio.Future[None] | None = None
-
-    @property
-    def is_usable(self) -> bool:
-        """The next request can go here."""
-        return self._transport is not None and self._answer is None and not self._transport.is_closing()
-
-    async def send(self, head: bytes, body: bytes, answer: DirectBody) -> None:
-        """Write a request whose answer is ``answer``; waits while the other side does not read."""
-        transport = self._transport
-        assert transport is not None  # noqa: S101 - usable
-        self._answer, self._head_bytes, self._headers = answer, 0, []
-        answer.begin(self)
-        if len(body) <= _WRITE_BYTES:
-            transport.write(head + body)
-            return
-        self._is_writing = True
-        transport.write(head)
-        view = memoryview(body)
-        for begin in range(0, len(body), _WRITE_BYTES):
-            if answer.head.done():
-                # Answered, or broken, before it was read: a refusal. The rest is not wanted.
-                return
-            transport.write(view[begin : begin + _WRITE_BYTES])
-            if self._paused:
-                writable = self._writable = self._loop.create_future()
-                waiting: set[asyncio.Future[Any]] = {writable, answer.head}
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            else:
-                # A turn of the loop for everybody else.
-                await asyncio.sleep(0)
-        self._is_writing = False
-
-    def abort(self) -> None:
-        """Close at once."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def resume_reading(self) -> None:
-        """Somebody takes what is read."""
-        if self._transport is not None:
-            with suppress(RuntimeError):
-                self._transport.resume_reading()
-
-    # --- asyncio.Protocol -----------------------------------------------------------
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's is one too, but says so to nobody.
-        self._transport = cast("asyncio.Transport", transport)
-        self._registry.add(self)
-
-    def data_received(self, data: bytes) -> None:
-        answer = self._answer
-        if answer is None:
-            # Nothing was asked for.
-            self.abort()
-            return
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._break(httpx.RemoteProtocolError, f"what came is no HTTP: {error}")
-            return
-        if self._blocks:
-            answer.received(self._blocks[0] if len(self._blocks) == 1 else b"".join(self._blocks))
-            self._blocks.clear()
-        go_on = answer.flush()
-        if answer.complete:
-            answer.ended()
-        elif not go_on and self._transport is not None:
-            self._transport.pause_reading()
-        if not answer.head.done():
-            # The parser holds a field until it is complete.
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._break(httpx.RemoteProtocolError, "the head of the answer is too large")
-
-    def eof_received(self) -> bool:
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._registry.discard(self)
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-        answer = self._answer
-        if answer is None:
-            return
-        if self._until_close and exc is None:
-            self._answer = None
-            answer.ended()
-        elif exc is None:
-            self._break(httpx.RemoteProtocolError, "the connection was closed before the answer was complete")
-        else:
-            self._break(httpx.ReadError, f"the connection broke: {exc}")
-
-    def pause_writing(self) -> None:
-        self._paused = True
-
-    def resume_writing(self) -> None:
-        self._paused = False
-        if self._writable is not None and not self._writable.done():
-            self._writable.set_result(None)
-
-    def _break(self, reason: type[httpx.TransportError], message: str) -> None:
-        answer, self._answer = self._answer, None
-        self.abort()
-        if answer is not None:
-            for block in self._blocks:
-                answer.received(block)
-            answer.flush()
-            answer.fail(reason, message)
-
-    # --- httptools.HttpResponseParser -------------------------------------------------
-
-    def on_message_begin(self) -> None:
-        if self._answer is None:
-            raise ValueError("an answer that nobody asked for")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if len(value) > _MAX_FIELD_BYTES or len(self._headers) > _MAX_FIELDS:
-            raise ValueError("the head of the answer is too large")
-        self._headers.append((name, value))
-
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        headers, self._headers = self._headers, []
-        self._is_interim = 100 <= status < 200
-        if self._is_interim or self._answer is None:
-            return
-        names = {name.lower() for name, _ in headers}
-        self._until_close = not names & {b"content-length", b"transfer-encoding"} and status not in (204, 304)
-        self._answer.begun(status, headers)
-
-    def on_message_complete(self) -> None:
-        answer = self._answer
-        if self._is_interim or answer is None:
-            return
-        self._answer = None
-        answer.complete = True
-        if self._is_writing or self._paused or not self._parser.should_keep_alive():
-            self.abort()
-        else:
-            self._keep(self)
-
-
-def _origin_of(request: httpx.Request) -> _Origin:
+def _origin_of(request: httpx.Request) -> Origin:
     url = request.url
     if url.scheme not in ("http", "https") or not url.host:
         raise httpx.UnsupportedProtocol(f"no http or https URL: {url.scheme!r}", request=request)

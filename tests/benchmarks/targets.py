@@ -19,9 +19,9 @@ import httpx
 
 from gptmock.clients import KeyTerms
 from gptmock.settings import load_settings
+from gptmock.shared_state import open_state, prepare
 from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
-from gptmock.wiring import open_state, prepare
 from tests.benchmarks.cells import Dialect
 from tests.harness import free_port, server_process, write_login
 from tests.stores.servers import running

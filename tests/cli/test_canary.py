@@ -23,7 +23,7 @@ import pytest
 
 from gptmock.command_services import open_command_services
 from gptmock.settings import load_settings
-from gptmock.wiring import open_state
+from gptmock.shared_state import open_state
 from tests.cli.inside import run
 from tests.cli.test_login import browse, redirect_of, waiting
 from tests.harness import CHAT_PATH, ServerProcess, SimulatorProcess, server_process, until, write_login

@@ -18,7 +18,7 @@ import pytest
 from gptmock.command_services import open_command_services
 from gptmock.diagnostics import Finding, examine
 from gptmock.settings import load_settings
-from gptmock.wiring import open_state
+from gptmock.shared_state import open_state
 from tests.cli.inside import run
 from tests.harness import SimulatorProcess, free_port, write_login
 from tests.terminal import at_terminal

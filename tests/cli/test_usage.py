@@ -13,10 +13,10 @@ import pytest
 from gptmock.cli.usage import GROUPS, grouped
 from gptmock.clients import KeyTerms
 from gptmock.settings import load_settings
+from gptmock.shared_state import open_state
 from gptmock.stores.limits_and_usage import SharedUsage
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.usage import TurnUsage, UsageRow
-from gptmock.wiring import open_state
 from tests.cli.inside import run
 from tests.cli.test_commands import run as run_process
 from tests.harness import CHAT_PATH, SimulatorProcess, chat, client, server_process, write_login

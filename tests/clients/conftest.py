@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from gptmock.settings import load_settings
+from gptmock.shared_state import open_state
 from gptmock.stores.limits_and_usage import SharedLimits
-from gptmock.wiring import open_state
 from tests.clients.checks import Client, Server, node_command, python_command
 from tests.clients.environments import Node, NotInstalled, client_node, client_python
 from tests.harness import SimulatorProcess, server_process, simulator_process, write_login

@@ -14,7 +14,7 @@ import pytest
 from gptmock.accounts import TokenSet
 from gptmock.gateway.issuer_backoff import STEPS_SECONDS
 from gptmock.settings import load_settings
-from gptmock.wiring import open_state
+from gptmock.shared_state import open_state
 from tests.faults.state import LOOK_SECONDS, exchanges, spent_twice, statuses
 from tests.harness import (
     CHAT_PATH,

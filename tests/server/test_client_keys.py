@@ -13,9 +13,9 @@ import pytest
 from gptmock.accounts import Account
 from gptmock.clients import IssuedKey, KeyTerms
 from gptmock.settings import load_settings
+from gptmock.shared_state import State, open_state
 from gptmock.simulator.server import Simulator
 from gptmock.stores.auth_file import read_login
-from gptmock.wiring import State, open_state
 from tests.harness import CHAT_PATH, chat, client, serving_simulator, write_login
 from tests.timing import generous
 

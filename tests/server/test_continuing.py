@@ -12,8 +12,8 @@ import pytest
 
 from gptmock.clients import KeyTerms
 from gptmock.settings import load_settings
+from gptmock.shared_state import open_state
 from gptmock.simulator.server import Simulator
-from gptmock.wiring import open_state
 from tests.harness import client as open_client
 from tests.harness import serving_simulator, spoil_state
 

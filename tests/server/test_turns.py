@@ -13,11 +13,11 @@ import pytest
 
 from gptmock.server.context import App, ServerOptions
 from gptmock.settings import load_settings
+from gptmock.shared_state import open_state
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.scenes import render_scene
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.codex import UpstreamDeadlines
-from gptmock.wiring import open_state
 from tests.harness import CHAT_PATH, NO_TLS, chat, serving_simulator, until, write_login
 from tests.harness import client as open_client
 from tests.timing import generous

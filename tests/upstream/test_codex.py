@@ -33,7 +33,8 @@ from gptmock.protocol.upstream import EventStream
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.scenes import SCENES, STREAM_SCENES, RefusalScene, render_scene
 from gptmock.simulator.server import Simulator
-from gptmock.upstream.codex import LINGER_SECONDS, MAX_ERROR_BYTES, CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.codex import MAX_ERROR_BYTES, CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.event_stream import LINGER_SECONDS
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.transport import open_client
 from tests.harness import free_port, until
