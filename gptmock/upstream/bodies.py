@@ -118,6 +118,11 @@ def response_of(request: httpx.Request, status: int, headers: list[_Header], bod
     )
 
 
+def headers_of(response: httpx.Response) -> dict[str, str]:
+    """The headers as a plain mapping, names in lower case: to look ten of them up in httpx's takes 20 us."""
+    return {name.decode("latin-1").lower(): value.decode("utf-8", "replace") for name, value in response.headers.raw}
+
+
 def location_of(response: httpx.Response) -> str | None:
     """Where a redirect points to, as the server wrote it."""
     location: str | None = response.extensions.get(_LOCATION)

@@ -21,7 +21,7 @@ from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFaile
 from gptmock.protocol.failures import no_stream
 from gptmock.protocol.reader import EventReader, Received
 from gptmock.protocol.upstream import TakesBatch
-from gptmock.upstream.bodies import body_of
+from gptmock.upstream.bodies import body_of, headers_of
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 
 log = logging.getLogger("gptmock.upstream")
@@ -65,9 +65,10 @@ class CodexEventStream:
         self._has_ended = False
         """The terminal event was read: only the end of the body can follow."""
         self._is_read = False
-        self.limits = snapshot_from_headers(response.headers, now=refusals.clock())
-        self.models_etag = entity_tag(response.headers, "x-models-etag")
-        self.headers: Mapping[str, str] = forwarded_headers(response.headers)
+        headers = headers_of(response)
+        self.limits = snapshot_from_headers(headers, now=refusals.clock())
+        self.models_etag = entity_tag(headers, "x-models-etag")
+        self.headers: Mapping[str, str] = forwarded_headers(headers)
 
     async def deliver(self, take: TakesBatch) -> bool:
         """See ``EventStream.deliver``."""
@@ -202,13 +203,13 @@ class _Silence:
         self._timer = self._loop.call_later(until, self._check)
 
 
-def entity_tag(headers: httpx.Headers, name: str) -> str | None:
+def entity_tag(headers: Mapping[str, str], name: str) -> str | None:
     """The entity tag in a header; ``None`` if absent, too long or not printable ASCII."""
     tag = headers.get(name, "").strip()
     return tag if tag.isascii() and tag.isprintable() and 0 < len(tag) <= MAX_TAG_CHARACTERS else None
 
 
-def forwarded_headers(headers: httpx.Headers) -> dict[str, str]:
+def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """The headers of a response that are forwarded to a Codex client."""
     return {
         name: value
