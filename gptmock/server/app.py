@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any
@@ -69,9 +68,6 @@ def create_app(
     async def open_worker(worker: App) -> None:
         worker.ctx.heartbeats = Heartbeats()
         worker.ctx.services = await stack.enter_async_context(open_services())
-        # What a worker has loaded lives to its end: no collection needs to go through it.
-        gc.collect()
-        gc.freeze()
 
     async def close_worker(_: App) -> None:
         await stack.aclose()
