@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from gptmock.limits import LimitStore, RateLimitSnapshot, Standings
@@ -23,6 +24,8 @@ class RecentLimits:
         self._limits = limits
         self._clock = clock
         self._seen: dict[tuple[str, ...], tuple[float, Standings]] = {}
+        self._looking: dict[tuple[str, ...], asyncio.Task[Standings]] = {}
+        """One look serves all turns that come while it is under way."""
 
     async def look(self, account_ids: Sequence[str], *, conversation: str | None) -> Standings:
         """See ``LimitStore.look``."""
@@ -32,9 +35,28 @@ class RecentLimits:
         seen = self._seen.get(ids)
         if seen is not None and now - seen[0] < LOOK_SECONDS:
             return seen[1]
-        standings = await self._limits.look(ids, conversation=None)
-        self._seen = {ids: (now, standings)}
-        return standings
+        looking = self._looking.get(ids)
+        if looking is None:
+            looking = self._looking[ids] = asyncio.get_running_loop().create_task(self._look(ids, now))
+            # If all who wait are given up, nobody asks how it ended.
+            looking.add_done_callback(lambda task: task.cancelled() or task.exception())
+        # A turn that is given up takes the look from nobody else.
+        return await asyncio.shield(looking)
+
+    async def _look(self, ids: tuple[str, ...], now: float) -> Standings:
+        looking = asyncio.current_task()
+        try:
+            standings = await self._limits.look(ids, conversation=None)
+            if self._looking.get(ids) is looking:
+                self._seen = {ids: (now, standings)}
+            return standings
+        finally:
+            if self._looking.get(ids) is looking:
+                del self._looking[ids]
+
+    def _forget(self) -> None:
+        """What was seen, or is being looked at, may be of before a change."""
+        self._seen, self._looking = {}, {}
 
     async def post(self, account_id: str, snapshot: RateLimitSnapshot) -> None:
         """See ``LimitStore.post``."""
@@ -45,14 +67,14 @@ class RecentLimits:
         try:
             await self._limits.park(account_id, until=until, now=now)
         finally:
-            self._seen = {}
+            self._forget()
 
     async def unpark(self, account_id: str, *, now: float) -> None:
         """See ``LimitStore.unpark``."""
         try:
             await self._limits.unpark(account_id, now=now)
         finally:
-            self._seen = {}
+            self._forget()
 
     async def stick(self, conversation: str, account_id: str, *, now: float) -> None:
         """See ``LimitStore.stick``."""
