@@ -24,6 +24,7 @@ from sanic.worker.loader import AppLoader
 from gptmock.accounts import Secret
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
+from gptmock.dialects.responses.codex import shown_version
 from gptmock.errors import GptmockError
 from gptmock.gateway.account_selection import AccountSelector
 from gptmock.gateway.admission import Admission
@@ -144,7 +145,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         books = TurnRecorder(board, ledger, clock=time.time)
         stack.push_async_callback(books.close)
         readiness = partial(_reasons, chooser, keeper)
-        versions = VersionWatch(state.codex_version, fixed=settings.codex_version)
+        versions = VersionWatch(state.codex_version, fixed=settings.codex_version, shown=shown_version)
         identity = ClientIdentity(settings.originator, versions.current)
         usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
         windows = LimitPoller(board, keeper, usage, chooser.account_ids)

@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
-from gptmock.dialects.responses.codex import shown_version
 from gptmock.errors import GptmockError
 from gptmock.protocol.codex_version import OWN_VERSION, is_newer
 
@@ -50,11 +49,19 @@ class VersionWatch:
 
     Args:
         record: what all workers know.
+        shown: the version that a request shows, from its headers (``dialects.responses.codex.shown_version``).
         fixed: the operator's version; others are still recorded, for servers over the same store without one.
     """
 
-    def __init__(self, record: VersionRecord, *, fixed: str | None = None) -> None:
+    def __init__(
+        self,
+        record: VersionRecord,
+        *,
+        fixed: str | None = None,
+        shown: Callable[[Mapping[str, str]], str | None] = lambda _: None,
+    ) -> None:
         self._record = record
+        self._shown = shown
         self._fixed = fixed
         self._highest = OWN_VERSION
         self._last: tuple[str | None, ...] = ()
@@ -78,7 +85,7 @@ class VersionWatch:
         if asked == self._last:
             return
         self._last = asked
-        shown = shown_version(headers)
+        shown = self._shown(headers)
         if shown is not None and self._raise(shown):
             log.info("codex_version.raised", extra={"version": shown, "used": self.current})
             self._unsaved.set()

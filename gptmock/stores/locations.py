@@ -7,8 +7,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gptmock.errors import WrongPlace
-from gptmock.stores.redis import TIMEOUT_SECONDS, open_redis
-from gptmock.stores.sqlite import SqliteStore
 from gptmock.stores.store import Store
 
 STATE_FILE = "state.db"
@@ -65,21 +63,26 @@ class Place:
         """The default file of the encryption key, beside the state file; ``None`` for Redis."""
         return None if self.file is None else self.file.with_name(KEY_FILE)
 
-    def open(self, *, timeout_seconds: float = TIMEOUT_SECONDS) -> Store:
+    def open(self, *, timeout_seconds: float | None = None) -> Store:
         """
         The store at this location; it connects when it is first used.
 
         Args:
-            timeout_seconds: how long a call to Redis may take.
+            timeout_seconds: how long a call to Redis may take; ``None`` for a server's patience.
 
         Raises:
             WrongPlace: a URL that redis-py does not accept.
         """
+        # Imported here: of the two libraries a process needs one.
         if self.redis_url is not None:
+            from gptmock.stores.redis import TIMEOUT_SECONDS, open_redis  # noqa: PLC0415
+
             try:
-                return open_redis(self.redis_url, timeout_seconds=timeout_seconds)
+                return open_redis(self.redis_url, timeout_seconds=timeout_seconds or TIMEOUT_SECONDS)
             except ValueError as error:
                 raise WrongPlace(str(error)) from error
+        from gptmock.stores.sqlite import SqliteStore  # noqa: PLC0415
+
         assert self.file is not None  # noqa: S101 - one of the two
         return SqliteStore(self.file)
 

@@ -1,6 +1,6 @@
 """
 Our own HTTP/1.1 client below httpx's API: a pool of ``connection.Connection``, with TLS and happy eyeballs. Knows no
-request of ours, and no proxy: for those there is ``transport.AiohttpTransport``.
+request of ours, and no proxy: for those there is ``aiohttp_transport.AiohttpTransport``.
 
 Beside aiohttp's engine it saves a task switch and some 15 microseconds for each read (``tests/benchmarks``).
 """

@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 
 import httpx
 
-from gptmock.upstream.transport import AiohttpTransport
+from gptmock.upstream.aiohttp_transport import AiohttpTransport
 
 _PAYLOAD = json.dumps(
     {

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import pytest
 
+from gptmock.dialects.responses.codex import shown_version
 from gptmock.gateway.version import VersionWatch
 from gptmock.protocol.codex_version import OWN_VERSION
 from gptmock.stores.codex_version import SharedVersion
@@ -18,8 +19,13 @@ def codex(version: str) -> dict[str, str]:
     return {"originator": "codex_exec", "user-agent": f"codex_exec/{version} (Debian 13.0.0; x86_64) unknown"}
 
 
-def worker(place: MemoryPlace, *, fixed: str | None = None) -> VersionWatch:
-    return VersionWatch(SharedVersion(MemoryStore(place)), fixed=fixed)
+def worker(
+    place: MemoryPlace,
+    *,
+    fixed: str | None = None,
+    shown: Callable[[Mapping[str, str]], str | None] = shown_version,
+) -> VersionWatch:
+    return VersionWatch(SharedVersion(MemoryStore(place)), fixed=fixed, shown=shown)
 
 
 @asynccontextmanager
@@ -123,10 +129,9 @@ async def test_the_store_is_written_for_a_higher_version_only():
         assert place.calls == before + 1
 
 
-async def test_equal_clients_are_parsed_once(monkeypatch: pytest.MonkeyPatch):
+async def test_equal_clients_are_parsed_once():
     parsed: list[object] = []
-    monkeypatch.setattr("gptmock.gateway.version.shown_version", parsed.append)
-    watch = worker(MemoryPlace())
+    watch = worker(MemoryPlace(), shown=parsed.append)
     for _ in range(100):
         watch.note(codex("0.172.0"))
     assert len(parsed) == 1

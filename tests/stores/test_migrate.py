@@ -31,7 +31,7 @@ class Kept(Place):
 
     memory: MemoryPlace = field(default_factory=MemoryPlace)
 
-    def open(self, *, timeout_seconds: float = 0.0) -> Store:  # noqa: ARG002 - the contract's
+    def open(self, *, timeout_seconds: float | None = None) -> Store:  # noqa: ARG002 - the contract's
         return MemoryStore(self.memory)
 
     def content(self) -> object:
@@ -231,7 +231,7 @@ async def test_what_came_between_is_newer():
 
     @dataclass(frozen=True)
     class Busy(Kept):
-        def open(self, *, timeout_seconds: float = 0.0) -> Store:  # noqa: ARG002 - the contract's
+        def open(self, *, timeout_seconds: float | None = None) -> Store:  # noqa: ARG002 - the contract's
             return Racing(self.memory)
 
     found = await migrated(source, Busy(memory=target.memory))
@@ -328,7 +328,7 @@ async def test_an_addition_that_was_made_and_not_confirmed_is_not_made_again():
 
     @dataclass(frozen=True)
     class Losing(Kept):
-        def open(self, *, timeout_seconds: float = 0.0) -> Store:  # noqa: ARG002 - the contract's
+        def open(self, *, timeout_seconds: float | None = None) -> Store:  # noqa: ARG002 - the contract's
             return Silent(self.memory)
 
     for _ in (TOTAL, DAY):

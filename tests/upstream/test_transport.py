@@ -15,8 +15,9 @@ import uvloop
 import zstandard
 
 from gptmock.simulator.server import Simulator
+from gptmock.upstream.aiohttp_transport import AiohttpTransport
 from gptmock.upstream.direct import DirectTransport
-from gptmock.upstream.transport import AiohttpTransport, open_client
+from gptmock.upstream.transport import open_client
 from tests.harness import free_port, until
 from tests.timing import generous
 from tests.upstream.raw import HEAD, LAST_CHUNK, Handler, Proxy, RawServer, answering, chunk, reset, serving_again
