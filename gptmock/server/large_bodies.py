@@ -1,9 +1,8 @@
 """
-Decodes large request bodies beside the event loop, so that other streams of the worker go on meanwhile. Knows sizes, no
-dialect.
+Decodes large request bodies in a thread, so that other streams of the worker go on meanwhile. Knows sizes, no dialect.
 
-A thread helps because decoding is a row of steps: the loop gets its turn between two of them. Each step has to be short,
-since most of them hold the interpreter lock (GIL).
+Decoding is a sequence of steps, and the event loop runs between two of them. Most of them hold the interpreter lock
+(GIL), so each has to be short.
 """
 
 from __future__ import annotations
@@ -20,9 +19,7 @@ _Result = TypeVar("_Result")
 
 
 class LargeBodies:
-    """
-    One thread of a worker. Several would compete with the loop for the interpreter lock, and hold more copies at once.
-    """
+    """The one thread of a worker for this; several would hold more bodies at once, and delay the event loop more."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gptmock-body")

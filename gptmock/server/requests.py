@@ -58,7 +58,7 @@ class ClientRequest(Request):
         # Sanic joins the blocks at the end: that is a second copy, and one long step for a large body. Here the buffer
         # itself becomes the body.
         buffer = io.BytesIO()
-        async for block in self.stream:
+        async for block in self.stream:  # type: ignore[union-attr] # a request that is received has Sanic's Http stream
             buffer.write(block)
         return buffer.getvalue()
 

@@ -7,7 +7,16 @@ import msgspec
 import pytest
 
 from gptmock.protocol.cache_key import client_cache_key, first_user_item, prompt_cache_key
-from gptmock.protocol.request import FunctionTool, InputFile, InputImage, InputItem, InputText, Message, OutputText, Tool
+from gptmock.protocol.request import (
+    FunctionTool,
+    InputFile,
+    InputImage,
+    InputItem,
+    InputText,
+    Message,
+    OutputText,
+    Tool,
+)
 
 USER = Message("user", [InputText("hi")])
 TOOL = FunctionTool("f", {}, strict=False)

@@ -32,15 +32,21 @@ COPIES = 3.5
 """Of the largest body at a time; half a copy is for everything else."""
 PACE_SECONDS = 0.005
 IMAGE = "iVBORw0KGgoAAAAN" * (SIZE_BYTES // 16)
+URL = f"data:image/png;base64,{IMAGE}"
 MEMBERS = {"model": "gpt-5.5", "stream": True}
-PARTS = [{"type": "input_text", "text": "Hi"}, {"type": "input_image", "image_url": f"data:image/png;base64,{IMAGE}"}]
+
+
+def asked_by(content: Any, **members: Any) -> dict[str, Any]:
+    return {"role": "user", "content": content, **members}
+
+
 LARGE: dict[str, tuple[str, dict[str, Any]]] = {
-    "chat": (
-        CHAT_PATH,
-        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PARTS[1]["image_url"]}}]}]},
+    "chat": (CHAT_PATH, {"messages": [asked_by([{"type": "image_url", "image_url": {"url": URL}}])]}),
+    "responses": (
+        "/v1/responses",
+        {"input": [asked_by([{"type": "input_image", "image_url": URL}])], "store": False},
     ),
-    "responses": ("/v1/responses", {"input": [{"role": "user", "content": PARTS}], "store": False}),
-    "ollama": ("/api/chat", {"messages": [{"role": "user", "content": "Hi", "images": [IMAGE]}]}),
+    "ollama": ("/api/chat", {"messages": [asked_by("Hi", images=[IMAGE])]}),
 }
 
 
@@ -102,7 +108,9 @@ async def one_worker(home: Path) -> AsyncIterator[tuple[PacedUpstream, ServerPro
 async def posted(server: ServerProcess, path: str, body: bytes) -> bytes:
     """The whole answer. Written block by block: this loop has the deltas to pass on meanwhile."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(server.base_url.rpartition(":")[2]))
-    writer.write(f"POST {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+    writer.write(
+        f"POST {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    )
     view = memoryview(body)
     for begin in range(0, len(body), 65536):
         writer.write(view[begin : begin + 65536])
@@ -119,16 +127,18 @@ async def paced_stream(upstream: PacedUpstream, server: ServerProcess) -> AsyncI
 
     async def read() -> None:
         loop = asyncio.get_running_loop()
-        async with open_client(server.base_url) as opened:
-            async with opened.stream("POST", CHAT_PATH, json=chat("Hi", stream=True)) as response:
-                tail = b""
-                async for block in response.aiter_raw():
-                    now = loop.time()
-                    numbers = list(re.finditer(rb'"content":"(\d+);"', tail + block))
-                    delays.extend(now - upstream.written[int(number[1])] for number in numbers)
-                    tail = (tail + block)[numbers[-1].end() :] if numbers else tail + block
+        async with (
+            open_client(server.base_url) as opened,
+            opened.stream("POST", CHAT_PATH, json=chat("Hi", stream=True)) as response,
+        ):
+            tail = b""
+            async for block in response.aiter_raw():
+                now = loop.time()
+                numbers = list(re.finditer(rb'"content":"(\d+);"', tail + block))
+                delays.extend(now - upstream.written[int(number[1])] for number in numbers)
+                tail = (tail + block)[numbers[-1].end() :] if numbers else tail + block
 
-    reading = asyncio.create_task(read())
+    reading = asyncio.get_running_loop().create_task(read())
     try:
         await until(lambda: len(delays) > 10)
         yield delays
@@ -191,13 +201,11 @@ async def test_large_bodies_are_decoded_one_after_the_other():
         go_on.wait(30)
         order.append("first")
 
-    waiting = [
-        asyncio.create_task(bodies.run(LARGE_BYTES, first)),
-        asyncio.create_task(bodies.run(LARGE_BYTES, lambda: order.append("second"))),
-    ]
-    await until(begun.is_set)
-    go_on.set()
-    await asyncio.gather(*waiting)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(bodies.run(LARGE_BYTES, first))
+        group.create_task(bodies.run(LARGE_BYTES, lambda: order.append("second")))
+        await until(begun.is_set)
+        go_on.set()
     bodies.close()
     assert order == ["first", "second"]
 
