@@ -6,6 +6,10 @@ from collections.abc import Iterator
 
 from gptmock.protocol.request import InputItem, InputText, JsonObject, Message, OutputText
 
+_WORD = "json"
+_PIECE_CHARACTERS = 256 * 1024
+"""Of a long text at a time: one step over many megabytes would hold up the whole process."""
+
 
 def json_schema_format(name: str, schema: JsonObject, *, strict: bool | None, description: str | None) -> JsonObject:
     """``text.format`` of type ``json_schema``; ``None`` leaves a member out."""
@@ -25,7 +29,16 @@ def with_json_mentioned(items: list[InputItem]) -> list[InputItem]:
 
 
 def _mentions_json(items: list[InputItem]) -> bool:
-    return any("json" in text.lower() for item in items for text in _texts(item))
+    return any(_WORD in piece.lower() for item in items for text in _texts(item) for piece in _pieces(text))
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The text in pieces that overlap, so that the word is whole in one of them."""
+    if len(text) <= _PIECE_CHARACTERS:
+        yield text
+        return
+    for begin in range(0, len(text), _PIECE_CHARACTERS):
+        yield text[begin : begin + _PIECE_CHARACTERS + len(_WORD) - 1]
 
 
 def _texts(item: InputItem) -> Iterator[str]:

@@ -14,6 +14,7 @@ from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.conversations import add_conversation_routes
 from gptmock.server.cors import CorsPolicy
+from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.listings import add_listing_routes
 from gptmock.server.ollama import add_ollama_routes
 from gptmock.server.openapi import add_openapi_route
@@ -67,6 +68,8 @@ def create_app(
 
     async def open_worker(worker: App) -> None:
         worker.ctx.heartbeats = Heartbeats()
+        worker.ctx.large_bodies = LargeBodies()
+        stack.callback(worker.ctx.large_bodies.close)
         worker.ctx.services = await stack.enter_async_context(open_services())
 
     async def close_worker(_: App) -> None:

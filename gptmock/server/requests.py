@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import re
 import secrets
 from typing import Any
@@ -45,12 +46,21 @@ class ClientRequest(Request):
         Raises:
             ClientError: it cannot be decompressed, or not within ``REQUEST_MAX_SIZE``.
         """
-        await super().receive_body()  # type: ignore[no-untyped-call]
+        if not self.body:
+            self.body = await self._received()
         codings = self.headers.popall("content-encoding", [])
         if codings and self.body:
             # In a thread: a bomb takes its time until it reaches the limit, and others are being served.
             limit_bytes = self.app.config.REQUEST_MAX_SIZE
             self.body = await asyncio.to_thread(decoded, self.body, ",".join(codings), limit_bytes=limit_bytes)
+
+    async def _received(self) -> bytes:
+        # Sanic joins the blocks at the end: that is a second copy, and one long step for a large body. Here the buffer
+        # itself becomes the body.
+        buffer = io.BytesIO()
+        async for block in self.stream:  # type: ignore[union-attr] # a request that is received has Sanic's Http stream
+            buffer.write(block)
+        return buffer.getvalue()
 
 
 def request_id(request: Request) -> str:

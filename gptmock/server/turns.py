@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias, TypeVar
 
 from msgspec import UNSET
@@ -30,6 +31,7 @@ from gptmock.gateway.several_turns import AnyReply
 from gptmock.server.client_wire import SanicWire
 from gptmock.server.context import ServerOptions, Services, new_head
 from gptmock.server.ignored_header import IGNORED, ignored_header
+from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.replies import as_gptmock_error, error_response
 from gptmock.server.requests import headers_of, request_id
 from gptmock.server.streaming import ClientSink, Heartbeat
@@ -63,6 +65,7 @@ class TurnRequest:
         self._route = route
         self._options = options
         self._services: Services = request.app.ctx.services
+        self._large_bodies: LargeBodies = request.app.ctx.large_bodies
         self._head: ReplyHead = new_head()
         self._client: Client | None = None
         self._turn: Turn | None = None
@@ -116,18 +119,20 @@ class TurnRequest:
         client = self._client = await self._services.admission.admit(headers)
         self._outcome.tenant = client.tenant
         call = await self._recalled(Call(request.body, headers, client.tenant))
-        turn = decode(call, self._services.terms)
+        turn = await self._large_bodies.run(len(call.body), partial(decode, call, self._services.terms))
         if isinstance(turn, Turn):
             self._turn = turn
             if self._options.verbose:
                 self._show(turn)
+        # The turn holds what is sent upstream. A stream may last for an hour, and the body may be many megabytes.
+        request.body = b""
         return turn, client.account_id
 
     async def _recalled(self, call: Call) -> Call:
         """With what it refers to, if its dialect knows of such things."""
         if not supports(self._dialect, UsesStoredContext):
             return call
-        references = self._dialect.context_references(call)
+        references = await self._large_bodies.run(len(call.body), partial(self._dialect.context_references, call))
         return replace(call, context=await self._services.conversations.recall(call.tenant, references))
 
     async def _document(self, turn: Turn, reply: AnyReply) -> HTTPResponse:

@@ -200,7 +200,10 @@ class Large:
         text = marker("text", 1)
         if not self.image:
             text = f"{text} {'All work and no play. ' * (self.size_bytes // 22)}"
-        url = f"data:image/png;base64,{'iVBORw0KGgoAAAAN' * (self.size_bytes // 16)}"
+        image = "iVBORw0KGgoAAAAN" * (self.size_bytes // 16)
+        url = f"data:image/png;base64,{image}"
+        if self.dialect == "ollama":
+            return {"model": MODEL, "stream": True, "messages": [{"role": "user", "content": text, "images": [image]}]}
         if self.dialect == "responses":
             parts: list[dict[str, Any]] = [{"type": "input_text", "text": text}]
             parts += [{"type": "input_image", "image_url": url}] if self.image else []
@@ -213,7 +216,8 @@ class Large:
 
     def options(self) -> dict[str, Any]:
         """Of the load generator."""
-        return {"connections": 1, "requests": 1, "end": _ENDS[self.dialect], "deltas": 1}
+        frame = _FRAMES.get(self.dialect, "data: {")
+        return {"connections": 1, "requests": 1, "end": _ENDS[self.dialect], "frame": frame, "deltas": 1}
 
     @property
     def path(self) -> str:
@@ -224,6 +228,7 @@ class Large:
 LARGE = (
     Large(name="20 MB with an image, chat", dialect="chat", size_bytes=20_000_000, image=True),
     Large(name="20 MB with an image, Responses", dialect="responses", size_bytes=20_000_000, image=True),
+    Large(name="20 MB with an image, Ollama", dialect="ollama", size_bytes=20_000_000, image=True),
     Large(name="24 MB of text, chat", dialect="chat", size_bytes=24_000_000, image=False),
     Large(name="5 MB with an image, chat", dialect="chat", size_bytes=5_000_000, image=True),
 )

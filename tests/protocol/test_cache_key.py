@@ -1,10 +1,22 @@
+import hashlib
+import random
 import uuid
 from typing import Any
 
+import msgspec
 import pytest
 
 from gptmock.protocol.cache_key import client_cache_key, first_user_item, prompt_cache_key
-from gptmock.protocol.request import FunctionTool, InputItem, InputText, Message, OutputText
+from gptmock.protocol.request import (
+    FunctionTool,
+    InputFile,
+    InputImage,
+    InputItem,
+    InputText,
+    Message,
+    OutputText,
+    Tool,
+)
 
 USER = Message("user", [InputText("hi")])
 TOOL = FunctionTool("f", {}, strict=False)
@@ -56,3 +68,33 @@ def test_the_first_user_item_is_found_past_others_and_in_plain_objects():
     assert first_user_item([*others, plain]) is plain
     assert first_user_item(others) is None
     assert first_user_item([]) is None
+
+
+# --- Long texts, which are hashed in pieces --------------------------------------------------
+
+LONG = "".join(random.Random(1).choices('ab"\\/\n\x00\x7f\u0085é\u2028\U0001f600', k=600_000))
+LARGE_ITEMS: dict[str, InputItem] = {
+    "text": Message("user", [InputText("a"), InputText(LONG), InputText(LONG[:262_144])]),
+    "image": Message("user", [InputText("a"), InputImage(LONG), InputImage(LONG, "low")]),
+    "file": Message("user", [InputFile(LONG, "name")]),
+    "item": {"type": "message", "role": "user", "content": [{"type": "input_text", "text": LONG, "é": None}, "x", {}]},
+    "item with a text": {"role": "user", "content": LONG},
+    "members of every type": {"role": "user", "content": LONG, "more": [1, -2.5, 1e300, True, None, [], {}, {"a": []}]},
+}
+
+
+@pytest.mark.parametrize("item", [*LARGE_ITEMS.values(), USER, None], ids=[*LARGE_ITEMS, "small", "none"])
+@pytest.mark.parametrize("instructions", ["", LONG], ids=["short", "long"])
+def test_the_key_of_a_long_conversation_is_the_hash_of_its_json(item: InputItem | None, instructions: str):
+    tools: list[Tool] = [TOOL, {"type": "x", "parameters": {"a": [1, {}]}}]
+    whole = b"prefix\0" + msgspec.json.encode(["t", instructions, tools, item])
+    key = prompt_cache_key("t", instructions=instructions, tools=tools, first_user_item=item)
+    digest = hashlib.sha256(whole).hexdigest()
+    # Version and variant have six bits of their own.
+    assert (key[:8], key[9:13], key[15:18], key[20:23], key[24:]) == (
+        digest[:8],
+        digest[8:12],
+        digest[13:16],
+        digest[17:20],
+        digest[20:32],
+    )

@@ -17,7 +17,7 @@ def read_body(data: bytes, model: type[_Model]) -> _Model:
     Raises:
         BadRequest: it is missing, not a JSON object, or a field has a wrong type.
     """
-    if not data.strip():
+    if not data or data.isspace():
         raise BadRequest("missing request body", code="invalid_json")
     return decode_body(data, model)
 
