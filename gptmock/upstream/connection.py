@@ -149,6 +149,8 @@ class Connection(asyncio.Protocol):
         self._registry = registry
         self.origin = origin
         self.idle_since = 0.0
+        self.was_answered = False
+        """A byte has come since the last request."""
         self._transport: asyncio.Transport | None = None
         self._blocks: list[bytes] = []
         """The body bytes of this read, one for each HTTP chunk."""
@@ -174,6 +176,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         assert transport is not None  # noqa: S101 - usable
         self._answer, self._head_bytes, self._headers = answer, 0, []
+        self.was_answered = False
         answer.begin(self)
         if len(body) <= _WRITE_BYTES:
             transport.write(head + body)
@@ -221,6 +224,7 @@ class Connection(asyncio.Protocol):
             # Nothing was asked for.
             self.abort()
             return
+        self.was_answered = True
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:

@@ -45,7 +45,19 @@ class DirectTransport(httpx.AsyncBaseTransport):
         body = await request.aread()
         head = _head_of(request)
         origin = _origin_of(request)
-        connection = self._kept(origin) or await self._connect(origin, request)
+        connection = self._kept(origin)
+        if connection is not None:
+            try:
+                return await self._exchange(connection, request, head, body)
+            except (httpx.ReadError, httpx.RemoteProtocolError):
+                # The server has closed it just now, and did not see the request (RFC 9112, 9.3.1). A new one tells.
+                if connection.was_answered:
+                    raise
+        return await self._exchange(await self._connect(origin, request), request, head, body)
+
+    async def _exchange(
+        self, connection: Connection, request: httpx.Request, head: bytes, body: bytes
+    ) -> httpx.Response:
         answer = DirectBody(request)
         try:
             await connection.send(head, body, answer)

@@ -16,7 +16,7 @@ import os
 import sys
 from pathlib import Path
 
-from gptmock import wiring
+from gptmock import shared_state, wiring
 from gptmock.accounts import IssuedTokens, Secret, TokenSet
 from gptmock.cli import main
 from gptmock.gateway import refresh
@@ -86,16 +86,17 @@ class StagedVault(SealedVault):
 
 
 # On import, since a worker is a new process that imports this module and then builds its app.
-for name, staged in (
-    ("StoreLease", StagedLease),
-    ("OAuthIssuer", StagedIssuer),
-    ("FileEscrow", StagedEscrow),
-    ("SealedVault", StagedVault),
+for module, name, staged in (
+    (shared_state, "StoreLease", StagedLease),
+    (wiring, "OAuthIssuer", StagedIssuer),
+    (shared_state, "FileEscrow", StagedEscrow),
+    (shared_state, "SealedVault", StagedVault),
 ):
-    setattr(wiring, name, staged)
+    assert hasattr(module, name)
+    setattr(module, name, staged)
 if "TEST_LEASE_SECONDS" in os.environ:
     lease_seconds = float(os.environ["TEST_LEASE_SECONDS"])
-    setattr(wiring, "LEASE_SECONDS", lease_seconds)  # noqa: B010 - a constant of another module
+    setattr(shared_state, "LEASE_SECONDS", lease_seconds)  # noqa: B010 - a constant of another module
     setattr(refresh, "LEASE_SECONDS", lease_seconds)  # noqa: B010
     setattr(refresh, "EXCHANGE_SECONDS", lease_seconds * 8 / 15)  # noqa: B010
 setattr(supervisor, "MAX_DEATHS", int(os.environ.get("TEST_DEATHS", "5")))  # noqa: B010

@@ -119,7 +119,8 @@ def test_a_stop_at_any_moment_of_the_start_is_a_clean_stop(
         took = time.monotonic() - began
         is_clean = code == 0 or (manner == "Ctrl-C" and code == 130)
         # The interpreter itself takes a moment before any program can hear a signal.
-        is_early = delay <= generous(0.2) and "gptmock" not in server.text()
+        # So does the first import of the entry, that of the module which knows signals.
+        is_early = delay <= generous(0.2) and "gptmock" not in server.text().replace("gptmock/__main__.py", "")
         assert is_clean or is_early, (code, server.text())
         assert is_early or "Traceback" not in server.text(), server.text()
         assert took < STOP_SECONDS
@@ -344,7 +345,7 @@ def test_workers_that_keep_dying_end_the_server_with_a_clear_line(simulator: Sim
             time.sleep(0.05)
         assert server.process.wait(20) == 1
         last = server.text().splitlines()[-1]
-        assert last == "gptmock: the workers kept dying, so the server has stopped; the log above says how"
+        assert last == "gptmock: the workers kept dying, so the server has stopped; see the log above"
         assert len(server.logs("server.gave_up")) == 1
         wait_until(lambda: not server.tree(), seconds=5)
 

@@ -40,7 +40,7 @@ from gptmock.upstream.transport import open_client
 from tests.harness import free_port, until
 from tests.playbook import events_in
 from tests.timing import generous
-from tests.upstream.raw import HEAD, LAST_CHUNK, Handler, RawServer, answering, chunk, serving_again
+from tests.upstream.raw import HEAD, LAST_CHUNK, Handler, RawServer, answering, chunk, read_request, serving_again
 
 TEXT = render_scene("text")
 NOW = 1_790_000_000.0
@@ -621,7 +621,7 @@ async def test_a_body_that_never_ends_is_not_waited_for(client: httpx.AsyncClien
         assert time.monotonic() - began < LINGER_SECONDS + generous(1)
 
 
-async def test_a_connection_that_the_upstream_closed_meanwhile_may_be_tried_again(client: httpx.AsyncClient):
+async def test_a_connection_that_the_upstream_closed_meanwhile_costs_nobody_a_turn(client: httpx.AsyncClient):
     async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await reader.readexactly(len(asking().to_json()))
@@ -632,8 +632,22 @@ async def test_a_connection_that_the_upstream_closed_meanwhile_may_be_tried_agai
     async with RawServer(once) as server:
         upstream = codex(client, server.url)
         await events(upstream, asking(), CREDENTIAL)
-        assert (await failure(upstream, asking(), CREDENTIAL)).code == "upstream_unreachable"
         assert await events(upstream, asking(), CREDENTIAL)
+        assert server.connections == 2
+
+
+async def test_a_kept_connection_that_breaks_within_its_answer_is_no_reason_to_ask_twice(client: httpx.AsyncClient):
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        writer.write(HEAD + chunk(TEXT) + LAST_CHUNK)
+        await read_request(reader)
+        writer.write(HEAD[:20])
+
+    async with RawServer(half) as server:
+        upstream = codex(client, server.url)
+        await events(upstream, asking(), CREDENTIAL)
+        assert (await failure(upstream, asking(), CREDENTIAL)).code == "upstream_unreachable"
+        assert server.connections == 1
 
 
 async def test_three_hundred_turns_run_at_once(simulator: Simulator, client: httpx.AsyncClient, credential: Credential):
