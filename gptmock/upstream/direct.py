@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections import defaultdict
+from typing import Any, TypeAlias
 
 import aiohappyeyeballs
 import httpx
@@ -19,6 +20,12 @@ from gptmock.upstream.connection import Connection, DirectBody, Origin
 
 _HAPPY_EYEBALLS_SECONDS = 0.25
 """Before the next address of a host is tried beside the first (RFC 8305)."""
+
+
+_RESOLVED_SECONDS = 10.0
+"""How long the addresses of a host are believed, as by aiohttp."""
+_Address: TypeAlias = tuple[Any, Any, int, str, tuple[Any, ...]]
+"""As ``getaddrinfo`` has it."""
 
 
 class DirectTransport(httpx.AsyncBaseTransport):
@@ -38,6 +45,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._tls = httpx.create_ssl_context()
         self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
         self._open: set[Connection] = set()
+        self._resolved: dict[tuple[str, int], tuple[float, list[_Address]]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -86,18 +94,26 @@ class DirectTransport(httpx.AsyncBaseTransport):
 
     async def _connect(self, origin: Origin, request: httpx.Request) -> Connection:
         tls, host, port = origin
+
+        def make() -> Connection:
+            return Connection(self._loop, self._keep, self._open, origin)
+
         try:
             async with asyncio.timeout(self._connect_seconds):
-                addresses = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                addresses = await self._resolve(host, port)
+                context, name = (self._tls, host) if tls else (None, None)
+                if len(addresses) == 1:
+                    ip, port = addresses[0][4][:2]
+                    _, connection = await self._loop.create_connection(
+                        make, str(ip), port, ssl=context, server_hostname=name
+                    )
+                    return connection
                 sock = await aiohappyeyeballs.start_connection(
                     addresses, happy_eyeballs_delay=_HAPPY_EYEBALLS_SECONDS, interleave=1, loop=self._loop
                 )
                 try:
                     _, connection = await self._loop.create_connection(
-                        lambda: Connection(self._loop, self._keep, self._open, origin),
-                        sock=sock,
-                        ssl=self._tls if tls else None,
-                        server_hostname=host if tls else None,
+                        make, sock=sock, ssl=context, server_hostname=name
                     )
                 except BaseException:
                     sock.close()
@@ -107,6 +123,15 @@ class DirectTransport(httpx.AsyncBaseTransport):
         except (OSError, ValueError) as error:
             raise httpx.ConnectError(f"no connection to {host}:{port}: {error}", request=request) from error
         return connection
+
+    async def _resolve(self, host: str, port: int) -> list[_Address]:
+        """The addresses of a host. Each look-up takes a thread, so their answer is kept for a moment."""
+        resolved = self._resolved.get((host, port))
+        if resolved is not None and self._loop.time() < resolved[0]:
+            return resolved[1]
+        addresses = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        self._resolved[host, port] = self._loop.time() + _RESOLVED_SECONDS, addresses
+        return addresses
 
     def _keep(self, connection: Connection) -> None:
         connection.idle_since = self._loop.time()
