@@ -139,26 +139,25 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         keeper = _keeper(settings, client, state)
         stack.push_async_callback(keeper.close)
         board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
-        chooser = AccountSelector(state.vault, board, pool=settings.pool_labels, clock=time.time)
+        selector = AccountSelector(state.vault, board, pool=settings.pool_labels, clock=time.time)
         ledger = SharedUsage(state.store, clock=time.time)
         stack.push_async_callback(ledger.settle)
-        books = TurnRecorder(board, ledger, clock=time.time)
-        stack.push_async_callback(books.close)
-        readiness = partial(_reasons, chooser, keeper)
+        recorder = TurnRecorder(board, ledger, clock=time.time)
+        stack.push_async_callback(recorder.close)
+        readiness = partial(_reasons, selector, keeper)
         versions = VersionWatch(state.codex_version, fixed=settings.codex_version, shown=shown_version)
         identity = ClientIdentity(settings.originator, versions.current)
         usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
-        windows = LimitPoller(board, keeper, usage, chooser.account_ids)
+        windows = LimitPoller(board, keeper, usage, selector.account_ids)
         models = CodexCatalog(client, settings.upstream_url, identity=identity, clock=time.time)
-        catalogs = CatalogWatch(StoreCatalogCache(state.store), keeper, models, chooser.account_ids, clock=time.time)
+        catalogs = CatalogWatch(StoreCatalogCache(state.store), keeper, models, selector.account_ids, clock=time.time)
         versions.changed = partial(_change_version, identity, catalogs)
-        fresh = FreshnessWatch(state.vault.revision, chooser, state.keys, keeper, clock=time.time, also=versions.reload)
-        fresh.loaded = state.snapshot.keep
+        fresh = _fresh(state, selector, keeper, versions)
         await _load(state, fresh, catalogs)
         await stack.enter_async_context(
             _beside(
                 ledger.run(),
-                keeper.watch(chooser.account_ids),
+                keeper.watch(selector.account_ids),
                 windows.run(),
                 fresh.run(),
                 versions.run(),
@@ -170,12 +169,12 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         upstream = _upstream(settings, transport, identity, deadlines)
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
-            gateway=BatchGateway(Gateway(chooser, keeper, upstream, books, catalogs, conversations=conversations)),
+            gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
             admission=Admission(static_key, state.keys, admitted=versions.note),
             terms=Terms(catalogs.current, _defaults(settings)),
             readiness=readiness,
             conversations=conversations,
-            label_of=chooser.label_of,
+            label_of=selector.label_of,
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_beside(catalogs.run()))
@@ -204,6 +203,13 @@ def _keeper(settings: Settings, client: AsyncClient, state: State) -> Credential
 def _change_version(identity: ClientIdentity, catalogs: CatalogWatch, version: str) -> None:
     identity.use_version(version)
     catalogs.wake()
+
+
+def _fresh(state: State, selector: AccountSelector, keeper: CredentialKeeper, versions: VersionWatch) -> FreshnessWatch:
+    revision = state.vault.revision
+    fresh = FreshnessWatch(revision, selector, state.keys, keeper, clock=time.time, also=versions.reload)
+    fresh.loaded = state.snapshot.keep
+    return fresh
 
 
 async def _load(state: State, fresh: FreshnessWatch, catalogs: CatalogWatch) -> None:
@@ -255,11 +261,11 @@ async def _reseal(state: State) -> None:
             await state.escrow.reseal()
 
 
-async def _reasons(chooser: AccountSelector, keeper: CredentialKeeper) -> list[str]:
+async def _reasons(selector: AccountSelector, keeper: CredentialKeeper) -> list[str]:
     try:
-        account_ids = await chooser.account_ids()
+        account_ids = await selector.account_ids()
         if not account_ids:
-            nobody = chooser.nobody()
+            nobody = selector.nobody()
             return [f"{nobody.code}: {nobody.message}"]
         problems = [problem for one in account_ids if (problem := await keeper.problem(one)) is not None]
     except GptmockError as error:

@@ -56,10 +56,10 @@ class Gateway:
     Opens turns.
 
     Args:
-        chooser: says whose turn it is.
+        selector: says which account serves.
         keeper: leases credentials.
         upstream: the backend.
-        books: what is written down of every turn.
+        recorder: counts every turn.
         catalogs: name the models that exist, when one does not, and the accounts that have one.
         conversations: stores what is to be stored; nobody does, unless given.
         commit_seconds: how long a streaming client waits for its status at most.
@@ -67,19 +67,19 @@ class Gateway:
 
     def __init__(  # noqa: PLR0913 - the gateway is where the contracts meet
         self,
-        chooser: Selector,
+        selector: Selector,
         keeper: Keeper,
         upstream: Upstream,
-        books: TurnRecorder,
+        recorder: TurnRecorder,
         catalogs: Catalogs,
         *,
         conversations: ConversationKeeper | None = None,
         commit_seconds: float = COMMIT_SECONDS,
     ) -> None:
-        self._chooser = chooser
+        self._selector = selector
         self._keeper = keeper
         self._upstream = upstream
-        self._books = books
+        self._recorder = recorder
         self._catalogs = catalogs
         self._conversations = conversations or ConversationKeeper(None)
         self._commit_seconds = commit_seconds
@@ -144,7 +144,7 @@ class Gateway:
     def _ended(self, turn: Turn, outcome: Outcome) -> None:
         if not outcome.accepted or outcome.account_id is None:
             return
-        self._books.ended(
+        self._recorder.ended(
             outcome.account_id,
             turn.resolved.slug,
             outcome.response,
@@ -157,9 +157,9 @@ class Gateway:
     ) -> _Got:
         """By the first account that can: one that is exhausted or signed out hands over to the next."""
         conversation = turn.request.prompt_cache_key
-        candidates = await self._chooser.candidates(conversation, account_id=bound)
+        candidates = await self._selector.candidates(conversation, account_id=bound)
         # Plans differ: an account that lacks the model comes last, whatever its headroom. Of the others the one that
-        # served the conversation before comes first; else the chooser's order holds, for the sort is stable.
+        # served the conversation before comes first; else the selector's order holds, for the sort is stable.
         slug = turn.resolved.slug
         candidates.sort(key=lambda one: (not self._catalogs.offers(one, slug), one != turn.account_id))
         outcome.pooled = len(candidates) > 1
@@ -173,14 +173,14 @@ class Gateway:
                 log.warning("turn.handed_over", extra={"account": account_id, "code": error.code})
             except UpstreamRefused as error:
                 if error.status_hint == 429:
-                    await self._books.limited(account_id, turn.resolved.slug, error, tenant=outcome.tenant)
+                    await self._recorder.limited(account_id, turn.resolved.slug, error, tenant=outcome.tenant)
                 if not is_quota(error) or place == len(candidates) or outcome.spent:
                     raise
                 log.warning("turn.handed_over", extra={"account": account_id, "code": error.code})
             else:
                 outcome.accepted = True
-                self._books.began(account_id)
-                self._books.served(conversation, account_id, outcome.limits, shared=outcome.pooled)
+                self._recorder.began(account_id)
+                self._recorder.served(conversation, account_id, outcome.limits, shared=outcome.pooled)
                 return got
         raise InternalError("No account was tried.")
 
