@@ -274,7 +274,8 @@ class _StreamedReply:
             try:
                 if supports(translator, WithholdsItsEnd) and translator.answer is not None:
                     # What came before does not wait for the store.
-                    if last and not self._sink.write(last):
+                    written, last = last, b""
+                    if written and not self._sink.write(written):
                         await self._sink.ready()
                     last = await self._ending(self._translator)
             except GptmockError as error:

@@ -24,7 +24,7 @@ class Wire(Protocol):
         """Send the head of the response, and a block behind it; to be called first."""
 
     def write(self, block: bytes, /) -> bool:
-        """Hand a block to the transport. ``False``: its buffer is full."""
+        """Hand over a block; never an empty one, which ends a chunked body. ``False``: the buffer is full."""
 
     async def writable(self) -> None:
         """Wait until the buffer has room."""
@@ -182,7 +182,8 @@ class ClientSink:
         block = b"".join(self._pending)
         self._pending.clear()
         if self.begun:
-            self._wire.write(block)
+            if block:
+                self._wire.write(block)
             return
         await self._wire.begin(block)
         self.begun, self.first_seconds = True, self._elapsed()

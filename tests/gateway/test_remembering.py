@@ -122,6 +122,18 @@ async def test_it_is_stored_before_the_end_is_heard():
             assert (await house.snapshot() is not None) is block.endswith(response(stored=True))
 
 
+async def test_a_fault_of_the_store_repeats_nothing_that_was_sent():
+    class Faulty(ConversationKeeper):
+        async def remember(self, tenant: str, snapshot: Snapshot) -> bool:  # noqa: ARG002 - the keeper's
+            raise ZeroDivisionError
+
+    expected = (await answered(House(Script([TEXT])), remembered(stream=True, pending=None))).count(b".")
+    house = House(Script([TEXT]), conversations=Faulty(None))
+    said = await answered(house, remembered(stream=True))
+    assert said.count(b".") - said.count(b"answer.") == expected
+    assert said.endswith(b"failed: An internal error ended this answer.")
+
+
 async def test_what_came_before_the_end_does_not_wait_for_the_store():
     house = RememberingHouse(Script([TEXT]))
     house.responses.hang(seconds=60)

@@ -397,7 +397,7 @@ class Counters:
         await until(gone)
 
 
-class ItemTracker:
+class Slots:
     async def test_no_more_than_the_limit(self, place: Place):
         store, other = place.open(), place.open()
         assert await store.take_slot("s", "a", limit=2, ttl_seconds=LONG)

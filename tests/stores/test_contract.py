@@ -17,7 +17,7 @@ class TestCounters(contract.Counters):
     pass
 
 
-class TestSlots(contract.ItemTracker):
+class TestSlots(contract.Slots):
     pass
 
 
