@@ -106,9 +106,17 @@ class CatalogWatch:
         return followed is None or any(spec.slug == slug for spec in followed.specs)
 
     def heard(self, account_id: str, etag: str | None) -> None:
-        """Note the catalogue's ETag that a response named; triggers a refresh if it differs from the cached one."""
+        """
+        Note the catalogue's ETag that a response named; triggers a refresh if it differs from the cached one.
+
+        While this worker has no catalogue of the account, the ETag is kept and compared with the first one it reads:
+        another worker may be receiving an older list at this moment.
+        """
+        if etag is None:
+            return
         followed = self._followed.get(account_id)
-        if etag is None or followed is None:
+        if followed is None:
+            self._heard[account_id] = etag
             return
         known = followed.snapshot
         if self._heard.get(account_id) != etag and not known.is_named(etag) and len(known.heard) < MAX_HEARD:

@@ -9,7 +9,16 @@ import pytest
 from gptmock.catalog import ModelCatalog
 from gptmock.gateway.catalogue import LOOK_SECONDS
 from tests.faults.state import Place
-from tests.harness import CHAT_PATH, ServerProcess, SimulatorProcess, chat, client, server_process, until_all_serve
+from tests.harness import (
+    CHAT_PATH,
+    ServerProcess,
+    SimulatorProcess,
+    chat,
+    client,
+    server_process,
+    until,
+    until_all_serve,
+)
 
 pytestmark = pytest.mark.faults
 WORKERS = 4
@@ -43,6 +52,8 @@ async def test_one_worker_asks_for_all_of_them(simulator: SimulatorProcess, plac
     simulator.options(models_delay_seconds=1.0)
     with server_process(place.home, simulator.base_url, workers=WORKERS, env=place.env) as server:
         await until_all_serve(server, WORKERS)
+        # The built-in models look the same as the first catalogue: its arrival is told by the log only.
+        await until(lambda: len(server.logs("catalogue.refreshed")) == 1)
         await until_all_list(server, LIVING)
         assert len(simulator.requests(ASKED)) == 1
         # A change is told by the next reply, to one worker, and then by that one to the others.

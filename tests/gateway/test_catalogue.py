@@ -453,6 +453,22 @@ async def test_a_tag_heard_while_asking_is_looked_at_afterwards():
     assert slugs(worker) == ["o"]
 
 
+async def test_a_tag_heard_before_the_first_catalogue_is_compared_with_it():
+    site = Site()
+    asking, answering = site.worker(), site.worker()
+    site.gate.clear()
+    looking = asyncio.ensure_future(asking.look())
+    await until(lambda: len(site.asked) == 1)
+    await answering.look()
+    answering.heard("a", 'W/"2"')
+    site.gate.set()
+    await looking
+    # The upstream's list changed after the first worker had asked for it.
+    site.lists["a"] = (document("n"), 'W/"2"')
+    await answering.look()
+    assert (slugs(asking), slugs(answering)) == (["m"], ["n"])
+
+
 async def test_a_tag_wakes_the_watch(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(catalogue, "LOOK_SECONDS", 3600.0)
     site = Site()
