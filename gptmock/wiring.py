@@ -40,6 +40,7 @@ from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.gateway.usage_recording import TurnRecorder
 from gptmock.gateway.version import VersionWatch
 from gptmock.server.app import create_app
+from gptmock.server.client_connection import ClientConnection
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
 from gptmock.server.supervisor import gave_up, hold_stops, is_stop_waiting
@@ -92,6 +93,7 @@ def serve(settings: Settings) -> None:
         port=settings.port,
         workers=settings.worker_count,
         backlog=BACKLOG,
+        protocol=ClientConnection,
         motd=False,
         access_log=False,
     )
