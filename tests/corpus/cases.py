@@ -2,7 +2,7 @@
 The corpus of bad inputs: one TOML file for each case, in a folder for each kind.
 
 Every file has ``about``, the rule that the input breaks, and what is expected. In ``sends`` and ``stream`` every
-character is one byte (Latin-1): ``\\u0000`` is NUL, ``\\r`` before a line end makes it CRLF. In other texts it is UTF-8.
+character is one byte (Latin-1): ``\\u0000`` is NUL, ``\\r`` before a line end makes it CRLF. Other texts are UTF-8.
 ``[fill]`` names words that are replaced by a text that is repeated, which would be too long to write down.
 
 Every fixed fault adds a case.
