@@ -23,7 +23,6 @@ SCOPES = "openid profile email offline_access"
 DEVICE_INTERVAL_SECONDS = 5.0
 DEVICE_LIFETIME_SECONDS = 15 * 60.0
 _RETRY_SECONDS = 10.0
-_SHOWN_CHARACTERS = 100
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
 """Errors after which the request was certainly not sent; after any other one the refresh token may be spent."""
 _PENDING = frozenset({"authorization_pending", "slow_down"})
@@ -252,9 +251,8 @@ def refresh_error(status: int, body: bytes) -> RefreshRejected | RefreshUnavaila
     if status == 401 and (answer.error is not None or answer.code is not None):
         final = True
     if final:
-        return RefreshRejected(
-            f"The login of this server's account has ended ({printable(reason)[:_SHOWN_CHARACTERS] or status}). {SIGN_IN_HINT}"
-        )
+        shown = printable(reason) or status
+        return RefreshRejected(f"The login of this server's account has ended ({shown}). {SIGN_IN_HINT}")
     return RefreshUnavailable(
         f"The OAuth issuer answered {status} to the refresh of the login.", retry_after_seconds=_RETRY_SECONDS
     )
