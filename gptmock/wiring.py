@@ -39,12 +39,16 @@ from gptmock.gateway.several_turns import BatchGateway
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.gateway.usage_recording import TurnRecorder
 from gptmock.gateway.version import VersionWatch
+from gptmock.limits import LimitStore
+from gptmock.metrics.accounts import AccountReadings
+from gptmock.metrics.events import counted
+from gptmock.metrics.worker import Exposition, Load, WorkerMetrics, open_metrics
 from gptmock.server.app import create_app
 from gptmock.server.client_connection import ClientConnection
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
 from gptmock.server.supervisor import gave_up, hold_stops, is_stop_waiting
-from gptmock.server.temporary_folder import clear_left_folders, use_own_folder
+from gptmock.server.temporary_folder import clear_left_folders, own_folder, use_own_folder
 from gptmock.settings import Settings
 from gptmock.shared_state import State, open_state
 from gptmock.stores.auth_import import take_over
@@ -137,7 +141,8 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
     async with AsyncExitStack() as stack:
         transport = open_transport(proxy=settings.upstream_proxy, direct=settings.fast_path)
         client = await stack.enter_async_context(open_client(transport))
-        state = await stack.enter_async_context(open_state(settings))
+        metrics = _open_metrics()
+        state = await stack.enter_async_context(open_state(settings, called=metrics.store_called))
         keeper = _keeper(settings, client, state)
         stack.push_async_callback(keeper.close)
         board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
@@ -168,7 +173,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
             )
         )
         static_key = Secret(settings.api_key.get_secret_value()) if settings.api_key is not None else None
-        upstream = _upstream(settings, transport, identity, deadlines)
+        upstream = _upstream(settings, transport, identity, deadlines, metrics.upstream_answered)
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
@@ -179,12 +184,42 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
             label_of=selector.label_of,
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
+        await stack.enter_async_context(_measured(services, metrics, state, board))
         await stack.enter_async_context(_beside(catalogs.run()))
         yield services
 
 
+def _open_metrics() -> WorkerMetrics:
+    folder = own_folder()
+    return open_metrics(folder / "metrics" if folder is not None else None)
+
+
+@asynccontextmanager
+async def _measured(
+    services: Services, metrics: WorkerMetrics, state: State, limits: LimitStore
+) -> AsyncIterator[None]:
+    """Count what this worker does while the context lasts, and let it be scraped."""
+    services.exposition = Exposition(metrics, AccountReadings(state.vault, limits, clock=time.time))
+    with counted(metrics.instruments, partial(_is_known, services)):
+        async with _beside(metrics.sample(partial(_load_of, services, state))):
+            yield
+
+
+def _is_known(services: Services, slug: str) -> bool:
+    return services.terms.catalog.get(slug) is not None
+
+
+def _load_of(services: Services, state: State) -> Load:
+    activity = services.activity
+    return Load(activity.turns, activity.streams, activity.connections, has_store=state.store.available)
+
+
 def _upstream(
-    settings: Settings, transport: AsyncBaseTransport, identity: ClientIdentity, deadlines: UpstreamDeadlines
+    settings: Settings,
+    transport: AsyncBaseTransport,
+    identity: ClientIdentity,
+    deadlines: UpstreamDeadlines,
+    answered: Callable[[int], None],
 ) -> CodexUpstream:
     return CodexUpstream(
         transport,
@@ -193,6 +228,7 @@ def _upstream(
         deadlines=deadlines,
         clock=time.time,
         finds_runs=settings.fast_path,
+        answered=answered,
     )
 
 
