@@ -172,12 +172,11 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
                 _reseal(state),
             )
         )
-        static_key = Secret(settings.api_key.get_secret_value()) if settings.api_key is not None else None
         upstream = _upstream(settings, transport, identity, deadlines, metrics.upstream_answered)
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
-            admission=Admission(static_key, state.keys, admitted=versions.note),
+            admission=_admission(settings, state, versions),
             terms=Terms(catalogs.current, _defaults(settings)),
             readiness=readiness,
             conversations=conversations,
@@ -212,6 +211,11 @@ def _is_known(services: Services, slug: str) -> bool:
 def _load_of(services: Services, state: State) -> Load:
     activity = services.activity
     return Load(activity.turns, activity.streams, activity.connections, has_store=state.store.available)
+
+
+def _admission(settings: Settings, state: State, versions: VersionWatch) -> Admission:
+    static_key = Secret(settings.api_key.get_secret_value()) if settings.api_key is not None else None
+    return Admission(static_key, state.keys, admitted=versions.note)
 
 
 def _upstream(

@@ -52,7 +52,7 @@ async def test_every_worker_tells_the_sum_also_after_one_was_killed(simulator: S
         await call(server, TURNS)
         # Sampled some times a second.
         async with asyncio.timeout(10):
-            while samples(await scraped(server))["gptmock_open_turns", ()]:
+            while samples(await scraped(server))["gptmock_open_turns", ()]:  # noqa: ASYNC110
                 await asyncio.sleep(0.1)
         told = [samples(await scraped(server)) for _ in range(8)]
         sent = len(simulator.requests("/backend-api/codex/responses"))
