@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shutil
 import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.harness import (
@@ -15,9 +21,11 @@ from tests.harness import (
     SimulatorProcess,
     chat,
     client,
+    free_port,
     server_process,
     until_all_serve,
 )
+from tests.metrics.test_deploy_files import RULES
 from tests.metrics.test_metrics import samples
 
 pytestmark = pytest.mark.faults
@@ -78,3 +86,48 @@ async def test_the_static_key_calls_models_and_reads_no_metrics(simulator: Simul
             user = await opened.get("/metrics", headers={"authorization": "Bearer for-calls"})
     assert (keyless.status_code, keyless.json()["error"]["code"]) == (401, "invalid_api_key")
     assert (user.status_code, user.json()["error"]["code"]) == (403, "insufficient_permissions")
+
+
+@pytest.mark.skipif(shutil.which("prometheus") is None, reason="Prometheus (Debian: prometheus) is not installed")
+async def test_a_real_prometheus_scrapes_a_server(simulator: SimulatorProcess, home: Path, tmp_path: Path):
+    with server_process(home, simulator.base_url, workers=1) as server:
+        await call(server, 2)
+        address, port = server.base_url.removeprefix("http://"), free_port()
+        config = {
+            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+            "rule_files": [str(RULES)],
+            "scrape_configs": [{"job_name": "gptmock", "static_configs": [{"targets": [address]}]}],
+        }
+        (tmp_path / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML.
+        command = [
+            "prometheus",
+            f"--config.file={tmp_path / 'prometheus.yml'}",
+            f"--storage.tsdb.path={tmp_path / 'data'}",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ]
+        with running(command):
+            async with client(f"http://127.0.0.1:{port}") as opened:
+                assert await answered(opened, "sum(gptmock_turns_total{outcome='ok'})") == "2"
+                rules = (await opened.get("/api/v1/rules")).json()["data"]["groups"][0]["rules"]
+    assert [rule["name"] for rule in rules if rule.get("lastError")] == []
+    assert len(rules) == 9
+
+
+@contextmanager
+def running(command: list[str]) -> Iterator[None]:
+    """A program beside the test."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+async def answered(prometheus: httpx.AsyncClient, query: str) -> str:
+    """The first value that a query has."""
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(httpx.HTTPError, LookupError):
+                found = (await prometheus.get("/api/v1/query", params={"query": query})).json()["data"]["result"]
+                return str(found[0]["value"][1])
+            await asyncio.sleep(0.2)
