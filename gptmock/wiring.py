@@ -33,6 +33,7 @@ from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.freshness import FreshnessWatch
 from gptmock.gateway.gateway import Gateway
 from gptmock.gateway.limit_polling import LimitPoller
+from gptmock.gateway.notices import NoticeWatch
 from gptmock.gateway.recent_limits import RecentLimits
 from gptmock.gateway.refresh import Refresher
 from gptmock.gateway.several_turns import BatchGateway
@@ -54,6 +55,7 @@ from gptmock.shared_state import State, open_state
 from gptmock.stores.auth_import import take_over
 from gptmock.stores.catalogue import StoreCatalogCache
 from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
+from gptmock.stores.notices import StoreToldRecord
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
@@ -61,6 +63,7 @@ from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client, open_transport
 from gptmock.upstream.usage import CodexUsage
+from gptmock.upstream.webhook import Webhook
 
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
@@ -184,7 +187,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_measured(services, metrics, state, board))
-        await stack.enter_async_context(_beside(catalogs.run()))
+        await stack.enter_async_context(_beside(catalogs.run(), _tell(settings, metrics, state, board)))
         yield services
 
 
@@ -202,6 +205,20 @@ async def _measured(
     with counted(metrics.instruments, partial(_is_known, services)):
         async with _beside(metrics.sample(partial(_load_of, services, state))):
             yield
+
+
+async def _tell(settings: Settings, metrics: WorkerMetrics, state: State, limits: LimitStore) -> None:
+    """Background task: tell the operator's webhook, if there is one; one worker of a server does."""
+    url, secret = settings.webhook_url, settings.webhook_secret
+    if url is None or secret is None or not metrics.is_first:
+        return
+    async with open_client() as client:
+        webhook = Webhook(client, Secret(url.get_secret_value()), Secret(secret.get_secret_value()), clock=time.time)
+        told = StoreToldRecord(state.store)
+        watch = NoticeWatch(
+            state.vault, limits, told, webhook, has_store=lambda: state.store.available, clock=time.time
+        )
+        await watch.run()
 
 
 def _is_known(services: Services, slug: str) -> bool:

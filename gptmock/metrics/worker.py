@@ -61,6 +61,11 @@ class WorkerMetrics:
         self.instruments.worker_starts.inc()
         self.instruments.workers.set(1)
 
+    @property
+    def is_first(self) -> bool:
+        """Whether this worker does what one of a server is to do: the one in the lowest place."""
+        return self._place is None or self._place.number == 0
+
     async def sample(self, load: Callable[[], Load]) -> None:
         """Background task: note some times a second what the worker is doing, and how late its event loop is."""
         loop, to = asyncio.get_running_loop(), self.instruments
