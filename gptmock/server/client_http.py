@@ -25,11 +25,6 @@ class ClientHttp(Http):
 
     __slots__ = ("_chunked",)
 
-    def init_for_request(self) -> None:
-        """Forget the request before."""
-        super().init_for_request()  # type: ignore[no-untyped-call] # Sanic's Http is not annotated
-        self._chunked: ChunkedBody | None = None
-
     async def http1_request_header(self) -> None:
         """
         Receive and check the next head, and parse it into ``self.request``.
@@ -37,12 +32,23 @@ class ClientHttp(Http):
         Raises:
             ClientError: the head is refused, with 400, 414 or 431; Sanic answers, and closes the connection.
         """
-        head = await self._received_head()
+        self._chunked: ChunkedBody | None = None
+        buffer: bytearray = self.recv_buffer
+        end = buffer.find(END)
+        if end < 0:
+            end = await self._receive_head()
+        head = bytes(buffer[: end + len(END)])
         if refused := refusal(head):
             raise self._refused(head, refused)
-        await super().http1_request_header()  # type: ignore[no-untyped-call]
-        # Sanic takes "head" for HEAD: its answer would lack the body, and the client would take the next answer for it.
-        self.head_only = self.request.method == "HEAD"
+        await super().http1_request_header()  # type: ignore[no-untyped-call] # Sanic's Http is not annotated
+        if self.head_only:
+            # Sanic takes "head" for HEAD: its answer would lack the body, and the client would take the next answer
+            # for it.
+            self.head_only = self.request.method == "HEAD"
+        if self.request_body:
+            self._prepare_body()
+
+    def _prepare_body(self) -> None:
         if self.request.version == "1.0":
             # RFC 9110 10.1.1: such a client does not know interim responses.
             self.expecting_continue = False
@@ -85,16 +91,19 @@ class ClientHttp(Http):
             raise PayloadTooLarge("Request body exceeds the size limit")
         return data
 
-    async def _received_head(self) -> bytes:
+    async def _receive_head(self) -> int:
+        """Receive until the head is complete; returns where its empty line begins."""
         buffer: bytearray = self.recv_buffer
         checked = 0
-        while (end := buffer.find(END, max(0, checked - len(END)))) < 0:
+        while True:
             part = bytes(buffer)
             if refused := refusal_of_part(part, checked=checked):
                 raise self._refused(part, refused)
             checked = len(part)
             await self._receive_more()
-        return bytes(buffer[: end + len(END)])
+            end = buffer.find(END, max(0, checked - len(END)))
+            if end >= 0:
+                return end
 
     def _refused(self, head: bytes, refused: Refusal) -> ClientError:
         target = target_of(head)
