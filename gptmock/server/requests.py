@@ -1,4 +1,4 @@
-"""Normalizes requests: duplicate slashes, unparsable URLs, compressed bodies, header text, request ids."""
+"""Normalizes requests: absolute and unparsable URLs, duplicate slashes, compressed bodies, header text, request ids."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gptmock.server.encodings import decoded
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 _SLASHES = re.compile(rb"/{2,}")
+_ABSOLUTE = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
 _NOWHERE = b"/*"
 """Sanic's router drops the first character of a path: a bare ``*`` would be the root."""
 
@@ -85,5 +86,9 @@ def headers_of(request: Request) -> dict[str, str]:
 def _one_slash(url: bytes) -> bytes:
     if url == b"*":
         return _NOWHERE
+    if absolute := _ABSOLUTE.match(url):
+        # Only the path matters here: that Host agrees was checked with the head.
+        url = url[absolute.end() :]
+        url = url if url.startswith(b"/") else b"/" + url
     path, mark, query = url.partition(b"?")
     return _SLASHES.sub(b"/", path) + mark + query if path.startswith(b"/") else url
