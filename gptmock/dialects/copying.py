@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from gptmock.dialects.dialect import (
+    CopiesDelta,
     CopiesDeltas,
     Translator,
     supports,
@@ -34,6 +35,8 @@ def around(frame: bytes) -> Encode:
     between = behind + before
 
     def encode(literals: list[bytes]) -> bytes:
+        if len(literals) == 1:
+            return b"%b%b%b" % (before, literals[0], behind)
         return before + between.join(literals) + behind
 
     return encode
@@ -53,6 +56,11 @@ def batch_translator(translator: Translator) -> Callable[[Batch], bytes]:
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
     return translate
+
+
+def lane_of(translator: Translator) -> Callable[[DeltaPlace], CopiesDelta | None]:
+    """See ``CopiesDeltas.lane``; of any translator."""
+    return translator.lane if supports(translator, CopiesDeltas) else lambda _: None
 
 
 def _translated(run: DeltaRun, translator: Translator, copy: Callable[[DeltaRun], bytes | None] | None) -> list[bytes]:
@@ -105,6 +113,21 @@ class DeltaCopier:
         self._assembler.copied(self._text, literals)
         self._presenter.copied(self._shown, literals)
         return self._encode(literals)
+
+    def lane(self, place: DeltaPlace) -> CopiesDelta | None:
+        """See ``CopiesDeltas.lane``."""
+        if place is not self._place:
+            return None
+        encode = self._encode
+        copied, shown = self._text.grown.copied_one, self._presenter.copied_one(self._shown)
+
+        def copy(literal: bytes, _: bytes) -> bytes:
+            copied(literal)
+            if shown is not None:
+                shown(literal)
+            return encode([literal])
+
+        return copy
 
     def _begins(self, place: DeltaPlace) -> bool:
         text = self._assembler.open_text(place)

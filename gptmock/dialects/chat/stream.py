@@ -21,14 +21,14 @@ import msgspec
 
 from gptmock.dialects.chat.wire import ID_PREFIX, ChatOptions, chat_annotations, finish_reason
 from gptmock.dialects.copying import DeltaCopier, Encode, around
-from gptmock.dialects.dialect import ReplyHead
+from gptmock.dialects.dialect import CopiesDelta, ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import error_frame
 from gptmock.dialects.openai_usage import completion_usage
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
 from gptmock.errors import GptmockError, UpstreamBroken
 from gptmock.protocol.assembler import OutputAssembler
-from gptmock.protocol.delta_runs import DeltaRun
+from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
 from gptmock.protocol.events import ErrorEvent, ResponseFailed
 from gptmock.protocol.failures import failure_of, truncated
 from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
@@ -100,6 +100,10 @@ class ChatTranslator:
     def copy(self, run: DeltaRun) -> bytes | None:
         """See ``CopiesDeltas.copy``."""
         return b"" if self._ended else self._copier.feed(run)
+
+    def lane(self, place: DeltaPlace) -> CopiesDelta | None:
+        """See ``CopiesDeltas.lane``."""
+        return None if self._ended else self._copier.lane(place)
 
     def finish(self, cause: GptmockError | None = None) -> list[bytes]:
         """One error frame, unless the reply has ended."""
