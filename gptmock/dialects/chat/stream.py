@@ -20,7 +20,7 @@ from typing import assert_never
 import msgspec
 
 from gptmock.dialects.chat.wire import ID_PREFIX, ChatOptions, chat_annotations, finish_reason
-from gptmock.dialects.copying import DeltaCopier, Encode, around
+from gptmock.dialects.copying import Around, DeltaCopier, Encode
 from gptmock.dialects.dialect import CopiesDelta, ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import error_frame
@@ -133,7 +133,7 @@ class ChatTranslator:
                 assert_never(shown)
 
     def _encoder(self, shown: Shown) -> Encode | None:
-        return around(frames[0]) if len(frames := self._frames(shown)) == 1 else None
+        return Around(frames[0]) if len(frames := self._frames(shown)) == 1 else None
 
     def _delta(self, members: bytes) -> bytes:
         return self._head + b'{"index":0,"delta":{' + members + self._text_tail

@@ -25,7 +25,7 @@ from gptmock.dialects.completions.wire import (
     new_presenter,
     shown_text,
 )
-from gptmock.dialects.copying import DeltaCopier, Encode, around
+from gptmock.dialects.copying import Around, DeltaCopier, Encode
 from gptmock.dialects.dialect import CopiesDelta, ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import error_frame
@@ -121,7 +121,7 @@ class CompletionTranslator:
         return [self._chunk(text)] if text else []
 
     def _encoder(self, shown: Shown) -> Encode | None:
-        return around(self._chunk("")) if isinstance(shown, Content) else None
+        return Around(self._chunk("")) if isinstance(shown, Content) else None
 
     def _chunk(self, text: str, *, reason: str | None = None) -> bytes:
         choice = b'{"text":%s,"index":%d,"logprobs":null,"finish_reason":%s}'

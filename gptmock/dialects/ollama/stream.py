@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from gptmock.dialects.copying import DeltaCopier, Encode, around
+from gptmock.dialects.copying import Around, DeltaCopier, Encode
 from gptmock.dialects.dialect import CopiesDelta, ReplyHead
 from gptmock.dialects.ollama.line_encoder import Lines
 from gptmock.dialects.ollama.reply_content import OllamaOptions, ReplyContent, done_reason
@@ -97,9 +97,9 @@ class OllamaTranslator:
     def _encoder(self, shown: Shown) -> Encode | None:
         match shown:
             case Content() if self._telling.answers:
-                return around(self._lines.text(""))
+                return Around(self._lines.text(""))
             case Thought():
-                return around(self._lines.beside("thinking", ""))
+                return Around(self._lines.beside("thinking", ""))
             case CallInput(index=index):
                 return self._telling.keeper(index)
             case _:
