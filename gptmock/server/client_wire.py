@@ -73,6 +73,9 @@ class SanicWire:
 
 
 def _send_at_once(transport: asyncio.Transport) -> None:
+    if not isinstance(transport, asyncio.Transport):
+        # That of uvloop, which has seen to it. It is no subclass.
+        return
     # Sanic's listening socket names no protocol, so plain asyncio leaves Nagle on: 44 ms a reply instead of 4.
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
