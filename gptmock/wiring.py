@@ -72,6 +72,8 @@ BACKLOG = 4096
 """Connections that may wait to be accepted. With a shorter backlog (Sanic's 100), Linux resets
 some connections of a burst."""
 _DEADLINE_MARGIN_SECONDS = 60.0
+_GC_THRESHOLD = 10_000
+"""New objects before the garbage collector looks for cycles among them."""
 
 
 class WorkersKeepDying(Exception):
@@ -123,6 +125,8 @@ async def _freeze(_: App) -> None:
     # What a worker has loaded lives as long as the worker: no garbage collection needs to go through it.
     gc.collect()
     gc.freeze()
+    # A turn makes some thousand objects and hardly a cycle: the default of 700 is several collections for each.
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOptions:

@@ -73,6 +73,8 @@ class ServerOptions:
     """Silence after which a stream sends a heartbeat; documented as at most 15."""
     keepalive_seconds: float = 60.0
     """Silence after which clients that ignore heartbeat comments get an event; Codex times out after 300."""
+    write_stall_seconds: float = 60.0
+    """A client that reads nothing of its stream for so long, though there is something to read, is disconnected."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may use this server; none by default."""
     expose_efforts: bool = False

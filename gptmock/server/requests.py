@@ -68,11 +68,19 @@ def request_id(request: Request) -> str:
     """The client's ``x-request-id`` if it is a sane one, else one of our own; the same at each call."""
     known: str | None = getattr(request.ctx, "request_id", None)
     if known is None:
-        # Sanic makes a UUID when the header is absent; a header that must not reach a log is replaced by one.
-        given = str(request.id)
-        known = given if _REQUEST_ID.match(given) else str(request.generate_id())
+        if request.app.config.REQUEST_ID_HEADER in request.headers:
+            # A header that must not reach a log is replaced.
+            given = str(request.id)
+            known = given if _REQUEST_ID.match(given) else str(request.generate_id())
+        else:
+            known = _as_uuid(request.generate_id())
         request.ctx.request_id = known
     return known
+
+
+def _as_uuid(digits: str) -> str:
+    """32 hex digits with the dashes of a UUID; ``uuid.UUID`` takes 15 us for it."""
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def headers_of(request: Request) -> dict[str, str]:

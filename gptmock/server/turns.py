@@ -165,6 +165,7 @@ class TurnRequest:
             SanicWire(self._request, response, shown=shown),
             heartbeat,
             self._request.app.ctx.heartbeats,
+            stall_seconds=self._options.write_stall_seconds,
             elapsed=self._head.elapsed,
         )
         activity = self._services.activity
