@@ -128,6 +128,12 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         expose_efforts=settings.expose_reasoning_models,
         ollama_version=settings.ollama_version,
         verbose=settings.verbose,
+        bound_host=settings.host,
+        is_exposed=settings.is_exposed,
+        requires_key=settings.requires_key,
+        allowed_hosts=settings.allowed_host_list,
+        trusted_proxies=settings.trusted_proxy_list,
+        base_path=settings.base_path or "",
     )
 
 
@@ -172,7 +178,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
-            admission=Admission(static_key, state.keys, admitted=versions.note),
+            admission=Admission(static_key, state.keys, required=settings.requires_key, admitted=versions.note),
             terms=Terms(catalogs.current, _defaults(settings)),
             readiness=readiness,
             conversations=conversations,

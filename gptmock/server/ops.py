@@ -6,13 +6,16 @@ import msgspec
 from sanic import HTTPResponse, Request
 
 from gptmock import __version__
-from gptmock.server.context import App, Services
+from gptmock.server.context import App, ServerOptions, Services
 
 _JSON = "application/json"
+OPEN_TO_ALL = "unauthenticated: other machines can use this server without a client key (--allow-unauthenticated)"
 
 
-def add_ops_routes(app: App) -> None:
+def add_ops_routes(app: App, options: ServerOptions) -> None:
     """Add both, for GET and HEAD, without authentication."""
+    is_open = options.is_exposed and not options.requires_key
+    app.ctx.warnings = [OPEN_TO_ALL] if is_open else []
     app.add_route(_health, "/health", methods=["GET", "HEAD"], name="health")
     app.add_route(_readyz, "/readyz", methods=["GET", "HEAD"], name="readyz", ctx_own_statuses=(503,))
 
@@ -25,4 +28,6 @@ async def _readyz(request: Request) -> HTTPResponse:
     services: Services = request.app.ctx.services
     reasons = ["draining"] if services.draining else await services.readiness()
     body = {"status": "not ready" if reasons else "ready", "reasons": reasons}
+    if request.app.ctx.warnings:
+        body["warnings"] = request.app.ctx.warnings
     return HTTPResponse(msgspec.json.encode(body), status=503 if reasons else 200, content_type=_JSON)
