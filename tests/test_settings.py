@@ -251,13 +251,19 @@ def test_on_loopback_nothing_is_needed(tmp_path: Path, host: str):
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [("", ()), ("a.example", ("a.example",)), (" my_box , 10.0.0.1,[::1],::1 ", ("my_box", "10.0.0.1", "[::1]", "::1"))],
+    [
+        ("", ()),
+        ("a.example", ("a.example",)),
+        (" my_box , 10.0.0.1,[::1],::1 ", ("my_box", "10.0.0.1", "[::1]", "::1")),
+    ],
 )
 def test_hosts_are_names_and_addresses(tmp_path: Path, value: str, expected: tuple[str, ...]):
     assert load(tmp_path, environ={"GPTMOCK_ALLOWED_HOSTS": value}).allowed_host_list == expected
 
 
-@pytest.mark.parametrize("value", ["*", "*.example", "a.example:80", "http://a", "a b", "a..b", "a/b", "u@a", "ä.example"])
+@pytest.mark.parametrize(
+    "value", ["*", "*.example", "a.example:80", "http://a", "a b", "a..b", "a/b", "u@a", "ä.example"]
+)
 def test_what_is_no_host_is_a_mistake(tmp_path: Path, value: str):
     (line,) = mistakes(tmp_path, GPTMOCK_ALLOWED_HOSTS=f"fine.example,{value}")
     assert line.startswith("GPTMOCK_ALLOWED_HOSTS: ")
@@ -280,7 +286,9 @@ def test_a_base_path_begins_with_a_slash_and_ends_without(tmp_path: Path, value:
     assert load(tmp_path, environ={"GPTMOCK_BASE_PATH": value}).base_path == expected
 
 
-@pytest.mark.parametrize("value", ["a", "//a", "/a//b", "/a/../b", "/.", "/a b", "/a?b", "/a%20", "/ä", "/a#", "http://x/a"])
+@pytest.mark.parametrize(
+    "value", ["a", "//a", "/a//b", "/a/../b", "/.", "/a b", "/a?b", "/a%20", "/ä", "/a#", "http://x/a"]
+)
 def test_what_is_no_base_path_is_a_mistake(tmp_path: Path, value: str):
     (line,) = mistakes(tmp_path, GPTMOCK_BASE_PATH=value)
     assert line.startswith("GPTMOCK_BASE_PATH: ")

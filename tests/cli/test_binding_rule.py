@@ -1,4 +1,4 @@
-"""Beyond loopback nobody is served without a client key, unless the operator says so: real processes, and the server."""
+"""The binding rule: beyond loopback nobody is served without a client key, unless the operator says so."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -100,6 +102,10 @@ def started(home: Path, cell: Cell) -> Iterator[tuple[subprocess.Popen[bytes], P
         end_tree(process, mark)
 
 
+def has_decided(process: subprocess.Popen[bytes], output: Path) -> bool:
+    return process.poll() is not None or "serves" in output.read_text()
+
+
 def test_the_matrix_of_starts(tmp_path: Path):
     homes = {keys: tmp_path / keys for keys in (*KEYS, "revoked")}
     for keys, home in homes.items():
@@ -116,7 +122,7 @@ def test_the_matrix_of_starts(tmp_path: Path):
         with ExitStack() as stack:
             runs = [(cell, *stack.enter_context(started(homes[cell.keys], cell))) for cell in some]
             for cell, process, output in runs:
-                wait_until(lambda p=process, o=output: p.poll() is not None or "serves" in o.read_text(), seconds=60)
+                wait_until(partial(has_decided, process, output), seconds=60)
                 found[cell] = (process.poll() if "serves" not in output.read_text() else None, output.read_text())
     assert len(found) >= 13
     for cell, (code, text) in found.items():
@@ -151,13 +157,13 @@ async def test_beyond_loopback_an_issued_key_is_required(simulator: Simulator, t
             assert (answer.status_code, "warnings" in answer.json()) == (200, False)
         await asyncio.to_thread(revoke, tmp_path)
         async with asyncio.timeout(30):
-            while (await opened.get("/v1/models", headers=key)).status_code != 401:
+            while (await opened.get("/v1/models", headers=key)).status_code != 401:  # noqa: ASYNC110 - another process's key
                 await asyncio.sleep(0.1)
         assert (await opened.get("/v1/models")).status_code == 401
 
 
 async def test_a_server_that_is_open_to_all_says_so(simulator: Simulator, tmp_path: Path):
-    flags = {"host": "0.0.0.0", "allow_unauthenticated": True}
+    flags: dict[str, Any] = {"host": "0.0.0.0", "allow_unauthenticated": True}
     async with serving_simulator(simulator, tmp_path, **flags) as url, client(url) as opened:
         assert (await opened.post(CHAT_PATH, json=chat("scene:text"))).status_code == 200
         (warning,) = (await opened.get("/readyz")).json()["warnings"]
@@ -169,6 +175,6 @@ async def test_a_server_that_is_open_to_all_says_so(simulator: Simulator, tmp_pa
 
 
 async def test_a_store_that_is_away_at_the_start_lets_nobody_in(simulator: Simulator, tmp_path: Path):
-    flags = {"redis_url": "redis://127.0.0.1:9", "encryption_keys": KEY, "host": "0.0.0.0"}
+    flags: dict[str, Any] = {"redis_url": "redis://127.0.0.1:9", "encryption_keys": KEY, "host": "0.0.0.0"}
     async with serving_simulator(simulator, tmp_path, **flags) as url, client(url) as opened:
         assert (await opened.post(CHAT_PATH, json=chat("scene:text"))).status_code == 401

@@ -73,7 +73,12 @@ class ForeignSite:
         writer.close()
 
     def _page(self, writer: asyncio.StreamWriter) -> None:
-        values = {"TARGET": self.target, "REPORT_TO": self.report_to, "CHAT_PATH": CHAT_PATH, "BODY": chat("scene:text")}
+        values = {
+            "TARGET": self.target,
+            "REPORT_TO": self.report_to,
+            "CHAT_PATH": CHAT_PATH,
+            "BODY": chat("scene:text"),
+        }
         body = PAGE.replace("VALUES", json.dumps(values)).encode()
         head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         writer.write(head.encode() + body)

@@ -8,6 +8,7 @@ import logging
 import shutil
 import subprocess
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import httpx
 import pytest
 from multidict import CIMultiDict
 
-from gptmock.errors import ClientError, HostNotAllowed
+from gptmock.errors import ForeignOrigin, HostNotAllowed
 from gptmock.server.context import ServerOptions
 from gptmock.server.cors import CorsPolicy
 from gptmock.server.forwarding import ClientView, TrustedProxies
@@ -154,7 +155,9 @@ async def test_two_hosts_are_no_host(base_url: str, hosts: tuple[str, ...], stat
     assert (await ask(base_url, {}, page, hosts=hosts))[0] in (400, 421)
 
 
-@pytest.mark.parametrize("target", ["http://evil.test/v1/models", "http://evil.test:{port}/v1/models", "http:///v1/models"])
+@pytest.mark.parametrize(
+    "target", ["http://evil.test/v1/models", "http://evil.test:{port}/v1/models", "http:///v1/models"]
+)
 async def test_a_target_that_names_another_host_is_not_ours(base_url: str, target: str):
     path = target.replace("{port}", base_url.rpartition(":")[2])
     assert (await ask(base_url, {"host": "{own}", "path": path}))[0] in (400, 404, 421)
@@ -169,7 +172,9 @@ async def test_the_refusal_says_which_setting_lets_the_name_in(base_url: str):
 
 EXPOSED = ServerOptions(bound_host="192.0.2.5", is_exposed=True, requires_key=True)
 OPEN = ServerOptions(bound_host="0.0.0.0", is_exposed=True)
-NAMED = ServerOptions(bound_host="0.0.0.0", is_exposed=True, requires_key=True, allowed_hosts=("gptmock.team", "10.1.2.3"))
+NAMED = ServerOptions(
+    bound_host="0.0.0.0", is_exposed=True, requires_key=True, allowed_hosts=("gptmock.team", "10.1.2.3")
+)
 BOUND = ServerOptions(bound_host="::1", allowed_hosts=("2001:db8::5",))
 
 
@@ -202,12 +207,8 @@ def test_where_the_server_listens_decides_which_names_are_its_own(
 ):
     headers = CIMultiDict({"sec-fetch-site": "same-origin"} if is_page else {})
     guard = Guard(options, CorsPolicy(()))
-    try:
+    with nullcontext() if passes else pytest.raises(HostNotAllowed):
         guard.check("GET", "/v1/models", headers, ClientView("192.0.2.9", "http", host))
-    except HostNotAllowed:
-        assert not passes
-    else:
-        assert passes
 
 
 # --- Origins --------------------------------------------------------------------------------
@@ -237,12 +238,8 @@ def test_our_own_origin_is_the_one_that_the_client_sees(
     scheme: str | None, host: str | None, origin: str, *, is_own: bool
 ):
     guard = Guard(EXPOSED, CorsPolicy(()))
-    try:
+    with nullcontext() if is_own else pytest.raises(ForeignOrigin):
         guard.check("GET", "/", CIMultiDict({"origin": origin}), ClientView("192.0.2.9", scheme, host))
-    except ClientError as refused:
-        assert (refused.code, is_own) == ("origin_not_allowed", False)
-    else:
-        assert is_own
 
 
 @pytest.mark.parametrize(
@@ -287,7 +284,10 @@ fetch(url, {method: "POST", body}).then(async (answer) => console.log(answer.sta
 
 async def test_curl_and_node_are_no_browsers(base_url: str, simulator: Simulator):
     body, url = json.dumps(chat("scene:text")), base_url + CHAT_PATH
-    commands = [["curl", "-sS", "-w", "%{http_code}", "--noproxy", "*", url, "-d", body], ["node", "-e", NODE, url, body]]
+    commands = [
+        ["curl", "-sS", "-w", "%{http_code}", "--noproxy", "*", url, "-d", body],
+        ["node", "-e", NODE, url, body],
+    ]
     for command in commands:
         if shutil.which(command[0]) is None:
             continue
@@ -322,7 +322,7 @@ async def test_behind_a_trusted_proxy_the_client_decides(
 
 
 async def test_without_a_trusted_proxy_the_log_has_the_peer(
-    base_url: str, caplog: pytest.LogCaptureFixture, client: httpx.AsyncClient
+    caplog: pytest.LogCaptureFixture, client: httpx.AsyncClient
 ):
     caplog.set_level(logging.INFO, "gptmock")
     await client.get("/nowhere", headers={"x-forwarded-for": ADDRESS, "forwarded": f"for={ADDRESS}"})
