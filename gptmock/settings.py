@@ -46,6 +46,8 @@ _LEGACY_NAMES = {
 }
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
 """A web origin as browsers send it: no path, no trailing slash."""
+_BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]{1,100}){1,10}\Z")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}\Z")
 _NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
 """Settings not read from ``.env``: a foreign working directory must not redirect tokens."""
 
@@ -88,7 +90,7 @@ class Settings(pydantic.BaseModel):
     originator: str = "gptmock"
     codex_version: str | None = Field(None, pattern=r"^\d+\.\d+\.\d+$")
     """Unset: our own, or that of the newest Codex client, whichever is higher."""
-    api_key: pydantic.SecretStr | None = Field(None, validate_default=True)
+    api_key: pydantic.SecretStr | None = None
     responses_ttl: int = 24 * 3600
     """Seconds that responses are stored; 0 stores none. Set as ``24h``. Costs memory in the store."""
     strict_parameters: bool = False
@@ -100,6 +102,12 @@ class Settings(pydantic.BaseModel):
     """Signs what the webhook is told: ``whsec_`` and 24 to 64 bytes in base64."""
     shutdown_grace: int = Field(60, ge=0)
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
+    allowed_hosts: str | None = None
+    """Host names that the browser guard accepts besides loopback names, separated by commas."""
+    trusted_proxies: str | None = None
+    """Addresses and networks whose forwarding headers are believed, separated by commas; ``unix`` for the socket."""
+    base_path: str | None = None
+    """A prefix of all routes, such as ``/gptmock``."""
     fast_path: bool = True
     """Deltas are copied undecoded, by the callback that reads them; off only to compare."""
 
@@ -170,17 +178,32 @@ class Settings(pydantic.BaseModel):
             raise ValueError("must be printable ASCII, because it is sent in a header")
         return value
 
-    @pydantic.field_validator("api_key")
+    @pydantic.field_validator("allowed_hosts")
     @classmethod
-    def _route(cls, value: pydantic.SecretStr | None, info: pydantic.ValidationInfo) -> pydantic.SecretStr | None:
-        # A field validator, so that it is reported with mistakes in other fields; it reads fields declared above.
-        host, allowed = info.data.get("host", "127.0.0.1"), info.data.get("allow_unauthenticated", True)
-        if value is None and not allowed and not is_loopback(host):
-            raise ValueError(
-                f"is required to listen on {host}, which is not a loopback address; or use --allow-unauthenticated "
-                "(GPTMOCK_ALLOW_UNAUTHENTICATED=true) if something else protects the port"
-            )
+    def _hosts(cls, value: str | None) -> str | None:
+        wrong = [one for one in _listed(value) if not _is_host(one)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is not a host: write names or addresses without scheme, port or wildcard")
         return value
+
+    @pydantic.field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: str | None) -> str | None:
+        for one in _listed(value):
+            if one != "unix":
+                try:
+                    ipaddress.ip_network(one, strict=False)
+                except ValueError:
+                    raise ValueError(f"{one!r} is neither an address nor a network, such as 10.0.0.0/8") from None
+        return value
+
+    @pydantic.field_validator("base_path")
+    @classmethod
+    def _prefix(cls, value: str | None) -> str | None:
+        path = (value or "").rstrip("/")
+        if path and not _BASE_PATH.match(path):
+            raise ValueError("must be a path such as /gptmock, of letters, digits and - . _ ~")
+        return path or None
 
     @pydantic.field_validator("ollama_version")
     @classmethod
@@ -212,6 +235,27 @@ class Settings(pydantic.BaseModel):
                 "create a key with: openssl rand -base64 32"
             )
         return self
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether other machines can connect to the server."""
+        # With a Unix socket the host is not used.
+        return getattr(self, "unix_socket", None) is None and not is_loopback(self.host)
+
+    @property
+    def requires_key(self) -> bool:
+        """Whether requests without a valid client key are refused."""
+        return self.api_key is not None or (self.is_exposed and not self.allow_unauthenticated)
+
+    @property
+    def allowed_host_list(self) -> tuple[str, ...]:
+        """The host names that the operator added; empty for none."""
+        return _listed(self.allowed_hosts)
+
+    @property
+    def trusted_proxy_list(self) -> tuple[str, ...]:
+        """The proxies that the operator trusts; empty for none."""
+        return _listed(self.trusted_proxies)
 
     @property
     def pool_labels(self) -> tuple[str, ...]:
@@ -282,6 +326,14 @@ def variable_names(field: str) -> tuple[str, ...]:
 
 def _listed(value: str | None) -> tuple[str, ...]:
     return tuple(item for one in (value or "").split(",") if (item := one.strip()))
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return _HOST_NAME.match(text) is not None and ".." not in text
+    return True
 
 
 def is_loopback(host: str) -> bool:
