@@ -99,22 +99,27 @@ class CodexUpstream:
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[CodexEventStream]:
         """See ``protocol.upstream.Upstream``."""
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + self._deadlines.total
+        stream = await self._opened(request, credential, headers)
+        try:
+            yield stream
+        finally:
+            await stream.close()
+
+    async def _opened(
+        self, request: ResponsesRequest, credential: Credential, headers: Mapping[str, str] | None
+    ) -> CodexEventStream:
+        # A function of its own: request, response and their headers are held no longer than it runs.
+        ends_at = asyncio.get_running_loop().time() + self._deadlines.total
         sent = self._headers(request, credential, headers)
         refusals = RefusalReader(credential, self._clock)
         response = await self._send(self._url, request.to_json(), sent, refusals, patience=self._deadlines.head)
-        stream = CodexEventStream(
+        return CodexEventStream(
             response,
             refusals=refusals,
             idle_seconds=self._deadlines.idle,
             ends_at=ends_at,
             finds_runs=self._finds_runs,
         )
-        try:
-            yield stream
-        finally:
-            await stream.close()
 
     async def compact(
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
