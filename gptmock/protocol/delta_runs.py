@@ -173,7 +173,7 @@ class DeltaRun(msgspec.Struct, frozen=True, eq=False):
 
 def text_of(literals: bytes | bytearray) -> str:
     """The text of literals, one behind the other."""
-    text: str = msgspec.json.decode(b'"%b"' % literals, type=str)
+    text: str = msgspec.json.decode(b"".join((b'"', literals, b'"')), type=str)
     return text
 
 

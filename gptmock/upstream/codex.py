@@ -150,11 +150,13 @@ class CodexUpstream:
     ) -> httpx.Response:
         # As bytes: a client's header may hold more than ASCII, and httpx would refuse it.
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+        # httpx adds these two itself to a request that has ``content``, in four walks through all headers.
+        encoded = [(b"Host", url.netloc), *encoded, (b"Content-Length", b"%d" % len(body))]
         try:
             async with asyncio.timeout(patience):
                 # Not through a client: it adds nothing here, and 0.1 ms to each request.
                 response = await self._transport.handle_async_request(
-                    httpx.Request("POST", url, content=body, headers=encoded)
+                    httpx.Request("POST", url, stream=httpx.ByteStream(body), headers=encoded)
                 )
                 if response.status_code != 200:
                     beginning = await _beginning(response)
