@@ -55,7 +55,8 @@ _NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
 class Settings(pydantic.BaseModel):
     """The operator's settings. Frozen and picklable: each worker gets a copy."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    # Built by the command that loads them: a worker gets them loaded, and saves 2 MB.
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)

@@ -90,7 +90,7 @@ def request_id(request: Request) -> str:
             given = str(request.id)
             known = given if _REQUEST_ID.match(given) else str(request.generate_id())
         else:
-            known = _as_uuid(request.generate_id())
+            known = _as_uuid(ClientRequest.generate_id())
         request.ctx.request_id = known
     return known
 
