@@ -22,6 +22,8 @@ import pydantic
 from dotenv import dotenv_values
 from pydantic import Field
 
+from gptmock.setting_values import is_base_path, is_host, is_network, usable_cores
+
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
 Style = Literal["think-tags", "o3", "legacy", "current", "reasoning-content", "standard", "openai", "hidden"]
 
@@ -46,8 +48,6 @@ _LEGACY_NAMES = {
 }
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
 """A web origin as browsers send it: no path, no trailing slash."""
-_BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]{1,100}){1,10}\Z")
-_HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}\Z")
 _NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
 """Settings not read from ``.env``: a foreign working directory must not redirect tokens."""
 
@@ -55,7 +55,8 @@ _NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
 class Settings(pydantic.BaseModel):
     """The operator's settings. Frozen and picklable: each worker gets a copy."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    # Built by the command that loads them: a worker gets them loaded, and saves 2 MB.
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
@@ -181,7 +182,7 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("allowed_hosts")
     @classmethod
     def _hosts(cls, value: str | None) -> str | None:
-        wrong = [one for one in _listed(value) if not _is_host(one)]
+        wrong = [one for one in _listed(value) if not is_host(one)]
         if wrong:
             raise ValueError(f"{wrong[0]!r} is not a host: write names or addresses without scheme, port or wildcard")
         return value
@@ -189,19 +190,16 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("trusted_proxies")
     @classmethod
     def _proxies(cls, value: str | None) -> str | None:
-        for one in _listed(value):
-            if one != "unix":
-                try:
-                    ipaddress.ip_network(one, strict=False)
-                except ValueError:
-                    raise ValueError(f"{one!r} is neither an address nor a network, such as 10.0.0.0/8") from None
+        wrong = [one for one in _listed(value) if one != "unix" and not is_network(one)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is neither an address nor a network, such as 10.0.0.0/8")
         return value
 
     @pydantic.field_validator("base_path")
     @classmethod
     def _prefix(cls, value: str | None) -> str | None:
         path = (value or "").rstrip("/")
-        if path and not _BASE_PATH.match(path):
+        if path and not is_base_path(path):
             raise ValueError("must be a path such as /gptmock, of letters, digits and - . _ ~")
         return path or None
 
@@ -328,41 +326,12 @@ def _listed(value: str | None) -> tuple[str, ...]:
     return tuple(item for one in (value or "").split(",") if (item := one.strip()))
 
 
-def _is_host(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text.strip("[]"))
-    except ValueError:
-        return _HOST_NAME.match(text) is not None and ".." not in text
-    return True
-
-
 def is_loopback(host: str) -> bool:
     """Whether the address is reachable only from this machine."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def usable_cores() -> int:
-    """CPU cores that this process may use: its affinity, and the quota of its cgroup (v2, then v1)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
-    return max(1, min(cores, int(quota) or 1)) if quota is not None else max(1, cores)
-
-
-def _cgroup_quota() -> float | None:
-    try:
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        limit_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
-        period_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
-    return limit_us / period_us if limit_us > 0 and period_us > 0 else None
 
 
 def _dotenv(path: Path) -> dict[str, str]:
