@@ -10,14 +10,18 @@ from __future__ import annotations
 import re
 import string
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal, Protocol, TypeAlias
 
 from gptmock.accounts import Secret
+from gptmock.catalog import Effort
 
 Role: TypeAlias = Literal["user", "viewer", "admin"]
 """``user`` allows model calls; ``viewer`` also metrics and usage; ``admin`` also keys, accounts and limits."""
+ReasoningStyle: TypeAlias = Literal["think-tags", "o3", "legacy", "reasoning-content", "hidden"]
+"""How thinking is shown; ``current`` is another name of ``legacy``."""
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_CHARACTERS = 8
@@ -29,21 +33,46 @@ _SHAPE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
+class KeyDefaults:
+    """The key's defaults for what a request leaves out; ``None`` means the server's."""
+
+    reasoning_style: ReasoningStyle | None = None
+    reasoning_effort: Effort | None = None
+    web_search: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KeyTerms:
-    """The role and limits of a key. ``None`` or empty means no limit."""
+    """The role, limits and defaults of a key. ``None`` or empty means no limit."""
 
     role: Role = "user"
+    owner: str = ""
+    """The person or program that uses the key, for display."""
     models: tuple[str, ...] = ()
+    """Patterns of model slugs, such as ``gpt-6*`` (``fnmatch``, without regard to case)."""
     rpm: int | None = None
     """Requests per minute."""
     tokens_per_day: int | None = None
-    """Input and output tokens together."""
+    """Input and output tokens together, in 24 hours from the first of them."""
+    tokens_per_week: int | None = None
+    """The same in 7 days."""
     concurrency: int | None = None
     """Concurrent turns."""
     expires_at: float | None = None
     """Unix seconds."""
     account_id: str | None = None
     """``Account.id`` of the account that the key is bound to."""
+    defaults: KeyDefaults = KeyDefaults()
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether requests or tokens are counted against a limit."""
+        limits = (self.rpm, self.tokens_per_day, self.tokens_per_week, self.concurrency)
+        return any(limit is not None for limit in limits)
+
+    def allows(self, slug: str) -> bool:
+        """Whether the key may use this model."""
+        return not self.models or any(fnmatchcase(slug.lower(), pattern.lower()) for pattern in self.models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +106,16 @@ class Client:
 
     tenant: str
     key: ClientKey | None = None
-    """``None`` for the static key (``GPTMOCK_API_KEY``) and without authentication."""
+    """``None`` for the static keys (``GPTMOCK_API_KEY``, ``GPTMOCK_ADMIN_KEY``) and without authentication."""
+    is_static_admin: bool = False
+    """The caller has ``GPTMOCK_ADMIN_KEY``."""
+
+    @property
+    def role(self) -> Role:
+        """The role of the caller's key; ``user`` without one."""
+        if self.is_static_admin:
+            return "admin"
+        return self.key.terms.role if self.key is not None else "user"
 
     @property
     def account_id(self) -> str | None:
@@ -115,6 +153,14 @@ class ClientKeys(Protocol):
 
         Raises:
             UnknownClientKey: there is none.
+        """
+
+    async def update(self, name_or_id: str, revise: Callable[[KeyTerms], KeyTerms]) -> ClientKey:
+        """
+        Change the terms of a key. ``revise`` gets the current terms and returns the new ones.
+
+        Raises:
+            UnknownClientKey: there is no such key, or it was revoked.
         """
 
     async def rotate(self, name_or_id: str, *, overlap_seconds: float = 0.0) -> IssuedKey:

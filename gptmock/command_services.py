@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from gptmock.accounts import BrokenLogin, Login
+from gptmock.clients import ClientKeys
 from gptmock.errors import CredentialRefused, GptmockError, SealBroken, StoreUnavailable, UnusableKey
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.logins import LoginBook
@@ -57,6 +58,15 @@ class CommandServices:
     _usage: CodexUsage
     _board: SharedLimits
     _ledger: SharedUsage
+
+    @property
+    def keys(self) -> ClientKeys:
+        """The client keys."""
+        return self._state.keys
+
+    async def account_labels(self) -> dict[str, str]:
+        """Account id to label."""
+        return {login.account.id: login.label for login in await self.logins()}
 
     async def logins(self) -> list[Login]:
         """All accounts, by label."""

@@ -27,6 +27,7 @@ MAX_AUTO_WORKERS = 4
 MAX_RESPONSES_TTL_SECONDS = 30 * 24 * 3600
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 _DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd]?)\Z")
+MIN_ADMIN_KEY_CHARACTERS = 16
 MIN_OLLAMA_VERSION = (0, 13, 4)
 _PREFIX, _LEGACY_PREFIX = "GPTMOCK_", "CHATGPT_LOCAL_"
 _LEGACY_NAMES = {
@@ -46,6 +47,8 @@ _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
 """A web origin as browsers send it: no path, no trailing slash."""
 _NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
 """Settings not read from ``.env``: a foreign working directory must not redirect tokens."""
+_FROM_FILE = ("api_key", "admin_key")
+"""Settings that may be in a file, which ``GPTMOCK_{NAME}_FILE`` names, such as a mounted secret."""
 
 
 class Settings(pydantic.BaseModel):
@@ -87,6 +90,8 @@ class Settings(pydantic.BaseModel):
     codex_version: str | None = Field(None, pattern=r"^\d+\.\d+\.\d+$")
     """Unset: our own, or that of the newest Codex client, whichever is higher."""
     api_key: pydantic.SecretStr | None = Field(None, validate_default=True)
+    admin_key: pydantic.SecretStr | None = None
+    """A key with the role ``admin`` that needs no store; for the first administrator, and for charts."""
     responses_ttl: int = 24 * 3600
     """Seconds that responses are stored; 0 stores none. Set as ``24h``. Costs memory in the store."""
     strict_parameters: bool = False
@@ -152,6 +157,15 @@ class Settings(pydantic.BaseModel):
             raise ValueError(
                 f"is required to listen on {host}, which is not a loopback address; or use --allow-unauthenticated "
                 "(GPTMOCK_ALLOW_UNAUTHENTICATED=true) if something else protects the port"
+            )
+        return value
+
+    @pydantic.field_validator("admin_key")
+    @classmethod
+    def _long_enough(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < MIN_ADMIN_KEY_CHARACTERS:
+            raise ValueError(
+                f"must have at least {MIN_ADMIN_KEY_CHARACTERS} characters; create one with: openssl rand -base64 32"
             )
         return value
 
@@ -236,6 +250,11 @@ def load_settings(
     ]
     for field in Settings.model_fields:
         source, value = _lookup(field, flags, environ, dotenv)
+        if value is None and field in _FROM_FILE:
+            try:
+                source, value = _from_file(field, environ, dotenv)
+            except SettingsError as error:
+                mistakes += error.mistakes
         if value is not None:
             values[field], sources[field] = value, source
     try:
@@ -305,6 +324,27 @@ def _lookup(
             if value := source.get(name):
                 return name, value
     return "", None
+
+
+def _from_file(field: str, environ: Mapping[str, str], dotenv: Mapping[str, str]) -> tuple[str, str | None]:
+    """
+    The variable that names the file of a setting, and what is in the file; ``None`` if no variable does.
+
+    Raises:
+        SettingsError: the file cannot be read, or is empty.
+    """
+    name = f"{_PREFIX}{field.upper()}_FILE"
+    path = environ.get(name) or dotenv.get(name)
+    if not path:
+        return name, None
+    try:
+        text = Path(path).expanduser().read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise SettingsError((f"{name}: the file cannot be read: {reason}",)) from error
+    if not text:
+        raise SettingsError((f"{name}: the file is empty",))
+    return name, text
 
 
 def _mistakes(error: pydantic.ValidationError, sources: Mapping[str, str]) -> list[str]:

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from httpx import AsyncBaseTransport, AsyncClient
+from pydantic import SecretStr
 from sanic import Sanic
 from sanic.worker.loader import AppLoader
 
@@ -167,12 +168,12 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
                 _reseal(state),
             )
         )
-        static_key = Secret(settings.api_key.get_secret_value()) if settings.api_key is not None else None
+        static_key, admin_key = _static_key(settings.api_key), _static_key(settings.admin_key)
         upstream = _upstream(settings, transport, identity, deadlines)
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
-            admission=Admission(static_key, state.keys, admitted=versions.note),
+            admission=Admission(static_key, state.keys, admin_key=admin_key, admitted=versions.note),
             terms=Terms(catalogs.current, _defaults(settings)),
             readiness=readiness,
             conversations=conversations,
@@ -181,6 +182,10 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_beside(catalogs.run()))
         yield services
+
+
+def _static_key(given: SecretStr | None) -> Secret | None:
+    return Secret(given.get_secret_value()) if given is not None else None
 
 
 def _upstream(

@@ -351,3 +351,29 @@ def test_what_no_browser_sends_is_no_origin(tmp_path, value):
     (mistake,) = caught.value.mistakes
     assert mistake.startswith("GPTMOCK_CORS_ORIGINS: ")
     assert repr(value) in mistake
+
+
+# --- Keys in files ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["api_key", "admin_key"])
+def test_a_static_key_may_be_in_a_file(tmp_path: Path, name: str):
+    variable = f"GPTMOCK_{name.upper()}"
+    path = tmp_path / "secret"
+    path.write_text("planted-0123456789abcdef\n")
+    host = {"GPTMOCK_HOST": "0.0.0.0"} if name == "api_key" else {}
+    settings = load(tmp_path, environ={f"{variable}_FILE": str(path), **host})
+    assert getattr(settings, name).get_secret_value() == "planted-0123456789abcdef"
+    assert "planted" not in repr(settings)
+    both = load(tmp_path, environ={f"{variable}_FILE": str(path), variable: "another-0123456789abcdef"})
+    assert getattr(both, name).get_secret_value() == "another-0123456789abcdef"
+    path.write_text(" \n")
+    assert mistakes(tmp_path, **{f"{variable}_FILE": str(path)}) == (f"{variable}_FILE: the file is empty",)
+    (line,) = mistakes(tmp_path, **{f"{variable}_FILE": str(tmp_path / "none")})
+    assert line == f"{variable}_FILE: the file cannot be read: No such file or directory"
+
+
+def test_a_short_admin_key_is_refused_and_not_shown(tmp_path: Path):
+    (line,) = mistakes(tmp_path, GPTMOCK_ADMIN_KEY="planted")
+    assert line.startswith("GPTMOCK_ADMIN_KEY: must have at least 16 characters")
+    assert "planted" not in line

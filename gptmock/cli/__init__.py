@@ -23,6 +23,7 @@ _COMMANDS: Mapping[str, str] = {
     "login": "sign in to ChatGPT",
     "logout": "sign out of an account",
     "accounts": "list, select, pause, import and export accounts",
+    "keys": "create, limit, rotate and revoke client API keys",
     "info": "show accounts, token expiry and usage limits",
     "usage": "show requests and tokens by day, key, account and model",
     "doctor": "check everything that a server needs",

@@ -78,9 +78,9 @@ def grouped(
 
 
 def _static_keys(settings: Settings) -> dict[str, str]:
-    if settings.api_key is None:
-        return {"": "none"}
-    return {"": "none", Secret(settings.api_key.get_secret_value()).fingerprint(): "GPTMOCK_API_KEY"}
+    given = {"GPTMOCK_API_KEY": settings.api_key, "GPTMOCK_ADMIN_KEY": settings.admin_key}
+    known = {Secret(key.get_secret_value()).fingerprint(): name for name, key in given.items() if key is not None}
+    return {"": "none", **known}
 
 
 def _named(

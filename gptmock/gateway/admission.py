@@ -35,6 +35,7 @@ class Admission:
             with any key that is not a gptmock key (SDKs insist on sending one).
         keys: the issued client keys. A key with their format is always checked: a revoked one is refused, even if
             requests without a key are accepted.
+        admin_key: the static key ``GPTMOCK_ADMIN_KEY``, whose role is ``admin``.
         admitted: called with the headers of each authenticated request.
     """
 
@@ -43,12 +44,15 @@ class Admission:
         api_key: Secret | None,
         keys: ClientKeys,
         *,
+        admin_key: Secret | None = None,
         admitted: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
         self._api_key = api_key
         self._keys = keys
         self._admitted = admitted
         self._owner = Client("" if api_key is None else api_key.fingerprint())
+        self._admin_key = admin_key
+        self._admin = Client("" if admin_key is None else admin_key.fingerprint(), is_static_admin=True)
 
     async def admit(self, headers: Mapping[str, str]) -> Client:
         """
@@ -74,6 +78,8 @@ class Admission:
             )
         if Secret(given) == self._api_key:
             return self._owner
+        if self._admin_key is not None and Secret(given) == self._admin_key:
+            return self._admin
         if key_id_of(given) is not None:
             try:
                 key = await self._keys.find(Secret(given))
