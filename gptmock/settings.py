@@ -47,7 +47,7 @@ _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
 """A web origin as browsers send it: no path, no trailing slash."""
 _NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
 """Settings not read from ``.env``: a foreign working directory must not redirect tokens."""
-_FROM_FILE = ("api_key", "admin_key")
+FROM_FILE = ("api_key", "admin_key")
 """Settings that may be in a file, which ``GPTMOCK_{NAME}_FILE`` names, such as a mounted secret."""
 
 
@@ -250,7 +250,7 @@ def load_settings(
     ]
     for field in Settings.model_fields:
         source, value = _lookup(field, flags, environ, dotenv)
-        if value is None and field in _FROM_FILE:
+        if value is None and field in FROM_FILE:
             try:
                 source, value = _from_file(field, environ, dotenv)
             except SettingsError as error:
