@@ -123,6 +123,55 @@ class Client:
         return self.key.terms.account_id if self.key is not None else None
 
 
+LimitKind: TypeAlias = Literal["turns", "requests", "tokens_per_day", "tokens_per_week"]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitState:
+    """A limit of a key, and how much of it is used now."""
+
+    kind: LimitKind
+    limit: int
+    used: int
+    reset_seconds: float = 0.0
+    """Until the whole limit is available again; 0 for concurrent turns."""
+
+    @property
+    def remaining(self) -> int:
+        """What is left, at least 0."""
+        return max(0, self.limit - self.used)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitAnswer:
+    """Whether a turn was admitted, and the limits of its key after that."""
+
+    admitted: bool
+    states: tuple[LimitState, ...]
+
+
+class KeyLimits(Protocol):
+    """
+    The limits of client keys, shared by all workers. A turn holds a place among the concurrent turns of its key until
+    it is settled, or until its worker has not extended it for a while. Every method may raise ``StoreUnavailable``.
+    """
+
+    async def admit(self, key: ClientKey, turn_id: str) -> LimitAnswer:
+        """Admit a turn if no limit of the key is reached: in one atomic step, which a refusal leaves without effect."""
+
+    async def adopt(self, key: ClientKey, turn_id: str) -> None:
+        """Count a turn that was admitted while the store was unavailable; may be repeated."""
+
+    async def extend(self, key_id: str, turn_ids: Sequence[str]) -> None:
+        """Say that these turns still run."""
+
+    async def settle(self, key: ClientKey, turn_id: str, *, tokens: int) -> None:
+        """A turn has ended and used so many tokens: it gives up its place. Counted once, also if it is repeated."""
+
+    async def states(self, key: ClientKey) -> tuple[LimitState, ...]:
+        """The limits of a key now."""
+
+
 class ClientKeys(Protocol):
     """The store of client keys. All workers see a change within a second."""
 

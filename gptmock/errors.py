@@ -6,6 +6,7 @@ The errors that clients may see, classified by cause. Dialects render them.
     │   ├── BadRequest             400  a field is missing, of the wrong type, or cannot be honoured
     │   ├── Unauthorized           401  no or wrong client key
     │   ├── ForeignLogin           403  a ChatGPT login in the place of a client key
+    │   ├── ModelNotAllowed        403  model_not_allowed: the client key may not use the model
     │   ├── UnknownModel           404  model_not_found
     │   ├── UnknownResponse        404  response_not_found: never stored, expired, or another tenant's
     │   ├── UnknownRoute           404  unknown_url
@@ -116,6 +117,13 @@ class ForeignLogin(ClientError):
     """
 
     code = "client_key_required"
+    status_hint = 403
+
+
+class ModelNotAllowed(ClientError):
+    """The client key may not use this model."""
+
+    code = "model_not_allowed"
     status_hint = 403
 
 

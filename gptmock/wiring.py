@@ -33,6 +33,7 @@ from gptmock.gateway.catalogue import CatalogWatch
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.freshness import FreshnessWatch
 from gptmock.gateway.gateway import Gateway
+from gptmock.gateway.key_limits import KeyLimiter
 from gptmock.gateway.limit_polling import LimitPoller
 from gptmock.gateway.recent_limits import RecentLimits
 from gptmock.gateway.refresh import Refresher
@@ -50,7 +51,9 @@ from gptmock.settings import Settings
 from gptmock.shared_state import State, open_state
 from gptmock.stores.auth_import import take_over
 from gptmock.stores.catalogue import StoreCatalogCache
+from gptmock.stores.key_limits import StoreKeyLimits
 from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
+from gptmock.stores.memory import MemoryStore
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
@@ -143,10 +146,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         stack.push_async_callback(keeper.close)
         board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
         selector = AccountSelector(state.vault, board, pool=settings.pool_labels, clock=time.time)
-        ledger = SharedUsage(state.store, clock=time.time)
-        stack.push_async_callback(ledger.settle)
-        recorder = TurnRecorder(board, ledger, clock=time.time)
-        stack.push_async_callback(recorder.close)
+        ledger, recorder, limiter = _recording(settings, state, board, stack)
         readiness = partial(_reasons, selector, keeper)
         versions = VersionWatch(state.codex_version, fixed=settings.codex_version, shown=shown_version)
         identity = ClientIdentity(settings.originator, versions.current)
@@ -160,6 +160,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         await stack.enter_async_context(
             _beside(
                 ledger.run(),
+                limiter.run(),
                 keeper.watch(selector.account_ids),
                 windows.run(),
                 fresh.run(),
@@ -178,10 +179,28 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
             readiness=readiness,
             conversations=conversations,
             label_of=selector.label_of,
+            limits=limiter,
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_beside(catalogs.run()))
         yield services
+
+
+def _recording(
+    settings: Settings, state: State, board: RecentLimits, stack: AsyncExitStack
+) -> tuple[SharedUsage, TurnRecorder, KeyLimiter]:
+    """What counts turns; each writes what it still has when the stack is closed."""
+    ledger = SharedUsage(state.store, clock=time.time)
+    stack.push_async_callback(ledger.settle)
+    recorder = TurnRecorder(board, ledger, clock=time.time)
+    stack.push_async_callback(recorder.close)
+    limiter = KeyLimiter(StoreKeyLimits(state.store), _local_limits, workers=settings.worker_count)
+    stack.push_async_callback(limiter.close)
+    return ledger, recorder, limiter
+
+
+def _local_limits() -> StoreKeyLimits:
+    return StoreKeyLimits(MemoryStore())
 
 
 def _static_key(given: SecretStr | None) -> Secret | None:

@@ -17,6 +17,7 @@ from sanic.config import Config
 from gptmock.clients import Client
 from gptmock.conversations import ContextReferences, LoadedContext, Snapshot
 from gptmock.dialects.dialect import Progress, ReplyHead, Terms, Turn
+from gptmock.gateway.key_limits import UNLIMITED, Grant
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
 from gptmock.protocol.upstream import Compacted
@@ -43,6 +44,21 @@ class Admits(Protocol):
 
     async def admit(self, headers: dict[str, str]) -> Client:
         """Check the client key; raises ``Unauthorized``."""
+
+
+class LimitsKeys(Protocol):
+    """Holds calls to the limits of client keys (``gateway.key_limits.KeyLimiter``)."""
+
+    def begin(self, client: Client) -> Grant:
+        """Begin the admission of a call."""
+
+
+class NoLimits:
+    """``LimitsKeys`` without limits."""
+
+    def begin(self, client: Client) -> Grant:  # noqa: ARG002 - alike for all
+        """See ``LimitsKeys.begin``."""
+        return UNLIMITED
 
 
 class KeepsConversations(Protocol):
@@ -94,6 +110,7 @@ class Services:
     conversations: KeepsConversations
     label_of: Callable[[str | None], str | None] = field(default=lambda _: None)
     """The cached label of an account id, for the log."""
+    limits: LimitsKeys = field(default_factory=NoLimits)
     draining: bool = field(default=False)
     """Set once the worker was told to stop."""
 

@@ -161,7 +161,7 @@ class RedisStore:
 
     async def extend_slots(self, name: str, owners: Sequence[str], *, ttl_seconds: float) -> None:
         """See ``Store.extend_slots``."""
-        arguments = [milliseconds(ttl_seconds), _SETTLED, *owners]
+        arguments: list[str | int] = [milliseconds(ttl_seconds), _SETTLED, *owners]
         await self._run(self._extend_slots([self._keys.slots(name)], arguments))
 
     async def free_slot(self, name: str, owner: str, *, quotas: Sequence[Quota] = ()) -> bool:
