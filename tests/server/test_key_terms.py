@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import httpx
 import pytest
 
+from gptmock import shared_state
 from gptmock.clients import KeyDefaults, KeyTerms
+from gptmock.server.turns import TurnRequest
 from gptmock.settings import load_settings
 from gptmock.shared_state import State, open_state
 from gptmock.simulator.server import Simulator
+from gptmock.stores.breaker import GuardedStore
 from gptmock.stores.key_limits import StoreKeyLimits
+from gptmock.stores.store import Record, SlotAnswer
 from tests.harness import CHAT_PATH, chat, client, serving_simulator, until
+from tests.server.test_client_keys import second_account
+
+T = TypeVar("T")
+in_request: ContextVar[bool] = ContextVar("in_request", default=False)
+ORIGINAL_RUN = TurnRequest.run
 
 RESPONSES = "/v1/responses"
 MODEL = "gpt-5.5"
@@ -213,6 +224,61 @@ async def test_the_key_comes_in_any_of_its_headers(opened: httpx.AsyncClient, st
     value = bearer if header == "authorization" else bearer.removeprefix("Bearer ")
     answer = await opened.post(CHAT_PATH, json=chat("scene:text"), headers={header: value})
     assert (answer.status_code, answer.headers["x-ratelimit-remaining-requests"]) == (200, "4")
+
+
+class SlowStore(GuardedStore):
+    """A store whose answers take a while; remembers which of its calls each request has waited for."""
+
+    waits: ClassVar[list[tuple[float, float]]] = []
+
+    async def take_slot(self, *arguments: Any, **named: Any) -> SlotAnswer:
+        """See ``Store.take_slot``."""
+        return await self._slowly(super().take_slot(*arguments, **named))
+
+    async def observed(self, names: Sequence[str]) -> list[bytes | None]:
+        """See ``Store.observed``."""
+        return await self._slowly(super().observed(names))
+
+    async def read(self, name: str) -> Record | None:
+        """See ``Store.read``."""
+        return await self._slowly(super().read(name))
+
+    async def read_many(self, names: Sequence[str]) -> list[Record | None]:
+        """See ``Store.read_many``."""
+        return await self._slowly(super().read_many(names))
+
+    async def _slowly(self, call: Coroutine[Any, Any, T]) -> T:
+        began = time.monotonic()
+        if in_request.get():
+            await asyncio.sleep(0.3)
+        answer = await call
+        if in_request.get():
+            self.waits.append((began, time.monotonic()))
+        return answer
+
+
+async def test_with_a_pool_and_limits_a_turn_waits_for_the_store_once(
+    simulator: Simulator, home: Path, state: State, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(shared_state, "GuardedStore", SlowStore)
+
+    async def run(self: TurnRequest) -> Any:
+        in_request.set(True)
+        return await ORIGINAL_RUN(self)
+
+    monkeypatch.setattr(TurnRequest, "run", run)
+    await second_account(state, simulator, home)
+    label = (await state.vault.logins())[0].label
+    headers = await headers_of(state, rpm=100, concurrency=9, tokens_per_day=10**6)
+    async with serving_simulator(simulator, home, account_pool=f"{label},bob") as url, client(url) as opened:
+        for _ in range(3):
+            SlowStore.waits.clear()
+            assert (await opened.post(CHAT_PATH, json=chat("scene:text"), headers=headers)).status_code == 200
+            called = max(call.at for call in simulator.state.model_calls()) - time.time() + time.monotonic()
+            before = [wait for wait in SlowStore.waits if wait[1] <= called]
+            assert len(before) == 2
+            # Both at once: each began before the other had ended.
+            assert max(began for began, _ in before) < min(ended for _, ended in before)
 
 
 # --- Tenants ----------------------------------------------------------------------------------
