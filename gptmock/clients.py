@@ -22,6 +22,8 @@ Role: TypeAlias = Literal["user", "viewer", "admin"]
 """``user`` allows model calls; ``viewer`` also metrics and usage; ``admin`` also keys, accounts and limits."""
 ReasoningStyle: TypeAlias = Literal["think-tags", "o3", "legacy", "reasoning-content", "hidden"]
 """How thinking is shown; ``current`` is another name of ``legacy``."""
+ROLES: tuple[Role, ...] = ("user", "viewer", "admin")
+"""In ascending order: each allows what those before it do."""
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_CHARACTERS = 8
@@ -107,15 +109,13 @@ class Client:
     tenant: str
     key: ClientKey | None = None
     """``None`` for the static keys (``GPTMOCK_API_KEY``, ``GPTMOCK_ADMIN_KEY``) and without authentication."""
-    is_static_admin: bool = False
-    """The caller has ``GPTMOCK_ADMIN_KEY``."""
+    role: Role = "admin"
+    """Of a caller without a key of its own: who needs no key on this server is its operator."""
 
-    @property
-    def role(self) -> Role:
-        """The role of the caller's key; ``user`` without one."""
-        if self.is_static_admin:
-            return "admin"
-        return self.key.terms.role if self.key is not None else "user"
+    def may(self, role: Role) -> bool:
+        """Whether the caller has this role or a higher one."""
+        own = self.key.terms.role if self.key is not None else self.role
+        return ROLES.index(own) >= ROLES.index(role)
 
     @property
     def account_id(self) -> str | None:

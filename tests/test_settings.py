@@ -377,3 +377,22 @@ def test_a_short_admin_key_is_refused_and_not_shown(tmp_path: Path):
     (line,) = mistakes(tmp_path, GPTMOCK_ADMIN_KEY="planted")
     assert line.startswith("GPTMOCK_ADMIN_KEY: must have at least 16 characters")
     assert "planted" not in line
+
+
+# --- Notices ---
+
+SIGNS = "whsec_" + "QUJD" * 10
+
+
+def test_a_webhook_has_a_secret(tmp_path: Path):
+    told = {"GPTMOCK_WEBHOOK_URL": "https://hooks.example.test/T0K3N"}
+    settings = load_settings({}, environ={**told, "GPTMOCK_WEBHOOK_SECRET": SIGNS}, directory=tmp_path)
+    assert "T0K3N" not in repr(settings)
+    for wrong in ("", "QUJD" * 10, "whsec_", "whsec_QUJD", "whsec_!!!!"):
+        with pytest.raises(SettingsError) as caught:
+            load_settings({}, environ={**told, "GPTMOCK_WEBHOOK_SECRET": wrong}, directory=tmp_path)
+        assert caught.value.mistakes[0].startswith("GPTMOCK_WEBHOOK_SECRET: is required with GPTMOCK_WEBHOOK_URL")
+    with pytest.raises(SettingsError, match="GPTMOCK_WEBHOOK_URL: must be an http or https URL"):
+        load_settings(
+            {}, environ={"GPTMOCK_WEBHOOK_URL": "ftp://x", "GPTMOCK_WEBHOOK_SECRET": SIGNS}, directory=tmp_path
+        )

@@ -50,9 +50,10 @@ class Admission:
         self._api_key = api_key
         self._keys = keys
         self._admitted = admitted
-        self._owner = Client("" if api_key is None else api_key.fingerprint())
+        # The static key is made for calling models; who needs none is the operator.
+        self._owner = Client("") if api_key is None else Client(api_key.fingerprint(), role="user")
         self._admin_key = admin_key
-        self._admin = Client("" if admin_key is None else admin_key.fingerprint(), is_static_admin=True)
+        self._admin = Client("" if admin_key is None else admin_key.fingerprint(), role="admin")
 
     async def admit(self, headers: Mapping[str, str]) -> Client:
         """
