@@ -96,6 +96,8 @@ class Settings(pydantic.BaseModel):
     """A key with the role ``admin`` that needs no store; for the first administrator, and for charts."""
     responses_ttl: int = 24 * 3600
     """Seconds that responses are stored; 0 stores none. Set as ``24h``. Costs memory in the store."""
+    usage_retention: int = 90 * 24 * 3600
+    """Seconds that usage is kept. Set as ``90d``."""
     strict_parameters: bool = False
     ollama_version: str = Field("0.13.5", pattern=r"^\d+\.\d+\.\d+$")
     """A real Ollama version: clients enable features by it, and Codex requires 0.13.4."""
@@ -127,6 +129,15 @@ class Settings(pydantic.BaseModel):
         seconds = int(found["count"]) * _UNIT_SECONDS[found["unit"]] if found else -1
         if not 0 <= seconds <= MAX_RESPONSES_TTL_SECONDS:
             raise ValueError("must be a duration such as 90s, 30m, 24h or 7d, at most 30d; 0 stores nothing")
+        return seconds
+
+    @pydantic.field_validator("usage_retention", mode="before")
+    @classmethod
+    def _days(cls, value: Any) -> int:
+        found = _DURATION.match(str(value).strip())
+        seconds = int(found["count"]) * _UNIT_SECONDS[found["unit"]] if found else -1
+        if not 24 * 3600 <= seconds <= 400 * 24 * 3600:
+            raise ValueError("must be a duration from 1d to 400d")
         return seconds
 
     @pydantic.field_validator("upstream_url", "issuer")

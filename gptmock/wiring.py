@@ -34,6 +34,7 @@ from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.freshness import FreshnessWatch
 from gptmock.gateway.gateway import Gateway
 from gptmock.gateway.key_limits import KeyLimiter
+from gptmock.gateway.key_usage import KeyUsageReport
 from gptmock.gateway.limit_polling import LimitPoller
 from gptmock.gateway.notices import NoticeWatch
 from gptmock.gateway.recent_limits import RecentLimits
@@ -187,6 +188,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
             conversations=conversations,
             label_of=selector.label_of,
             limits=limiter,
+            usage=KeyUsageReport(ledger, limiter, clock=time.time),
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_measured(services, metrics, state, board))
@@ -198,7 +200,7 @@ def _recording(
     settings: Settings, state: State, board: RecentLimits, stack: AsyncExitStack
 ) -> tuple[SharedUsage, TurnRecorder, KeyLimiter]:
     """What counts turns; each writes what it still has when the stack is closed."""
-    ledger = SharedUsage(state.store, clock=time.time)
+    ledger = SharedUsage(state.store, clock=time.time, kept_seconds=settings.usage_retention)
     stack.push_async_callback(ledger.settle)
     recorder = TurnRecorder(board, ledger, clock=time.time)
     stack.push_async_callback(recorder.close)

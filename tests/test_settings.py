@@ -396,3 +396,11 @@ def test_a_webhook_has_a_secret(tmp_path: Path):
         load_settings(
             {}, environ={"GPTMOCK_WEBHOOK_URL": "ftp://x", "GPTMOCK_WEBHOOK_SECRET": SIGNS}, directory=tmp_path
         )
+
+
+def test_usage_is_kept_for_days(tmp_path: Path):
+    assert load(tmp_path).usage_retention == 90 * 86400
+    assert load(tmp_path, environ={"GPTMOCK_USAGE_RETENTION": "7d"}).usage_retention == 7 * 86400
+    for wrong in ("0", "23h", "401d", "x"):
+        (line,) = mistakes(tmp_path, GPTMOCK_USAGE_RETENTION=wrong)
+        assert line == "GPTMOCK_USAGE_RETENTION: must be a duration from 1d to 400d"

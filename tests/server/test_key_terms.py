@@ -309,3 +309,32 @@ async def test_two_keys_share_nothing(opened: httpx.AsyncClient, state: State, s
     assert (await opened.post(RESPONSES, json=taken_up, headers=bob)).status_code in (400, 404)
     assert (await opened.post(RESPONSES, json=taken_up, headers=ada)).status_code == 200
     assert (await opened.get(f"{RESPONSES}/{ids[0]}", headers={})).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/v1/usage", "/usage"])
+async def test_a_key_sees_its_own_usage_and_limits_and_no_other(opened: httpx.AsyncClient, state: State, path: str):
+    ada = await headers_of(state, "ada-planted", rpm=10, tokens_per_week=10**6)
+    bob = await headers_of(state, "bob-planted")
+    for headers, model in ((ada, MODEL), (ada, OTHER), (bob, MODEL), ({}, MODEL)):
+        body = {**chat("scene:text"), "model": model}
+        assert (await opened.post(CHAT_PATH, json=body, headers=headers)).status_code == 200
+
+    async def usage(headers: dict[str, str]) -> Any:
+        answer = await opened.get(path, headers=headers)
+        assert answer.status_code == 200
+        return answer.json()
+
+    async with asyncio.timeout(20):
+        while (await usage({}))["total"]["requests"] != 1:  # noqa: ASYNC110 - written once a second
+            await asyncio.sleep(0.05)
+    own, other = await usage(ada), await usage(bob)
+    assert {row["model"]: row["requests"] for row in own["data"]} == {MODEL: 1, OTHER: 1}
+    assert (own["key"], own["total"]["requests"], other["total"]["requests"]) == ("ada-planted", 2, 1)
+    limits = {one["kind"]: (one["limit"], one["used"]) for one in own["limits"]}
+    tokens = own["total"]["input_tokens"] + own["total"]["output_tokens"]
+    assert limits == {"requests": (10, 2), "tokens_per_week": (10**6, tokens)}
+    assert (other["limits"], "ada-planted" in str(other), (await usage({}))["key"]) == ([], False, None)
+    assert (await opened.get(path, params={"days": "1"}, headers=ada)).json()["total"] == own["total"]
+    for wrong in ("0", "32", "x", "-1", "٣", "9999999"):
+        refused = await opened.get(path, params={"days": wrong}, headers=ada)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (400, "days")
