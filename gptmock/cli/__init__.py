@@ -26,6 +26,7 @@ _COMMANDS: Mapping[str, str] = {
     "keys": "create, limit, rotate and revoke client API keys",
     "info": "show accounts, token expiry and usage limits",
     "usage": "show requests and tokens by day, key, account and model",
+    "audit": "show who administered keys and accounts",
     "doctor": "check everything that a server needs",
     "store": "copy accounts and usage between the embedded store and Redis",
     "simulator": "run the simulated Codex backend alone, for tests",

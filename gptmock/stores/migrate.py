@@ -11,7 +11,7 @@ What one origin has counted can only grow, so of two values for an origin the la
 often, in which direction and through how many stores state is copied, and wherever a run was interrupted.
 
 Not copied: leases, slots, parked accounts, rate limit snapshots and the protocol version of Codex clients, which are
-made again in use, and stored responses, which expire within a day.
+made again in use, and stored responses, which expire within a day; nor the limits' current windows and the audit log.
 """
 
 from __future__ import annotations

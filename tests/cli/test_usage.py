@@ -135,7 +135,7 @@ def test_a_person_sees_the_days_in_a_line(tmp_path: Path):
     fill(tmp_path)
     with at_terminal(tmp_path, "usage", "--by", "model", COLUMNS="120", LC_ALL="C.UTF-8") as terminal:
         assert terminal.ended() == 0
-        assert f"Tokens by day:      ▄█  {day(6)} to {TODAY}, at most 45" in terminal.text
+        assert f"Tokens by day:      ▃█  {day(6)} to {TODAY}, at most 45" in terminal.text
     assert "Tokens by day" not in run(tmp_path, "usage").stdout
     assert sparkline([0, 1, 400, 800], ascii_only=True) == " .=#"
 
