@@ -53,3 +53,16 @@ def _cgroup_quota() -> float | None:
     except (OSError, ValueError):
         return None
     return limit_us / period_us if limit_us > 0 and period_us > 0 else None
+
+
+def listed(value: str | None) -> tuple[str, ...]:
+    """The parts of a list separated by commas."""
+    return tuple(item for one in (value or "").split(",") if (item := one.strip()))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the address is reachable only from this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
