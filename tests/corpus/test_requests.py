@@ -83,7 +83,7 @@ def test_json_bodies(pair: Pair, case: Case):
         pytest.skip("the bounds of JSON bodies are not there yet")
     body = case.text("body").encode(case.expected.get("encoding", "utf-8"))
     path = case.expected["path"]
-    stalls = []
+    stalls: list[float] = []
     # Another process may hold up the worker once; a body does so each time.
     while not stalls or (stalls[-1] > generous(0.25) and len(stalls) < ATTEMPTS):
         with Pings().running(pair.url) as pings:
