@@ -94,6 +94,10 @@ class Settings(pydantic.BaseModel):
     """A real Ollama version: clients enable features by it, and Codex requires 0.13.4."""
     shutdown_grace: int = Field(60, ge=0)
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
+    max_connections: int | None = Field(None, gt=0)
+    """Client connections of one worker. Unset: what its file descriptors allow, at most 10,000."""
+    max_streams: int | None = Field(None, gt=0)
+    """Model calls in progress in one worker. Unset: half of its file descriptors, at most 5,000."""
     fast_path: bool = True
     """Deltas are copied undecoded, by the callback that reads them; off only to compare."""
 

@@ -122,6 +122,8 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
     """Limits and features of the HTTP layer, from the settings."""
     return ServerOptions(
         max_body_bytes=settings.max_body_bytes,
+        max_connections=settings.max_connections,
+        max_streams=settings.max_streams,
         shutdown_grace_seconds=settings.shutdown_grace,
         deadline_seconds=deadlines.total + _DEADLINE_MARGIN_SECONDS,
         cors_origins=settings.cors_origin_list,

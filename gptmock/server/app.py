@@ -11,9 +11,11 @@ from sanic.config import Config
 from sanic.response import BaseHTTPResponse
 
 from gptmock.dialects.table import DIALECTS, DialectRoute
+from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.conversations import add_conversation_routes
 from gptmock.server.cors import CorsPolicy
+from gptmock.server.descriptors import capacity, raise_descriptor_limit
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.listings import add_listing_routes
 from gptmock.server.ollama import add_ollama_routes
@@ -68,6 +70,8 @@ def create_app(
 
     async def open_worker(worker: App) -> None:
         worker.ctx.heartbeats = Heartbeats()
+        worker.ctx.client_bounds = _client_bounds(options)
+        stack.callback(worker.ctx.client_bounds.close)
         worker.ctx.large_bodies = LargeBodies()
         stack.callback(worker.ctx.large_bodies.close)
         worker.ctx.services = await stack.enter_async_context(open_services())
@@ -82,6 +86,13 @@ def create_app(
     return app
 
 
+def _client_bounds(options: ServerOptions) -> ClientBounds:
+    room = capacity(
+        raise_descriptor_limit(), max_connections=options.max_connections, max_streams=options.max_streams
+    )
+    return ClientBounds(options.deadlines, room, max_drop_bytes=options.max_body_bytes)
+
+
 def _config(options: ServerOptions) -> Config:
     # Without a prefix, so that SANIC_* environment variables have no effect.
     config = Config(env_prefix=None)
@@ -90,6 +101,9 @@ def _config(options: ServerOptions) -> Config:
     config.MOTD = False
     config.REQUEST_MAX_SIZE = options.max_body_bytes
     config.REQUEST_MAX_HEADER_SIZE = _MAX_HEADER_BYTES
+    # As on the connection itself, which keeps them: Sanic's own timers are off (``client_connection``).
+    config.KEEP_ALIVE_TIMEOUT = options.deadlines.idle_seconds
+    config.REQUEST_TIMEOUT = options.deadlines.head_seconds
     config.GRACEFUL_SHUTDOWN_TIMEOUT = options.shutdown_grace_seconds
     return config
 

@@ -8,6 +8,8 @@ from sanic import HTTPResponse, Request
 from gptmock import __version__
 from gptmock.server.context import App, Services
 
+PROBES = frozenset({"/health", "/readyz"})
+"""Answered also on a connection over the limit."""
 _JSON = "application/json"
 
 

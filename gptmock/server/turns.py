@@ -28,6 +28,7 @@ from gptmock.dialects.table import DialectRoute
 from gptmock.errors import GptmockError
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
+from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.client_wire import SanicWire
 from gptmock.server.context import ServerOptions, Services, new_head
 from gptmock.server.ignored_header import IGNORED, ignored_header
@@ -66,6 +67,7 @@ class TurnRequest:
         self._options = options
         self._services: Services = request.app.ctx.services
         self._large_bodies: LargeBodies = request.app.ctx.large_bodies
+        self._bounds: ClientBounds = request.app.ctx.client_bounds
         self._head: ReplyHead = new_head()
         self._client: Client | None = None
         self._turn: Turn | None = None
@@ -83,7 +85,8 @@ class TurnRequest:
         """The answer, or ``None`` when it was streamed; one line in the log either way."""
         status, ended = 500, "internal_error"
         try:
-            response = await self._answer()
+            with self._bounds.stream():
+                response = await self._answer()
             status = 200 if response is None else response.status
             ended = self._ending
         except asyncio.CancelledError:
