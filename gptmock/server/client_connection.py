@@ -32,6 +32,9 @@ from gptmock.server.client_http import ClientHttp
 from gptmock.server.ops import PROBES
 from gptmock.server.requests import refuse_body
 
+_DROP_LATE_SECONDS = 1.0
+"""As ``drop_seconds``, for a request that had its time."""
+
 
 class ClientConnection(HttpProtocol):
     """
@@ -171,10 +174,11 @@ class ClientConnection(HttpProtocol):
         Close; but first read what the client may still be sending of a request that has its answer. Closing with
         unread bytes resets the connection, and the answer may be lost (RFC 9112, 9.6).
         """
-        if self._drop_until or self._timed_out or not self._is_sent_to():
+        if self._drop_until or not self._is_sent_to():
             super().close(timeout)
             return
-        self._drop_until = time.monotonic() + self._bounds.deadlines.drop_seconds
+        seconds = self._bounds.deadlines.drop_seconds
+        self._drop_until = time.monotonic() + (min(seconds, _DROP_LATE_SECONDS) if self._timed_out else seconds)
         self._drop_bytes = self._bounds.max_drop_bytes
         self.recv_buffer = bytearray()
         assert self.transport is not None  # noqa: S101 - see ``_is_sent_to``

@@ -60,11 +60,13 @@ class ClientRequest(Request):
 
     def _refuse_early(self) -> None:
         """Refuse what need not be read, before the client is told to send it (``Expect: 100-continue``)."""
+        stream: Any = self.stream
         limit_bytes = self.app.config.REQUEST_MAX_SIZE
         try:
             if self.route is not None and hasattr(self.route.ctx, "dialect_route"):
                 self.app.ctx.client_bounds.check_streams()
-            if self.stream.request_bytes_left > limit_bytes:  # type: ignore[union-attr] # as below
+            if stream.request_bytes_left > limit_bytes:
+                stream.keep_alive = False
                 raise BodyTooLarge(f"The request body is larger than {limit_bytes} bytes.")
         except GptmockError:
             refuse_body(self)
