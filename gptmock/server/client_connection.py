@@ -26,6 +26,7 @@ from sanic.exceptions import ServiceUnavailable
 from sanic.http import Http, Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 
+from gptmock.dialects.families import OPENAI
 from gptmock.errors import GptmockError, RequestTooSlow
 from gptmock.server.client_bounds import ClientBounds, Place
 from gptmock.server.client_http import ClientHttp
@@ -44,7 +45,7 @@ class ClientConnection(HttpProtocol):
     """
 
     HTTP_CLASS = ClientHttp
-    __slots__ = ("_bounds", "_drop_bytes", "_drop_until", "_is_excess", "_kept", "_phase", "_phase_began", "_timed_out")
+    __slots__ = ("_bounds", "_drop_bytes", "_drop_until", "_is_excess", "_is_owed_answer", "_kept", "_phase", "_phase_began", "_timed_out")
 
     def __init__(self, *, app: Any, **rest: Any) -> None:
         super().__init__(app=app, **rest)
@@ -55,6 +56,8 @@ class ClientConnection(HttpProtocol):
         self._phase_began = 0.0
         self._timed_out = 0.0
         """When a deadline had passed; 0 before that."""
+        self._is_owed_answer = False
+        """A request of which the rest may still come was answered with its 408."""
         self._drop_until = 0.0
         """The end of reading and dropping; 0 before it has begun."""
         self._drop_bytes = 0
@@ -67,7 +70,7 @@ class ClientConnection(HttpProtocol):
         """Take the connection on, if there is room."""
         place = self._bounds.enter(self)
         if place is Place.NONE:
-            transport.abort()
+            _send_away(transport, self._bounds.too_many_connections())
             return
         self._is_excess = place is Place.EXCESS
         if self._is_excess:
@@ -148,6 +151,9 @@ class ClientConnection(HttpProtocol):
     def _time_out(self, http: Http, now: float, error: Exception | None) -> None:
         """Have the connection's task answer with an error, or none, and close."""
         self._timed_out = now
+        self._is_owed_answer = error is not None
+        # Sanic would wait for the rest of it behind the answer.
+        http.request_body = None
         http.exception = error  # type: ignore[assignment] # Sanic raises it in place of the cancellation
         assert self._task is not None  # noqa: S101 - see ``look``
         self._task.cancel()
@@ -187,10 +193,19 @@ class ClientConnection(HttpProtocol):
         self.transport.resume_reading()
 
     def _is_sent_to(self) -> bool:
-        """Whether an open connection has unread bytes, or expects some."""
+        """Whether an open connection has unread bytes, or more of them may come."""
         if self.transport is None or self.transport.is_closing() or self._kept is None:
             return False
-        return bool(self.recv_buffer or getattr(self._kept, "request_body", None))
+        return bool(self._is_owed_answer or self.recv_buffer or getattr(self._kept, "request_body", None))
+
+
+def _send_away(transport: Any, error: GptmockError) -> None:
+    """Answer without having read the request, and close."""
+    reply = OPENAI.error(error)
+    headers = {**reply.headers, "content-type": reply.content_type, "connection": "close"}
+    lines = [f"{name}: {value}\r\n" for name, value in (*headers.items(), ("content-length", len(reply.body)))]
+    transport.write(b"HTTP/1.1 503 Service Unavailable\r\n%b\r\n%b" % ("".join(lines).encode(), reply.body))
+    transport.close()
 
 
 def _name_path(http: Http) -> None:

@@ -24,7 +24,8 @@ DEFAULT_CONNECTIONS = 10_000
 DEFAULT_STREAMS = 5_000
 """The same for streams, which take some 40 kB each."""
 RESERVED = 64
-MAX_EXCESS = 256
+MAX_EXCESS = 1024
+"""Of connections over the limit; each is there for some milliseconds, or for ``excess_seconds`` if it says nothing."""
 _MIN_EXCESS = 8
 _WANTED = 65_536
 """More is of no use, and macOS refuses to raise the limit to "unlimited"."""

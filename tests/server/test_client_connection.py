@@ -7,6 +7,7 @@ import gzip
 import json
 import time
 import zlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from gptmock.gateway.admission import Admission
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.server.client_bounds import ConnectionDeadlines
 from gptmock.server.context import ServerOptions, Services
+from gptmock.server.descriptors import capacity, raise_descriptor_limit
 from gptmock.simulator.server import Simulator
 from gptmock.stores.client_keys import StoreClientKeys
 from gptmock.stores.memory import MemoryStore
@@ -305,7 +307,7 @@ async def test_a_length_that_lies_gives_one_answer_and_a_close():
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/completions", "/api/chat", "/api/show"])
 async def test_too_many_values_and_too_deep_a_body_are_a_400_in_the_dialects_shape(path: str):
-    bodies = [b'{"model":"m","a":[' + b"[]," * 300_000 + b"1]}", b'{"model":"m","a":' + b"[" * 128 + b"]" * 128 + b"}"]
+    bodies = [b'{"model":"m","a":[' + b"[]," * 150_000 + b"1]}", b'{"model":"m","a":' + b"[" * 128 + b"]" * 128 + b"}"]
     async with serving_with() as url, open_client(url) as client:
         answers = [await client.post(path, content=body) for body in bodies]
     assert [answer.status_code for answer in answers] == [400, 400]
@@ -389,11 +391,18 @@ async def test_a_connection_too_many_is_a_503_in_the_shape_of_its_path():
 
 async def test_connections_over_the_limit_are_few_and_short():
     deadlines = ConnectionDeadlines(excess_seconds=HEAD_SECONDS)
+    excess = capacity(raise_descriptor_limit(), max_connections=1).excess
     async with serving_with(deadlines, max_connections=1) as url, AsyncExitStack() as kept:
-        raws = [await kept.enter_async_context(connected(url)) for _ in range(300)]
+        raws = [await kept.enter_async_context(connected(url)) for _ in range(1 + excess + 20)]
         ended = [asyncio.create_task(raw.rest()) for raw in raws[1:]]
-        # The last of them had no place at all; the others had a moment to say what they want.
         await until(lambda: all(one.done() for one in ended))
-        assert {one.result() for one in ended} <= {b"", b"reset"}
+        answers = [one.result() for one in ended]
+        # Those in excess had a moment to say what they want; for the last there was no place at all.
+        assert Counter(answers[:excess]) == {b"": excess}
+        for answer in answers[excess:]:
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert status_of(head) == 503
+            assert {b"retry-after: 1", b"content-length: %d" % len(body)} < set(head.split(b"\r\n"))
+            assert json.loads(body)["error"]["code"] == "server_busy"
         raws[0].writer.write(b"GET /health HTTP/1.1\r\nHost: t\r\n\r\n")
         assert (await raws[0].answer())[0] == 200

@@ -52,7 +52,7 @@ AT_THE_LIMIT = {
     "values": lambda more: b"[" + b"1," * (MAX_VALUES - 1 + more) + b"1]",
     "arrays": lambda more: b"[" + b"[]," * ((MAX_VALUES - 2) // 2 + more) + b"1]",
     "keys": lambda more: b"{" + b'"":1,' * (MAX_KEYS - 1 + more) + b'"":1}',
-    "objects": lambda more: b"[" + b'{"":1},' * (MAX_KEYS - 1 + more) + b'{"":1}]',
+    "objects": lambda more: b"[" + b'{"":1},' * (MAX_VALUES // 2 - 1 + more) + b"1]",
 }
 
 
