@@ -70,8 +70,7 @@ def create_app(
 
     async def open_worker(worker: App) -> None:
         worker.ctx.heartbeats = Heartbeats()
-        worker.ctx.client_bounds = _client_bounds(options)
-        stack.callback(worker.ctx.client_bounds.close)
+        worker.ctx.client_bounds = stack.enter_context(_client_bounds(options))
         worker.ctx.large_bodies = LargeBodies()
         stack.callback(worker.ctx.large_bodies.close)
         worker.ctx.services = await stack.enter_async_context(open_services())
@@ -87,9 +86,7 @@ def create_app(
 
 
 def _client_bounds(options: ServerOptions) -> ClientBounds:
-    room = capacity(
-        raise_descriptor_limit(), max_connections=options.max_connections, max_streams=options.max_streams
-    )
+    room = capacity(raise_descriptor_limit(), max_connections=options.max_connections, max_streams=options.max_streams)
     return ClientBounds(options.deadlines, room, max_drop_bytes=options.max_body_bytes)
 
 
@@ -101,9 +98,6 @@ def _config(options: ServerOptions) -> Config:
     config.MOTD = False
     config.REQUEST_MAX_SIZE = options.max_body_bytes
     config.REQUEST_MAX_HEADER_SIZE = _MAX_HEADER_BYTES
-    # As on the connection itself, which keeps them: Sanic's own timers are off (``client_connection``).
-    config.KEEP_ALIVE_TIMEOUT = options.deadlines.idle_seconds
-    config.REQUEST_TIMEOUT = options.deadlines.head_seconds
     config.GRACEFUL_SHUTDOWN_TIMEOUT = options.shutdown_grace_seconds
     return config
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, Self
 
 from gptmock.errors import ServerBusy
 from gptmock.server.descriptors import Capacity
@@ -69,7 +69,7 @@ class LookedAfter(Protocol):
 
 class ClientBounds:
     """
-    Of one worker.
+    Of one worker; a context, which looks at connections until it is left.
 
     Args:
         deadlines: of each connection.
@@ -141,8 +141,10 @@ class ClientBounds:
             retry_after_seconds=RETRY_SECONDS,
         )
 
-    def close(self) -> None:
-        """Look no more."""
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._timer is not None:
             self._timer.cancel()
 

@@ -45,7 +45,17 @@ class ClientConnection(HttpProtocol):
     """
 
     HTTP_CLASS = ClientHttp
-    __slots__ = ("_bounds", "_drop_bytes", "_drop_until", "_is_excess", "_is_owed_answer", "_kept", "_phase", "_phase_began", "_timed_out")
+    __slots__ = (
+        "_bounds",
+        "_drop_bytes",
+        "_drop_until",
+        "_is_excess",
+        "_is_owed_answer",
+        "_kept",
+        "_phase",
+        "_phase_began",
+        "_timed_out",
+    )
 
     def __init__(self, *, app: Any, **rest: Any) -> None:
         super().__init__(app=app, **rest)
@@ -75,14 +85,14 @@ class ClientConnection(HttpProtocol):
         self._is_excess = place is Place.EXCESS
         if self._is_excess:
             self.request_handler = self._refuse
-        super().connection_made(transport)
+        super().connection_made(transport)  # type: ignore[no-untyped-call]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give up the place."""
         self._bounds.leave(self)
         self._kept = None
         if self.conn_info is not None:
-            super().connection_lost(exc)
+            super().connection_lost(exc)  # type: ignore[no-untyped-call]
 
     def data_received(self, data: bytes) -> None:
         """Take the next bytes, or drop them."""
@@ -120,7 +130,7 @@ class ClientConnection(HttpProtocol):
                 self._time_out(http, now, _too_slow("head", deadlines.head_seconds))
         elif stage in (Stage.IDLE, Stage.HANDLER) and getattr(http, "request_body", None):
             # Sanic reads the body before it calls a handler, and what is left of it after the answer.
-            more = (http.request_bytes - http.request_bytes_left) / deadlines.body_bytes_per_second
+            more = ((http.request_bytes or 0) - (http.request_bytes_left or 0)) / deadlines.body_bytes_per_second
             if self._seconds_of("body", now) > self._shortened(deadlines.body_seconds + more):
                 slow = _too_slow("body", deadlines.body_seconds + more) if stage is Stage.HANDLER else None
                 self._time_out(http, now, slow)
@@ -152,9 +162,9 @@ class ClientConnection(HttpProtocol):
         """Have the connection's task answer with an error, or none, and close."""
         self._timed_out = now
         self._is_owed_answer = error is not None
-        # Sanic would wait for the rest of it behind the answer.
+        # Behind its answer, Sanic would wait for the rest of the body.
         http.request_body = None
-        http.exception = error  # type: ignore[assignment] # Sanic raises it in place of the cancellation
+        http.exception = error
         assert self._task is not None  # noqa: S101 - see ``look``
         self._task.cancel()
 
@@ -172,7 +182,7 @@ class ClientConnection(HttpProtocol):
     # --- The end -------------------------------------------------------------------------------
 
     def _setup_connection(self, *args: Any, **named: Any) -> None:
-        super()._setup_connection(*args, **named)
+        super()._setup_connection(*args, **named)  # type: ignore[no-untyped-call]
         self._kept = self._http
 
     def close(self, timeout: float | None = None) -> None:

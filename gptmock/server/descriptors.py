@@ -10,17 +10,16 @@ limit, so that they get an answer.
 from __future__ import annotations
 
 import logging
+import sys
 from dataclasses import dataclass
 
-try:
+if sys.platform != "win32":
     import resource
-except ImportError:  # Windows has no such limits.
-    resource = None  # type: ignore[assignment]
 
 log = logging.getLogger("gptmock.server")
 
 DEFAULT_CONNECTIONS = 10_000
-"""An upper bound for memory where descriptors are plenty: an idle connection takes 7 kB, one with a head of 16 KiB 24."""
+"""Bounds memory where descriptors are plenty: an idle connection takes 7 kB, one with a head of 16 KiB 24 kB."""
 DEFAULT_STREAMS = 5_000
 """The same for streams, which take some 40 kB each."""
 RESERVED = 64
@@ -47,7 +46,7 @@ class Capacity:
 
 def raise_descriptor_limit() -> int:
     """Raise the soft limit of this process as far as the hard limit allows; returns the soft limit."""
-    if resource is None:
+    if sys.platform == "win32":
         return _UNKNOWN_LIMIT
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     infinite = resource.RLIM_INFINITY

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Protocol, TypeAlias
@@ -111,7 +112,7 @@ class _Stage(Protocol):
     def finish(self) -> None: ...
 
 
-class _Inflate:
+class _Inflate(ABC):
     def __init__(self, sink: _Bounded) -> None:
         self._sink = sink
         self._decompressor: zlib._Decompress | None = None
@@ -134,12 +135,12 @@ class _Inflate:
         if self._decompressor is not None and not self._decompressor.eof:
             raise EOFError
 
-    def _begin(self, block: bytes) -> zlib._Decompress:
-        raise NotImplementedError
+    @abstractmethod
+    def _begin(self, block: bytes) -> zlib._Decompress: ...
 
+    @abstractmethod
     def _after(self, decompressor: zlib._Decompress) -> bytes:
         """What follows the end of the compressed data."""
-        raise NotImplementedError
 
 
 class _Gzip(_Inflate):

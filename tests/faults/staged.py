@@ -6,7 +6,8 @@ of it: the contracts that a refresh goes through are wrapped here, in the manage
     {folder}/reached-{stage}-{pid}   the same file, renamed by the process that is there and waits until it is gone
 
 Variables: ``TEST_STAGES`` the folder; ``TEST_LEASE_SECONDS`` a shorter lease with its deadlines, so that waiting for
-its end does not take the test's time; ``TEST_DEADLINES`` those of client connections, as JSON; ``TEST_DEATHS`` how many deaths of workers the manager bears.
+its end does not take the test's time; ``TEST_DEADLINES`` those of client connections, as JSON; ``TEST_DEATHS`` how many
+deaths of workers the manager bears.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Good:
     @asynccontextmanager
     async def meanwhile(self, url: str) -> AsyncIterator[None]:
         async with client(url) as opened:
-            asking = asyncio.create_task(self._ask(opened))
+            asking = asyncio.get_running_loop().create_task(self._ask(opened))
             try:
                 yield
             finally:
@@ -87,7 +87,7 @@ async def dribbled(url: str, beginning: bytes) -> tuple[int, float]:
             await asyncio.sleep(1.0)
             writer.write(b"x")
 
-    writing = asyncio.create_task(write())
+    writing = asyncio.get_running_loop().create_task(write())
     answer = b""
     try:
         async with asyncio.timeout(60):

@@ -11,18 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptmock.errors import BadRequest, BodyTooLarge, UnsupportedEncoding
-from gptmock.server.encodings import FREE_BYTES, MAX_CODINGS, MAX_RATIO, BodyDecoder
+from gptmock.server.encodings import FREE_BYTES, MAX_CODINGS, MAX_RATIO
+from tests.encodings import decoded
 
 MIB = 1024 * 1024
 BODY = b'{"model": "gpt-5.5", "messages": []}' * 50
-
-
-def decoded(body: bytes, codings: str, *, limit_bytes: int, block_bytes: int = 1000) -> bytes:
-    """A whole body, fed block by block."""
-    decoder = BodyDecoder(codings, limit_bytes=limit_bytes)
-    for begin in range(0, len(body), block_bytes):
-        decoder.feed(body[begin : begin + block_bytes])
-    return decoder.finish()
 
 
 def raw_deflate(data: bytes) -> bytes:

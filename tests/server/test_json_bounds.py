@@ -73,7 +73,9 @@ def test_separators_in_strings_are_no_values():
 
 JSON = st.recursive(
     st.none() | st.integers() | st.text(alphabet='ab\\",:[]{}\n', max_size=12),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(alphabet='a\\",:', max_size=4), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(alphabet='a\\",:', max_size=4), inner, max_size=4)
+    ),
     max_leaves=20,
 )
 
