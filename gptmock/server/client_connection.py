@@ -23,7 +23,7 @@ from typing import Any
 
 from sanic import Request
 from sanic.exceptions import ServiceUnavailable
-from sanic.http import Http, Stage
+from sanic.http import Stage
 from sanic.server.protocols.http_protocol import HttpProtocol
 
 from gptmock.dialects.families import OPENAI
@@ -71,7 +71,7 @@ class ClientConnection(HttpProtocol):
         self._drop_until = 0.0
         """The end of reading and dropping; 0 before it has begun."""
         self._drop_bytes = 0
-        self._kept: Http | None = None
+        self._kept: ClientHttp | None = None
         """Sanic forgets its ``_http`` before it closes."""
 
     # --- asyncio's callbacks ---------------------------------------------------------------
@@ -111,7 +111,7 @@ class ClientConnection(HttpProtocol):
 
     def look(self, now: float) -> None:
         """See ``client_bounds.LookedAfter``."""
-        http = self.http
+        http: ClientHttp | None = self.http
         if self._drop_until:
             if now > self._drop_until or now - self._time > self._bounds.deadlines.drop_silence_seconds:
                 self.close()
@@ -122,11 +122,11 @@ class ClientConnection(HttpProtocol):
         elif http is not None and self._task is not None:
             self._look_at(http, now)
 
-    def _look_at(self, http: Http, now: float) -> None:
+    def _look_at(self, http: ClientHttp, now: float) -> None:
         stage, deadlines = http.stage, self._bounds.deadlines
         if stage is Stage.REQUEST:
             if self._seconds_of("head", now) > self._shortened(deadlines.head_seconds):
-                _name_path(http)
+                http.name_target(bytes(http.recv_buffer))
                 self._time_out(http, now, _too_slow("head", deadlines.head_seconds))
         elif stage in (Stage.IDLE, Stage.HANDLER) and getattr(http, "request_body", None):
             # Sanic reads the body before it calls a handler, and what is left of it after the answer.
@@ -158,7 +158,7 @@ class ClientConnection(HttpProtocol):
         deadlines = self._bounds.deadlines
         return (min(seconds, deadlines.excess_seconds) if self._is_excess else seconds) - deadlines.look_seconds
 
-    def _time_out(self, http: Http, now: float, error: Exception | None) -> None:
+    def _time_out(self, http: ClientHttp, now: float, error: Exception | None) -> None:
         """Have the connection's task answer with an error, or none, and close."""
         self._timed_out = now
         self._is_owed_answer = error is not None
@@ -216,14 +216,6 @@ def _send_away(transport: Any, error: GptmockError) -> None:
     lines = [f"{name}: {value}\r\n" for name, value in (*headers.items(), ("content-length", len(reply.body)))]
     transport.write(b"HTTP/1.1 503 Service Unavailable\r\n%b\r\n%b" % ("".join(lines).encode(), reply.body))
     transport.close()
-
-
-def _name_path(http: Http) -> None:
-    """The path, if it has arrived already: errors have the shape of its API."""
-    line, end, _ = bytes(http.recv_buffer).partition(b"\r\n")
-    words = line.split(b" ")
-    if end and len(words) == len(("method", "path", "version")):
-        http.url = words[1].decode("ascii", "replace")
 
 
 def _too_slow(part: str, seconds: float) -> GptmockError:

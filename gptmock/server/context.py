@@ -81,6 +81,8 @@ class ServerOptions:
     """Silence after which a stream sends a heartbeat; documented as at most 15."""
     keepalive_seconds: float = 60.0
     """Silence after which clients that ignore heartbeat comments get an event; Codex times out after 300."""
+    write_stall_seconds: float = 60.0
+    """A client that reads nothing of its stream for so long, though there is something to read, is disconnected."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may use this server; none by default."""
     expose_efforts: bool = False
@@ -88,6 +90,22 @@ class ServerOptions:
     """The version in ``/api/version``."""
     verbose: bool = False
     log_format: str = "text"
+
+
+async def _no_metrics() -> bytes:
+    return b""
+
+
+@dataclass(slots=True)
+class Activity:
+    """What a worker is doing now, counted where it begins and ends."""
+
+    turns: int = 0
+    """Model calls."""
+    streams: int = 0
+    """Those of them that are being streamed to their client."""
+    connections: int = 0
+    """Of clients."""
 
 
 @dataclass(slots=True)
@@ -102,6 +120,9 @@ class Services:
     conversations: KeepsConversations
     label_of: Callable[[str | None], str | None] = field(default=lambda _: None)
     """The cached label of an account id, for the log."""
+    exposition: Callable[[], Awaitable[bytes]] = field(default=_no_metrics)
+    """The metrics of this server in the Prometheus text format."""
+    activity: Activity = field(default_factory=Activity)
     draining: bool = field(default=False)
     """Set once the worker was told to stop."""
 
