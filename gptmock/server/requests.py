@@ -15,7 +15,7 @@ from sanic.exceptions import BadURL
 from gptmock.errors import BodyTooLarge, GptmockError
 from gptmock.server.encodings import BodyDecoder
 from gptmock.server.json_bounds import check_json_bounds
-from gptmock.server.large_bodies import LargeBodies
+from gptmock.server.large_bodies import LARGE_BYTES, LargeBodies
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 _SLASHES = re.compile(rb"/{2,}")
@@ -56,8 +56,9 @@ class ClientRequest(Request):
         if not self.body:
             codings = self.headers.popall("content-encoding", [])
             self.body = await (self._decoded(",".join(codings)) if codings else self._received())
-        bodies: LargeBodies = self.app.ctx.large_bodies
-        await bodies.run(len(self.body), partial(check_json_bounds, self.body))
+        if len(self.body) >= LARGE_BYTES:
+            bodies: LargeBodies = self.app.ctx.large_bodies
+            await bodies.run(len(self.body), partial(check_json_bounds, self.body))
 
     def _refuse_early(self) -> None:
         """Refuse what need not be read, before the client is told to send it (``Expect: 100-continue``)."""
