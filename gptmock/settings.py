@@ -22,6 +22,8 @@ import pydantic
 from dotenv import dotenv_values
 from pydantic import Field
 
+from gptmock.setting_values import is_base_path, is_host, is_network, usable_cores
+
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
 Style = Literal["think-tags", "o3", "legacy", "current", "reasoning-content", "standard", "openai", "hidden"]
 
@@ -53,7 +55,8 @@ _NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
 class Settings(pydantic.BaseModel):
     """The operator's settings. Frozen and picklable: each worker gets a copy."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    # Built by the command that loads them: a worker gets them loaded, and saves 2 MB.
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
@@ -88,7 +91,7 @@ class Settings(pydantic.BaseModel):
     originator: str = "gptmock"
     codex_version: str | None = Field(None, pattern=r"^\d+\.\d+\.\d+$")
     """Unset: our own, or that of the newest Codex client, whichever is higher."""
-    api_key: pydantic.SecretStr | None = Field(None, validate_default=True)
+    api_key: pydantic.SecretStr | None = None
     responses_ttl: int = 24 * 3600
     """Seconds that responses are stored; 0 stores none. Set as ``24h``. Costs memory in the store."""
     strict_parameters: bool = False
@@ -104,6 +107,12 @@ class Settings(pydantic.BaseModel):
     """Client connections of one worker. Unset: what its file descriptors allow, at most 10,000."""
     max_streams: int | None = Field(None, gt=0)
     """Model calls in progress in one worker. Unset: half of its file descriptors, at most 5,000."""
+    allowed_hosts: str | None = None
+    """Host names that the browser guard accepts besides loopback names, separated by commas."""
+    trusted_proxies: str | None = None
+    """Addresses and networks whose forwarding headers are believed, separated by commas; ``unix`` for the socket."""
+    base_path: str | None = None
+    """A prefix of all routes, such as ``/gptmock``."""
     fast_path: bool = True
     """Deltas are copied undecoded, by the callback that reads them; off only to compare."""
 
@@ -174,17 +183,29 @@ class Settings(pydantic.BaseModel):
             raise ValueError("must be printable ASCII, because it is sent in a header")
         return value
 
-    @pydantic.field_validator("api_key")
+    @pydantic.field_validator("allowed_hosts")
     @classmethod
-    def _route(cls, value: pydantic.SecretStr | None, info: pydantic.ValidationInfo) -> pydantic.SecretStr | None:
-        # A field validator, so that it is reported with mistakes in other fields; it reads fields declared above.
-        host, allowed = info.data.get("host", "127.0.0.1"), info.data.get("allow_unauthenticated", True)
-        if value is None and not allowed and not is_loopback(host):
-            raise ValueError(
-                f"is required to listen on {host}, which is not a loopback address; or use --allow-unauthenticated "
-                "(GPTMOCK_ALLOW_UNAUTHENTICATED=true) if something else protects the port"
-            )
+    def _hosts(cls, value: str | None) -> str | None:
+        wrong = [one for one in _listed(value) if not is_host(one)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is not a host: write names or addresses without scheme, port or wildcard")
         return value
+
+    @pydantic.field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: str | None) -> str | None:
+        wrong = [one for one in _listed(value) if one != "unix" and not is_network(one)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is neither an address nor a network, such as 10.0.0.0/8")
+        return value
+
+    @pydantic.field_validator("base_path")
+    @classmethod
+    def _prefix(cls, value: str | None) -> str | None:
+        path = (value or "").rstrip("/")
+        if path and not is_base_path(path):
+            raise ValueError("must be a path such as /gptmock, of letters, digits and - . _ ~")
+        return path or None
 
     @pydantic.field_validator("ollama_version")
     @classmethod
@@ -216,6 +237,27 @@ class Settings(pydantic.BaseModel):
                 "create a key with: openssl rand -base64 32"
             )
         return self
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether other machines can connect to the server."""
+        # With a Unix socket the host is not used.
+        return getattr(self, "unix_socket", None) is None and not is_loopback(self.host)
+
+    @property
+    def requires_key(self) -> bool:
+        """Whether requests without a valid client key are refused."""
+        return self.api_key is not None or (self.is_exposed and not self.allow_unauthenticated)
+
+    @property
+    def allowed_host_list(self) -> tuple[str, ...]:
+        """The host names that the operator added; empty for none."""
+        return _listed(self.allowed_hosts)
+
+    @property
+    def trusted_proxy_list(self) -> tuple[str, ...]:
+        """The proxies that the operator trusts; empty for none."""
+        return _listed(self.trusted_proxies)
 
     @property
     def pool_labels(self) -> tuple[str, ...]:
@@ -294,27 +336,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def usable_cores() -> int:
-    """CPU cores that this process may use: its affinity, and the quota of its cgroup (v2, then v1)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
-    return max(1, min(cores, int(quota) or 1)) if quota is not None else max(1, cores)
-
-
-def _cgroup_quota() -> float | None:
-    try:
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        limit_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
-        period_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
-    return limit_us / period_us if limit_us > 0 and period_us > 0 else None
 
 
 def _dotenv(path: Path) -> dict[str, str]:

@@ -141,6 +141,12 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         expose_efforts=settings.expose_reasoning_models,
         ollama_version=settings.ollama_version,
         verbose=settings.verbose,
+        bound_host=settings.host,
+        is_exposed=settings.is_exposed,
+        requires_key=settings.requires_key,
+        allowed_hosts=settings.allowed_host_list,
+        trusted_proxies=settings.trusted_proxy_list,
+        base_path=settings.base_path or "",
     )
 
 
@@ -238,7 +244,15 @@ def _load_of(services: Services, state: State) -> Load:
 
 def _admission(settings: Settings, state: State, versions: VersionWatch) -> Admission:
     static_key = Secret(settings.api_key.get_secret_value()) if settings.api_key is not None else None
-    return Admission(static_key, state.keys, admitted=versions.note)
+    # Who needs no key is the operator, unless other machines can connect.
+    is_open = settings.is_exposed or bool(settings.trusted_proxy_list)
+    return Admission(
+        static_key,
+        state.keys,
+        required=settings.requires_key,
+        keyless_role="user" if is_open else "admin",
+        admitted=versions.note,
+    )
 
 
 def _upstream(

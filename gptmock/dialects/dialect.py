@@ -189,8 +189,8 @@ class CopiesDeltas(Protocol):
 
     def lane(self, place: DeltaPlace) -> CopiesDelta | None:
         """
-        What copies one more delta at the place of the last run; ``None`` if it was not copied. Valid until anything else
-        is fed or copied.
+        What copies one more delta at the place of the last run; ``None`` if that was not copied. Valid until anything
+        else is fed or copied.
         """
 
 

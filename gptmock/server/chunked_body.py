@@ -38,15 +38,15 @@ class _Awaited(Enum):
 
 class ChunkedBody:
     """
-    The framing of one body; ``announced_bytes`` is the sum of the chunk sizes so far, before their data arrived, and
-    ``left_bytes`` what has not been taken of it.
+    The framing of one body.
+
+    ``announced_bytes`` is the sum of the chunk sizes so far, ``left_bytes`` what is missing of the current chunk.
     """
 
     def __init__(self) -> None:
         self.announced_bytes = 0
-        self._awaited = _Awaited.SIZE
         self.left_bytes = 0
-        """Of the current chunk."""
+        self._awaited = _Awaited.SIZE
         self._extensions_bytes = 0
         self._trailers_bytes = 0
 

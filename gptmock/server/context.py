@@ -90,6 +90,18 @@ class ServerOptions:
     """The version in ``/api/version``."""
     verbose: bool = False
     log_format: str = "text"
+    bound_host: str = "127.0.0.1"
+    """The address or name that the server listens on; empty for a Unix socket."""
+    is_exposed: bool = False
+    """Whether other machines can connect."""
+    requires_key: bool = False
+    """Whether requests without a valid client key are refused."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further host names of this server, for the browser guard."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of proxies whose forwarding headers are believed; ``unix`` for the Unix socket."""
+    base_path: str = ""
+    """The prefix of all routes, such as ``/gptmock``; empty for none."""
 
 
 async def _no_metrics() -> bytes:

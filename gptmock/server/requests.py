@@ -13,6 +13,7 @@ from sanic import Request
 from sanic.exceptions import BadURL
 
 from gptmock.errors import BodyTooLarge, GptmockError
+from gptmock.server.context import App
 from gptmock.server.encodings import BodyDecoder
 from gptmock.server.json_bounds import check_json_bounds
 from gptmock.server.large_bodies import LARGE_BYTES, LargeBodies
@@ -30,14 +31,30 @@ class ClientRequest(Request):
 
     A base URL that ends in a slash gives ``/v1//chat/completions``: the path has one slash in each place. And a URL
     that cannot be parsed is one that does not exist; Sanic fails to answer it at all, since it makes the request anew
-    for its error page, with the same URL. And a body that was sent compressed is read as what it was before.
+    for its error page, with the same URL. And a body that was sent compressed is read as what it was before. And the
+    base path, if there is one, is taken off: routes and error formats know the path below it.
     """
+
+    is_outside = False
+    """Whether the path is not below the base path."""
 
     def __init__(self, url_bytes: bytes, *rest: Any, **named: Any) -> None:
         try:
-            super().__init__(_one_slash(url_bytes), *rest, **named)
+            super().__init__(self._inner(_one_slash(url_bytes), named.get("app")), *rest, **named)
         except BadURL:
             super().__init__(_NOWHERE, *rest, **named)
+
+    def _inner(self, url: bytes, app: App | None) -> bytes:
+        """The URL below the base path."""
+        base_path = getattr(app.ctx, "base_path", "").encode() if app is not None else b""
+        if not base_path:
+            return url
+        if not url.startswith(b"/"):
+            # Absolute form: RFC 9112 3.2.2.
+            url = b"/" + url.partition(b"://")[2].partition(b"/")[2]
+        path, mark, query = url.partition(b"?")
+        self.is_outside = path != base_path and not path.startswith(base_path + b"/")
+        return url if self.is_outside else (path[len(base_path) :] or b"/") + mark + query
 
     @classmethod
     def generate_id(*_: object) -> str:
@@ -107,7 +124,7 @@ def request_id(request: Request) -> str:
             given = str(request.id)
             known = given if _REQUEST_ID.match(given) else str(request.generate_id())
         else:
-            known = _as_uuid(request.generate_id())
+            known = _as_uuid(ClientRequest.generate_id())
         request.ctx.request_id = known
     return known
 

@@ -103,7 +103,7 @@ async def dribbled(url: str, beginning: bytes) -> tuple[int, float]:
 
 async def test_500_slow_clients_are_closed_in_time_and_hold_up_nobody(hurried: ServerProcess):
     """Figure 17: one byte a second, in heads and in bodies."""
-    post = b"POST /v1/chat/completions HTTP/1.1\r\nHost: t\r\n"
+    post = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
     heads = [post + b"X-Slow: ", b"GET /", b"POST /api/chat HTTP/1.1\r\n"]
     bodies = [post + b"Content-Length: 100000\r\n\r\n{", post + b"Transfer-Encoding: chunked\r\n\r\nffff\r\n{"]
     good = Good()

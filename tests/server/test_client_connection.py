@@ -46,7 +46,7 @@ QUICK = ConnectionDeadlines(
 )
 PATIENT = ConnectionDeadlines(excess_seconds=30.0)
 LIMIT_BYTES = 1_000_000
-POST = b"POST %b HTTP/1.1\r\nHost: t\r\n"
+POST = b"POST %b HTTP/1.1\r\nHost: localhost\r\n"
 
 
 @asynccontextmanager
@@ -173,7 +173,7 @@ async def test_the_rest_of_a_body_that_was_answered_has_a_deadline_too():
 
 
 async def test_a_kept_connection_is_closed_when_idle_and_each_request_has_its_own_time():
-    request = b"GET /health HTTP/1.1\r\nHost: t\r\n\r\n"
+    request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
     async with serving_with(QUICK) as url, connected(url) as raw:
         # Together they take longer than one may.
         for _ in range(4):
@@ -372,7 +372,7 @@ async def test_a_model_call_too_many_is_a_503_and_the_next_is_served(simulator: 
 async def test_a_connection_too_many_is_a_503_in_the_shape_of_its_path():
     async with serving_with(max_connections=3) as url, AsyncExitStack() as kept:
         for _ in range(3):
-            raw = await kept.enter_async_context(connected(url, b"GET /health HTTP/1.1\r\nHost: t\r\n\r\n"))
+            raw = await kept.enter_async_context(connected(url, b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"))
             assert (await raw.answer())[0] == 200
         for path in ASKED:
             async with open_client(url) as client:
@@ -385,7 +385,7 @@ async def test_a_connection_too_many_is_a_503_in_the_shape_of_its_path():
                 answer = await client.get(path)
                 assert (answer.status_code, answer.headers["connection"]) == (200, "close")
         # Those within the limit go on, and so does their place.
-        raw.writer.write(b"GET /v1/models HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n")
+        raw.writer.write(b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         assert (await raw.answer())[0] == 200
         assert await raw.rest() == b""
         async with open_client(url) as client:
@@ -401,7 +401,7 @@ async def test_a_connection_over_the_limit_has_a_moment_to_say_what_it_wants():
                 began = time.monotonic()
                 assert bool(await raw.rest()) is is_answered
                 assert time.monotonic() - began < generous(HEAD_SECONDS)
-        first.writer.write(b"GET /health HTTP/1.1\r\nHost: t\r\n\r\n")
+        first.writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await first.answer())[0] == 200
 
 
@@ -415,5 +415,5 @@ async def test_connections_far_over_the_limit_are_closed_at_once():
             assert json.loads(body)["error"]["code"] == "server_busy"
             assert await raw.rest() in (b"", b"reset")
         for raw in (raws[0], raws[excess]):
-            raw.writer.write(b"GET /health HTTP/1.1\r\nHost: t\r\n\r\n")
+            raw.writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert (await raw.answer())[0] == 200

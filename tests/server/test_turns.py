@@ -292,7 +292,8 @@ async def test_a_client_that_does_not_read_stops_the_upstream_and_costs_no_memor
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.connect(("127.0.0.1", int(url.rpartition(":")[2])))
             sock.sendall(
-                b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (CHAT_PATH.encode(), len(body)) + body
+                b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (CHAT_PATH.encode(), len(body))
+                + body
             )
             await until(lambda: upstream.sent > 0)
             before = -1
