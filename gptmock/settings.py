@@ -86,6 +86,10 @@ class Settings(pydantic.BaseModel):
     """Signs what the webhook is told: ``whsec_`` and 24 to 64 bytes in base64."""
     shutdown_grace: int = Field(60, ge=0)
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
+    max_connections: int | None = Field(None, gt=0)
+    """Client connections of one worker. Unset: what its file descriptors allow, at most 10,000."""
+    max_streams: int | None = Field(None, gt=0)
+    """Model calls in progress in one worker. Unset: half of its file descriptors, at most 5,000."""
     allowed_hosts: str | None = None
     """Host names that the browser guard accepts besides loopback names, separated by commas."""
     trusted_proxies: str | None = None

@@ -138,6 +138,8 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
     """Limits and features of the HTTP layer, from the settings."""
     return ServerOptions(
         max_body_bytes=settings.max_body_bytes,
+        max_connections=settings.max_connections,
+        max_streams=settings.max_streams,
         shutdown_grace_seconds=settings.shutdown_grace,
         deadline_seconds=deadlines.total + _DEADLINE_MARGIN_SECONDS,
         cors_origins=settings.cors_origin_list,
@@ -259,7 +261,7 @@ def _is_known(services: Services, slug: str) -> bool:
 
 def _load_of(services: Services, state: State) -> Load:
     activity = services.activity
-    return Load(activity.turns, activity.streams, activity.connections, has_store=state.store.available)
+    return Load(activity.turns, activity.streams, activity.count_connections(), has_store=state.store.available)
 
 
 def _admission(settings: Settings, state: State, versions: VersionWatch) -> Admission:

@@ -32,8 +32,8 @@ _BRANCHES = frozenset({"str", "int", "bool", "float", "dict", "list"})
 """Names of union branches in pydantic's error locations; they are not part of the field's path."""
 
 
-MAX_DEPTH = 200
-"""Nesting depth of objects and arrays. Python's recursion limit would allow about 1000, less the calls around it."""
+MAX_DEPTH = 128
+"""Nesting depth of objects and arrays; schemas of tools have less than 30. Python's recursion limit is at 1000."""
 _BOM = b"\xef\xbb\xbf"
 _SNIFFED_BYTES = 64
 """A multiple of four, the longest unit of an encoding."""

@@ -7,7 +7,6 @@ import select
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 
 import pytest
 from hypothesis import given
@@ -33,7 +32,6 @@ class Pair:
 
 
 BODY_LIMIT_BYTES = 12 * 1024 * 1024
-HAS_BOUNDS = find_spec("gptmock.server.json_bounds") is not None
 DRIBBLED = {"chunk-good-alone", "length-zero", "pipelined", "pipelined-post", "target-absolute"}
 """Those that are answered to their last byte: closing with unread bytes resets a connection."""
 ATTEMPTS = 3
@@ -79,8 +77,6 @@ def test_raw_requests(pair: Pair, case: Case):
 
 @pytest.mark.parametrize("case", cases("json"), ids=name_of)
 def test_json_bodies(pair: Pair, case: Case):
-    if case.expected.get("awaits") == "bounds" and not HAS_BOUNDS:
-        pytest.skip("the bounds of JSON bodies are not there yet")
     body = case.text("body").encode(case.expected.get("encoding", "utf-8"))
     path = case.expected["path"]
     stalls: list[float] = []
