@@ -7,6 +7,7 @@ The errors that clients may see, classified by cause. Dialects render them.
     │   ├── Unauthorized           401  no or wrong client key
     │   ├── ForeignLogin           403  a ChatGPT login in the place of a client key
     │   ├── ForeignOrigin          403  a web page of another origin sent the request
+    │   ├── Forbidden              403  insufficient_permissions: the role of the client key does not allow it
     │   ├── ModelNotAllowed        403  model_not_allowed: the client key may not use the model
     │   ├── UnknownModel           404  model_not_found
     │   ├── UnknownResponse        404  response_not_found: never stored, expired, or another tenant's
@@ -16,6 +17,7 @@ The errors that clients may see, classified by cause. Dialects render them.
     │   ├── RequestTooSlow         408  the head or the body did not arrive in time
     │   ├── BodyTooLarge           413
     │   ├── UnknownClientKey       404  no client key of that name or id
+    │   ├── UnknownInvitation      404  no open invitation of that token, name or id
     │   ├── NameTaken              409  there is a valid client key of that name
     │   ├── UnsupportedEncoding    415
     │   ├── UnsafeContentType      415  a web page sent something other than JSON
@@ -227,6 +229,13 @@ class UnknownClientKey(ClientError):
     """There is no client key with this name or id."""
 
     code = "key_not_found"
+    status_hint = 404
+
+
+class UnknownInvitation(ClientError):
+    """There is no open invitation with this token, name or id; the reasons are not distinguished."""
+
+    code = "invitation_not_found"
     status_hint = 404
 
 
