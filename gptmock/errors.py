@@ -6,6 +6,7 @@ The errors that clients may see, classified by cause. Dialects render them.
     │   ├── BadRequest             400  a field is missing, of the wrong type, or cannot be honoured
     │   ├── Unauthorized           401  no or wrong client key
     │   ├── ForeignLogin           403  a ChatGPT login in the place of a client key
+    │   ├── Forbidden              403  insufficient_permissions: the role of the client key does not allow it
     │   ├── ModelNotAllowed        403  model_not_allowed: the client key may not use the model
     │   ├── UnknownModel           404  model_not_found
     │   ├── UnknownResponse        404  response_not_found: never stored, expired, or another tenant's
@@ -14,6 +15,7 @@ The errors that clients may see, classified by cause. Dialects render them.
     │   ├── MethodNotAllowed       405
     │   ├── BodyTooLarge           413
     │   ├── UnknownClientKey       404  no client key of that name or id
+    │   ├── UnknownInvitation      404  no open invitation of that token, name or id
     │   ├── NameTaken              409  there is a valid client key of that name
     │   ├── UnsupportedEncoding    415
     │   └── TooManyRequests        429
@@ -187,6 +189,13 @@ class UnknownClientKey(ClientError):
     """There is no client key with this name or id."""
 
     code = "key_not_found"
+    status_hint = 404
+
+
+class UnknownInvitation(ClientError):
+    """There is no open invitation with this token, name or id; the reasons are not distinguished."""
+
+    code = "invitation_not_found"
     status_hint = 404
 
 
