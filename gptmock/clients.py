@@ -109,8 +109,9 @@ class Client:
     tenant: str
     key: ClientKey | None = None
     """``None`` for the static keys (``GPTMOCK_API_KEY``, ``GPTMOCK_ADMIN_KEY``) and without authentication."""
-    role: Role = "admin"
-    """Of a caller without a key of its own: who needs no key on this server is its operator."""
+
+    role: Role = "user"
+    """Of a caller without a key of its own."""
 
     def may(self, role: Role) -> bool:
         """Whether the caller has this role or a higher one."""

@@ -9,7 +9,6 @@ Only ``wiring``, ``command_services``, ``diagnostics`` and ``cli`` read settings
 from __future__ import annotations
 
 import base64
-import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -22,13 +21,20 @@ import pydantic
 from dotenv import dotenv_values
 from pydantic import Field
 
+from gptmock import setting_values as forms
+
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
 Style = Literal["think-tags", "o3", "legacy", "current", "reasoning-content", "standard", "openai", "hidden"]
 
 MAX_AUTO_WORKERS = 4
 MAX_RESPONSES_TTL_SECONDS = 30 * 24 * 3600
-_UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
-_DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd]?)\Z")
+_DURATIONS = {
+    "responses_ttl": (
+        0, MAX_RESPONSES_TTL_SECONDS, "such as 90s, 30m, 24h or 7d, at most 30d; 0 stores nothing"
+    ),
+    "usage_retention": (24 * 3600, 400 * 24 * 3600, "from 1d to 400d"),
+}  # fmt: skip
+"""The least and the most seconds, and how they are written."""
 MIN_ADMIN_KEY_CHARACTERS = 16
 MIN_OLLAMA_VERSION = (0, 13, 4)
 _PREFIX, _LEGACY_PREFIX = "GPTMOCK_", "CHATGPT_LOCAL_"
@@ -56,7 +62,8 @@ FROM_FILE = ("api_key", "admin_key")
 class Settings(pydantic.BaseModel):
     """The operator's settings. Frozen and picklable: each worker gets a copy."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    # Built by the command that loads them: a worker gets them loaded, and saves 2 MB.
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
@@ -91,7 +98,7 @@ class Settings(pydantic.BaseModel):
     originator: str = "gptmock"
     codex_version: str | None = Field(None, pattern=r"^\d+\.\d+\.\d+$")
     """Unset: our own, or that of the newest Codex client, whichever is higher."""
-    api_key: pydantic.SecretStr | None = Field(None, validate_default=True)
+    api_key: pydantic.SecretStr | None = None
     admin_key: pydantic.SecretStr | None = None
     """A key with the role ``admin`` that needs no store; for the first administrator, and for charts."""
     responses_ttl: int = 24 * 3600
@@ -107,6 +114,12 @@ class Settings(pydantic.BaseModel):
     """Signs what the webhook is told: ``whsec_`` and 24 to 64 bytes in base64."""
     shutdown_grace: int = Field(60, ge=0)
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
+    allowed_hosts: str | None = None
+    """Host names that the browser guard accepts besides loopback names, separated by commas."""
+    trusted_proxies: str | None = None
+    """Addresses and networks whose forwarding headers are believed, separated by commas; ``unix`` for the socket."""
+    base_path: str | None = None
+    """A prefix of all routes, such as ``/gptmock``."""
     fast_path: bool = True
     """Deltas are copied undecoded, by the callback that reads them; off only to compare."""
 
@@ -122,22 +135,13 @@ class Settings(pydantic.BaseModel):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    @pydantic.field_validator("responses_ttl", mode="before")
+    @pydantic.field_validator("responses_ttl", "usage_retention", mode="before")
     @classmethod
-    def _duration(cls, value: Any) -> int:
-        found = _DURATION.match(str(value).strip())
-        seconds = int(found["count"]) * _UNIT_SECONDS[found["unit"]] if found else -1
-        if not 0 <= seconds <= MAX_RESPONSES_TTL_SECONDS:
-            raise ValueError("must be a duration such as 90s, 30m, 24h or 7d, at most 30d; 0 stores nothing")
-        return seconds
-
-    @pydantic.field_validator("usage_retention", mode="before")
-    @classmethod
-    def _days(cls, value: Any) -> int:
-        found = _DURATION.match(str(value).strip())
-        seconds = int(found["count"]) * _UNIT_SECONDS[found["unit"]] if found else -1
-        if not 24 * 3600 <= seconds <= 400 * 24 * 3600:
-            raise ValueError("must be a duration from 1d to 400d")
+    def _duration(cls, value: Any, info: pydantic.ValidationInfo) -> int:
+        seconds = forms.duration_seconds(str(value))
+        least, most, wanted = _DURATIONS[str(info.field_name)]
+        if not least <= seconds <= most:
+            raise ValueError(f"must be a duration {wanted}")
         return seconds
 
     @pydantic.field_validator("upstream_url", "issuer")
@@ -147,7 +151,7 @@ class Settings(pydantic.BaseModel):
             url = urlsplit(value)
         except ValueError:
             url = urlsplit("")
-        if url.hostname and (url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname))):
+        if url.hostname and (url.scheme == "https" or (url.scheme == "http" and forms.is_loopback(url.hostname))):
             return value.rstrip("/")
         raise ValueError("must be an https URL (http only to loopback)")
 
@@ -186,16 +190,12 @@ class Settings(pydantic.BaseModel):
             raise ValueError("must be printable ASCII, because it is sent in a header")
         return value
 
-    @pydantic.field_validator("api_key")
+    @pydantic.field_validator("allowed_hosts")
     @classmethod
-    def _route(cls, value: pydantic.SecretStr | None, info: pydantic.ValidationInfo) -> pydantic.SecretStr | None:
-        # A field validator, so that it is reported with mistakes in other fields; it reads fields declared above.
-        host, allowed = info.data.get("host", "127.0.0.1"), info.data.get("allow_unauthenticated", True)
-        if value is None and not allowed and not is_loopback(host):
-            raise ValueError(
-                f"is required to listen on {host}, which is not a loopback address; or use --allow-unauthenticated "
-                "(GPTMOCK_ALLOW_UNAUTHENTICATED=true) if something else protects the port"
-            )
+    def _hosts(cls, value: str | None) -> str | None:
+        wrong = [one for one in _listed(value) if not forms.is_host(one)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is not a host: write names or addresses without scheme, port or wildcard")
         return value
 
     @pydantic.field_validator("admin_key")
@@ -206,6 +206,22 @@ class Settings(pydantic.BaseModel):
                 f"must have at least {MIN_ADMIN_KEY_CHARACTERS} characters; create one with: openssl rand -base64 32"
             )
         return value
+
+    @pydantic.field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: str | None) -> str | None:
+        wrong = [one for one in _listed(value) if one != "unix" and not forms.is_network(one)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is neither an address nor a network, such as 10.0.0.0/8")
+        return value
+
+    @pydantic.field_validator("base_path")
+    @classmethod
+    def _prefix(cls, value: str | None) -> str | None:
+        path = (value or "").rstrip("/")
+        if path and not forms.is_base_path(path):
+            raise ValueError("must be a path such as /gptmock, of letters, digits and - . _ ~")
+        return path or None
 
     @pydantic.field_validator("ollama_version")
     @classmethod
@@ -239,6 +255,27 @@ class Settings(pydantic.BaseModel):
         return self
 
     @property
+    def is_exposed(self) -> bool:
+        """Whether other machines can connect to the server."""
+        # With a Unix socket the host is not used.
+        return getattr(self, "unix_socket", None) is None and not forms.is_loopback(self.host)
+
+    @property
+    def requires_key(self) -> bool:
+        """Whether requests without a valid client key are refused."""
+        return self.api_key is not None or (self.is_exposed and not self.allow_unauthenticated)
+
+    @property
+    def allowed_host_list(self) -> tuple[str, ...]:
+        """The host names that the operator added; empty for none."""
+        return _listed(self.allowed_hosts)
+
+    @property
+    def trusted_proxy_list(self) -> tuple[str, ...]:
+        """The proxies that the operator trusts; empty for none."""
+        return _listed(self.trusted_proxies)
+
+    @property
     def pool_labels(self) -> tuple[str, ...]:
         """The pool that the operator named; empty for none."""
         return _listed(self.account_pool)
@@ -251,7 +288,7 @@ class Settings(pydantic.BaseModel):
     @property
     def worker_count(self) -> int:
         """``auto`` as a number: the cores that the cgroup allows, at most 4."""
-        return min(MAX_AUTO_WORKERS, usable_cores()) if self.workers == "auto" else self.workers
+        return min(MAX_AUTO_WORKERS, forms.usable_cores()) if self.workers == "auto" else self.workers
 
 
 class SettingsError(Exception):
@@ -314,35 +351,6 @@ def _listed(value: str | None) -> tuple[str, ...]:
     return tuple(item for one in (value or "").split(",") if (item := one.strip()))
 
 
-def is_loopback(host: str) -> bool:
-    """Whether the address is reachable only from this machine."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def usable_cores() -> int:
-    """CPU cores that this process may use: its affinity, and the quota of its cgroup (v2, then v1)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
-    return max(1, min(cores, int(quota) or 1)) if quota is not None else max(1, cores)
-
-
-def _cgroup_quota() -> float | None:
-    try:
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        limit_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
-        period_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
-    return limit_us / period_us if limit_us > 0 and period_us > 0 else None
-
-
 def _dotenv(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
@@ -365,24 +373,15 @@ def _lookup(
 
 
 def _from_file(field: str, environ: Mapping[str, str], dotenv: Mapping[str, str]) -> tuple[str, str | None]:
-    """
-    The variable that names the file of a setting, and what is in the file; ``None`` if no variable does.
-
-    Raises:
-        SettingsError: the file cannot be read, or is empty.
-    """
+    """The variable that names the file of a setting, and what is in the file; ``None`` if no variable does."""
     name = f"{_PREFIX}{field.upper()}_FILE"
     path = environ.get(name) or dotenv.get(name)
     if not path:
         return name, None
     try:
-        text = Path(path).expanduser().read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise SettingsError((f"{name}: the file cannot be read: {reason}",)) from error
-    if not text:
-        raise SettingsError((f"{name}: the file is empty",))
-    return name, text
+        return name, forms.text_of_file(path)
+    except ValueError as error:
+        raise SettingsError((f"{name}: the file {error}",)) from error
 
 
 def _mistakes(error: pydantic.ValidationError, sources: Mapping[str, str]) -> list[str]:

@@ -57,9 +57,8 @@ from gptmock.settings import Settings
 from gptmock.shared_state import State, open_state
 from gptmock.stores.auth_import import take_over
 from gptmock.stores.catalogue import StoreCatalogCache
-from gptmock.stores.key_limits import StoreKeyLimits
+from gptmock.stores.key_limits import StoreKeyLimits, local_key_limits
 from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
-from gptmock.stores.memory import MemoryStore
 from gptmock.stores.notices import StoreToldRecord
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.upstream.catalogue import CodexCatalog
@@ -77,6 +76,8 @@ BACKLOG = 4096
 """Connections that may wait to be accepted. With a shorter backlog (Sanic's 100), Linux resets
 some connections of a burst."""
 _DEADLINE_MARGIN_SECONDS = 60.0
+_GC_THRESHOLD = 10_000
+"""New objects before the garbage collector looks for cycles among them."""
 
 
 class WorkersKeepDying(Exception):
@@ -128,6 +129,8 @@ async def _freeze(_: App) -> None:
     # What a worker has loaded lives as long as the worker: no garbage collection needs to go through it.
     gc.collect()
     gc.freeze()
+    # A turn makes some thousand objects and hardly a cycle: the default of 700 is several collections for each.
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOptions:
@@ -140,6 +143,12 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         expose_efforts=settings.expose_reasoning_models,
         ollama_version=settings.ollama_version,
         verbose=settings.verbose,
+        bound_host=settings.host,
+        is_exposed=settings.is_exposed,
+        requires_key=settings.requires_key,
+        allowed_hosts=settings.allowed_host_list,
+        trusted_proxies=settings.trusted_proxy_list,
+        base_path=settings.base_path or "",
     )
 
 
@@ -204,13 +213,9 @@ def _recording(
     stack.push_async_callback(ledger.settle)
     recorder = TurnRecorder(board, ledger, clock=time.time)
     stack.push_async_callback(recorder.close)
-    limiter = KeyLimiter(StoreKeyLimits(state.store), _local_limits, workers=settings.worker_count)
+    limiter = KeyLimiter(StoreKeyLimits(state.store), local_key_limits, workers=settings.worker_count)
     stack.push_async_callback(limiter.close)
     return ledger, recorder, limiter
-
-
-def _local_limits() -> StoreKeyLimits:
-    return StoreKeyLimits(MemoryStore())
 
 
 def _open_metrics() -> WorkerMetrics:
@@ -253,8 +258,16 @@ def _load_of(services: Services, state: State) -> Load:
 
 
 def _admission(settings: Settings, state: State, versions: VersionWatch) -> Admission:
-    static_key, admin_key = _static_key(settings.api_key), _static_key(settings.admin_key)
-    return Admission(static_key, state.keys, admin_key=admin_key, admitted=versions.note)
+    # Who needs no key is the operator, unless other machines can connect.
+    is_open = settings.is_exposed or bool(settings.trusted_proxy_list)
+    return Admission(
+        _static_key(settings.api_key),
+        state.keys,
+        admin_key=_static_key(settings.admin_key),
+        required=settings.requires_key,
+        keyless_role="user" if is_open else "admin",
+        admitted=versions.note,
+    )
 
 
 def _static_key(given: SecretStr | None) -> Secret | None:
