@@ -223,5 +223,4 @@ async def test_the_admin_key_needs_no_store_and_is_a_tenant_of_its_own(api_key: 
     assert (admin.role, admin.key) == ("admin", None)
     assert admin_key not in admin.tenant
     other = await admission.admit({"authorization": f"Bearer {KEY}"})
-    # Who needs no key on this server is its operator.
-    assert (other.role, other.tenant == admin.tenant) == ("admin" if api_key is None else "user", False)
+    assert (other.role, other.tenant == admin.tenant) == ("user", False)
