@@ -6,20 +6,32 @@ what is shown: it copies only where assembler and presenter say that a delta is 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from gptmock.dialects.dialect import (
     CopiesDeltas,
     Translator,
     supports,
 )
-from gptmock.dialects.presentation import Presenter, Shown
 from gptmock.protocol.assembler import OpenText, OutputAssembler
 from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
+from gptmock.protocol.output_parts import CallInput, Reasoning, Text
 from gptmock.protocol.reader import Batch, Received, received_of
 
 Encode: TypeAlias = Callable[[list[bytes]], bytes]
 """From the literals of deltas, without quotes, to their frames."""
+
+_Shown = TypeVar("_Shown")
+
+
+class PassesDeltas(Protocol[_Shown]):
+    """What decides how the pieces of a reply are shown (``presentation.Presenter``)."""
+
+    def passes(self, piece: Text | Reasoning | CallInput, /) -> _Shown | None:
+        """What any text of this piece is shown as, if it is shown as it is and alone; its own text does not matter."""
+
+    def copied(self, shown: _Shown, literals: list[bytes], /) -> None:
+        """Text was shown without ``feed``, after ``passes``."""
 
 
 def around(frame: bytes) -> Encode:
@@ -69,7 +81,7 @@ def _translated(run: DeltaRun, translator: Translator, copy: Callable[[DeltaRun]
     return [*frames, *_translated(rest, translator, None)] if rest is not None else frames
 
 
-class DeltaCopier:
+class DeltaCopier(Generic[_Shown]):
     """
     Copies the runs of one reply.
 
@@ -82,7 +94,10 @@ class DeltaCopier:
     __slots__ = ("_assembler", "_encode", "_encoder", "_place", "_presenter", "_shown", "_text")
 
     def __init__(
-        self, assembler: OutputAssembler, presenter: Presenter, encoder: Callable[[Shown], Encode | None]
+        self,
+        assembler: OutputAssembler,
+        presenter: PassesDeltas[_Shown],
+        encoder: Callable[[_Shown], Encode | None],
     ) -> None:
         self._assembler = assembler
         self._presenter = presenter
@@ -90,7 +105,7 @@ class DeltaCopier:
         self._place: DeltaPlace | None = None
         """Where deltas are copied; ``None`` after anything that was not copied."""
         self._text: OpenText
-        self._shown: Shown
+        self._shown: _Shown
         self._encode: Encode
 
     def interrupted(self) -> None:
