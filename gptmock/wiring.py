@@ -173,7 +173,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         services = Services(
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
             admission=Admission(static_key, state.keys, admitted=versions.note),
-            terms=Terms(catalogs.current, _defaults(settings)),
+            terms=Terms(catalogs.current, _defaults(settings), state.sealer),
             readiness=readiness,
             conversations=conversations,
             label_of=selector.label_of,
