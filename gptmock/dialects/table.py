@@ -10,6 +10,8 @@ from gptmock.dialects.chat.types import ChatBody
 from gptmock.dialects.completions import TextCompletions
 from gptmock.dialects.completions.types import CompletionBody
 from gptmock.dialects.dialect import Dialect
+from gptmock.dialects.messages import Messages
+from gptmock.dialects.messages.types import MessagesBody
 from gptmock.dialects.ollama_chat import OllamaChat
 from gptmock.dialects.ollama_chat.types import OllamaChatBody
 from gptmock.dialects.ollama_generate import OllamaGenerate
@@ -35,6 +37,7 @@ DIALECTS: tuple[DialectRoute, ...] = (
     DialectRoute("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions(), ChatBody),
     DialectRoute("completions", "POST", ("/v1/completions", "/completions"), TextCompletions(), CompletionBody),
     DialectRoute("responses", "POST", ("/v1/responses", "/responses"), Responses(), ResponsesBody),
+    DialectRoute("messages", "POST", ("/v1/messages", "/messages"), Messages(), MessagesBody),
     DialectRoute("ollama_chat", "POST", ("/api/chat",), OllamaChat(), OllamaChatBody),
     DialectRoute("ollama_generate", "POST", ("/api/generate",), OllamaGenerate(), OllamaGenerateBody),
 )

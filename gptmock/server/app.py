@@ -10,6 +10,7 @@ from sanic import Request, Sanic
 from sanic.config import Config
 from sanic.response import BaseHTTPResponse
 
+from gptmock.dialects.families import family_of
 from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.conversations import add_conversation_routes
@@ -99,6 +100,8 @@ def _response_headers(cors: CorsPolicy) -> Callable[[Request, BaseHTTPResponse],
 
     async def add_headers(request: Request, response: BaseHTTPResponse) -> None:
         response.headers["x-request-id"] = request_id(request)
+        if (name := family_of(request.path, request.headers).request_id_header) is not None:
+            response.headers[name] = request_id(request)
         for name, value in cors.answer(request.headers).items():
             response.headers[name] = value
 

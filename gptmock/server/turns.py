@@ -16,6 +16,7 @@ from gptmock.clients import Client
 from gptmock.dialects.dialect import (
     Call,
     Dialect,
+    ExplainsFailures,
     KeepsAlive,
     ReadyReply,
     ReplyHead,
@@ -66,7 +67,7 @@ class TurnRequest:
         self._options = options
         self._services: Services = request.app.ctx.services
         self._large_bodies: LargeBodies = request.app.ctx.large_bodies
-        self._head: ReplyHead = new_head()
+        self._head: ReplyHead = new_head(request_id(request))
         self._client: Client | None = None
         self._turn: Turn | None = None
         self._outcome = Outcome()
@@ -93,11 +94,24 @@ class TurnRequest:
         except (GptmockError, RecursionError) as exception:
             error = as_gptmock_error(self._request, exception)
             status, ended = error.status_hint, error.code
-            return error_response(error, self._dialect)
+            response = self._explained(error)
+            status = response.status
+            return response
         else:
             return response
         finally:
             self._log(status, ended)
+
+    def _explained(self, error: GptmockError) -> HTTPResponse:
+        """The answer for an error, before anything was sent."""
+        turn = self._turn
+        if turn is not None and supports(turn.reply, ExplainsFailures):
+            error = turn.reply.reworded(error)
+            body = turn.reply.answer(self._head, error)
+            if body is not None:
+                kind = self._dialect.content_type if turn.stream else "application/json"
+                return HTTPResponse(body, headers=self._reply_headers(turn, None), content_type=kind)
+        return error_response(error, self._dialect, asked=request_id(self._request))
 
     @property
     def _ending(self) -> str:
