@@ -293,6 +293,7 @@ def _defaults(settings: Settings) -> Defaults:
         web_search=settings.default_web_search,
         fast=settings.fast_mode,
         model=settings.default_model,
+        anthropic_models=settings.claude_models,
         debug_model=settings.debug_model,
         strict_parameters=settings.strict_parameters,
         store_responses=settings.responses_ttl > 0,

@@ -147,12 +147,6 @@ def unknown_route(method: str, path: str, headers: Container[str] = ()) -> Unkno
 
 def wrong_method(method: str, path: str, *, allowed: tuple[str, ...]) -> GptmockError:
     """The 405 error for a path whose route has only the methods ``allowed``."""
-    if path.strip("/").removeprefix("v1/") == "responses/input_tokens":
-        # The path matches ``/v1/responses/{id}``, but is another endpoint of the OpenAI API.
-        return UnsupportedEndpoint(
-            f"gptmock does not serve {method} {_shown(path)}: the ChatGPT backend counts tokens only as it answers; "
-            "the count stands in 'usage'."
-        )
     return MethodNotAllowed(f"Not allowed to {method} on {_shown(path)}.", allowed=allowed)
 
 

@@ -17,6 +17,7 @@ from gptmock.server.conversations import add_conversation_routes
 from gptmock.server.cors import CorsPolicy
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.listings import add_listing_routes
+from gptmock.server.messages import add_messages_routes
 from gptmock.server.ollama import add_ollama_routes
 from gptmock.server.openapi import add_openapi_route
 from gptmock.server.ops import add_ops_routes
@@ -25,6 +26,7 @@ from gptmock.server.requests import ClientRequest, request_id
 from gptmock.server.responses import add_responses_routes
 from gptmock.server.streaming import Heartbeats
 from gptmock.server.supervisor import supervise
+from gptmock.server.token_counts import TokenCounter, add_count_routes
 from gptmock.server.turns import turn_handler
 
 APP_NAME = "gptmock"
@@ -59,6 +61,8 @@ def create_app(
             handler, name = turn_handler(route, options), f"{route.name}_{number}"
             app.add_route(handler, path, methods=[route.method], name=name, ctx_dialect_route=route)
     add_responses_routes(app, options)
+    add_count_routes(app, options)
+    add_messages_routes(app)
     add_listing_routes(app, options)
     add_conversation_routes(app)
     add_ollama_routes(app, options)
@@ -71,6 +75,8 @@ def create_app(
         worker.ctx.heartbeats = Heartbeats()
         worker.ctx.large_bodies = LargeBodies()
         stack.callback(worker.ctx.large_bodies.close)
+        worker.ctx.token_counter = TokenCounter()
+        stack.callback(worker.ctx.token_counter.close)
         worker.ctx.services = await stack.enter_async_context(open_services())
 
     async def close_worker(_: App) -> None:

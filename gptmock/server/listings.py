@@ -6,7 +6,9 @@ from urllib.parse import unquote
 
 from sanic import HTTPResponse, Request
 
+from gptmock.dialects.families import VERSION_HEADER
 from gptmock.dialects.listings import model_document, models_document
+from gptmock.dialects.messages import models as claude
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.requests import headers_of
 
@@ -14,10 +16,17 @@ MODELS_PATHS = ("/v1/models", "/models")
 
 
 def add_listing_routes(app: App, options: ServerOptions) -> None:
-    """Add ``/v1/models``, also without ``/v1``; a client key is required if model calls require one."""
+    """
+    Add ``/v1/models``, also without ``/v1``; a client key is required if model calls require one. A request with
+    ``anthropic-version`` gets Anthropic's shape.
+    """
 
     async def models(request: Request) -> HTTPResponse:
-        catalog = (await admitted(request)).terms.catalog
+        terms = (await admitted(request)).terms
+        catalog = terms.catalog
+        if VERSION_HEADER in request.headers:
+            query = {name: values[0] for name, values in request.args.items() if values}
+            return HTTPResponse(claude.models_page(catalog, query), content_type="application/json")
         client_version = request.args.get("client_version")
         body = models_document(catalog, expose_efforts=options.expose_efforts, client_version=client_version)
         # Codex compares it with the ETag that each reply names.
@@ -29,7 +38,9 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
         if not wanted:
             # ``/v1/models/`` is the list.
             return await models(request)
-        body = model_document((await admitted(request)).terms.catalog, wanted)
+        terms = (await admitted(request)).terms
+        in_anthropics_shape = VERSION_HEADER in request.headers
+        body = claude.model_document(terms, wanted) if in_anthropics_shape else model_document(terms.catalog, wanted)
         return HTTPResponse(body, content_type="application/json")
 
     for number, path in enumerate(MODELS_PATHS):

@@ -39,7 +39,7 @@ from gptmock.server.streaming import ClientSink, Heartbeat
 
 log = logging.getLogger("gptmock.turn")
 
-_Understood = TypeVar("_Understood", Turn, Turn | ReadyReply)
+_Understood = TypeVar("_Understood")
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, HTTPResponse | None]]
 CLIENT_GONE = 499
 """In the log only, for a client that left before its status; nginx's number."""
