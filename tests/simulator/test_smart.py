@@ -46,6 +46,22 @@ def test_which_tools_it_calls(text, changes, called):
     assert names(body(text, tools=[WEATHER, CLOCK], **changes)) == called
 
 
+def test_calls_can_be_spelled_out():
+    text = 'call:get_weather{"city": "Oslo {1}"} and call:get_time{} call:nowhere{} call:get_time{oops'
+    called = [
+        (item["name"], item["arguments"])
+        for item in items_of(render_scene("auto", request=body(text, tools=[WEATHER, CLOCK])))
+        if item["type"] == "function_call"
+    ]
+    assert called == [("get_weather", '{"city": "Oslo {1}"}'), ("get_time", "{}")]
+
+
+def test_reasoning_can_be_sealed_without_a_summary():
+    items = items_of(render_scene("sealed", request=body("use get_time", tools=[CLOCK])))
+    assert [item["type"] for item in items] == ["reasoning", "function_call"]
+    assert (items[0]["summary"], items[0]["encrypted_content"][:5]) == ([], "gAAAA")
+
+
 def test_it_reports_what_the_tools_answered():
     request = body(tools=[WEATHER], input=[user("use get_weather"), CALL, OUTPUT])
     assert said(request) == "The tools answered: 18 degrees"
