@@ -1,8 +1,8 @@
 """
-Estimates how many tokens a request has, by the characters of its texts. Pure.
+Estimates how many tokens a request has, by the words and characters of its texts. Pure.
 
-The divisors were measured with o200k_base (next doors F). The estimate leans to more: clients compact by it, and one
-that is too low lets them send what the upstream refuses.
+The weights were fitted to o200k_base with texts in several scripts (``tests/dialects``). The estimate leans to more:
+clients compact by it, and one that is too low lets them send what the upstream refuses.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import binascii
 import re
 import struct
 from collections.abc import Callable
+from math import ceil
 from typing import Any, TypeAlias
 
 import msgspec
@@ -29,26 +30,45 @@ TILE_TOKENS = 170
 TILE_PIXELS = 512
 UNKNOWN_IMAGE_TOKENS = 1_105
 PAGE_TOKENS = 1_500
-_ASCII_CHARACTERS = 4.2
-_OTHER_CHARACTERS = 3.2
-_WIDE_CHARACTERS = 1.25
+_WHOLE_CHARACTERS = 32 * 1024
+_PIECES = 8
+_PIECE_CHARACTERS = 4 * 1024
+_LEAN = 1.05
+"""Of too much, rather than too little."""
 _HEADER_CHARACTERS = 64 * 1024
 """Of an image's base64: its size stands at the beginning."""
-_WIDE = re.compile(
-    "[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef\U0001f000-\U0003ffff]"
+_WORD = re.compile(r"[A-Za-z]+")
+_CAPITAL = re.compile(r"[A-Z][a-z]")
+"""Names are seldom one token."""
+_ONE_EACH = tuple(
+    re.compile(pattern) for pattern in (r"[0-9]{1,3}", r"[!-/:-@\[-`{-~]{1,3}", r"\n+[ \t]*|[ \t]{2,}|\t")
 )
+"""Digits, punctuation and white space other than between words."""
+_WIDE = re.compile("[\u1100-\u11ff\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\ufe30-\ufe4f\uff00-\uffef]")
+_SIGN = re.compile("[\u2600-\u27bf\u200d\ufe0f\U0001f000-\U0003ffff]")
+_ACCENTED = re.compile("[\u00a0-\u024f\u1e00-\u1eff]")
 _ASCII = re.compile(r"[\x00-\x7f]+")
 _PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
 
 
 def estimated_text_tokens(text: str) -> int:
-    """The tokens of a text, by its characters."""
-    if text.isascii():
-        return round(len(text) / _ASCII_CHARACTERS + 0.49)
-    plain = sum(len(run) for run in _ASCII.findall(text))
-    wide = len(_WIDE.findall(text))
-    other = len(text) - plain - wide
-    return round(plain / _ASCII_CHARACTERS + wide / _WIDE_CHARACTERS + other / _OTHER_CHARACTERS + 0.49)
+    """The tokens of a text, by its words and characters; of a long one, by pieces from all over it."""
+    if len(text) <= _WHOLE_CHARACTERS:
+        return ceil(_density(text))
+    step = len(text) // _PIECES
+    pieces = [text[begin : begin + _PIECE_CHARACTERS] for begin in range(0, step * _PIECES, step)]
+    return ceil(sum(map(_density, pieces)) * len(text) / sum(map(len, pieces)))
+
+
+def _density(text: str) -> float:
+    """The estimate of a short text, before it is rounded."""
+    words = sum((len(word) + 7) // 8 if len(word) <= 8 else (len(word) + 5) // 6 for word in _WORD.findall(text))
+    tokens = words + sum(len(pattern.findall(text)) for pattern in _ONE_EACH) + 0.7 * len(_CAPITAL.findall(text))
+    if not text.isascii():
+        wide, signs, accented = (len(pattern.findall(text)) for pattern in (_WIDE, _SIGN, _ACCENTED))
+        other = len(text) - sum(map(len, _ASCII.findall(text))) - wide - signs - accented
+        tokens += wide / 1.15 + signs * 1.65 + accented * 1.1 + other / 2.25
+    return _LEAN * tokens
 
 
 def estimated_tokens(request: ResponsesRequest, count: CountText = estimated_text_tokens) -> int:

@@ -26,7 +26,6 @@ from gptmock.server.requests import ClientRequest, request_id
 from gptmock.server.responses import add_responses_routes
 from gptmock.server.streaming import Heartbeats
 from gptmock.server.supervisor import supervise
-from gptmock.server.token_counts import TokenCounter, add_count_routes
 from gptmock.server.turns import turn_handler
 
 APP_NAME = "gptmock"
@@ -61,8 +60,7 @@ def create_app(
             handler, name = turn_handler(route, options), f"{route.name}_{number}"
             app.add_route(handler, path, methods=[route.method], name=name, ctx_dialect_route=route)
     add_responses_routes(app, options)
-    add_count_routes(app, options)
-    add_messages_routes(app)
+    add_messages_routes(app, options)
     add_listing_routes(app, options)
     add_conversation_routes(app)
     add_ollama_routes(app, options)
@@ -75,8 +73,6 @@ def create_app(
         worker.ctx.heartbeats = Heartbeats()
         worker.ctx.large_bodies = LargeBodies()
         stack.callback(worker.ctx.large_bodies.close)
-        worker.ctx.token_counter = TokenCounter()
-        stack.callback(worker.ctx.token_counter.close)
         worker.ctx.services = await stack.enter_async_context(open_services())
 
     async def close_worker(_: App) -> None:

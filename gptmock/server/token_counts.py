@@ -62,6 +62,15 @@ def add_count_routes(app: App, options: ServerOptions) -> None:
         for number, path in enumerate(route.paths):
             app.add_route(handler, path, methods=[route.method], name=f"{route.name}_{number}", ctx_body=route.body)
 
+    async def open_counter(worker: App) -> None:
+        worker.ctx.token_counter = TokenCounter()
+
+    async def close_counter(worker: App) -> None:
+        worker.ctx.token_counter.close()
+
+    app.register_listener(open_counter, "before_server_start")
+    app.register_listener(close_counter, "after_server_stop")
+
 
 def _decode_response(call: Call, terms: Terms) -> ResponsesRequest:
     return decode_response(call, terms).request

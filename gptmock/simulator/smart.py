@@ -118,6 +118,9 @@ def _chosen_tools(call: Call) -> list[Tool]:
         return []
     if isinstance(choice, dict) and "name" in choice:
         return [tool for tool in call.tools if tool.name == choice["name"]][:1]
+    if call.follows_outputs and _choice(call) == "auto":
+        # An agent's loop ends by itself, whatever its client adds to the outputs.
+        return []
     tools = _allowed(call)
     named = mentioned(tools, call.last_user_text)
     if named:

@@ -67,6 +67,18 @@ def test_it_reports_what_the_tools_answered():
     assert said(request) == "The tools answered: 18 degrees"
 
 
+def test_words_after_the_outputs_call_no_tool_again():
+    request = body(tools=[WEATHER], input=[user("use get_weather"), CALL, OUTPUT, user("Tool get_weather loaded.")])
+    assert said(request) == "You said: Tool get_weather loaded."
+    assert names({**request, "tool_choice": "required"}) == ["get_weather"]
+
+
+def test_what_the_developer_adds_does_not_hide_the_outputs():
+    note = {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "note"}]}
+    request = body(tools=[WEATHER], input=[user("use get_weather"), CALL, OUTPUT, note])
+    assert said(request) == "The tools answered: 18 degrees"
+
+
 def test_a_marker_counts_only_until_its_tools_have_answered():
     request = body(tools=[WEATHER], input=[user("scene:tool"), CALL, OUTPUT])
     assert said(request) == "The tools answered: 18 degrees"
