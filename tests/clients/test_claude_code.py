@@ -138,7 +138,7 @@ def test_its_web_search(run, upstream, simulator):
 
 @pytest.mark.check(205)
 def test_a_sub_agent_is_a_conversation_of_its_own(run, upstream):
-    task = call("Agent", description="d", prompt="Say hello", subagent_type="general-purpose")
+    task = call("Agent", description="d", prompt="Say hello", subagent_type="general-purpose", run_in_background=False)
     done = run(task)
     assert done.code == 0, done
     bodies = upstream()

@@ -1,5 +1,6 @@
 import copy
 import json
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,12 @@ def output_of(*content, **more):
 @pytest.mark.check(219)
 @pytest.mark.parametrize("role", ["user", "assistant", "system"])
 def test_a_string_and_a_list_give_the_same_bytes(role):
-    messages = [USER, {"role": role, "content": "x"}, {"role": "assistant", "content": "y"}, USER]
+    messages: list[dict[str, Any]] = [
+        dict(USER),
+        {"role": role, "content": "x"},
+        {"role": "assistant", "content": "y"},
+        dict(USER),
+    ]
     marked = copy.deepcopy(messages)
     marked[1]["content"] = [text("x", cache_control={"type": "ephemeral"})]
     marked[2]["content"] = [text("y")]

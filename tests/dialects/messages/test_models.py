@@ -80,7 +80,8 @@ def test_the_list_has_our_names_and_names_that_claude_code_keeps():
 
 def test_pages():
     catalog = ModelCatalog()
-    found, after = [], {}
+    found: list[str] = []
+    after: dict[str, str] = {}
     while True:
         page = json.loads(models.models_page(catalog, {"limit": "7", **after}))
         found += [one["id"] for one in page["data"]]

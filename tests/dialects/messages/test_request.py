@@ -1,4 +1,5 @@
 import json
+from typing import Any
 
 import pytest
 
@@ -136,7 +137,7 @@ def test_an_operator_who_hides_thinking_is_obeyed():
 @pytest.mark.parametrize("member", ["output_config", "output_format"])
 @pytest.mark.parametrize("closed", [True, False])
 def test_structured_output(member, closed):
-    schema = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    schema: dict[str, Any] = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
     schema |= {"additionalProperties": False} if closed else {}
     wanted = {"type": "json_schema", "schema": {"$schema": "x", **schema}}
     sent = upstream_body({member: {"format": wanted} if member == "output_config" else wanted})
@@ -183,49 +184,47 @@ def test_the_reply_has_the_name_that_was_asked_for():
 
 
 BLOCK = {"role": "user", "content": [text("a")]}
-BAD: list[object] = [
-    *({"messages": value} for value in (None, 5, "x", {}, [], [5], ["x"], [{}], [{"role": "user"}])),
-    *({"messages": [{"role": role, "content": "a"}]} for role in ("tool", "assistant", "", 5, None)),
-    *(
-        {"messages": [{"role": "user", "content": value}]}
-        for value in (5, {}, [5], [{}], [{"type": 5}], [{"type": "x"}])
+BAD_CONTENTS: tuple[Any, ...] = (5, {}, [5], [{}], [{"type": 5}], [{"type": "x"}])
+BAD_BLOCKS: tuple[dict[str, Any], ...] = (
+    {"type": "text"},
+    {"type": "text", "text": 5},
+    {"type": "image"},
+    {"type": "image", "source": 5},
+    {"type": "image", "source": {"type": "base64"}},
+    {"type": "image", "source": {"type": "file", "file_id": "f"}},
+    {"type": "document", "source": {"type": "text"}},
+    {"type": "tool_result"},
+    {"type": "tool_result", "tool_use_id": "c"},
+    {"type": "tool_use", "id": "c", "name": "f", "input": {}},
+)
+BAD_ANSWERS: tuple[dict[str, Any], ...] = (
+    {"type": "tool_use"},
+    {"type": "tool_use", "id": "c"},
+    {"type": "tool_use", "id": "c", "name": "f", "input": "x"},
+    {"type": "image", "source": {"type": "url", "url": "https://x.test"}},
+)
+BAD_VALUES: dict[str, tuple[Any, ...]] = {
+    "messages": (
+        *(None, 5, "x", {}, [], [5], ["x"], [{}], [{"role": "user"}]),
+        *([{"role": role, "content": "a"}] for role in ("tool", "assistant", "", 5, None)),
+        *([{"role": "user", "content": one}] for one in BAD_CONTENTS),
+        *([{"role": "user", "content": [block]}] for block in BAD_BLOCKS),
+        *([BLOCK, {"role": "assistant", "content": [block]}] for block in BAD_ANSWERS),
     ),
-    *(
-        {"messages": [{"role": "user", "content": [block]}]}
-        for block in (
-            {"type": "text"},
-            {"type": "text", "text": 5},
-            {"type": "image"},
-            {"type": "image", "source": 5},
-            {"type": "image", "source": {"type": "base64"}},
-            {"type": "image", "source": {"type": "file", "file_id": "f"}},
-            {"type": "document", "source": {"type": "text"}},
-            {"type": "tool_result"},
-            {"type": "tool_result", "tool_use_id": "c"},
-            {"type": "tool_use", "id": "c", "name": "f", "input": {}},
-        )
-    ),
-    *(
-        {"messages": [BLOCK, {"role": "assistant", "content": [block]}]}
-        for block in (
-            {"type": "tool_use"},
-            {"type": "tool_use", "id": "c"},
-            {"type": "tool_use", "id": "c", "name": "f", "input": "x"},
-            {"type": "image", "source": {"type": "url", "url": "https://x.test"}},
-        )
-    ),
-    *({"max_tokens": value} for value in (None, 0, -1, "5", 1.5)),
-    *({"model": value} for value in (5, {}, [])),
-    *({"stream": value} for value in ("yes", 1)),
-    *({"system": value} for value in (5, {}, [5], [{"type": "text"}])),
-    *({"tools": value} for value in (5, "x", [5], [{}], [{"name": "f"}], [{"type": "code_execution_20250825"}])),
-    *({"tool_choice": value} for value in (5, "auto", {}, {"type": "odd"}, {"type": "any"})),
-    *({"thinking": value} for value in (5, {}, {"type": "odd"}, {"type": "enabled", "budget_tokens": "x"})),
-    *({"output_config": value} for value in (5, {"effort": 5}, {"effort": "odd"}, {"format": {"type": "odd"}})),
-    *({"stop_sequences": value} for value in ("x", [5], ["x"] * 101)),
-    *({name: {"type": "x"}} for name in ("thread", "compaction")),
-    {"mcp_servers": [{"name": "x"}]},
-]
+    "max_tokens": (None, 0, -1, "5", 1.5),
+    "model": (5, {}, []),
+    "stream": ("yes", 1),
+    "system": (5, {}, [5], [{"type": "text"}]),
+    "tools": (5, "x", [5], [{}], [{"name": "f"}], [{"type": "code_execution_20250825"}]),
+    "tool_choice": (5, "auto", {}, {"type": "odd"}, {"type": "any"}),
+    "thinking": (5, {}, {"type": "odd"}, {"type": "enabled", "budget_tokens": "x"}),
+    "output_config": (5, {"effort": 5}, {"effort": "odd"}, {"format": {"type": "odd"}}),
+    "stop_sequences": ("x", [5], ["x"] * 101),
+    "thread": ({"type": "x"},),
+    "compaction": ({"type": "x"},),
+    "mcp_servers": ([{"name": "x"}],),
+}
+BAD = [{name: value} for name, values in BAD_VALUES.items() for value in values]
 """Bodies that no client should send."""
 
 
