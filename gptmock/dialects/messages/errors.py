@@ -47,7 +47,10 @@ def error_frame(error: GptmockError, *, request_id: str) -> bytes:
 
 
 def _body(error: GptmockError, request_id: str) -> bytes:
-    said = {"type": _type_of(error), "message": error.message or error.code}
+    said: dict[str, Any] = {"type": _type_of(error), "message": error.message or error.code}
+    if error.param == "thread":
+        # The SDK's tool runner then sends the whole history with every turn.
+        said["details"] = {"error_code": "thread_unsupported_request", "unsupported": ["thread"]}
     return json_bytes({"type": "error", "error": said, "request_id": request_id or None})
 
 
@@ -84,6 +87,7 @@ ERROR_SCHEMA: Mapping[str, Any] = MappingProxyType(
                 "properties": {
                     "type": {"type": "string", "minLength": 1},
                     "message": {"type": "string", "minLength": 1},
+                    "details": {"type": "object"},
                 },
             },
             "request_id": {"type": ["string", "null"]},

@@ -59,6 +59,11 @@ def test_each_error(error, status, kind, should_retry):
     assert reply.headers.get("retry-after") == (None if wait is None else str(int(wait)))
 
 
+def test_a_thread_is_refused_so_that_the_sdk_goes_on_without():
+    said = json.loads(error_reply(BadRequest("m", param="thread")).body)["error"]
+    assert said["details"]["error_code"] == "thread_unsupported_request"
+
+
 def test_a_frame():
     frame = error_frame(BadRequest("a\u2028b"), request_id="r")
     assert frame.startswith(b"event: error\ndata: {")
