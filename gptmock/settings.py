@@ -1,24 +1,22 @@
 """
-Loads the settings from flags, environment and ``.env`` into one frozen object; all mistakes are reported together.
+The operator's settings: one frozen object, every value checked. ``settings_sources`` reads it.
 
-Precedence: flag, then ``GPTMOCK_*``, then the legacy ``CHATGPT_LOCAL_*``, then ``.env`` in the working directory,
-then the default. An empty value counts as unset.
 Only ``wiring``, ``command_services``, ``diagnostics`` and ``cli`` read settings.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import os
+import base64
 import re
-from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pydantic
-from dotenv import dotenv_values
 from pydantic import Field
+
+from gptmock.setting_values import is_base_path, is_host, is_loopback, is_network, listed, usable_cores
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
 Style = Literal["think-tags", "o3", "legacy", "current", "reasoning-content", "standard", "openai", "hidden"]
@@ -28,31 +26,17 @@ CLAUDE_FAMILIES = ("opus", "sonnet", "haiku", "fable")
 MAX_RESPONSES_TTL_SECONDS = 30 * 24 * 3600
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 _DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd]?)\Z")
+MIN_ADMIN_KEY_CHARACTERS = 16
 MIN_OLLAMA_VERSION = (0, 13, 4)
-_PREFIX, _LEGACY_PREFIX = "GPTMOCK_", "CHATGPT_LOCAL_"
-_LEGACY_NAMES = {
-    "verbose": "VERBOSE",
-    "debug_model": "DEBUG_MODEL",
-    "reasoning_effort": "REASONING_EFFORT",
-    "reasoning_summary": "REASONING_SUMMARY",
-    "reasoning_compat": "REASONING_COMPAT",
-    "expose_reasoning_models": "EXPOSE_REASONING_MODELS",
-    "default_web_search": "ENABLE_WEB_SEARCH",
-    "client_id": "CLIENT_ID",
-    "issuer": "ISSUER",
-    "home": "HOME",
-    "login_bind": "LOGIN_BIND",
-}
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
 """A web origin as browsers send it: no path, no trailing slash."""
-_NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
-"""Settings not read from ``.env``: a foreign working directory must not redirect tokens."""
 
 
 class Settings(pydantic.BaseModel):
     """The operator's settings. Frozen and picklable: each worker gets a copy."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    # Built by the command that loads them: a worker gets them loaded, and saves 2 MB.
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
@@ -89,14 +73,28 @@ class Settings(pydantic.BaseModel):
     originator: str = "gptmock"
     codex_version: str | None = Field(None, pattern=r"^\d+\.\d+\.\d+$")
     """Unset: our own, or that of the newest Codex client, whichever is higher."""
-    api_key: pydantic.SecretStr | None = Field(None, validate_default=True)
+    api_key: pydantic.SecretStr | None = None
+    admin_key: pydantic.SecretStr | None = None
+    """A key with the role ``admin`` that needs no store; for the first administrator, and for charts."""
     responses_ttl: int = 24 * 3600
     """Seconds that responses are stored; 0 stores none. Set as ``24h``. Costs memory in the store."""
+    usage_retention: int = 90 * 24 * 3600
+    """Seconds that usage is kept. Set as ``90d``."""
     strict_parameters: bool = False
     ollama_version: str = Field("0.13.5", pattern=r"^\d+\.\d+\.\d+$")
     """A real Ollama version: clients enable features by it, and Codex requires 0.13.4."""
+    webhook_url: pydantic.SecretStr | None = None
+    """Told of ended logins, full windows and a store in trouble; may hold a token."""
+    webhook_secret: pydantic.SecretStr | None = Field(None, validate_default=True)
+    """Signs what the webhook is told: ``whsec_`` and 24 to 64 bytes in base64."""
     shutdown_grace: int = Field(60, ge=0)
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
+    allowed_hosts: str | None = None
+    """Host names that the browser guard accepts besides loopback names, separated by commas."""
+    trusted_proxies: str | None = None
+    """Addresses and networks whose forwarding headers are believed, separated by commas; ``unix`` for the socket."""
+    base_path: str | None = None
+    """A prefix of all routes, such as ``/gptmock``."""
     fast_path: bool = True
     """Deltas are copied undecoded, by the callback that reads them; off only to compare."""
 
@@ -121,6 +119,15 @@ class Settings(pydantic.BaseModel):
             raise ValueError("must be a duration such as 90s, 30m, 24h or 7d, at most 30d; 0 stores nothing")
         return seconds
 
+    @pydantic.field_validator("usage_retention", mode="before")
+    @classmethod
+    def _days(cls, value: Any) -> int:
+        found = _DURATION.match(str(value).strip())
+        seconds = int(found["count"]) * _UNIT_SECONDS[found["unit"]] if found else -1
+        if not 24 * 3600 <= seconds <= 400 * 24 * 3600:
+            raise ValueError("must be a duration from 1d to 400d")
+        return seconds
+
     @pydantic.field_validator("upstream_url", "issuer")
     @classmethod
     def _secure(cls, value: str) -> str:
@@ -139,6 +146,27 @@ class Settings(pydantic.BaseModel):
             raise ValueError("must be an http or https URL")
         return value
 
+    @pydantic.field_validator("webhook_url")
+    @classmethod
+    def _webhook(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in ("http", "https"):
+            raise ValueError("must be an http or https URL")
+        return value
+
+    @pydantic.field_validator("webhook_secret")
+    @classmethod
+    def _signs(cls, value: pydantic.SecretStr | None, info: pydantic.ValidationInfo) -> pydantic.SecretStr | None:
+        if value is None and info.data.get("webhook_url") is None:
+            return None
+        prefix, _, encoded = value.get_secret_value().partition("_") if value is not None else ("", "", "")
+        with suppress(ValueError):
+            if prefix == "whsec" and 24 <= len(base64.b64decode(encoded, validate=True)) <= 64:
+                return value
+        raise ValueError(
+            "is required with GPTMOCK_WEBHOOK_URL, as whsec_ and 24 to 64 bytes in base64; make one with: "
+            'echo "whsec_$(openssl rand -base64 32)"'
+        )
+
     @pydantic.field_validator("originator")
     @classmethod
     def _header(cls, value: str) -> str:
@@ -146,15 +174,36 @@ class Settings(pydantic.BaseModel):
             raise ValueError("must be printable ASCII, because it is sent in a header")
         return value
 
-    @pydantic.field_validator("api_key")
+    @pydantic.field_validator("allowed_hosts")
     @classmethod
-    def _route(cls, value: pydantic.SecretStr | None, info: pydantic.ValidationInfo) -> pydantic.SecretStr | None:
-        # A field validator, so that it is reported with mistakes in other fields; it reads fields declared above.
-        host, allowed = info.data.get("host", "127.0.0.1"), info.data.get("allow_unauthenticated", True)
-        if value is None and not allowed and not is_loopback(host):
+    def _hosts(cls, value: str | None) -> str | None:
+        wrong = [one for one in listed(value) if not is_host(one)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is not a host: write names or addresses without scheme, port or wildcard")
+        return value
+
+    @pydantic.field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: str | None) -> str | None:
+        wrong = [one for one in listed(value) if one != "unix" and not is_network(one)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is neither an address nor a network, such as 10.0.0.0/8")
+        return value
+
+    @pydantic.field_validator("base_path")
+    @classmethod
+    def _prefix(cls, value: str | None) -> str | None:
+        path = (value or "").rstrip("/")
+        if path and not is_base_path(path):
+            raise ValueError("must be a path such as /gptmock, of letters, digits and - . _ ~")
+        return path or None
+
+    @pydantic.field_validator("admin_key")
+    @classmethod
+    def _long_enough(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < MIN_ADMIN_KEY_CHARACTERS:
             raise ValueError(
-                f"is required to listen on {host}, which is not a loopback address; or use --allow-unauthenticated "
-                "(GPTMOCK_ALLOW_UNAUTHENTICATED=true) if something else protects the port"
+                f"must have at least {MIN_ADMIN_KEY_CHARACTERS} characters; create one with: openssl rand -base64 32"
             )
         return value
 
@@ -168,7 +217,7 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: str | None) -> str | None:
-        wrong = [one for one in _listed(value) if one != "*" and not _ORIGIN.match(one)]
+        wrong = [one for one in listed(value) if one != "*" and not _ORIGIN.match(one)]
         if wrong:
             raise ValueError(f"{wrong[0]!r} is not an origin: write scheme://host or scheme://host:port, or * for all")
         return value
@@ -176,7 +225,7 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("anthropic_models")
     @classmethod
     def _families(cls, value: str | None) -> str | None:
-        for one in _listed(value):
+        for one in listed(value):
             family, _, model = one.partition("=")
             if family.strip() not in CLAUDE_FAMILIES or not model.strip():
                 raise ValueError(
@@ -202,142 +251,43 @@ class Settings(pydantic.BaseModel):
         return self
 
     @property
+    def is_exposed(self) -> bool:
+        """Whether other machines can connect to the server."""
+        # With a Unix socket the host is not used.
+        return getattr(self, "unix_socket", None) is None and not is_loopback(self.host)
+
+    @property
+    def requires_key(self) -> bool:
+        """Whether requests without a valid client key are refused."""
+        return self.api_key is not None or (self.is_exposed and not self.allow_unauthenticated)
+
+    @property
+    def allowed_host_list(self) -> tuple[str, ...]:
+        """The host names that the operator added; empty for none."""
+        return listed(self.allowed_hosts)
+
+    @property
+    def trusted_proxy_list(self) -> tuple[str, ...]:
+        """The proxies that the operator trusts; empty for none."""
+        return listed(self.trusted_proxies)
+
+    @property
     def pool_labels(self) -> tuple[str, ...]:
         """The pool that the operator named; empty for none."""
-        return _listed(self.account_pool)
+        return listed(self.account_pool)
 
     @property
     def claude_models(self) -> dict[str, str]:
         """Family of Claude models to the model that the operator chose for it."""
-        pairs = (one.partition("=") for one in _listed(self.anthropic_models))
+        pairs = (one.partition("=") for one in listed(self.anthropic_models))
         return {family.strip(): model.strip() for family, _, model in pairs}
 
     @property
     def cors_origin_list(self) -> tuple[str, ...]:
         """The origins that the operator named; empty for none."""
-        return _listed(self.cors_origins)
+        return listed(self.cors_origins)
 
     @property
     def worker_count(self) -> int:
         """``auto`` as a number: the cores that the cgroup allows, at most 4."""
         return min(MAX_AUTO_WORKERS, usable_cores()) if self.workers == "auto" else self.workers
-
-
-class SettingsError(Exception):
-    """Settings that cannot be used; ``mistakes`` has one line for each."""
-
-    def __init__(self, mistakes: tuple[str, ...]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = mistakes
-
-
-def load_settings(
-    flags: Mapping[str, Any], *, environ: Mapping[str, str] | None = None, directory: Path | None = None
-) -> Settings:
-    """
-    Load and validate the settings.
-
-    Args:
-        flags: field name to value; ``None`` means that the flag was not given.
-        environ: environment variables; by default the process's.
-        directory: the directory of ``.env``; by default the working directory.
-
-    Raises:
-        SettingsError: with every mistake, each naming its variable and what is allowed.
-    """
-    environ = os.environ if environ is None else environ
-    dotenv = _dotenv((directory or Path.cwd()) / ".env")
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    mistakes = [
-        f"{name}: must not be set in .env, only in the environment"
-        for field in sorted(_NOT_FROM_DOTENV)
-        for name in variable_names(field)
-        if dotenv.get(name)
-    ]
-    for field in Settings.model_fields:
-        source, value = _lookup(field, flags, environ, dotenv)
-        if value is not None:
-            values[field], sources[field] = value, source
-    try:
-        settings = Settings.model_validate(values)
-    except pydantic.ValidationError as error:
-        mistakes += _mistakes(error, sources)
-    if mistakes:
-        raise SettingsError(tuple(dict.fromkeys(mistakes)))
-    return settings
-
-
-def variable_names(field: str) -> tuple[str, ...]:
-    """The environment variables of a setting, in order of precedence."""
-    legacy = _LEGACY_NAMES.get(field)
-    return (_PREFIX + field.upper(), *((_LEGACY_PREFIX + legacy,) if legacy else ()))
-
-
-def _listed(value: str | None) -> tuple[str, ...]:
-    return tuple(item for one in (value or "").split(",") if (item := one.strip()))
-
-
-def is_loopback(host: str) -> bool:
-    """Whether the address is reachable only from this machine."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def usable_cores() -> int:
-    """CPU cores that this process may use: its affinity, and the quota of its cgroup (v2, then v1)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
-    return max(1, min(cores, int(quota) or 1)) if quota is not None else max(1, cores)
-
-
-def _cgroup_quota() -> float | None:
-    try:
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        limit_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
-        period_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
-    return limit_us / period_us if limit_us > 0 and period_us > 0 else None
-
-
-def _dotenv(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    try:
-        return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError((f".env: cannot be read ({type(error).__name__})",)) from error
-
-
-def _lookup(
-    field: str, flags: Mapping[str, Any], environ: Mapping[str, str], dotenv: Mapping[str, str]
-) -> tuple[str, Any]:
-    if (flag := flags.get(field)) is not None and flag != "":
-        return f"--{field.replace('_', '-')}", flag
-    for source in (environ, {} if field in _NOT_FROM_DOTENV else dotenv):
-        for name in variable_names(field):
-            if value := source.get(name):
-                return name, value
-    return "", None
-
-
-def _mistakes(error: pydantic.ValidationError, sources: Mapping[str, str]) -> list[str]:
-    mistakes = []
-    for one in error.errors(include_url=False, include_input=False):
-        message = one["msg"].removeprefix("Value error, ")
-        if not one["loc"]:
-            mistakes.append(message)
-            continue
-        field = str(one["loc"][0])
-        variable = variable_names(field)[0]
-        source = sources.get(field, variable)
-        where = variable if source == variable else f"{variable} (given as {source})"
-        mistakes.append(f"{where}: {message}")
-    return mistakes

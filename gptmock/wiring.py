@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from httpx import AsyncBaseTransport, AsyncClient
+from pydantic import SecretStr
 from sanic import Sanic
 from sanic.worker.loader import AppLoader
 
@@ -32,24 +33,34 @@ from gptmock.gateway.catalogue import CatalogWatch
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.freshness import FreshnessWatch
 from gptmock.gateway.gateway import Gateway
+from gptmock.gateway.key_limits import KeyLimiter
+from gptmock.gateway.key_usage import KeyUsageReport
 from gptmock.gateway.limit_polling import LimitPoller
+from gptmock.gateway.notices import NoticeWatch
 from gptmock.gateway.recent_limits import RecentLimits
 from gptmock.gateway.refresh import Refresher
 from gptmock.gateway.several_turns import BatchGateway
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.gateway.usage_recording import TurnRecorder
 from gptmock.gateway.version import VersionWatch
+from gptmock.limits import LimitStore
+from gptmock.metrics.accounts import AccountReadings
+from gptmock.metrics.events import counted
+from gptmock.metrics.worker import Exposition, Load, WorkerMetrics, open_metrics
 from gptmock.server.app import create_app
 from gptmock.server.client_connection import ClientConnection
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
 from gptmock.server.supervisor import gave_up, hold_stops, is_stop_waiting
-from gptmock.server.temporary_folder import clear_left_folders, use_own_folder
+from gptmock.server.temporary_folder import clear_left_folders, own_folder, use_own_folder
 from gptmock.settings import Settings
 from gptmock.shared_state import State, open_state
 from gptmock.stores.auth_import import take_over
 from gptmock.stores.catalogue import StoreCatalogCache
+from gptmock.stores.key_limits import StoreKeyLimits
 from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
+from gptmock.stores.memory import MemoryStore
+from gptmock.stores.notices import StoreToldRecord
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
@@ -57,6 +68,7 @@ from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client, open_transport
 from gptmock.upstream.usage import CodexUsage
+from gptmock.upstream.webhook import Webhook
 
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
@@ -65,6 +77,8 @@ BACKLOG = 4096
 """Connections that may wait to be accepted. With a shorter backlog (Sanic's 100), Linux resets
 some connections of a burst."""
 _DEADLINE_MARGIN_SECONDS = 60.0
+_GC_THRESHOLD = 10_000
+"""New objects before the garbage collector looks for cycles among them."""
 
 
 class WorkersKeepDying(Exception):
@@ -116,6 +130,8 @@ async def _freeze(_: App) -> None:
     # What a worker has loaded lives as long as the worker: no garbage collection needs to go through it.
     gc.collect()
     gc.freeze()
+    # A turn makes some thousand objects and hardly a cycle: the default of 700 is several collections for each.
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOptions:
@@ -128,6 +144,12 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         expose_efforts=settings.expose_reasoning_models,
         ollama_version=settings.ollama_version,
         verbose=settings.verbose,
+        bound_host=settings.host,
+        is_exposed=settings.is_exposed,
+        requires_key=settings.requires_key,
+        allowed_hosts=settings.allowed_host_list,
+        trusted_proxies=settings.trusted_proxy_list,
+        base_path=settings.base_path or "",
     )
 
 
@@ -137,15 +159,13 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
     async with AsyncExitStack() as stack:
         transport = open_transport(proxy=settings.upstream_proxy, direct=settings.fast_path)
         client = await stack.enter_async_context(open_client(transport))
-        state = await stack.enter_async_context(open_state(settings))
+        metrics = _open_metrics()
+        state = await stack.enter_async_context(open_state(settings, called=metrics.store_called))
         keeper = _keeper(settings, client, state)
         stack.push_async_callback(keeper.close)
         board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
         selector = AccountSelector(state.vault, board, pool=settings.pool_labels, clock=time.time)
-        ledger = SharedUsage(state.store, clock=time.time)
-        stack.push_async_callback(ledger.settle)
-        recorder = TurnRecorder(board, ledger, clock=time.time)
-        stack.push_async_callback(recorder.close)
+        ledger, recorder, limiter = _recording(settings, state, board, stack)
         readiness = partial(_reasons, selector, keeper)
         versions = VersionWatch(state.codex_version, fixed=settings.codex_version, shown=shown_version)
         identity = ClientIdentity(settings.originator, versions.current)
@@ -159,6 +179,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         await stack.enter_async_context(
             _beside(
                 ledger.run(),
+                limiter.run(),
                 keeper.watch(selector.account_ids),
                 windows.run(),
                 fresh.run(),
@@ -167,24 +188,103 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
                 _reseal(state),
             )
         )
-        static_key = Secret(settings.api_key.get_secret_value()) if settings.api_key is not None else None
-        upstream = _upstream(settings, transport, identity, deadlines)
+        upstream = _upstream(settings, transport, identity, deadlines, metrics.upstream_answered)
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
-            admission=Admission(static_key, state.keys, admitted=versions.note),
+            admission=_admission(settings, state, versions),
             terms=Terms(catalogs.current, _defaults(settings), state.sealer),
             readiness=readiness,
             conversations=conversations,
             label_of=selector.label_of,
+            limits=limiter,
+            usage=KeyUsageReport(ledger, limiter, clock=time.time),
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
-        await stack.enter_async_context(_beside(catalogs.run()))
+        await stack.enter_async_context(_measured(services, metrics, state, board))
+        await stack.enter_async_context(_beside(catalogs.run(), _tell(settings, metrics, state, board)))
         yield services
 
 
+def _recording(
+    settings: Settings, state: State, board: RecentLimits, stack: AsyncExitStack
+) -> tuple[SharedUsage, TurnRecorder, KeyLimiter]:
+    """What counts turns; each writes what it still has when the stack is closed."""
+    ledger = SharedUsage(state.store, clock=time.time, kept_seconds=settings.usage_retention)
+    stack.push_async_callback(ledger.settle)
+    recorder = TurnRecorder(board, ledger, clock=time.time)
+    stack.push_async_callback(recorder.close)
+    limiter = KeyLimiter(StoreKeyLimits(state.store), _local_limits, workers=settings.worker_count)
+    stack.push_async_callback(limiter.close)
+    return ledger, recorder, limiter
+
+
+def _local_limits() -> StoreKeyLimits:
+    return StoreKeyLimits(MemoryStore())
+
+
+def _open_metrics() -> WorkerMetrics:
+    folder = own_folder()
+    return open_metrics(folder / "metrics" if folder is not None else None)
+
+
+@asynccontextmanager
+async def _measured(
+    services: Services, metrics: WorkerMetrics, state: State, limits: LimitStore
+) -> AsyncIterator[None]:
+    """Count what this worker does while the context lasts, and let it be scraped."""
+    services.exposition = Exposition(metrics, AccountReadings(state.vault, limits, clock=time.time))
+    with counted(metrics.instruments, partial(_is_known, services)):
+        async with _beside(metrics.sample(partial(_load_of, services, state))):
+            yield
+
+
+async def _tell(settings: Settings, metrics: WorkerMetrics, state: State, limits: LimitStore) -> None:
+    """Background task: tell the operator's webhook, if there is one; one worker of a server does."""
+    url, secret = settings.webhook_url, settings.webhook_secret
+    if url is None or secret is None or not metrics.is_first:
+        return
+    async with open_client() as client:
+        webhook = Webhook(client, Secret(url.get_secret_value()), Secret(secret.get_secret_value()), clock=time.time)
+        told = StoreToldRecord(state.store)
+        watch = NoticeWatch(
+            state.vault, limits, told, webhook, has_store=lambda: state.store.available, clock=time.time
+        )
+        await watch.run()
+
+
+def _is_known(services: Services, slug: str) -> bool:
+    return services.terms.catalog.get(slug) is not None
+
+
+def _load_of(services: Services, state: State) -> Load:
+    activity = services.activity
+    return Load(activity.turns, activity.streams, activity.connections, has_store=state.store.available)
+
+
+def _admission(settings: Settings, state: State, versions: VersionWatch) -> Admission:
+    # Who needs no key is the operator, unless other machines can connect.
+    is_open = settings.is_exposed or bool(settings.trusted_proxy_list) or settings.admin_key is not None
+    return Admission(
+        _static_key(settings.api_key),
+        state.keys,
+        required=settings.requires_key,
+        keyless_role="user" if is_open else "admin",
+        admin_key=_static_key(settings.admin_key),
+        admitted=versions.note,
+    )
+
+
+def _static_key(given: SecretStr | None) -> Secret | None:
+    return Secret(given.get_secret_value()) if given is not None else None
+
+
 def _upstream(
-    settings: Settings, transport: AsyncBaseTransport, identity: ClientIdentity, deadlines: UpstreamDeadlines
+    settings: Settings,
+    transport: AsyncBaseTransport,
+    identity: ClientIdentity,
+    deadlines: UpstreamDeadlines,
+    answered: Callable[[int], None],
 ) -> CodexUpstream:
     return CodexUpstream(
         transport,
@@ -193,6 +293,7 @@ def _upstream(
         deadlines=deadlines,
         clock=time.time,
         finds_runs=settings.fast_path,
+        answered=answered,
     )
 
 
@@ -277,15 +378,14 @@ async def _reasons(selector: AccountSelector, keeper: CredentialKeeper) -> list[
 
 
 def _defaults(settings: Settings) -> Defaults:
-    asked = settings.reasoning_compat
     style: ReasoningStyle
-    match asked:
+    match settings.reasoning_compat:
         case "current":
             style = "legacy"
         case "standard" | "openai":
             style = "reasoning-content"
-        case _:
-            style = asked
+        case other:
+            style = other
     return Defaults(
         reasoning_effort=settings.reasoning_effort,
         reasoning_summary=settings.reasoning_summary,

@@ -1,6 +1,19 @@
 """
 The fast way of a delta: its JSON literal is copied from the upstream's event into the client's frame. Must not decide
 what is shown: it copies only where assembler and presenter say that a delta is shown as it is and alone.
+
+A read from the upstream takes one of three ways:
+
+    read                                      way
+    one delta, at the place of the last run   the lane: ``RunFinder.further``, ``CopiesDeltas.lane``, the client's wire
+    runs of deltas                            ``RunFinder.cut``, ``CopiesDeltas.copy``
+    anything else                             ``decode_event``, ``Translator.feed``
+
+The lane is for the pace of a model, where nearly every read is a single delta. It has no object for the event, and no
+step between the rooms that a delta does not need. ``CodexEventStream.deliver`` opens it after a batch that ends with a
+run (``protocol.upstream.OpensLane``): the gateway's consumer joins the translator's copying function with the client's
+``write``. The first read that is anything else closes it, so assembler and presenter stand exactly where ``copy`` would
+have left them. No event in it ends a turn, so nobody has to look for that.
 """
 
 from __future__ import annotations
@@ -9,6 +22,7 @@ from collections.abc import Callable
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from gptmock.dialects.dialect import (
+    CopiesDelta,
     CopiesDeltas,
     Translator,
     supports,
@@ -33,22 +47,28 @@ class PassesDeltas(Protocol[_Shown]):
     def copied(self, shown: _Shown, literals: list[bytes], /) -> None:
         """Text was shown without ``feed``, after ``passes``."""
 
+    def copied_one(self, shown: _Shown, /) -> Callable[[bytes], None] | None:
+        """As ``copied``, for one text at a time; ``None`` if nobody has to be told."""
 
-def around(frame: bytes) -> Encode:
+
+class Around:
     """
-    An encoder from a frame with an empty text: what stands before and behind it is the same in all.
+    An ``Encode`` made from a frame with an empty text: what stands before and behind it is the same in all.
 
     Args:
         frame: its last ``""`` is the text.
     """
-    before, _, behind = frame.rpartition(b'""')
-    before, behind = before + b'"', b'"' + behind
-    between = behind + before
 
-    def encode(literals: list[bytes]) -> bytes:
-        return before + between.join(literals) + behind
+    __slots__ = ("_between", "before", "behind")
 
-    return encode
+    def __init__(self, frame: bytes) -> None:
+        before, _, behind = frame.rpartition(b'""')
+        self.before, self.behind = before + b'"', b'"' + behind
+        self._between = self.behind + self.before
+
+    def __call__(self, literals: list[bytes]) -> bytes:
+        """See ``Encode``."""
+        return self.before + self._between.join(literals) + self.behind
 
 
 def batch_translator(translator: Translator) -> Callable[[Batch], bytes]:
@@ -65,6 +85,11 @@ def batch_translator(translator: Translator) -> Callable[[Batch], bytes]:
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
     return translate
+
+
+def lane_of(translator: Translator) -> Callable[[DeltaPlace], CopiesDelta | None]:
+    """See ``CopiesDeltas.lane``; of any translator."""
+    return translator.lane if supports(translator, CopiesDeltas) else lambda _: None
 
 
 def _translated(run: DeltaRun, translator: Translator, copy: Callable[[DeltaRun], bytes | None] | None) -> list[bytes]:
@@ -116,7 +141,27 @@ class DeltaCopier(Generic[_Shown]):
         """The frames of a run; ``None`` if its events have to be translated one by one."""
         if run.place is not self._place and not self._begins(run.place):
             return None
-        literals = run.literals
+        return self._copy(run.literals)
+
+    def lane(self, place: DeltaPlace) -> CopiesDelta | None:
+        """See ``CopiesDeltas.lane``."""
+        if place is not self._place:
+            return None
+        encode = self._encode
+        copied, shown = self._text.grown.copied_one, self._presenter.copied_one(self._shown)
+        if not isinstance(encode, Around):
+            return lambda literal, _: self._copy([literal])
+        before, behind = encode.before, encode.behind
+
+        def copy(literal: bytes, _: bytes) -> bytes:
+            copied(literal)
+            if shown is not None:
+                shown(literal)
+            return b"%b%b%b" % (before, literal, behind)
+
+        return copy
+
+    def _copy(self, literals: list[bytes]) -> bytes:
         self._assembler.copied(self._text, literals)
         self._presenter.copied(self._shown, literals)
         return self._encode(literals)

@@ -12,18 +12,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias, TypeGuard, TypeVar, cast
+from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 
+from gptmock import clients
 from gptmock.catalog import Effort, ModelCatalog, ResolvedModel
 from gptmock.conversations import NO_CONTEXT, ContextReferences, LoadedContext, PendingSnapshot
 from gptmock.errors import GptmockError
-from gptmock.protocol.delta_runs import DeltaRun
+from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.reader import Received
 from gptmock.protocol.request import ResponsesRequest
 
-ReasoningStyle: TypeAlias = Literal["think-tags", "o3", "legacy", "reasoning-content", "hidden"]
-"""How thinking is shown; ``current`` is another name of ``legacy``."""
+ReasoningStyle: TypeAlias = clients.ReasoningStyle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +197,10 @@ def _members(contract: Any) -> tuple[str, ...]:
     return tuple(name for name in vars(contract) if not name.startswith("_"))
 
 
+CopiesDelta: TypeAlias = Callable[[bytes, bytes], bytes]
+"""From the literal of one delta and its padding (as in ``DeltaRun``) to its frames."""
+
+
 class CopiesDeltas(Protocol):
     """A translator that can translate the deltas of a run at once."""
 
@@ -206,6 +210,12 @@ class CopiesDeltas(Protocol):
 
         ``None``, and nothing has changed, if its events have to be fed one by one: whenever a delta would do more than
         add to the text that the last one added to.
+        """
+
+    def lane(self, place: DeltaPlace) -> CopiesDelta | None:
+        """
+        What copies one more delta at the place of the last run; ``None`` if that was not copied. Valid until anything
+        else is fed or copied.
         """
 
 

@@ -133,10 +133,13 @@ class Gateway:
                     accepting.result()
                 yield Reply(turn, head, accepting, outcome, conversations=self._conversations)
             finally:
-                accepting.cancel()
                 try:
-                    # Gathered, so that a failure which nobody waits for any more is nobody's any more.
-                    await asyncio.gather(accepting, return_exceptions=True)
+                    if accepting.cancel():
+                        # Gathered, so that a failure which nobody waits for any more is nobody's any more.
+                        await asyncio.gather(accepting, return_exceptions=True)
+                    elif not accepting.cancelled():
+                        # Likewise.
+                        accepting.exception()
                 finally:
                     # Also when the client leaves just now, as many do with the last byte.
                     self._ended(turn, outcome)
@@ -158,6 +161,8 @@ class Gateway:
         """By the first account that can: one that is exhausted or signed out hands over to the next."""
         conversation = turn.request.prompt_cache_key
         candidates = await self._selector.candidates(conversation, account_id=bound)
+        # Begun before: both round trips, if there are two, are one wait.
+        await outcome.admitted()
         # Plans differ: an account that lacks the model comes last, whatever its headroom. Of the others the one that
         # served the conversation before comes first; else the selector's order holds, for the sort is stable.
         slug = turn.resolved.slug

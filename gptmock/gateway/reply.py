@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from gptmock.conversations import PendingSnapshot
-from gptmock.dialects.copying import batch_translator
+from gptmock.dialects.copying import batch_translator, lane_of
 from gptmock.dialects.dialect import (
     Fold,
     Progress,
@@ -27,11 +27,13 @@ from gptmock.errors import GptmockError, InternalError
 from gptmock.gateway.first_event import Opened
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.limits import RateLimitSnapshot
+from gptmock.protocol.delta_runs import DeltaPlace
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFailed, ResponseIncomplete
 from gptmock.protocol.failures import failure_of
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.items import ResponseObject, ResponseUsage, total_usage
 from gptmock.protocol.reader import Batch, Received, joined
+from gptmock.protocol.upstream import TakesDelta
 
 log = logging.getLogger("gptmock.turn")
 
@@ -39,6 +41,10 @@ MAX_TRIES = 3
 """The first one, and two more before anything has come."""
 
 _TERMINAL = ResponseCompleted | ResponseIncomplete | ResponseFailed | ErrorEvent
+
+
+async def _admitted() -> None:
+    """The call needs no admission."""
 
 
 @dataclass(slots=True)
@@ -68,8 +74,17 @@ class Outcome:
     """The reply's own, which tells durations."""
     further: list[Outcome] = field(default_factory=list)
     """Of the further requests of a call that has several."""
+    admitted: Callable[[], Awaitable[None]] = _admitted
+    """Waits until the limits of the client key have admitted the call; filled in by whoever began that."""
     turns: int = 1
     """How many upstream turns the call takes, if all of them go well."""
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of all turns that have said their usage, in and out."""
+        responses = [one.response for one in (self, *self.further)]
+        usages = [response.usage for response in responses if response is not None and response.usage is not None]
+        return sum(usage.input_tokens + usage.output_tokens for usage in usages)
 
     @property
     def usage(self) -> ResponseUsage | None:
@@ -108,6 +123,9 @@ class EventConsumer(Protocol):
 
     def take(self, batch: Batch, /) -> bool:
         """Take a batch. ``False``: no more before ``ready`` has returned."""
+
+    def lane(self, place: DeltaPlace, /) -> TakesDelta | None:
+        """See ``protocol.upstream.OpensLane``."""
 
     async def ready(self) -> None:
         """Wait until more can be taken."""
@@ -202,7 +220,8 @@ class Reply:
 
         opened = await self._accepting
         await consumer.ready()
-        while not await opened.deliver(take) and not ended:
+        # No terminal event comes through the lane, so nothing of it has to be watched.
+        while not await opened.deliver(take, consumer.lane) and not ended:
             await consumer.ready()
 
     async def _ending(self, translator: Translator) -> bytes:
@@ -249,6 +268,7 @@ class _StreamedReply:
     ) -> None:
         self._translator = translator
         self._translate = batch_translator(translator)
+        self._lane = lane_of(translator)
         self._outcome = outcome
         self._sink = sink
         self._ending = ending
@@ -262,6 +282,17 @@ class _StreamedReply:
             self._last = frames
             return False
         return not frames or self._sink.write(frames)
+
+    def lane(self, place: DeltaPlace) -> TakesDelta | None:
+        copy, write = self._lane(place), self._sink.write
+        if copy is None:
+            return None
+
+        def take(literal: bytes, padding: bytes) -> bool:
+            frames = copy(literal, padding)
+            return not frames or write(frames)
+
+        return take
 
     async def ready(self) -> None:
         await self._sink.ready()
@@ -299,6 +330,9 @@ class _CollectedReply:
             # Nobody sees the deltas: those of a run count as one.
             self.fold.feed(one if isinstance(one, Received) else joined(one))
         return True
+
+    def lane(self, place: DeltaPlace) -> TakesDelta | None:  # noqa: ARG002 - a protocol's method
+        return None
 
     async def ready(self) -> None:
         pass

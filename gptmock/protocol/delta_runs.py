@@ -171,9 +171,9 @@ class DeltaRun(msgspec.Struct, frozen=True, eq=False):
         return frame[:begin] + b"".join(self.literals) + frame[end:]
 
 
-def text_of(literals: list[bytes]) -> str:
-    """The text of literals, joined."""
-    text: str = msgspec.json.decode(b'"%b"' % b"".join(literals), type=str)
+def text_of(literals: bytes | bytearray) -> str:
+    """The text of literals, one behind the other."""
+    text: str = msgspec.json.decode(b"".join((b'"', literals, b'"')), type=str)
     return text
 
 
@@ -190,6 +190,20 @@ class RunFinder:
     def missed(self, data: bytes) -> None:
         """A delta was decoded that stood in no run: look for the order that it has from now on."""
         self._form = BY_SCHEMA if data.startswith(b'{"type":') else BY_NAME
+
+    def further(self, block: bytes) -> tuple[bytes, bytes] | None:
+        """
+        The literal and the padding of a block that is one delta at the place of the last run, and nothing else.
+
+        ``None`` for any other block: ``cut`` has to look at it.
+        """
+        form = self._form
+        match = form.pattern.fullmatch(block)
+        if match is None or match.group(*form.places) != self._key:
+            return None
+        literal: bytes
+        literal, padding = match.group(form.literal, form.padding)
+        return (literal, padding) if literal.isascii() or _can_be_copied([literal]) else None
 
     def cut(self, block: bytes) -> list[bytes | DeltaRun]:
         """

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import unquote
 
 from sanic import HTTPResponse, Request
 
+from gptmock.catalog import ModelCatalog
+from gptmock.clients import Client
 from gptmock.dialects.families import VERSION_HEADER
 from gptmock.dialects.listings import model_document, models_document
 from gptmock.dialects.messages import models as claude
+from gptmock.gateway.key_terms import catalog_for
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.requests import headers_of
 
@@ -22,8 +26,7 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
     """
 
     async def models(request: Request) -> HTTPResponse:
-        terms = (await admitted(request)).terms
-        catalog = terms.catalog
+        catalog = await allowed_models(request)
         if VERSION_HEADER in request.headers:
             query = {name: values[0] for name, values in request.args.items() if values}
             return HTTPResponse(claude.models_page(catalog, query), content_type="application/json")
@@ -38,9 +41,12 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
         if not wanted:
             # ``/v1/models/`` is the list.
             return await models(request)
-        terms = (await admitted(request)).terms
-        in_anthropics_shape = VERSION_HEADER in request.headers
-        body = claude.model_document(terms, wanted) if in_anthropics_shape else model_document(terms.catalog, wanted)
+        catalog = await allowed_models(request)
+        if VERSION_HEADER in request.headers:
+            services: Services = request.app.ctx.services
+            body = claude.model_document(replace(services.terms, catalog=catalog), wanted)
+        else:
+            body = model_document(catalog, wanted)
         return HTTPResponse(body, content_type="application/json")
 
     for number, path in enumerate(MODELS_PATHS):
@@ -49,13 +55,24 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
         app.add_route(model, f"{path}/<name:path>", methods=["GET", "HEAD"], name=f"model_{number}")
 
 
-async def admitted(request: Request) -> Services:
+async def admitted(request: Request) -> Client:
     """
-    Authenticate a request. Returns the worker's services.
+    Authenticate a request.
 
     Raises:
         Unauthorized: no client key, or a wrong one.
     """
     services: Services = request.app.ctx.services
-    await services.admission.admit(headers_of(request))
-    return services
+    return await services.admission.admit(headers_of(request))
+
+
+async def allowed_models(request: Request) -> ModelCatalog:
+    """
+    Authenticate a request. Returns the models that its client may use.
+
+    Raises:
+        Unauthorized: no client key, or a wrong one.
+    """
+    client = await admitted(request)
+    services: Services = request.app.ctx.services
+    return catalog_for(client, services.terms.catalog)

@@ -27,10 +27,14 @@ from gptmock.dialects.dialect import (
 )
 from gptmock.dialects.table import DialectRoute
 from gptmock.errors import GptmockError
+from gptmock.gateway.key_limits import UNLIMITED, Grant
+from gptmock.gateway.key_terms import check_model, terms_for
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
+from gptmock.protocol.items import ResponseUsage
 from gptmock.server.client_wire import SanicWire
 from gptmock.server.context import ServerOptions, Services, new_head
+from gptmock.server.guard import client_address
 from gptmock.server.ignored_header import IGNORED, ignored_header
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.replies import as_gptmock_error, error_response
@@ -71,6 +75,7 @@ class TurnRequest:
         self._client: Client | None = None
         self._turn: Turn | None = None
         self._outcome = Outcome()
+        self._grant: Grant = UNLIMITED
         self._first_seconds: float | None = None
         self._sent_bytes = 0
         self._sink: ClientSink | None = None
@@ -83,6 +88,7 @@ class TurnRequest:
     async def run(self) -> HTTPResponse | None:
         """The answer, or ``None`` when it was streamed; one line in the log either way."""
         status, ended = 500, "internal_error"
+        self._services.activity.turns += 1
         try:
             response = await self._answer()
             status = 200 if response is None else response.status
@@ -94,12 +100,15 @@ class TurnRequest:
         except (GptmockError, RecursionError) as exception:
             error = as_gptmock_error(self._request, exception)
             status, ended = error.status_hint, error.code
-            response = self._explained(error)
-            status = response.status
-            return response
+            refused = self._explained(error)
+            refused.headers.update(self._grant.headers)
+            status = refused.status
+            return refused
         else:
             return response
         finally:
+            self._services.activity.turns -= 1
+            self._grant.end(tokens=self._outcome.tokens)
             self._log(status, ended)
 
     def _explained(self, error: GptmockError) -> HTTPResponse:
@@ -133,9 +142,13 @@ class TurnRequest:
         client = self._client = await self._services.admission.admit(headers)
         self._outcome.tenant = client.tenant
         call = await self._recalled(Call(request.body, headers, client.tenant))
-        turn = await self._large_bodies.run(len(call.body), partial(decode, call, self._services.terms))
+        terms = terms_for(client, self._services.terms)
+        turn = await self._large_bodies.run(len(call.body), partial(decode, call, terms))
         if isinstance(turn, Turn):
             self._turn = turn
+            check_model(client, turn.resolved.slug)
+            self._grant = self._services.limits.begin(client)
+            self._outcome.admitted = self._grant.admitted
             if self._options.verbose:
                 self._show(turn)
         # The turn holds what is sent upstream. A stream may last for an hour, and the body may be many megabytes.
@@ -176,15 +189,22 @@ class TurnRequest:
             SanicWire(self._request, response, shown=shown),
             heartbeat,
             self._request.app.ctx.heartbeats,
+            stall_seconds=self._options.write_stall_seconds,
             elapsed=self._head.elapsed,
         )
-        async with sink:
-            await reply.stream(sink)
+        activity = self._services.activity
+        activity.streams += 1
+        try:
+            async with sink:
+                await reply.stream(sink)
+        finally:
+            activity.streams -= 1
         if shown:
             self._show_answer(shown)
 
     def _reply_headers(self, turn: Turn, model: str | None) -> dict[str, str]:
         headers = forwarded_to_codex(self._outcome) if turn.forwards_headers else {}
+        headers.update(self._grant.headers)
         if turn.ignored:
             headers[IGNORED] = ignored_header(turn.ignored)
         if self._outcome.reasoning_dropped:
@@ -211,13 +231,14 @@ class TurnRequest:
     def _log(self, status: int, ended: str) -> None:
         turn, outcome = self._turn, self._outcome
         key = self._client.key if self._client is not None else None
-        usage = outcome.usage
+        usage, begun = outcome.usage, self._head.progress.begun_seconds
         if self._sink is not None:
             self._first_seconds, self._sent_bytes = self._sink.first_seconds, self._sink.sent_bytes
         log.info(
             "turn",
             extra={
                 "request_id": request_id(self._request),
+                "client": client_address(self._request),
                 "dialect": self._route.name,
                 "key": key.id if key is not None else None,
                 "account": outcome.account_id,
@@ -227,11 +248,14 @@ class TurnRequest:
                 "ended": ended,
                 "tries": outcome.tries,
                 "first_seconds": None if self._first_seconds is None else round(self._first_seconds, 3),
+                "first_event_seconds": None if begun is None else round(begun, 3),
                 "seconds": round(self._head.elapsed(), 3),
                 "bytes": self._sent_bytes,
                 "stored": outcome.stored,
                 "input_tokens": usage.input_tokens if usage is not None else None,
+                "cached_tokens": _cached(usage),
                 "output_tokens": usage.output_tokens if usage is not None else None,
+                "reasoning_tokens": _reasoning(usage),
                 "at_terminal": {"effort": _effort(turn), "label": self._services.label_of(outcome.account_id)},
             },
         )
@@ -240,6 +264,16 @@ class TurnRequest:
 def _effort(turn: Turn | None) -> str | None:
     reasoning = turn.request.reasoning if turn is not None else UNSET
     return None if reasoning is UNSET else reasoning.effort
+
+
+def _cached(usage: ResponseUsage | None) -> int | None:
+    details = usage.input_tokens_details if usage is not None else None
+    return details.cached_tokens if details is not None else None
+
+
+def _reasoning(usage: ResponseUsage | None) -> int | None:
+    details = usage.output_tokens_details if usage is not None else None
+    return details.reasoning_tokens if details is not None else None
 
 
 def forwarded_to_codex(outcome: Outcome) -> dict[str, str]:

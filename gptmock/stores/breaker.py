@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from gptmock.errors import StoreUnavailable
-from gptmock.stores.store import Addition, Record, Store
+from gptmock.stores.store import Addition, Quota, QuotaUse, Record, SlotAnswer, Store
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -40,6 +40,7 @@ class GuardedStore:
         open_seconds: how long calls fail at once after a failure; jittered by up to half as much more, so that workers
             do not probe together.
         log: gets one line for every change: ``store.unavailable``, ``store.available``.
+        called: told of every call that went through: the method's name, the seconds it took, and its failure.
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class GuardedStore:
         clock: Callable[[], float] = time.monotonic,
         open_seconds: float = OPEN_SECONDS,
         log: logging.Logger = _DEFAULT_LOG,
+        called: Callable[[str, float, StoreUnavailable | None], None] = lambda _name, _seconds, _error: None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._open_seconds = open_seconds
         self._log = log
+        self._called = called
         self._jitter = random.Random()  # noqa: S311 - spreads workers, hides nothing
         self._reason: str | None = None
         self._since = 0.0
@@ -133,17 +136,35 @@ class GuardedStore:
         """See ``Store.counter_names``."""
         return await self._call(self._store.counter_names, prefix)
 
-    async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
+    async def take_slot(
+        self, name: str, owner: str, *, limit: int | None, ttl_seconds: float, quotas: Sequence[Quota] = ()
+    ) -> SlotAnswer:
         """See ``Store.take_slot``."""
-        return await self._call(self._store.take_slot, name, owner, limit=limit, ttl_seconds=ttl_seconds)
+        return await self._call(self._store.take_slot, name, owner, limit=limit, ttl_seconds=ttl_seconds, quotas=quotas)
 
-    async def free_slot(self, name: str, owner: str) -> None:
+    async def extend_slots(self, name: str, owners: Sequence[str], *, ttl_seconds: float) -> None:
+        """See ``Store.extend_slots``."""
+        await self._call(self._store.extend_slots, name, owners, ttl_seconds=ttl_seconds)
+
+    async def free_slot(self, name: str, owner: str, *, quotas: Sequence[Quota] = ()) -> bool:
         """See ``Store.free_slot``."""
-        await self._call(self._store.free_slot, name, owner)
+        return await self._call(self._store.free_slot, name, owner, quotas=quotas)
 
     async def slots_taken(self, name: str) -> int:
         """See ``Store.slots_taken``."""
         return await self._call(self._store.slots_taken, name)
+
+    async def quota_uses(self, name: str, quotas: Sequence[Quota]) -> list[QuotaUse]:
+        """See ``Store.quota_uses``."""
+        return await self._call(self._store.quota_uses, name, quotas)
+
+    async def append(self, name: str, value: bytes, *, keep: int) -> None:
+        """See ``Store.append``."""
+        await self._call(self._store.append, name, value, keep=keep)
+
+    async def entries(self, name: str, count: int) -> list[bytes]:
+        """See ``Store.entries``."""
+        return await self._call(self._store.entries, name, count)
 
     async def observe(self, name: str, value: bytes, *, stamp: float, ttl_seconds: float) -> bool:
         """See ``Store.observe``."""
@@ -167,14 +188,17 @@ class GuardedStore:
     async def _call(self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._reason is not None:
             await self._half_open(self._reason)
-        generation = self._generation
+        generation, began, failure = self._generation, self._clock(), None
         try:
             return await method(*args, **kwargs)
         except StoreUnavailable as error:
+            failure = error
             # A call begun before the last failure tells nothing new: the store has failed and recovered since.
             if generation == self._generation:
                 self._open(error)
             raise
+        finally:
+            self._called(method.__name__, self._clock() - began, failure)
 
     async def _half_open(self, reason: str) -> None:
         """

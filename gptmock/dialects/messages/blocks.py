@@ -169,6 +169,12 @@ class Blocks:
         elif isinstance(shown, InputDelta):
             self._inputs[shown.call].copied(literals)
 
+    def copied_one(self, shown: TextDelta | ThinkingDelta | InputDelta) -> Callable[[bytes], None] | None:
+        """As ``copied``, for one text at a time; ``None`` if nobody has to be told."""
+        if isinstance(shown, TextDelta):
+            return self._parts[shown.part].copied_one
+        return self._inputs[shown.call].copied_one if isinstance(shown, InputDelta) else None
+
     # --- One item at a time -------------------------------------------------------------
 
     def _key(self, piece: Piece) -> _Key | None:

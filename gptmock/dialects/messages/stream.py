@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from gptmock.dialects.copying import DeltaCopier, Encode, around
-from gptmock.dialects.dialect import ReplyHead
+from gptmock.dialects.copying import Around, DeltaCopier, Encode
+from gptmock.dialects.dialect import CopiesDelta, ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.messages.blocks import Blocks
 from gptmock.dialects.messages.errors import error_frame
@@ -37,7 +37,7 @@ from gptmock.dialects.messages.too_long import reworded
 from gptmock.dialects.messages.wire import Ending, MessagesOptions, ending_of, message, usage_members
 from gptmock.errors import GptmockError, UpstreamBroken
 from gptmock.protocol.assembler import OutputAssembler
-from gptmock.protocol.delta_runs import DeltaRun
+from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
 from gptmock.protocol.events import (
     ErrorEvent,
     OtherEvent,
@@ -94,6 +94,10 @@ class MessagesTranslator:
         """See ``CopiesDeltas.copy``."""
         return b"" if self._ended else self._copier.feed(run)
 
+    def lane(self, place: DeltaPlace) -> CopiesDelta | None:
+        """See ``CopiesDeltas.lane``."""
+        return None if self._ended else self._copier.lane(place)
+
     def finish(self, cause: GptmockError | None = None) -> list[bytes]:
         """One error event, or the ending that the cause amounts to, unless the reply has ended."""
         if self._ended:
@@ -145,7 +149,7 @@ class MessagesTranslator:
 
     def _encoder(self, shown: TextDelta | ThinkingDelta | InputDelta) -> Encode:
         (frame,) = self._frames(shown)
-        return around(frame)
+        return Around(frame)
 
     def _delta(self, members: bytes) -> bytes:
         return _frame(b"content_block_delta", b'"index":%d,"delta":{%b}' % (self._index, members))
