@@ -82,18 +82,7 @@ def create_app(
         configure_logging=False,
     )
     app.ctx.guard, app.ctx.base_path = Guard(options, cors), options.base_path
-    for route in dialects:
-        for number, path in enumerate(route.paths):
-            handler, name = turn_handler(route, options), f"{route.name}_{number}"
-            app.add_route(handler, path, methods=[route.method], name=name, ctx_dialect_route=route)
-    add_responses_routes(app, options)
-    add_messages_routes(app, options)
-    add_listing_routes(app, options)
-    add_conversation_routes(app)
-    add_ollama_routes(app, options)
-    add_usage_routes(app)
-    add_ops_routes(app, options)
-    add_openapi_route(app, base_path=options.base_path)
+    _add_routes(app, options, dialects)
     app.register_middleware(_response_headers(cors), "response")
     stack = AsyncExitStack()
 
@@ -111,6 +100,21 @@ def create_app(
     app.register_listener(close_worker, "after_server_stop")
     supervise(app)
     return app
+
+
+def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRoute]) -> None:
+    for route in dialects:
+        for number, path in enumerate(route.paths):
+            handler, name = turn_handler(route, options), f"{route.name}_{number}"
+            app.add_route(handler, path, methods=[route.method], name=name, ctx_dialect_route=route)
+    add_responses_routes(app, options)
+    add_messages_routes(app, options)
+    add_listing_routes(app, options)
+    add_conversation_routes(app)
+    add_ollama_routes(app, options)
+    add_usage_routes(app)
+    add_ops_routes(app, options)
+    add_openapi_route(app, base_path=options.base_path)
 
 
 def _config(options: ServerOptions) -> Config:
