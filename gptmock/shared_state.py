@@ -16,7 +16,6 @@ from typing import TypeAlias
 from gptmock.accounts import SIGN_IN_HINT
 from gptmock.errors import GptmockError, SealBroken, StoreError, UnusableKey
 from gptmock.gateway.refresh import LEASE_SECONDS
-from gptmock.server.temporary_folder import own_folder
 from gptmock.settings import Settings
 from gptmock.stores.auth_import import take_over
 from gptmock.stores.breaker import GuardedStore
@@ -28,6 +27,7 @@ from gptmock.stores.lease import StoreLease
 from gptmock.stores.locations import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.migrate import Migration, Progress, carry
 from gptmock.stores.seal import Sealer, SealingKey, key_file, parse_keys
+from gptmock.stores.shared_file import SharedFile
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.stores.vault import SealedVault
 
@@ -51,13 +51,19 @@ class State:
 
 
 @asynccontextmanager
-async def open_state(settings: Settings) -> AsyncIterator[State]:
-    """Open the configured store, with circuit breaker and encryption; makes no request to it yet."""
+async def open_state(settings: Settings, memory: int | None = None) -> AsyncIterator[State]:
+    """
+    Open the configured store, with circuit breaker and encryption; makes no request to it yet.
+
+    Args:
+        settings: the operator's.
+        memory: the descriptor of a file that the workers of a server share, for a copy of what Redis holds.
+    """
     sealer = Sealer(_keys(settings))
     store = GuardedStore(_place(settings).open())
     escrow = FileEscrow(settings.home, sealer)
     # The embedded store is a file itself: it is never away.
-    folder = own_folder() if settings.redis_url is not None else None
+    shared = SharedFile(memory) if memory is not None and settings.redis_url is not None else None
     try:
         yield State(
             store=store,
@@ -66,7 +72,7 @@ async def open_state(settings: Settings) -> AsyncIterator[State]:
             conversations=SealedConversations(store, sealer, ttl_seconds=settings.responses_ttl),
             escrow=escrow,
             codex_version=SharedVersion(store),
-            snapshot=SealedSnapshot(folder, store, sealer, escrow, clock=time.time),
+            snapshot=SealedSnapshot(shared, store, sealer, escrow, clock=time.time),
             home=settings.home,
         )
     finally:

@@ -1,14 +1,11 @@
-"""
-The composition root: builds the server from the settings. May import all packages; has no logic of its own.
-
-``build_app`` is a module-level function with one picklable argument, because Sanic calls it again in every worker.
-"""
+"""The composition root: builds the server from the settings. May import all packages; has no logic of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
 import random
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -18,8 +15,6 @@ from functools import partial
 from typing import Any
 
 from httpx import AsyncBaseTransport, AsyncClient
-from sanic import Sanic
-from sanic.worker.loader import AppLoader
 
 from gptmock.accounts import Secret
 from gptmock.catalog import ModelCatalog
@@ -40,17 +35,16 @@ from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.gateway.usage_recording import TurnRecorder
 from gptmock.gateway.version import VersionWatch
 from gptmock.server.app import create_app
-from gptmock.server.client_connection import ClientConnection
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
-from gptmock.server.supervisor import gave_up, hold_stops, is_stop_waiting
-from gptmock.server.temporary_folder import clear_left_folders, use_own_folder
 from gptmock.settings import Settings
 from gptmock.shared_state import State, open_state
 from gptmock.stores.auth_import import take_over
 from gptmock.stores.catalogue import StoreCatalogCache
 from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
 from gptmock.stores.snapshot import SealedSnapshot
+from gptmock.supervision.link import Link
+from gptmock.supervision.worker import run_worker
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
 from gptmock.upstream.identity import ClientIdentity
@@ -61,53 +55,32 @@ from gptmock.upstream.usage import CodexUsage
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
 """Interval of re-encryption: after a change of keys all records are encrypted with the new one within a minute."""
-BACKLOG = 4096
-"""Connections that may wait to be accepted. With a shorter backlog (Sanic's 100), Linux resets
-some connections of a burst."""
 _DEADLINE_MARGIN_SECONDS = 60.0
 
 
-class WorkersKeepDying(Exception):
-    """The server stopped because its workers kept dying; the log has the reasons."""
-
-
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, memory: int, listening: socket.socket, link: Link) -> int:
     """
-    Run the server until it is stopped. One worker takes the same path as several.
+    Run one worker; returns an exit code.
 
-    Raises:
-        OSError: the address cannot be bound.
-        WorkersKeepDying: workers kept dying.
+    Args:
+        settings: the operator's.
+        memory: the descriptor of the file that the workers of this server share.
+        listening: the bound socket.
+        link: to the supervisor.
     """
-    hold_stops()
-    if is_stop_waiting():
-        return
-    clear_left_folders()
-    with suppress(OSError):
-        # On failure multiprocessing chooses a directory itself, or raises its own error.
-        use_own_folder()
-    loader = AppLoader(factory=partial(build_app, settings))
-    app = loader.load()
-    app.prepare(
-        host=settings.host,
-        port=settings.port,
-        workers=settings.worker_count,
-        backlog=BACKLOG,
-        protocol=ClientConnection,
-        motd=False,
-        access_log=False,
-    )
-    Sanic.serve(primary=app, app_loader=loader)
-    if gave_up(app):
-        raise WorkersKeepDying
+    return run_worker(partial(build_app, settings, memory), listening, link)
 
 
-def build_app(settings: Settings) -> App:
+def start_logs(settings: Settings) -> None:
+    """Write logs as the settings say."""
+    configure_logs(settings.log_format or ("text" if sys.stderr.isatty() else "json"))
+
+
+def build_app(settings: Settings, memory: int | None = None) -> App:
     """The app of one worker; opens nothing."""
-    log_format = settings.log_format or ("text" if sys.stderr.isatty() else "json")
-    configure_logs(log_format)
+    start_logs(settings)
     deadlines = UpstreamDeadlines()
-    app = create_app(partial(open_services, settings, deadlines), server_options(settings, deadlines))
+    app = create_app(partial(open_services, settings, deadlines, memory), server_options(settings, deadlines))
     app.register_listener(_freeze, "after_server_start")
     return app
 
@@ -132,12 +105,14 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> AsyncIterator[Services]:
+async def open_services(
+    settings: Settings, deadlines: UpstreamDeadlines, memory: int | None = None
+) -> AsyncIterator[Services]:
     """The services of one worker, opened in its event loop and closed after its last stream."""
     async with AsyncExitStack() as stack:
         transport = open_transport(proxy=settings.upstream_proxy, direct=settings.fast_path)
         client = await stack.enter_async_context(open_client(transport))
-        state = await stack.enter_async_context(open_state(settings))
+        state = await stack.enter_async_context(open_state(settings, memory))
         keeper = _keeper(settings, client, state)
         stack.push_async_callback(keeper.close)
         board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
@@ -167,12 +142,11 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
                 _reseal(state),
             )
         )
-        static_key = Secret(settings.api_key.get_secret_value()) if settings.api_key is not None else None
         upstream = _upstream(settings, transport, identity, deadlines)
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
-            admission=Admission(static_key, state.keys, admitted=versions.note),
+            admission=Admission(_static_key(settings), state.keys, admitted=versions.note),
             terms=Terms(catalogs.current, _defaults(settings)),
             readiness=readiness,
             conversations=conversations,
@@ -181,6 +155,10 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_beside(catalogs.run()))
         yield services
+
+
+def _static_key(settings: Settings) -> Secret | None:
+    return Secret(settings.api_key.get_secret_value()) if settings.api_key is not None else None
 
 
 def _upstream(

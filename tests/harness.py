@@ -239,13 +239,19 @@ class ServerProcess:
         return [line for line in lines if event is None or line["event"] == event]
 
     def tree(self) -> set[int]:
-        """Its living processes: the manager, its workers and their helpers."""
+        """Its living processes: the supervisor, its starter, its workers and their helpers."""
         return processes_of(self.mark)
 
     def workers(self) -> set[int]:
-        """The processes that serve: those that hold the listening socket, the manager apart."""
+        """The processes that serve: those that hold the listening socket, the supervisor and its starters apart."""
         socket_name = f"socket:[{_listening_inode(int(self.base_url.rpartition(':')[2]))}]"
-        return {pid for pid in self.tree() if socket_name in open_files(pid)} - {self.process.pid}
+        holders = {pid for pid in self.tree() if socket_name in open_files(pid)}
+        return {pid for pid in holders if self.process.pid not in (pid, parent_of(pid))}
+
+    def starter(self) -> int:
+        """The process that forks the workers."""
+        (pid,) = (pid for pid in self.tree() if parent_of(pid) == self.process.pid)
+        return pid
 
     def stop(self, *, seconds: float = STOP_SECONDS) -> int:
         """SIGTERM; returns the exit code."""
@@ -430,6 +436,14 @@ def processes_of(mark: str) -> set[int]:
             if entry.name.isdigit() and wanted in (entry / "environ").read_bytes().split(b"\0"):
                 found.add(int(entry.name))
     return found
+
+
+def parent_of(pid: int) -> int:
+    """The pid of a process's parent; 0 if the process is gone."""
+    with contextlib.suppress(OSError):
+        # Behind the name, which may have any characters.
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
 
 
 def open_files(pid: int) -> list[str]:

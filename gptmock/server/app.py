@@ -23,7 +23,6 @@ from gptmock.server.replies import ErrorAnswers
 from gptmock.server.requests import ClientRequest, request_id
 from gptmock.server.responses import add_responses_routes
 from gptmock.server.streaming import Heartbeats
-from gptmock.server.supervisor import supervise
 from gptmock.server.turns import turn_handler
 
 APP_NAME = "gptmock"
@@ -78,7 +77,6 @@ def create_app(
     app.register_listener(open_worker, "before_server_start")
     # Not before_server_stop, when streams are still running.
     app.register_listener(close_worker, "after_server_stop")
-    supervise(app)
     return app
 
 

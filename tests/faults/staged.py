@@ -1,12 +1,12 @@
 """
 ``python -m tests.faults.staged serve ...``: the program, stopping where a test wants it to. The product knows nothing
-of it: the contracts that a refresh goes through are wrapped here, in the manager and again in every worker.
+of it: the contracts that a refresh goes through are wrapped here, before any process is forked.
 
     {folder}/armed-{stage}           made by the test: the next refresh that comes to this stage
     {folder}/reached-{stage}-{pid}   the same file, renamed by the process that is there and waits until it is gone
 
 Variables: ``TEST_STAGES`` the folder; ``TEST_LEASE_SECONDS`` a shorter lease with its deadlines, so that waiting for
-its end does not take the test's time; ``TEST_DEATHS`` how many deaths of workers the manager bears.
+its end does not take the test's time; ``TEST_DEATHS`` how many early deaths of workers the supervisor bears.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from gptmock import shared_state, wiring
 from gptmock.accounts import IssuedTokens, Secret, TokenSet
 from gptmock.cli import main
 from gptmock.gateway import refresh
-from gptmock.server import supervisor
 from gptmock.stores.escrow import FileEscrow
 from gptmock.stores.lease import StoreLease
 from gptmock.stores.vault import SealedVault
+from gptmock.supervision import fleet
 from gptmock.upstream.issuer import OAuthIssuer
 
 PASSED_BY = frozenset({"in-flight"})
@@ -85,7 +85,7 @@ class StagedVault(SealedVault):
         return saved
 
 
-# On import, since a worker is a new process that imports this module and then builds its app.
+# On import: all processes of the server are forked from this one.
 for module, name, staged in (
     (shared_state, "StoreLease", StagedLease),
     (wiring, "OAuthIssuer", StagedIssuer),
@@ -99,7 +99,7 @@ if "TEST_LEASE_SECONDS" in os.environ:
     setattr(shared_state, "LEASE_SECONDS", lease_seconds)  # noqa: B010 - a constant of another module
     setattr(refresh, "LEASE_SECONDS", lease_seconds)  # noqa: B010
     setattr(refresh, "EXCHANGE_SECONDS", lease_seconds * 8 / 15)  # noqa: B010
-setattr(supervisor, "MAX_DEATHS", int(os.environ.get("TEST_DEATHS", "5")))  # noqa: B010
+setattr(fleet, "MAX_DEATHS", int(os.environ.get("TEST_DEATHS", "5")))  # noqa: B010
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,0 +1,117 @@
+"""Listening sockets: bound to a TCP address or to a path, or taken from systemd (``LISTEN_FDS``)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+_FIRST_DESCRIPTOR = 3
+"""The first one that a service manager passes on (``sd_listen_fds``)."""
+
+
+class Unlistenable(Exception):
+    """An address that cannot be listened on; the message says why."""
+
+
+def activated_sockets() -> list[socket.socket]:
+    """The sockets that a service manager has opened for this very process; takes the variables away."""
+    count, pid = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
+    os.environ.pop("LISTEN_FDNAMES", None)
+    if pid != str(os.getpid()) or not count.isdecimal():
+        return []
+    sockets = []
+    for descriptor in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count)):
+        os.set_inheritable(descriptor, False)
+        sockets.append(socket.socket(fileno=descriptor))
+    return sockets
+
+
+def bind_tcp(host: str, port: int) -> socket.socket:
+    """
+    A bound socket, which does not listen yet.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    # A name such as localhost may have both; what is printed and what most clients try first is IPv4.
+    family, kind, protocol, _, address = min(found, key=lambda one: one[0] != socket.AF_INET)
+    bound = socket.socket(family, kind, protocol)
+    try:
+        # Connections of an earlier server in TIME_WAIT must not matter.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def bind_unix(path: Path, *, mode: int, owner: tuple[int, int] | None = None) -> socket.socket:
+    """
+    A socket at a path. One that a server has left there which lives no more is replaced.
+
+    Args:
+        path: where.
+        mode: permissions: whoever may write may connect.
+        owner: user id and group id, -1 for one that stays; else this process's.
+
+    Raises:
+        Unlistenable: something else is there, or a server that lives.
+        OSError: it cannot be made.
+    """
+    _clear(path)
+    bound = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        before = os.umask(0o777)
+        try:
+            bound.bind(str(path))
+        finally:
+            os.umask(before)
+        if owner is not None:
+            os.chown(path, *owner)
+        path.chmod(mode)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _clear(path: Path) -> None:
+    try:
+        about = path.lstat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(about.st_mode):
+        raise Unlistenable(f"{path} exists and is no socket. Remove it, or choose another path.")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            if error.errno != errno.ECONNREFUSED:
+                raise
+        else:
+            raise Unlistenable(f"{path} is in use by another program. Stop that program, or choose another path.")
+    path.unlink()
+
+
+def socket_file(bound: socket.socket) -> tuple[Path, int] | None:
+    """The path of a Unix socket and its inode; ``None`` for others."""
+    name = bound.getsockname() if bound.family == socket.AF_UNIX else None
+    if not isinstance(name, str) or not name.startswith("/"):
+        return None
+    with suppress(OSError):
+        return Path(name), Path(name).lstat().st_ino
+    return None
+
+
+def remove_socket_file(path: Path, inode: int) -> None:
+    """Remove what ``socket_file`` has told, unless another server has taken the path since."""
+    with suppress(OSError):
+        if path.lstat().st_ino == inode:
+            path.unlink()

@@ -1,0 +1,48 @@
+"""What the starter tells the supervisor: how many workers, on which sockets, and how to stop them."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from gptmock.supervision.link import Link
+
+Work: TypeAlias = Callable[[socket.socket, Link], int]
+"""What a worker does, on its listening socket, with its link to the supervisor; returns an exit code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What a server has had since its start, and a reload goes on with."""
+
+    sockets: list[socket.socket]
+    """Bound; empty at the start."""
+    memory: int
+    """The descriptor of a file without a name, for what workers share; it ends with the server."""
+    is_reload: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Of one start or reload."""
+
+    work: Work
+    sockets: list[socket.socket]
+    """One for all workers, or one for each."""
+    workers: int
+    announcement: str
+    """Printed when the server answers."""
+    grace_seconds: float = 60.0
+    """How long streams may go on after a stop."""
+    drain_delay_seconds: float = 0.0
+    """How long connections are accepted after a stop."""
+    pid_file: Path | None = None
+    home: Path | None = None
+    """Where the pid file is made if none is named."""
+
+
+Load: TypeAlias = Callable[[Inherited], Plan]
+"""Imports the application, checks the settings and binds the sockets; whatever it raises ends the start."""
