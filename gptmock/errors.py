@@ -37,6 +37,7 @@ The errors that clients may see, classified by cause. Dialects render them.
     │   │   └── AuthUnknown            503  auth_unavailable: and no login or key was loaded before
     │   ├── SealBroken             503  a record cannot be decrypted: another key, or tampering
     │   └── LockBusy               503
+    ├── ServerStopping         503  server_stopping: the server stops or restarts, and could not wait for the answer
     └── InternalError          500  a fault of gptmock
 """
 
@@ -87,6 +88,19 @@ class GptmockError(Exception):
 
 class InternalError(GptmockError):
     """A fault of gptmock; the log has the traceback, the client only the request id."""
+
+
+class ServerStopping(GptmockError):
+    """The server stops or restarts, and the grace for what was being answered is over."""
+
+    code = "server_stopping"
+    status_hint = 503
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The server was stopped or restarted before this answer was complete. Send the request again.",
+            retry_after_seconds=DEFAULT_RETRY_SECONDS,
+        )
 
 
 class ClientError(GptmockError):

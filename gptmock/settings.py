@@ -93,6 +93,10 @@ class Settings(pydantic.BaseModel):
     ollama_version: str = Field("0.13.5", pattern=r"^\d+\.\d+\.\d+$")
     """A real Ollama version: clients enable features by it, and Codex requires 0.13.4."""
     shutdown_grace: int = Field(60, ge=0)
+    drain_delay: float = Field(0, ge=0)
+    """Seconds between not ready and no new connections, for load balancers that look at ``/readyz``."""
+    pid_file: Path | None = None
+    """Unset: one in ``home``."""
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
     fast_path: bool = True
     """Deltas are copied undecoded, by the callback that reads them; off only to compare."""
@@ -104,10 +108,10 @@ class Settings(pydantic.BaseModel):
             raise ValueError("must be 'auto' or a number from 1 to 64")
         return value
 
-    @pydantic.field_validator("home")
+    @pydantic.field_validator("home", "pid_file")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value is not None else None
 
     @pydantic.field_validator("responses_ttl", mode="before")
     @classmethod

@@ -18,6 +18,7 @@ from gptmock.cli.errors import exit_code_of
 
 _COMMANDS: Mapping[str, str] = {
     "serve": "run the server",
+    "reload": "restart the workers of a running server, one by one",
     "demo": "try the server without an account, with a simulated backend",
     "login": "sign in to ChatGPT",
     "logout": "sign out of an account",

@@ -27,6 +27,11 @@ def _add_server(group: argparse._ArgumentGroup) -> None:
         "--workers",
         help="number of worker processes, or 'auto' for one per available core, at most 4 (GPTMOCK_WORKERS, default 1)",
     )
+    add(
+        "--pid-file",
+        metavar="PATH",
+        help="file by which 'gptmock reload' finds this server (GPTMOCK_PID_FILE, default server.pid in GPTMOCK_HOME)",
+    )
     _switch(group, "--verbose", "log requests and upstream payloads, but no credentials (GPTMOCK_VERBOSE)")
     add(
         "--log-format",
@@ -100,6 +105,7 @@ def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
         "host",
         "port",
         "workers",
+        "pid_file",
         "verbose",
         "log_format",
         "reasoning_effort",

@@ -6,13 +6,16 @@ import socket
 import sys
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from gptmock import shared_state, wiring
+from gptmock.cli.errors import CommandFailed, WrongUsage
 from gptmock.cli.login import first_login
 from gptmock.cli.ports import bound_socket
 from gptmock.cli.settings import given_settings, prepare_state, run_async
 from gptmock.settings import Settings
+from gptmock.supervision.pid_file import running
 from gptmock.supervision.plan import Inherited, Plan
 
 
@@ -26,6 +29,8 @@ def plan_of(flags: Mapping[str, Any], inherited: Inherited) -> Plan:
     """
     settings = given_settings(flags)
     sockets = inherited.sockets or _bound(settings)
+    if settings.pid_file is not None and not inherited.is_reload:
+        _check_pid_file(settings.pid_file)
     notes = prepare_state(settings)
     if not inherited.is_reload and _is_somebody_there() and not run_async(shared_state.has_account(settings)):
         first_login(settings)
@@ -39,6 +44,8 @@ def plan_of(flags: Mapping[str, Any], inherited: Inherited) -> Plan:
         workers=settings.worker_count,
         announcement=announcement(settings, sockets[0]),
         grace_seconds=settings.shutdown_grace,
+        drain_delay_seconds=settings.drain_delay,
+        pid_file=settings.pid_file,
         home=settings.home,
     )
 
@@ -53,6 +60,16 @@ def announcement(settings: Settings, listening: socket.socket) -> str:
 
 def _bound(settings: Settings) -> list[socket.socket]:
     return [bound_socket(settings.host, settings.port)]
+
+
+def _check_pid_file(path: Path) -> None:
+    try:
+        holder = running(path)
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise WrongUsage(f"GPTMOCK_PID_FILE: {path} cannot be written: {error.strerror}") from error
+    if holder is not None:
+        raise CommandFailed(f"{path} belongs to the running server with pid {holder}. Choose another --pid-file.")
 
 
 def _is_somebody_there() -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sanic import Request, Sanic
 from sanic.config import Config
+from sanic.http import Http
 from sanic.response import BaseHTTPResponse
 
 from gptmock.dialects.table import DIALECTS, DialectRoute
@@ -68,6 +69,7 @@ def create_app(
     async def open_worker(worker: App) -> None:
         worker.ctx.heartbeats = Heartbeats()
         worker.ctx.large_bodies = LargeBodies()
+        worker.ctx.turns = set()
         stack.callback(worker.ctx.large_bodies.close)
         worker.ctx.services = await stack.enter_async_context(open_services())
 
@@ -96,6 +98,10 @@ def _response_headers(cors: CorsPolicy) -> Callable[[Request, BaseHTTPResponse],
     """Middleware that adds the request id and CORS headers to every response, also to errors and streams."""
 
     async def add_headers(request: Request, response: BaseHTTPResponse) -> None:
+        services: Services | None = getattr(request.app.ctx, "services", None)
+        if services is not None and services.draining and isinstance(request.stream, Http):
+            # The client is told to connect anew, which leads it to a server that stays.
+            request.stream.keep_alive = False
         response.headers["x-request-id"] = request_id(request)
         for name, value in cors.answer(request.headers).items():
             response.headers[name] = value

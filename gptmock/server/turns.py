@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -25,11 +26,11 @@ from gptmock.dialects.dialect import (
     supports,
 )
 from gptmock.dialects.table import DialectRoute
-from gptmock.errors import GptmockError
+from gptmock.errors import GptmockError, ServerStopping
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
 from gptmock.server.client_wire import SanicWire
-from gptmock.server.context import ServerOptions, Services, new_head
+from gptmock.server.context import App, ServerOptions, Services, new_head
 from gptmock.server.ignored_header import IGNORED, ignored_header
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.replies import as_gptmock_error, error_response
@@ -57,6 +58,12 @@ def turn_handler(route: DialectRoute, options: ServerOptions) -> Handler:
     return handle
 
 
+def cut_turns(app: App) -> None:
+    """End all calls of a worker now; each client is told so in its dialect."""
+    for turn in list(app.ctx.turns):
+        turn.cut()
+
+
 class TurnRequest:
     """One client call from its first byte to the log line."""
 
@@ -74,6 +81,10 @@ class TurnRequest:
         self._sent_bytes = 0
         self._sink: ClientSink | None = None
         """Of a stream."""
+        self._reply: AnyReply | None = None
+        """Of a stream."""
+        self._limit = asyncio.timeout(None)
+        """Until there is a stream."""
 
     @property
     def _dialect(self) -> Dialect:
@@ -82,8 +93,10 @@ class TurnRequest:
     async def run(self) -> HTTPResponse | None:
         """The answer, or ``None`` when it was streamed; one line in the log either way."""
         status, ended = 500, "internal_error"
+        turns: set[TurnRequest] = self._request.app.ctx.turns
+        turns.add(self)
         try:
-            response = await self._answer()
+            response = await self._answer_in_time()
             status = 200 if response is None else response.status
             ended = self._ending
         except asyncio.CancelledError:
@@ -97,7 +110,25 @@ class TurnRequest:
         else:
             return response
         finally:
+            turns.discard(self)
             self._log(status, ended)
+
+    def cut(self) -> None:
+        """Answer now that the server stops: by a status, or within the stream."""
+        if self._reply is not None:
+            self._reply.cut(ServerStopping())
+            return
+        with suppress(RuntimeError):
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
+    async def _answer_in_time(self) -> HTTPResponse | None:
+        try:
+            async with self._limit:
+                return await self._answer()
+        except TimeoutError:
+            if self._limit.expired():
+                raise ServerStopping from None
+            raise
 
     @property
     def _ending(self) -> str:
@@ -164,6 +195,7 @@ class TurnRequest:
             self._request.app.ctx.heartbeats,
             elapsed=self._head.elapsed,
         )
+        self._reply = reply
         async with sink:
             await reply.stream(sink)
         if shown:

@@ -16,6 +16,7 @@ from sanic.http import Stage
 
 from gptmock.server.client_connection import ClientConnection
 from gptmock.server.context import App
+from gptmock.server.turns import cut_turns
 from gptmock.supervision.link import Link
 
 log = logging.getLogger("gptmock.server")
@@ -25,6 +26,8 @@ BACKLOG = 4096
 some connections of a burst."""
 ORPHAN_GRACE_SECONDS = 5.0
 """For what is being answered when the supervisor is gone."""
+FAREWELL_SECONDS = 2.0
+"""For the last words to those whose answers the grace did not suffice for."""
 LOOK_SECONDS = 0.05
 """Between two looks at the connections while the server drains."""
 
@@ -73,7 +76,7 @@ async def _serve(build: Callable[[], App], listening: socket.socket, link: Link,
     link.send({"serving": True})
     drain = await orders.drain
     app.ctx.services.draining = True
-    await _drained(server, drain)
+    await _drained(app, server, drain)
     return 0
 
 
@@ -118,23 +121,33 @@ async def _started(app: App, listening: socket.socket, tls: SSLContext | None) -
     return server
 
 
-async def _drained(server: Any, drain: Drain) -> None:
+async def _drained(app: App, server: Any, drain: Drain) -> None:
     await asyncio.sleep(drain.delay)
     await server.before_stop()
     server.close()
-    loop = asyncio.get_running_loop()
-    ends_at = loop.time() + drain.grace
-    idle_since: dict[ClientConnection, float] = {}
-    while server.connections and loop.time() < ends_at:
-        now = loop.time()
-        idle_since = {one: idle_since.get(one, now) for one in server.connections if _is_idle(one)}
-        for connection, since in idle_since.items():
-            if now - since >= drain.linger:
-                connection.close()
-        await asyncio.sleep(LOOK_SECONDS)
+    if not await _is_left(server, drain.grace, drain.linger):
+        cut_turns(app)
+        await _is_left(server, FAREWELL_SECONDS, 0.0)
     for connection in list(server.connections):
         connection.abort()
     await server.after_stop()
+
+
+async def _is_left(server: Any, seconds: float, linger: float) -> bool:
+    """Whether all clients have left within that time; idle connections are closed."""
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + seconds
+    idle_since: dict[ClientConnection, float] = {}
+    while server.connections:
+        now = loop.time()
+        if now >= ends_at:
+            return False
+        idle_since = {one: idle_since.get(one, now) for one in server.connections if _is_idle(one)}
+        for connection, since in idle_since.items():
+            if now - since >= linger:
+                connection.close()
+        await asyncio.sleep(LOOK_SECONDS)
+    return True
 
 
 def _is_idle(connection: ClientConnection) -> bool:

@@ -141,7 +141,7 @@ async def test_it_follows_the_store_again_when_that_is_back_and_a_clean_stop_lea
             await asyncio.sleep(2 * LOOK_SECONDS)
             assert await asked(server, key=key.text.reveal()) == {(401, "invalid_api_key"): REQUESTS}
             assert server.stop() == 0
-        assert os.listdir(temporary) == []
+        assert await asyncio.to_thread(os.listdir, temporary) == []
 
 
 def shared_file_of(pid: int) -> SharedFile:
