@@ -244,8 +244,8 @@ class ServerProcess:
 
     def workers(self) -> set[int]:
         """The processes that serve: those that hold the listening socket, the supervisor and its starters apart."""
-        socket_name = f"socket:[{_listening_inode(int(self.base_url.rpartition(':')[2]))}]"
-        holders = {pid for pid in self.tree() if socket_name in open_files(pid)}
+        sockets = _listening_sockets(int(self.base_url.rpartition(":")[2]))
+        holders = {pid for pid in self.tree() if sockets.intersection(open_files(pid))}
         return {pid for pid in holders if self.process.pid not in (pid, parent_of(pid))}
 
     def starter(self) -> int:
@@ -456,12 +456,10 @@ def open_files(pid: int) -> list[str]:
     return names
 
 
-def _listening_inode(port: int) -> str:
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-            return fields[9]
-    return ""
+def _listening_sockets(port: int) -> set[str]:
+    """Those that listen at a port, as ``open_files`` names them."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {f"socket:[{line[9]}]" for line in lines if line[3] == "0A" and int(line[1].rpartition(":")[2], 16) == port}
 
 
 def _line(process: subprocess.Popen[bytes]) -> str:

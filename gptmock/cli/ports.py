@@ -6,18 +6,18 @@ import errno
 import socket
 
 from gptmock.cli.errors import CommandFailed
-from gptmock.supervision.listening import bind_tcp
+from gptmock.supervision.listening import bind_tcp, bind_tcp_for
 
 
-def bound_socket(host: str, port: int) -> socket.socket:
+def bound_sockets(host: str, port: int, *, workers: int) -> list[socket.socket]:
     """
-    A socket that is bound to an address.
+    Sockets that are bound to an address, for so many workers.
 
     Raises:
         CommandFailed: it cannot be; the message says why.
     """
     try:
-        return bind_tcp(host, port)
+        return bind_tcp_for(workers, host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise CommandFailed(
@@ -34,7 +34,8 @@ def check_port(host: str, port: int) -> None:
     Raises:
         CommandFailed: it cannot; the message says why.
     """
-    bound_socket(host, port).close()
+    for bound in bound_sockets(host, port, workers=1):
+        bound.close()
 
 
 def is_free(host: str, port: int) -> bool:

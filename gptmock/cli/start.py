@@ -12,7 +12,7 @@ from typing import Any
 from gptmock import shared_state, wiring
 from gptmock.cli.errors import CommandFailed, WrongUsage
 from gptmock.cli.login import first_login
-from gptmock.cli.ports import bound_socket
+from gptmock.cli.ports import bound_sockets
 from gptmock.cli.settings import given_settings, prepare_state, run_async
 from gptmock.settings import Settings
 from gptmock.supervision.pid_file import running
@@ -41,7 +41,7 @@ def plan_of(flags: Mapping[str, Any], inherited: Inherited) -> Plan:
     return Plan(
         work=partial(wiring.serve, settings, inherited.memory),
         sockets=sockets,
-        workers=settings.worker_count,
+        workers=inherited.workers or settings.worker_count,
         announcement=announcement(settings, sockets[0]),
         grace_seconds=settings.shutdown_grace,
         drain_delay_seconds=settings.drain_delay,
@@ -59,7 +59,7 @@ def announcement(settings: Settings, listening: socket.socket) -> str:
 
 
 def _bound(settings: Settings) -> list[socket.socket]:
-    return [bound_socket(settings.host, settings.port)]
+    return bound_sockets(settings.host, settings.port, workers=settings.worker_count)
 
 
 def _check_pid_file(path: Path) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import stat
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,6 +50,33 @@ def bind_tcp(host: str, port: int) -> socket.socket:
         bound.close()
         raise
     return bound
+
+
+def bind_tcp_for(workers: int, host: str, port: int) -> list[socket.socket]:
+    """
+    A socket for each worker, all at one address: the kernel spreads connections evenly over them, which it does not
+    over processes that wait at one socket. One for all where the system cannot do that.
+
+    Raises:
+        OSError: the address cannot be bound.
+    """
+    # Without the option, so that a port which another server uses is refused.
+    sockets = [bind_tcp(host, port)]
+    if sys.platform != "linux" or workers == 1:
+        return sockets
+    sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        for _ in range(workers - 1):
+            bound = socket.socket(sockets[0].family, sockets[0].type)
+            sockets.append(bound)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            bound.bind(sockets[0].getsockname())
+    except OSError:
+        for bound in sockets:
+            bound.close()
+        raise
+    return sockets
 
 
 def bind_unix(path: Path, *, mode: int, owner: tuple[int, int] | None = None) -> socket.socket:

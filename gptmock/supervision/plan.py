@@ -22,7 +22,13 @@ class Inherited:
     """Bound; empty at the start."""
     memory: int
     """The descriptor of a file without a name, for what workers share; it ends with the server."""
-    is_reload: bool
+    workers: int | None
+    """How many there are; ``None`` at the start. A socket for each of them has been bound."""
+
+    @property
+    def is_reload(self) -> bool:
+        """Whether there is a server already."""
+        return self.workers is not None
 
 
 @dataclass(frozen=True, slots=True)

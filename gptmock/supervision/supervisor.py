@@ -90,6 +90,7 @@ class Supervisor:
         self._children = Children()
         self._pid_file: PidFile | None = None
         self._has_served = False
+        self._workers: int | None = None
         self._reload_again = False
         self._stops = 0
         self._closes_at = self._kills_at = float("inf")
@@ -166,8 +167,7 @@ class Supervisor:
 
     def _launch(self) -> None:
         self._generation += 1
-        is_reload = self._starter is not None or self._has_served
-        inherited = Inherited(self._sockets, self._memory, is_reload=is_reload)
+        inherited = Inherited(self._sockets, self._memory, self._workers)
         others = [self._starter.link] if self._starter is not None else []
         others += [worker.link for worker in self._fleet.workers]
         pid, link = fork_starter(self._signals, self._load, self._run_command, inherited, others)
@@ -191,6 +191,7 @@ class Supervisor:
             self._sockets = [socket.socket(fileno=one) for one in starter.link.descriptors]
             starter.link.descriptors.clear()
             self._socket_file = socket_file(self._sockets[0])
+        self._workers = starter.told("workers")
         if self._pid_file is None:
             self._pid_file = PidFile.claimed(starter.told("pid_file"), starter.told("home"))
         if self._starter is None and not self._fleet.workers:

@@ -78,11 +78,13 @@ async def test_a_reload_with_wrong_settings_changes_nothing(simulator: Simulator
         await until(lambda: len(server.logs("server.reload_failed")) == 1, seconds=RELOAD_SECONDS)
         assert "gptmock: GPTMOCK_REASONING_EFFORT" in server.text()
         assert server.workers() == before
-        (home / ".env").write_text("GPTMOCK_WORKERS=3\nGPTMOCK_OLLAMA_VERSION=0.14.7\n")
+        (home / ".env").write_text("GPTMOCK_WORKERS=3\nGPTMOCK_PORT=1\nGPTMOCK_OLLAMA_VERSION=0.14.7\n")
         server.process.send_signal(signal.SIGHUP)
         await until(lambda: len(server.logs("server.reloaded")) == 1, seconds=RELOAD_SECONDS)
         async with client(server.base_url) as opened:
             assert (await opened.get("/api/version")).json() == {"version": "0.14.7"}
+        # A socket for each of them has been bound at the start.
+        await until(lambda: len(server.workers()) == 2, seconds=generous(5))
         assert server.stop() == 0
 
 
