@@ -97,6 +97,13 @@ class Settings(pydantic.BaseModel):
     """Seconds between not ready and no new connections, for load balancers that look at ``/readyz``."""
     pid_file: Path | None = None
     """Unset: one in ``home``."""
+    unix_socket: Path | None = None
+    """Listen at this path, in the place of ``host`` and ``port``."""
+    unix_socket_mode: str = Field("0600", pattern=r"^0?[0-7]{3}$")
+    unix_socket_owner: str | None = None
+    """``USER``, ``USER:GROUP`` or ``:GROUP``; unset: whoever runs the server."""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
     fast_path: bool = True
     """Deltas are copied undecoded, by the callback that reads them; off only to compare."""
@@ -108,7 +115,7 @@ class Settings(pydantic.BaseModel):
             raise ValueError("must be 'auto' or a number from 1 to 64")
         return value
 
-    @pydantic.field_validator("home", "pid_file")
+    @pydantic.field_validator("home", "pid_file", "unix_socket", "tls_cert", "tls_key")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return value.expanduser().absolute() if value is not None else None
@@ -188,6 +195,13 @@ class Settings(pydantic.BaseModel):
                 "GPTMOCK_ENCRYPTION_KEYS: required with GPTMOCK_REDIS_URL, because tokens are stored encrypted only; "
                 "create a key with: openssl rand -base64 32"
             )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _paired(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, missing = ("CERT", "KEY") if self.tls_key is None else ("KEY", "CERT")
+            raise ValueError(f"GPTMOCK_TLS_{missing}: required with GPTMOCK_TLS_{given}")
         return self
 
     @property

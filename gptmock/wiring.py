@@ -37,6 +37,7 @@ from gptmock.gateway.version import VersionWatch
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
+from gptmock.server.tls import Certificate, UnusableCertificate
 from gptmock.settings import Settings
 from gptmock.shared_state import State, open_state
 from gptmock.stores.auth_import import take_over
@@ -68,7 +69,30 @@ def serve(settings: Settings, memory: int, listening: socket.socket, link: Link)
         listening: the bound socket.
         link: to the supervisor.
     """
-    return run_worker(partial(build_app, settings, memory), listening, link)
+    tls = certificate(settings)
+    build = partial(build_app, settings, memory, tls)
+    return run_worker(build, listening, link, tls.context if tls is not None else None)
+
+
+def certificate(settings: Settings) -> Certificate | None:
+    """
+    The certificate that the settings name.
+
+    Raises:
+        UnusableCertificate: its files cannot be used.
+    """
+    if settings.tls_cert is None or settings.tls_key is None:
+        return None
+    return Certificate(settings.tls_cert, settings.tls_key)
+
+
+def certificate_problem(settings: Settings) -> str | None:
+    """Why the certificate cannot be used; ``None`` if it can, or none is named."""
+    try:
+        certificate(settings)
+    except UnusableCertificate as error:
+        return str(error)
+    return None
 
 
 def start_logs(settings: Settings) -> None:
@@ -76,13 +100,19 @@ def start_logs(settings: Settings) -> None:
     configure_logs(settings.log_format or ("text" if sys.stderr.isatty() else "json"))
 
 
-def build_app(settings: Settings, memory: int | None = None) -> App:
+def build_app(settings: Settings, memory: int | None = None, tls: Certificate | None = None) -> App:
     """The app of one worker; opens nothing."""
     start_logs(settings)
     deadlines = UpstreamDeadlines()
     app = create_app(partial(open_services, settings, deadlines, memory), server_options(settings, deadlines))
     app.register_listener(_freeze, "after_server_start")
+    if tls is not None:
+        app.register_listener(partial(_follow, tls), "after_server_start")
     return app
+
+
+async def _follow(tls: Certificate, app: App) -> None:
+    app.ctx.following_certificate = asyncio.get_running_loop().create_task(tls.follow(), name="certificate")
 
 
 async def _freeze(_: App) -> None:

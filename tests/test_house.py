@@ -100,10 +100,10 @@ def test_broad_excepts_stand_only_at_the_outermost_edge():
         and not any(isinstance(statement, ast.Raise) and statement.exc is None for statement in node.body)
     ]
     # The reply's, twice: what a bug in a dialect raises ends a stream. And the callback of a read, which has no caller:
-    # whatever its consumer raises is raised where the consumer waits. And a worker's, of which
-    # its supervisor has to hear.
-    edges = ["gptmock/supervision/starter.py", "gptmock/supervision/worker.py", "gptmock/upstream/connection.py"]
-    assert found == ["gptmock/gateway/reply.py"] * 2 + edges
+    # whatever its consumer raises is raised where the consumer waits. And those of forked
+    # processes, which must not return to where they were forked.
+    processes = [f"gptmock/supervision/{name}.py" for name in ("starter", "starting", "worker")]
+    assert found == ["gptmock/gateway/reply.py"] * 2 + processes + ["gptmock/upstream/connection.py"]
 
 
 def test_what_a_module_is_for_is_said_first():

@@ -10,7 +10,8 @@ from functools import partial
 from importlib import import_module
 
 from gptmock.cli.errors import CommandFailed, exit_code_of
-from gptmock.cli.options import add_serve_options, serve_flags
+from gptmock.cli.options import add_listening_options, add_serve_options, serve_flags
+from gptmock.supervision.listening import Unlistenable
 from gptmock.supervision.plan import Inherited, Plan
 from gptmock.supervision.supervisor import Ending, Supervisor
 
@@ -37,12 +38,17 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     """Add the options, and what to run."""
     parser.epilog = _EPILOG
     add_serve_options(parser)
+    add_listening_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Serve until stopped."""
-    ending = Supervisor(partial(_load, serve_flags(options)), exit_code_of).run()
+    try:
+        supervisor = Supervisor(partial(_load, serve_flags(options)), exit_code_of)
+    except Unlistenable as error:
+        raise CommandFailed(str(error)) from error
+    ending = supervisor.run()
     if not isinstance(ending, Ending):
         return ending
     if ending in _ENDINGS:

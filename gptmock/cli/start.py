@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import grp
+import pwd
 import socket
 import sys
 from collections.abc import Mapping
@@ -15,6 +17,7 @@ from gptmock.cli.login import first_login
 from gptmock.cli.ports import bound_sockets
 from gptmock.cli.settings import given_settings, prepare_state, run_async
 from gptmock.settings import Settings
+from gptmock.supervision.listening import Unlistenable, bind_unix
 from gptmock.supervision.pid_file import running
 from gptmock.supervision.plan import Inherited, Plan
 
@@ -28,6 +31,10 @@ def plan_of(flags: Mapping[str, Any], inherited: Inherited) -> Plan:
         CommandFailed: the address cannot be bound.
     """
     settings = given_settings(flags)
+    if settings.tls_cert is not None:
+        _check_certificate(settings)
+    if not inherited.is_reload and len(inherited.sockets) > 1:
+        raise CommandFailed(f"the service manager passes {len(inherited.sockets)} sockets, and only one can be served")
     sockets = inherited.sockets or _bound(settings)
     if settings.pid_file is not None and not inherited.is_reload:
         _check_pid_file(settings.pid_file)
@@ -51,15 +58,46 @@ def plan_of(flags: Mapping[str, Any], inherited: Inherited) -> Plan:
 
 
 def announcement(settings: Settings, listening: socket.socket) -> str:
-    """The base URL for clients."""
-    port = listening.getsockname()[1]
-    shown = settings.host if ":" not in settings.host else f"[{settings.host}]"
-    workers = settings.worker_count
-    return f"gptmock serves http://{shown}:{port}/v1 with {workers} worker{'s' if workers > 1 else ''}"
+    """Where clients connect to."""
+    workers = f"{settings.worker_count} worker{'s' if settings.worker_count > 1 else ''}"
+    return f"gptmock serves {_address(settings, listening)} with {workers}"
+
+
+def _address(settings: Settings, listening: socket.socket) -> str:
+    scheme = "http" if settings.tls_cert is None else "https"
+    bound = listening.getsockname()
+    if listening.family == socket.AF_UNIX:
+        return f"{scheme} at the socket {bound}"
+    host, port = bound[:2]
+    if settings.port in (port, 0):
+        # As the operator names it. A service manager may have bound another address.
+        host = settings.host
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/v1"
 
 
 def _bound(settings: Settings) -> list[socket.socket]:
-    return bound_sockets(settings.host, settings.port, workers=settings.worker_count)
+    if settings.unix_socket is None:
+        return bound_sockets(settings.host, settings.port, workers=settings.worker_count)
+    owner = _owner(settings.unix_socket_owner) if settings.unix_socket_owner else None
+    try:
+        return [bind_unix(settings.unix_socket, mode=int(settings.unix_socket_mode, 8), owner=owner)]
+    except Unlistenable as error:
+        raise CommandFailed(str(error)) from error
+    except OSError as error:
+        raise CommandFailed(f"cannot listen at {settings.unix_socket}: {error.strerror or error}") from error
+
+
+def _owner(text: str) -> tuple[int, int]:
+    user, _, group = text.partition(":")
+    try:
+        return pwd.getpwnam(user).pw_uid if user else -1, grp.getgrnam(group).gr_gid if group else -1
+    except KeyError as error:
+        raise WrongUsage(f"GPTMOCK_UNIX_SOCKET_OWNER: there is no user or group of that name: {text}") from error
+
+
+def _check_certificate(settings: Settings) -> None:
+    if (problem := wiring.certificate_problem(settings)) is not None:
+        raise WrongUsage(f"GPTMOCK_TLS_CERT, GPTMOCK_TLS_KEY: {problem}")
 
 
 def _check_pid_file(path: Path) -> None:

@@ -19,15 +19,23 @@ class Unlistenable(Exception):
 
 
 def activated_sockets() -> list[socket.socket]:
-    """The sockets that a service manager has opened for this very process; takes the variables away."""
+    """
+    The sockets that a service manager has opened for this very process; takes the variables away.
+
+    Raises:
+        Unlistenable: a descriptor is none of a socket.
+    """
     count, pid = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
     os.environ.pop("LISTEN_FDNAMES", None)
     if pid != str(os.getpid()) or not count.isdecimal():
         return []
     sockets = []
     for descriptor in range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + int(count)):
-        os.set_inheritable(descriptor, False)
-        sockets.append(socket.socket(fileno=descriptor))
+        try:
+            os.set_inheritable(descriptor, False)
+            sockets.append(socket.socket(fileno=descriptor))
+        except OSError as error:
+            raise Unlistenable(f"LISTEN_FDS: descriptor {descriptor} is no socket ({error.strerror})") from error
     return sockets
 
 

@@ -78,5 +78,7 @@ def fork_starter(
     except SystemExit as end:
         # A stop; see ``cli``.
         code = int(end.code or 0)
+    except BaseException:  # noqa: BLE001 - the outermost edge of a process
+        sys.excepthook(*sys.exc_info())
     finally:
         os._exit(code)

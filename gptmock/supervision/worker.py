@@ -28,6 +28,7 @@ ORPHAN_GRACE_SECONDS = 5.0
 """For what is being answered when the supervisor is gone."""
 FAREWELL_SECONDS = 2.0
 """For the last words to those whose answers the grace did not suffice for."""
+_TLS_DEADLINES = {"ssl_handshake_timeout": 10.0, "ssl_shutdown_timeout": 5.0}
 LOOK_SECONDS = 0.05
 """Between two looks at the connections while the server drains."""
 
@@ -112,7 +113,7 @@ async def _started(app: App, listening: socket.socket, tls: SSLContext | None) -
         protocol=ClientConnection,
         backlog=BACKLOG,
         return_asyncio_server=True,
-        asyncio_server_kwargs={"start_serving": False},
+        asyncio_server_kwargs={"start_serving": False, **(_TLS_DEADLINES if tls is not None else {})},
     )
     await server.startup()
     await server.before_start()

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -56,7 +57,7 @@ async def test_two_reloads_cut_no_stream_and_refuse_no_connection(simulator: Sim
                 else:
                     said = await asyncio.to_thread(_reload, home)
                     assert said.stdout == f"The server with pid {server.process.pid} restarts its workers.\n", said
-                await until(lambda wanted=number: len(server.logs("server.reloaded")) == wanted, seconds=RELOAD_SECONDS)
+                await until(partial(_has_reloaded, server, number), seconds=RELOAD_SECONDS)
                 report(reload_seconds=round(time.monotonic() - began, 2))
                 await until(lambda: len(server.workers()) == 2, seconds=generous(5))
                 generations.append(server.workers())
@@ -176,6 +177,10 @@ async def test_streams_are_spread_over_the_workers(simulator: SimulatorProcess, 
         shares = Counter(line["pid"] for line in server.logs("turn") if line["status"] == 200)
         report(streams_by_worker=sorted(shares.values()))
         assert max(shares.values()) <= 1.5 * 200 / 4
+
+
+def _has_reloaded(server: ServerProcess, count: int) -> bool:
+    return len(server.logs("server.reloaded")) == count
 
 
 def _has(server: ServerProcess, count: int, *, without: set[int]) -> Callable[[], bool]:
