@@ -18,7 +18,7 @@ from gptmock.gateway.refresh import Refresher
 from gptmock.gateway.version import VersionWatch
 from gptmock.limits import RateLimitSnapshot
 from gptmock.login.flow import BrowserLogin, device_login
-from gptmock.server.temporary_folder import ClaimedFolder, claimed_folder
+from gptmock.server.temporary_folder import DEMO_PREFIX, ClaimedFolder, claimed_folder
 from gptmock.settings import Settings
 from gptmock.shared_state import State, open_state
 from gptmock.signin import DeviceCode
@@ -190,5 +190,5 @@ async def open_command_services(settings: Settings) -> AsyncIterator[CommandServ
 
 
 def demo_folder() -> AbstractContextManager[ClaimedFolder]:
-    """A folder for a demo: it goes with the demo, or with the next demo if that is killed."""
-    return claimed_folder()
+    """A folder for a demo: it goes with the demo, or with the next start if that is killed."""
+    return claimed_folder(DEMO_PREFIX)

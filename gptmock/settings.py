@@ -8,10 +8,12 @@ Only ``wiring``, ``command_services``, ``diagnostics`` and ``cli`` read settings
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -19,6 +21,8 @@ from urllib.parse import urlsplit
 import pydantic
 from dotenv import dotenv_values
 from pydantic import Field
+
+from gptmock.cores import usable_cores
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
 Style = Literal["think-tags", "o3", "legacy", "current", "reasoning-content", "standard", "openai", "hidden"]
@@ -44,6 +48,8 @@ _LEGACY_NAMES = {
 }
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
 """A web origin as browsers send it: no path, no trailing slash."""
+_BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]{1,100}){1,10}\Z")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}\Z")
 _NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
 """Settings not read from ``.env``: a foreign working directory must not redirect tokens."""
 
@@ -86,12 +92,16 @@ class Settings(pydantic.BaseModel):
     originator: str = "gptmock"
     codex_version: str | None = Field(None, pattern=r"^\d+\.\d+\.\d+$")
     """Unset: our own, or that of the newest Codex client, whichever is higher."""
-    api_key: pydantic.SecretStr | None = Field(None, validate_default=True)
+    api_key: pydantic.SecretStr | None = None
     responses_ttl: int = 24 * 3600
     """Seconds that responses are stored; 0 stores none. Set as ``24h``. Costs memory in the store."""
     strict_parameters: bool = False
     ollama_version: str = Field("0.13.5", pattern=r"^\d+\.\d+\.\d+$")
     """A real Ollama version: clients enable features by it, and Codex requires 0.13.4."""
+    webhook_url: pydantic.SecretStr | None = None
+    """Told of ended logins, full windows and a store in trouble; may hold a token."""
+    webhook_secret: pydantic.SecretStr | None = Field(None, validate_default=True)
+    """Signs what the webhook is told: ``whsec_`` and 24 to 64 bytes in base64."""
     shutdown_grace: int = Field(60, ge=0)
     drain_delay: float = Field(0, ge=0)
     """Seconds between not ready and no new connections, for load balancers that look at ``/readyz``."""
@@ -105,6 +115,12 @@ class Settings(pydantic.BaseModel):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
+    allowed_hosts: str | None = None
+    """Host names that the browser guard accepts besides loopback names, separated by commas."""
+    trusted_proxies: str | None = None
+    """Addresses and networks whose forwarding headers are believed, separated by commas; ``unix`` for the socket."""
+    base_path: str | None = None
+    """A prefix of all routes, such as ``/gptmock``."""
     fast_path: bool = True
     """Deltas are copied undecoded, by the callback that reads them; off only to compare."""
 
@@ -147,6 +163,27 @@ class Settings(pydantic.BaseModel):
             raise ValueError("must be an http or https URL")
         return value
 
+    @pydantic.field_validator("webhook_url")
+    @classmethod
+    def _webhook(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in ("http", "https"):
+            raise ValueError("must be an http or https URL")
+        return value
+
+    @pydantic.field_validator("webhook_secret")
+    @classmethod
+    def _signs(cls, value: pydantic.SecretStr | None, info: pydantic.ValidationInfo) -> pydantic.SecretStr | None:
+        if value is None and info.data.get("webhook_url") is None:
+            return None
+        prefix, _, encoded = value.get_secret_value().partition("_") if value is not None else ("", "", "")
+        with suppress(ValueError):
+            if prefix == "whsec" and 24 <= len(base64.b64decode(encoded, validate=True)) <= 64:
+                return value
+        raise ValueError(
+            "is required with GPTMOCK_WEBHOOK_URL, as whsec_ and 24 to 64 bytes in base64; make one with: "
+            'echo "whsec_$(openssl rand -base64 32)"'
+        )
+
     @pydantic.field_validator("originator")
     @classmethod
     def _header(cls, value: str) -> str:
@@ -154,17 +191,32 @@ class Settings(pydantic.BaseModel):
             raise ValueError("must be printable ASCII, because it is sent in a header")
         return value
 
-    @pydantic.field_validator("api_key")
+    @pydantic.field_validator("allowed_hosts")
     @classmethod
-    def _route(cls, value: pydantic.SecretStr | None, info: pydantic.ValidationInfo) -> pydantic.SecretStr | None:
-        # A field validator, so that it is reported with mistakes in other fields; it reads fields declared above.
-        host, allowed = info.data.get("host", "127.0.0.1"), info.data.get("allow_unauthenticated", True)
-        if value is None and not allowed and not is_loopback(host):
-            raise ValueError(
-                f"is required to listen on {host}, which is not a loopback address; or use --allow-unauthenticated "
-                "(GPTMOCK_ALLOW_UNAUTHENTICATED=true) if something else protects the port"
-            )
+    def _hosts(cls, value: str | None) -> str | None:
+        wrong = [one for one in _listed(value) if not _is_host(one)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is not a host: write names or addresses without scheme, port or wildcard")
         return value
+
+    @pydantic.field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: str | None) -> str | None:
+        for one in _listed(value):
+            if one != "unix":
+                try:
+                    ipaddress.ip_network(one, strict=False)
+                except ValueError:
+                    raise ValueError(f"{one!r} is neither an address nor a network, such as 10.0.0.0/8") from None
+        return value
+
+    @pydantic.field_validator("base_path")
+    @classmethod
+    def _prefix(cls, value: str | None) -> str | None:
+        path = (value or "").rstrip("/")
+        if path and not _BASE_PATH.match(path):
+            raise ValueError("must be a path such as /gptmock, of letters, digits and - . _ ~")
+        return path or None
 
     @pydantic.field_validator("ollama_version")
     @classmethod
@@ -203,6 +255,27 @@ class Settings(pydantic.BaseModel):
             given, missing = ("CERT", "KEY") if self.tls_key is None else ("KEY", "CERT")
             raise ValueError(f"GPTMOCK_TLS_{missing}: required with GPTMOCK_TLS_{given}")
         return self
+
+    @property
+    def is_exposed(self) -> bool:
+        """Whether other machines can connect to the server."""
+        # With a Unix socket the host is not used.
+        return getattr(self, "unix_socket", None) is None and not is_loopback(self.host)
+
+    @property
+    def requires_key(self) -> bool:
+        """Whether requests without a valid client key are refused."""
+        return self.api_key is not None or (self.is_exposed and not self.allow_unauthenticated)
+
+    @property
+    def allowed_host_list(self) -> tuple[str, ...]:
+        """The host names that the operator added; empty for none."""
+        return _listed(self.allowed_hosts)
+
+    @property
+    def trusted_proxy_list(self) -> tuple[str, ...]:
+        """The proxies that the operator trusts; empty for none."""
+        return _listed(self.trusted_proxies)
 
     @property
     def pool_labels(self) -> tuple[str, ...]:
@@ -275,33 +348,20 @@ def _listed(value: str | None) -> tuple[str, ...]:
     return tuple(item for one in (value or "").split(",") if (item := one.strip()))
 
 
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return _HOST_NAME.match(text) is not None and ".." not in text
+    return True
+
+
 def is_loopback(host: str) -> bool:
     """Whether the address is reachable only from this machine."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def usable_cores() -> int:
-    """CPU cores that this process may use: its affinity, and the quota of its cgroup (v2, then v1)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
-    return max(1, min(cores, int(quota) or 1)) if quota is not None else max(1, cores)
-
-
-def _cgroup_quota() -> float | None:
-    try:
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        limit_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
-        period_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
-    return limit_us / period_us if limit_us > 0 and period_us > 0 else None
 
 
 def _dotenv(path: Path) -> dict[str, str]:

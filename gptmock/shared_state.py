@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from gptmock.accounts import SIGN_IN_HINT
-from gptmock.errors import GptmockError, SealBroken, StoreError, UnusableKey
+from gptmock.errors import GptmockError, SealBroken, StoreError, StoreUnavailable, UnusableKey
 from gptmock.gateway.refresh import LEASE_SECONDS
 from gptmock.settings import Settings
 from gptmock.stores.auth_import import take_over
@@ -27,7 +27,6 @@ from gptmock.stores.lease import StoreLease
 from gptmock.stores.locations import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.migrate import Migration, Progress, carry
 from gptmock.stores.seal import Sealer, SealingKey, key_file, parse_keys
-from gptmock.stores.shared_file import SharedFile
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.stores.vault import SealedVault
 
@@ -51,19 +50,25 @@ class State:
 
 
 @asynccontextmanager
-async def open_state(settings: Settings, memory: int | None = None) -> AsyncIterator[State]:
+async def open_state(
+    settings: Settings,
+    folder: Path | None = None,
+    *,
+    called: Callable[[str, float, StoreUnavailable | None], None] = lambda _name, _seconds, _error: None,
+) -> AsyncIterator[State]:
     """
     Open the configured store, with circuit breaker and encryption; makes no request to it yet.
 
     Args:
-        settings: the operator's.
-        memory: the descriptor of a file that the workers of a server share, for a copy of what Redis holds.
+        settings: name the store and its keys.
+        folder: private to this server, for a copy of what a store elsewhere holds; ``None`` keeps none.
+        called: see ``GuardedStore``.
     """
     sealer = Sealer(_keys(settings))
-    store = GuardedStore(_place(settings).open())
+    store = GuardedStore(_place(settings).open(), called=called)
     escrow = FileEscrow(settings.home, sealer)
     # The embedded store is a file itself: it is never away.
-    shared = SharedFile(memory) if memory is not None and settings.redis_url is not None else None
+    copied = folder if settings.redis_url is not None else None
     try:
         yield State(
             store=store,
@@ -72,7 +77,7 @@ async def open_state(settings: Settings, memory: int | None = None) -> AsyncIter
             conversations=SealedConversations(store, sealer, ttl_seconds=settings.responses_ttl),
             escrow=escrow,
             codex_version=SharedVersion(store),
-            snapshot=SealedSnapshot(shared, store, sealer, escrow, clock=time.time),
+            snapshot=SealedSnapshot(copied, store, sealer, escrow, clock=time.time),
             home=settings.home,
         )
     finally:
@@ -108,6 +113,21 @@ async def has_account(settings: Settings) -> bool:
     async with open_state(settings) as state:
         try:
             return bool(await state.vault.logins())
+        except StoreError:
+            return True
+
+
+async def has_client_key(settings: Settings) -> bool:
+    """
+    Whether clients can have a key: the static one, or a valid one in the store. True if the store cannot be read: then
+    the server, which requires keys, accepts those that it finds later.
+    """
+    if settings.api_key is not None:
+        return True
+    async with open_state(settings) as state:
+        try:
+            now = time.time()
+            return any(key.is_living(now) for key in await state.keys.all())
         except StoreError:
             return True
 

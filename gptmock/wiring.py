@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 from httpx import AsyncBaseTransport, AsyncClient
 
@@ -28,21 +29,28 @@ from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.freshness import FreshnessWatch
 from gptmock.gateway.gateway import Gateway
 from gptmock.gateway.limit_polling import LimitPoller
+from gptmock.gateway.notices import NoticeWatch
 from gptmock.gateway.recent_limits import RecentLimits
 from gptmock.gateway.refresh import Refresher
 from gptmock.gateway.several_turns import BatchGateway
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.gateway.usage_recording import TurnRecorder
 from gptmock.gateway.version import VersionWatch
+from gptmock.limits import LimitStore
+from gptmock.metrics.accounts import AccountReadings
+from gptmock.metrics.events import counted
+from gptmock.metrics.worker import Exposition, Load, WorkerMetrics, open_metrics
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
+from gptmock.server.temporary_folder import SERVER_PREFIX, ClaimedFolder, claim_folder, clear_left_folders
 from gptmock.server.tls import Certificate, UnusableCertificate
 from gptmock.settings import Settings
 from gptmock.shared_state import State, open_state
 from gptmock.stores.auth_import import take_over
 from gptmock.stores.catalogue import StoreCatalogCache
 from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
+from gptmock.stores.notices import StoreToldRecord
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.supervision.link import Link
 from gptmock.supervision.worker import run_worker
@@ -52,26 +60,41 @@ from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client, open_transport
 from gptmock.upstream.usage import CodexUsage
+from gptmock.upstream.webhook import Webhook
 
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
 """Interval of re-encryption: after a change of keys all records are encrypted with the new one within a minute."""
 _DEADLINE_MARGIN_SECONDS = 60.0
+_Opened: TypeAlias = AsyncIterator[Services]
+_GC_THRESHOLD = 10_000
+"""New objects before the garbage collector looks for cycles among them."""
 
 
-def serve(settings: Settings, memory: int, listening: socket.socket, link: Link) -> int:
+def serve(settings: Settings, folder: Path, listening: socket.socket, link: Link) -> int:
     """
     Run one worker; returns an exit code.
 
     Args:
         settings: the operator's.
-        memory: the descriptor of the file that the workers of this server share.
+        folder: for what the workers of this server share.
         listening: the bound socket.
         link: to the supervisor.
     """
     tls = certificate(settings)
-    build = partial(build_app, settings, memory, tls)
+    build = partial(build_app, settings, folder, tls)
     return run_worker(build, listening, link, tls.context if tls is not None else None)
+
+
+def server_folder() -> ClaimedFolder:
+    """
+    A new folder for what the workers of one server share; removes those of servers that live no more.
+
+    Raises:
+        OSError: the temporary directory cannot be written.
+    """
+    clear_left_folders()
+    return claim_folder(SERVER_PREFIX)
 
 
 def certificate(settings: Settings) -> Certificate | None:
@@ -100,11 +123,11 @@ def start_logs(settings: Settings) -> None:
     configure_logs(settings.log_format or ("text" if sys.stderr.isatty() else "json"))
 
 
-def build_app(settings: Settings, memory: int | None = None, tls: Certificate | None = None) -> App:
+def build_app(settings: Settings, folder: Path | None = None, tls: Certificate | None = None) -> App:
     """The app of one worker; opens nothing."""
     start_logs(settings)
     deadlines = UpstreamDeadlines()
-    app = create_app(partial(open_services, settings, deadlines, memory), server_options(settings, deadlines))
+    app = create_app(partial(open_services, settings, deadlines, folder), server_options(settings, deadlines))
     app.register_listener(_freeze, "after_server_start")
     if tls is not None:
         app.register_listener(partial(_follow, tls), "after_server_start")
@@ -119,6 +142,8 @@ async def _freeze(_: App) -> None:
     # What a worker has loaded lives as long as the worker: no garbage collection needs to go through it.
     gc.collect()
     gc.freeze()
+    # A turn makes some thousand objects and hardly a cycle: the default of 700 is several collections for each.
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOptions:
@@ -131,18 +156,23 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         expose_efforts=settings.expose_reasoning_models,
         ollama_version=settings.ollama_version,
         verbose=settings.verbose,
+        bound_host=settings.host,
+        is_exposed=settings.is_exposed,
+        requires_key=settings.requires_key,
+        allowed_hosts=settings.allowed_host_list,
+        trusted_proxies=settings.trusted_proxy_list,
+        base_path=settings.base_path or "",
     )
 
 
 @asynccontextmanager
-async def open_services(
-    settings: Settings, deadlines: UpstreamDeadlines, memory: int | None = None
-) -> AsyncIterator[Services]:
+async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder: Path | None = None) -> _Opened:
     """The services of one worker, opened in its event loop and closed after its last stream."""
     async with AsyncExitStack() as stack:
         transport = open_transport(proxy=settings.upstream_proxy, direct=settings.fast_path)
         client = await stack.enter_async_context(open_client(transport))
-        state = await stack.enter_async_context(open_state(settings, memory))
+        metrics = open_metrics(folder / "metrics" if folder is not None else None)
+        state = await stack.enter_async_context(open_state(settings, folder, called=metrics.store_called))
         keeper = _keeper(settings, client, state)
         stack.push_async_callback(keeper.close)
         board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
@@ -172,27 +202,75 @@ async def open_services(
                 _reseal(state),
             )
         )
-        upstream = _upstream(settings, transport, identity, deadlines)
+        upstream = _upstream(settings, transport, identity, deadlines, metrics.upstream_answered)
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
-            admission=Admission(_static_key(settings), state.keys, admitted=versions.note),
+            admission=_admission(settings, state, versions),
             terms=Terms(catalogs.current, _defaults(settings)),
             readiness=readiness,
             conversations=conversations,
             label_of=selector.label_of,
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
-        await stack.enter_async_context(_beside(catalogs.run()))
+        await stack.enter_async_context(_measured(services, metrics, state, board))
+        await stack.enter_async_context(_beside(catalogs.run(), _tell(settings, metrics, state, board)))
         yield services
 
 
-def _static_key(settings: Settings) -> Secret | None:
-    return Secret(settings.api_key.get_secret_value()) if settings.api_key is not None else None
+@asynccontextmanager
+async def _measured(
+    services: Services, metrics: WorkerMetrics, state: State, limits: LimitStore
+) -> AsyncIterator[None]:
+    """Count what this worker does while the context lasts, and let it be scraped."""
+    services.exposition = Exposition(metrics, AccountReadings(state.vault, limits, clock=time.time))
+    with counted(metrics.instruments, partial(_is_known, services)):
+        async with _beside(metrics.sample(partial(_load_of, services, state))):
+            yield
+
+
+async def _tell(settings: Settings, metrics: WorkerMetrics, state: State, limits: LimitStore) -> None:
+    """Background task: tell the operator's webhook, if there is one; one worker of a server does."""
+    url, secret = settings.webhook_url, settings.webhook_secret
+    if url is None or secret is None or not metrics.is_first:
+        return
+    async with open_client() as client:
+        webhook = Webhook(client, Secret(url.get_secret_value()), Secret(secret.get_secret_value()), clock=time.time)
+        told = StoreToldRecord(state.store)
+        watch = NoticeWatch(
+            state.vault, limits, told, webhook, has_store=lambda: state.store.available, clock=time.time
+        )
+        await watch.run()
+
+
+def _is_known(services: Services, slug: str) -> bool:
+    return services.terms.catalog.get(slug) is not None
+
+
+def _load_of(services: Services, state: State) -> Load:
+    activity = services.activity
+    return Load(activity.turns, activity.streams, activity.connections, has_store=state.store.available)
+
+
+def _admission(settings: Settings, state: State, versions: VersionWatch) -> Admission:
+    static_key = Secret(settings.api_key.get_secret_value()) if settings.api_key is not None else None
+    # Who needs no key is the operator, unless other machines can connect.
+    is_open = settings.is_exposed or bool(settings.trusted_proxy_list)
+    return Admission(
+        static_key,
+        state.keys,
+        required=settings.requires_key,
+        keyless_role="user" if is_open else "admin",
+        admitted=versions.note,
+    )
 
 
 def _upstream(
-    settings: Settings, transport: AsyncBaseTransport, identity: ClientIdentity, deadlines: UpstreamDeadlines
+    settings: Settings,
+    transport: AsyncBaseTransport,
+    identity: ClientIdentity,
+    deadlines: UpstreamDeadlines,
+    answered: Callable[[int], None],
 ) -> CodexUpstream:
     return CodexUpstream(
         transport,
@@ -201,6 +279,7 @@ def _upstream(
         deadlines=deadlines,
         clock=time.time,
         finds_runs=settings.fast_path,
+        answered=answered,
     )
 
 

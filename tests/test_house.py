@@ -38,7 +38,7 @@ def test_imports_keep_the_contracts():
 def test_every_room_is_in_the_plan():
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and not path.name.startswith("__")}
     core = {"dialects", "gateway", "protocol"}
-    assert rooms == core | {"cli", "login", "server", "simulator", "stores", "supervision", "upstream"}
+    assert rooms == core | {"cli", "login", "metrics", "server", "simulator", "stores", "supervision", "upstream"}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=_name)

@@ -36,19 +36,25 @@ def plan_of(flags: Mapping[str, Any], inherited: Inherited) -> Plan:
     if not inherited.is_reload and len(inherited.sockets) > 1:
         raise CommandFailed(f"the service manager passes {len(inherited.sockets)} sockets, and only one can be served")
     sockets = inherited.sockets or _bound(settings)
+    if inherited.is_activated:
+        settings = _with_address(settings, sockets[0])
     if settings.pid_file is not None and not inherited.is_reload:
         _check_pid_file(settings.pid_file)
     notes = prepare_state(settings)
+    check_keys(settings)
     if not inherited.is_reload and _is_somebody_there() and not run_async(shared_state.has_account(settings)):
         first_login(settings)
         notes = prepare_state(settings)
-    for note in notes:
+    for note in [*notes, *exposure(settings)]:
         print(f"gptmock: {note}", file=sys.stderr)
     wiring.start_logs(settings)
+    folder, lock = (inherited.folder, None) if inherited.folder is not None else _new_folder()
     return Plan(
-        work=partial(wiring.serve, settings, inherited.memory),
+        work=partial(wiring.serve, settings, folder),
         sockets=sockets,
         workers=inherited.workers or settings.worker_count,
+        folder=folder,
+        lock=lock,
         announcement=announcement(settings, sockets[0]),
         grace_seconds=settings.shutdown_grace,
         drain_delay_seconds=settings.drain_delay,
@@ -63,16 +69,21 @@ def announcement(settings: Settings, listening: socket.socket) -> str:
     return f"gptmock serves {_address(settings, listening)} with {workers}"
 
 
+def _with_address(settings: Settings, listening: socket.socket) -> Settings:
+    """The settings with the address that a service manager has bound: whether others can connect depends on it."""
+    bound = listening.getsockname()
+    if listening.family == socket.AF_UNIX:
+        return settings.model_copy(update={"unix_socket": Path(bound)})
+    return settings.model_copy(update={"host": bound[0], "port": bound[1], "unix_socket": None})
+
+
 def _address(settings: Settings, listening: socket.socket) -> str:
     scheme = "http" if settings.tls_cert is None else "https"
     bound = listening.getsockname()
     if listening.family == socket.AF_UNIX:
         return f"{scheme} at the socket {bound}"
-    host, port = bound[:2]
-    if settings.port in (port, 0):
-        # As the operator names it. A service manager may have bound another address.
-        host = settings.host
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/v1"
+    host, port = settings.host, bound[1]
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}{settings.base_path or ''}/v1"
 
 
 def _bound(settings: Settings) -> list[socket.socket]:
@@ -93,6 +104,37 @@ def _owner(text: str) -> tuple[int, int]:
         return pwd.getpwnam(user).pw_uid if user else -1, grp.getgrnam(group).gr_gid if group else -1
     except KeyError as error:
         raise WrongUsage(f"GPTMOCK_UNIX_SOCKET_OWNER: there is no user or group of that name: {text}") from error
+
+
+def _new_folder() -> tuple[Path, int]:
+    try:
+        folder = wiring.server_folder()
+    except OSError as error:
+        raise CommandFailed(f"the temporary directory cannot be written: {error.strerror}") from error
+    return folder.path, folder.lock
+
+
+def check_keys(settings: Settings) -> None:
+    """
+    The binding rule: beyond this machine nobody is served without a client key, unless the operator says so.
+
+    Raises:
+        WrongUsage: other machines can connect, and there is no key.
+    """
+    if settings.is_exposed and settings.requires_key and not run_async(shared_state.has_client_key(settings)):
+        raise WrongUsage(
+            f"GPTMOCK_API_KEY: a client key is required to listen on {settings.host}, which is not a loopback address: "
+            "set this variable, or create a key with: gptmock keys create NAME. If something else protects the port, "
+            "use --allow-unauthenticated (GPTMOCK_ALLOW_UNAUTHENTICATED=true)"
+        )
+
+
+def exposure(settings: Settings) -> list[str]:
+    """A warning if other machines can use the account without a key; else nothing."""
+    if not settings.is_exposed or settings.requires_key:
+        return []
+    where = f"{settings.host}:{settings.port}"
+    return [f"warning: --allow-unauthenticated is set: whoever can connect to {where} can use your account."]
 
 
 def _check_certificate(settings: Settings) -> None:

@@ -1,4 +1,7 @@
-"""Probe routes: ``/health`` (liveness: a worker answers) and ``/readyz`` (readiness: it could serve a model call)."""
+"""
+Routes for operators: ``/health`` (liveness: a worker answers), ``/readyz`` (readiness: it could serve a model call) and
+``/metrics`` (Prometheus: the sum over the workers of this server).
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,23 @@ import msgspec
 from sanic import HTTPResponse, Request
 
 from gptmock import __version__
-from gptmock.server.context import App, Services
+from gptmock.errors import Forbidden
+from gptmock.server.context import App, ServerOptions, Services
+from gptmock.server.requests import headers_of
 
 _JSON = "application/json"
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+"""The Prometheus text format, which every scraper takes."""
+OPEN_TO_ALL = "unauthenticated: other machines can use this server without a client key (--allow-unauthenticated)"
 
 
-def add_ops_routes(app: App) -> None:
-    """Add both, for GET and HEAD, without authentication."""
+def add_ops_routes(app: App, options: ServerOptions) -> None:
+    """Add them, for GET and HEAD; the probes need no key, the metrics that of a viewer."""
+    is_open = options.is_exposed and not options.requires_key
+    app.ctx.warnings = [OPEN_TO_ALL] if is_open else []
     app.add_route(_health, "/health", methods=["GET", "HEAD"], name="health")
     app.add_route(_readyz, "/readyz", methods=["GET", "HEAD"], name="readyz", ctx_own_statuses=(503,))
+    app.add_route(_metrics, "/metrics", methods=["GET", "HEAD"], name="metrics")
 
 
 async def _health(_: Request) -> HTTPResponse:
@@ -25,4 +36,14 @@ async def _readyz(request: Request) -> HTTPResponse:
     services: Services = request.app.ctx.services
     reasons = ["draining"] if services.draining else await services.readiness()
     body = {"status": "not ready" if reasons else "ready", "reasons": reasons}
+    if request.app.ctx.warnings:
+        body["warnings"] = request.app.ctx.warnings
     return HTTPResponse(msgspec.json.encode(body), status=503 if reasons else 200, content_type=_JSON)
+
+
+async def _metrics(request: Request) -> HTTPResponse:
+    services: Services = request.app.ctx.services
+    client = await services.admission.admit(headers_of(request))
+    if not client.may("viewer"):
+        raise Forbidden("The metrics need the key of a viewer or an admin: gptmock keys create NAME --role viewer.")
+    return HTTPResponse(await services.exposition(), content_type=_METRICS)

@@ -1,8 +1,11 @@
 """
-The demo's temporary folder. A demo that is killed leaves its folder behind; the next one removes it.
+Temporary folders of servers and demos. One whose processes have all been killed leaves its folder behind; the next one
+removes it.
 
-    gptmock-demo-XXXXXXXX/lock    locked (``flock``) for as long as the demo lives, or a process that it has started
-    gptmock-demo-XXXXXXXX/...     the home of the demo's server
+    gptmock-server-XXXXXXXX/lock    locked (``flock``) for as long as a process of the server lives
+    gptmock-server-XXXXXXXX/...     what its workers share: metrics, and the snapshot of a store elsewhere
+    gptmock-demo-XXXXXXXX/lock      the same for a demo and the processes that it has started
+    gptmock-demo-XXXXXXXX/...       the home of the demo's server
 
 Only a process that holds a folder's lock removes it; pids are no evidence where containers share a directory.
 """
@@ -19,7 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-PREFIX = "gptmock-demo-"
+SERVER_PREFIX, DEMO_PREFIX = "gptmock-server-", "gptmock-demo-"
 LOCK_FILE = "lock"
 
 
@@ -38,7 +41,7 @@ class ClaimedFolder:
 
 
 @contextmanager
-def claimed_folder() -> Iterator[ClaimedFolder]:
+def claimed_folder(prefix: str) -> Iterator[ClaimedFolder]:
     """
     A folder in the temporary directory, mode 0700, while the context lasts; removes those that others have left.
 
@@ -46,7 +49,7 @@ def claimed_folder() -> Iterator[ClaimedFolder]:
         OSError: the temporary directory cannot be written.
     """
     clear_left_folders()
-    folder = _claimed()
+    folder = claim_folder(prefix)
     try:
         yield folder
     finally:
@@ -54,9 +57,10 @@ def claimed_folder() -> Iterator[ClaimedFolder]:
 
 
 def clear_left_folders() -> list[Path]:
-    """Remove what demos of this user left that live no more. Returns what was removed."""
+    """Remove what servers and demos of this user left that live no more. Returns what was removed."""
     removed = []
-    for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+    directory = Path(tempfile.gettempdir())
+    for folder in (*directory.glob(f"{SERVER_PREFIX}*"), *directory.glob(f"{DEMO_PREFIX}*")):
         with suppress(OSError), _locked(folder) as is_left:
             if is_left:
                 shutil.rmtree(folder)
@@ -64,13 +68,19 @@ def clear_left_folders() -> list[Path]:
     return removed
 
 
-def _claimed() -> ClaimedFolder:
+def claim_folder(prefix: str) -> ClaimedFolder:
+    """
+    A folder in the temporary directory, mode 0700; whoever has it removes it.
+
+    Raises:
+        OSError: the temporary directory cannot be written.
+    """
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+        folder = Path(tempfile.mkdtemp(prefix=prefix))
         descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Between the two lines above another demo may have taken it for one that was left.
+            # Between the two lines above another process may have taken it for one that was left.
             if (folder / LOCK_FILE).stat().st_ino == os.fstat(descriptor).st_ino:
                 return ClaimedFolder(folder, descriptor)
         os.close(descriptor)

@@ -29,8 +29,10 @@ from gptmock.dialects.table import DialectRoute
 from gptmock.errors import GptmockError, ServerStopping
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
+from gptmock.protocol.items import ResponseUsage
 from gptmock.server.client_wire import SanicWire
 from gptmock.server.context import App, ServerOptions, Services, new_head
+from gptmock.server.guard import client_address
 from gptmock.server.ignored_header import IGNORED, ignored_header
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.replies import as_gptmock_error, error_response
@@ -95,6 +97,7 @@ class TurnRequest:
         status, ended = 500, "internal_error"
         turns: set[TurnRequest] = self._request.app.ctx.turns
         turns.add(self)
+        self._services.activity.turns += 1
         try:
             response = await self._answer_in_time()
             status = 200 if response is None else response.status
@@ -110,6 +113,7 @@ class TurnRequest:
         else:
             return response
         finally:
+            self._services.activity.turns -= 1
             turns.discard(self)
             self._log(status, ended)
 
@@ -193,11 +197,17 @@ class TurnRequest:
             SanicWire(self._request, response, shown=shown),
             heartbeat,
             self._request.app.ctx.heartbeats,
+            stall_seconds=self._options.write_stall_seconds,
             elapsed=self._head.elapsed,
         )
         self._reply = reply
-        async with sink:
-            await reply.stream(sink)
+        activity = self._services.activity
+        activity.streams += 1
+        try:
+            async with sink:
+                await reply.stream(sink)
+        finally:
+            activity.streams -= 1
         if shown:
             self._show_answer(shown)
 
@@ -229,13 +239,14 @@ class TurnRequest:
     def _log(self, status: int, ended: str) -> None:
         turn, outcome = self._turn, self._outcome
         key = self._client.key if self._client is not None else None
-        usage = outcome.usage
+        usage, begun = outcome.usage, self._head.progress.begun_seconds
         if self._sink is not None:
             self._first_seconds, self._sent_bytes = self._sink.first_seconds, self._sink.sent_bytes
         log.info(
             "turn",
             extra={
                 "request_id": request_id(self._request),
+                "client": client_address(self._request),
                 "dialect": self._route.name,
                 "key": key.id if key is not None else None,
                 "account": outcome.account_id,
@@ -245,11 +256,14 @@ class TurnRequest:
                 "ended": ended,
                 "tries": outcome.tries,
                 "first_seconds": None if self._first_seconds is None else round(self._first_seconds, 3),
+                "first_event_seconds": None if begun is None else round(begun, 3),
                 "seconds": round(self._head.elapsed(), 3),
                 "bytes": self._sent_bytes,
                 "stored": outcome.stored,
                 "input_tokens": usage.input_tokens if usage is not None else None,
+                "cached_tokens": _cached(usage),
                 "output_tokens": usage.output_tokens if usage is not None else None,
+                "reasoning_tokens": _reasoning(usage),
                 "at_terminal": {"effort": _effort(turn), "label": self._services.label_of(outcome.account_id)},
             },
         )
@@ -258,6 +272,16 @@ class TurnRequest:
 def _effort(turn: Turn | None) -> str | None:
     reasoning = turn.request.reasoning if turn is not None else UNSET
     return None if reasoning is UNSET else reasoning.effort
+
+
+def _cached(usage: ResponseUsage | None) -> int | None:
+    details = usage.input_tokens_details if usage is not None else None
+    return details.cached_tokens if details is not None else None
+
+
+def _reasoning(usage: ResponseUsage | None) -> int | None:
+    details = usage.output_tokens_details if usage is not None else None
+    return details.reasoning_tokens if details is not None else None
 
 
 def forwarded_to_codex(outcome: Outcome) -> dict[str, str]:

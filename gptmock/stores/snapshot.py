@@ -16,11 +16,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 
 from gptmock.accounts import Escrow
 from gptmock.errors import SealBroken
+from gptmock.stores.auth_file import write_private
 from gptmock.stores.breaker import GuardedStore
 from gptmock.stores.catalogue import PREFIX as CATALOGUES
 from gptmock.stores.changes import CHANGES
@@ -29,14 +31,13 @@ from gptmock.stores.limits_and_usage import observations_of
 from gptmock.stores.memory import MemoryStore
 from gptmock.stores.resealing import CHUNK, kind_of, sealed_records
 from gptmock.stores.seal import Sealer
-from gptmock.stores.shared_file import SharedFile
 from gptmock.stores.store import Record
 from gptmock.stores.token_bytes import encode_tokens
 from gptmock.stores.vault import DEFAULT
 
 log = logging.getLogger("gptmock.store")
 
-NAME = "snapshot"
+FILE_NAME = "snapshot"
 _KIND = "snapshot"
 _FORMAT = 1
 _TTL_SECONDS = 3600.0
@@ -57,7 +58,7 @@ class SealedSnapshot:
     Writes and reads the file.
 
     Args:
-        file: where it rests; it ends with this server. ``None`` keeps nothing.
+        folder: where it rests, private to this server and removed at its end; ``None`` keeps nothing.
         store: what is copied.
         sealer: seals the copy.
         escrow: tokens on their way to the store, which are newer than the store's.
@@ -65,15 +66,9 @@ class SealedSnapshot:
     """
 
     def __init__(
-        self,
-        file: SharedFile | None,
-        store: GuardedStore,
-        sealer: Sealer,
-        escrow: Escrow,
-        *,
-        clock: Callable[[], float],
+        self, folder: Path | None, store: GuardedStore, sealer: Sealer, escrow: Escrow, *, clock: Callable[[], float]
     ) -> None:
-        self._file = file
+        self._path = folder / FILE_NAME if folder is not None else None
         self._store = store
         self._sealer = sealer
         self._escrow = escrow
@@ -87,15 +82,15 @@ class SealedSnapshot:
         Raises:
             StoreUnavailable: the store does not answer; the copy from before stays.
         """
-        if self._file is None or revision == self._kept:
+        if self._path is None or revision == self._kept:
             return
         # Of the revision from before: what changes meanwhile is copied once more.
         self._kept = revision
         try:
             data = self._sealed(await self._taken())
-            await asyncio.to_thread(self._file.write, data)
+            await asyncio.to_thread(_write, self._path, data)
         except OSError as error:
-            # No memory; tried again after the next change.
+            # A full disk or a folder that is gone; tried again after the next change.
             log.warning("store.snapshot_not_written", extra={"reason": error.strerror or type(error).__name__})
         except BaseException:
             self._kept = None
@@ -143,16 +138,16 @@ class SealedSnapshot:
         )
 
     def _sealed(self, copy: _Copy) -> bytes:
-        return self._sealer.seal(msgspec.msgpack.encode(copy), kind=_KIND, name=NAME, version=_FORMAT)
+        return self._sealer.seal(msgspec.msgpack.encode(copy), kind=_KIND, name=FILE_NAME, version=_FORMAT)
 
     async def _found(self) -> _Copy | None:
-        if self._file is None:
+        if self._path is None:
             return None
         try:
-            sealed = await asyncio.to_thread(self._file.read)
-            if sealed is None:
-                return None
-            return _DECODE.decode(self._sealer.open(sealed, kind=_KIND, name=NAME, version=_FORMAT))
+            sealed = await asyncio.to_thread(self._path.read_bytes)
+            return _DECODE.decode(self._sealer.open(sealed, kind=_KIND, name=FILE_NAME, version=_FORMAT))
+        except FileNotFoundError:
+            return None
         except (OSError, SealBroken, msgspec.DecodeError) as error:
             log.warning("store.snapshot_unreadable", extra={"reason": str(error)})
             return None
@@ -164,6 +159,12 @@ class SealedSnapshot:
             return record
         sealed = self._sealer.seal(encode_tokens(escrowed), kind="tokens", name=name, version=escrowed.version)
         return Record(escrowed.version, sealed)
+
+
+def _write(path: Path, data: bytes) -> None:
+    # Never made anew: a folder that is gone belonged to a server that has ended.
+    if path.parent.is_dir():
+        write_private(path, data)
 
 
 def _id_in(name: str) -> str:

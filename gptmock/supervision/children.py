@@ -1,9 +1,8 @@
-"""The end of child processes, and the memory that they share."""
+"""The end of child processes."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 import time
 from contextlib import suppress
 
@@ -49,11 +48,3 @@ class Children:
                 return True
             time.sleep(_LOOK_SECONDS)
         return False
-
-
-def nameless_file() -> int:
-    """The descriptor of a new file that no path leads to; it goes with the last process that has it open."""
-    if hasattr(os, "memfd_create"):
-        return os.memfd_create("gptmock")
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())

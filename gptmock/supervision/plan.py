@@ -19,9 +19,11 @@ class Inherited:
     """What a server has had since its start, and a reload goes on with."""
 
     sockets: list[socket.socket]
-    """Bound; empty at the start."""
-    memory: int
-    """The descriptor of a file without a name, for what workers share; it ends with the server."""
+    """Bound; empty at the start, unless a service manager passes one."""
+    is_activated: bool
+    """A service manager has bound it, and the settings do not tell its address."""
+    folder: Path | None
+    """For what its workers share; ``None`` at the start."""
     workers: int | None
     """How many there are; ``None`` at the start. A socket for each of them has been bound."""
 
@@ -39,6 +41,10 @@ class Plan:
     sockets: list[socket.socket]
     """One for all workers, or one for each."""
     workers: int
+    folder: Path
+    """For what the workers share; removed at the end of the server."""
+    lock: int | None
+    """The descriptor of a lock that keeps the folder for as long as a process of the server lives; at the start."""
     announcement: str
     """Printed when the server answers."""
     grace_seconds: float = 60.0

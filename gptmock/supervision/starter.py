@@ -3,7 +3,7 @@ The starter: the process that has imported the application, and forks a worker w
 one thread, serves nothing, and ends with the supervisor. Workers share the memory of what it has imported.
 
     supervisor -> starter   {"start": place} with the worker's link    {"log": event, "level": level, ...fields}
-                            {"close": true}: nobody can connect any more
+                            {"close": true}: nobody can connect any more    {"end": true}: its work is done
     starter -> supervisor   {"workers": ..., ...} once, with the sockets: it is ready
     worker -> supervisor    {"pid": pid}    {"serving": true}    {"failed": true}
     supervisor -> worker    {"drain": true, "delay": seconds, "grace": seconds, "linger": seconds}
@@ -14,10 +14,13 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
 import threading
+from contextlib import suppress
+from pathlib import Path
 
 from gptmock.supervision.link import Link, Message
 from gptmock.supervision.plan import Inherited, Load, Plan
@@ -40,16 +43,21 @@ def run_starter(link: Link, load: Load, inherited: Inherited) -> int:
             "grace": plan.grace_seconds,
             "delay": plan.drain_delay_seconds,
             "pid_file": str(plan.pid_file) if plan.pid_file is not None else None,
+            "folder": str(plan.folder),
             "home": str(plan.home) if plan.home is not None else None,
         },
+        *([plan.lock] if plan.lock is not None else []),
         *([] if inherited.sockets else [one.fileno() for one in plan.sockets]),
     )
     while True:
         try:
             messages = link.receive()
         except EOFError:
+            _clean_up(plan.folder)
             return 0
         for message in messages:
+            if "end" in message:
+                return 0
             if "start" in message:
                 _fork(link, Link(socket.socket(fileno=link.descriptors.pop(0))), plan, message["start"])
             elif "close" in message:
@@ -77,6 +85,14 @@ def _be_ready_to_fork() -> None:
             thread.join(_THREAD_SECONDS)
     gc.collect()
     gc.freeze()
+
+
+def _clean_up(folder: Path) -> None:
+    """The supervisor was killed: when its workers have ended, nothing is left but the folder."""
+    with suppress(ChildProcessError):
+        # Waits for all of them, since their end is ignored.
+        os.wait()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _fork(link: Link, worker: Link, plan: Plan, place: int) -> None:

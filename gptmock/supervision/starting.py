@@ -42,6 +42,7 @@ class Starter:
 
     def dismiss(self, children: Children) -> None:
         """End it. Its workers stay; whoever is the parent of orphans takes note of their end."""
+        self.link.send({"end": True})
         # One that is ready writes the log that it was given, and ends; another one may be in the middle of a login.
         self.link.close()
         with suppress(ProcessLookupError):

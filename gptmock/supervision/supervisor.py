@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import shutil
 import signal
 import socket
 import time
@@ -29,7 +30,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from gptmock.supervision.children import Children, nameless_file
+from gptmock.supervision.children import Children
 from gptmock.supervision.fleet import DEATH_WINDOW_SECONDS, Deaths, Fleet, Worker
 from gptmock.supervision.link import Link
 from gptmock.supervision.listening import activated_sockets, remove_socket_file, socket_file
@@ -75,9 +76,12 @@ class Supervisor:
         self._run_command = run_command
         self._service = ServiceManager()
         self._sockets = activated_sockets()
+        self._is_activated = bool(self._sockets)
         self._socket_file: tuple[Path, int] | None = None
         """Which we have made, and remove."""
-        self._memory = nameless_file()
+        self._folder: Path | None = None
+        self._lock: int | None = None
+        """That of the folder: held by all processes of the server, which inherit it."""
         self._had_terminal = os.isatty(0)
         self._selector = selectors.DefaultSelector()
         self._fleet = Fleet()
@@ -167,7 +171,7 @@ class Supervisor:
 
     def _launch(self) -> None:
         self._generation += 1
-        inherited = Inherited(self._sockets, self._memory, self._workers)
+        inherited = Inherited(self._sockets, self._is_activated, self._folder, self._workers)
         others = [self._starter.link] if self._starter is not None else []
         others += [worker.link for worker in self._fleet.workers]
         pid, link = fork_starter(self._signals, self._load, self._run_command, inherited, others)
@@ -187,6 +191,8 @@ class Supervisor:
             self._planned(starter)
 
     def _planned(self, starter: Starter) -> None:
+        if self._folder is None:
+            self._folder, self._lock = Path(starter.told("folder")), starter.link.descriptors.pop(0)
         if not self._sockets:
             self._sockets = [socket.socket(fileno=one) for one in starter.link.descriptors]
             starter.link.descriptors.clear()
@@ -377,5 +383,7 @@ class Supervisor:
         self._close_sockets()
         for starter in filter(None, (self._starter, self._candidate)):
             self._dismiss(starter)
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
         if self._pid_file is not None:
             self._pid_file.remove()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -21,6 +22,7 @@ from tests.faults.state import report, statuses
 from tests.harness import (
     CHAT_PATH,
     MARK,
+    ServerProcess,
     SimulatorProcess,
     chat,
     client,
@@ -400,11 +402,20 @@ def _without_room() -> int:
 
 def test_a_server_leaves_nothing_behind_even_if_it_is_killed(simulator: SimulatorProcess, home: Path):
     with tempfile.TemporaryDirectory(prefix="gm-") as name:
-        with server_process(home, simulator.base_url, env={"TMPDIR": name}) as server:
-            for pid in server.tree():
-                os.kill(pid, signal.SIGKILL)
-            wait_until(lambda: not server.tree(), seconds=STOP_SECONDS)
-        assert list(Path(name).iterdir()) == []
+        for victims in ("stopped", "supervisor", "all"):
+            with server_process(home, simulator.base_url, env={"TMPDIR": name}) as server:
+                # A start removes what was left, and leaves a living server alone.
+                assert len(list(Path(name).iterdir())) == 1
+                for pid in {"stopped": set(), "supervisor": {server.process.pid}, "all": server.tree()}[victims]:
+                    os.kill(pid, signal.SIGKILL)
+                if victims == "stopped":
+                    server.stop()
+                wait_until(partial(_is_over, server), seconds=generous(8))
+            assert len(list(Path(name).iterdir())) == (victims == "all")
+
+
+def _is_over(server: ServerProcess) -> bool:
+    return not server.tree()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")

@@ -97,7 +97,7 @@ async def test_a_stop_in_the_middle_of_a_reload_is_a_clean_stop(simulator: Simul
             server.process.send_signal(signal.SIGTERM)
             assert await asyncio.to_thread(server.process.wait, generous(5)) == 0
             assert "Traceback" not in server.text()
-            await until(lambda running=server: not running.tree(), seconds=generous(3))  # type: ignore[misc]
+            await until(partial(_is_over, server), seconds=generous(3))
 
 
 def test_reload_says_that_no_server_is_running(home: Path):
@@ -177,6 +177,10 @@ async def test_streams_are_spread_over_the_workers(simulator: SimulatorProcess, 
         shares = Counter(line["pid"] for line in server.logs("turn") if line["status"] == 200)
         report(streams_by_worker=sorted(shares.values()))
         assert max(shares.values()) <= 1.5 * 200 / 4
+
+
+def _is_over(server: ServerProcess) -> bool:
+    return not server.tree()
 
 
 def _has_reloaded(server: ServerProcess, count: int) -> bool:

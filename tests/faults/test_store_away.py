@@ -16,7 +16,7 @@ import pytest
 
 from gptmock.clients import KeyTerms
 from gptmock.stores.limits_and_usage import SharedLimits
-from gptmock.stores.shared_file import SharedFile
+from gptmock.stores.snapshot import FILE_NAME
 from tests.faults.state import LOOK_SECONDS, Place, exchanges, report
 from tests.faults.test_store_faults import answers
 from tests.harness import CHAT_PATH, ServerProcess, SimulatorProcess, chat, client, server_process, until_all_serve
@@ -124,30 +124,30 @@ async def test_it_follows_the_store_again_when_that_is_back_and_a_clean_stop_lea
     account = await redis_place.enroll(document)
     async with redis_place.opened() as state:
         key = await state.keys.create("k", KeyTerms())
+    # A short name, for sockets.
     with tempfile.TemporaryDirectory(prefix="gm-") as temporary:
         async with started(redis_place, simulator, TMPDIR=temporary) as server:
-            copy = shared_file_of(server.process.pid)
-            await until_true(lambda: copy.read() is not None)
-            assert not [one for one in document["tokens"].values() if one.encode() in (copy.read() or b"")]
+            (copy,) = below(temporary, FILE_NAME)
+            assert copy.stat().st_mode & 0o777 == 0o600
+            assert not [one for one in document["tokens"].values() if one.encode() in copy.read_bytes()]
             with redis_place.redis.frozen():
                 await respawned(server)
                 assert await asked(server, key=key.text.reveal()) == {(200, ""): REQUESTS}
             await until_true(lambda: len(server.logs("store.available")) == 2)
-            before = copy.read()
+            before = copy.stat().st_ino
             async with redis_place.opened() as state:
                 await state.keys.revoke("k")
                 await state.vault.describe(account, label="renamed")
-            await until_true(lambda: copy.read() != before)
+            await until_true(lambda: copy.stat().st_ino != before)
             await asyncio.sleep(2 * LOOK_SECONDS)
             assert await asked(server, key=key.text.reveal()) == {(401, "invalid_api_key"): REQUESTS}
             assert server.stop() == 0
-        assert await asyncio.to_thread(os.listdir, temporary) == []
+        assert below(temporary, "*") == []
 
 
-def shared_file_of(pid: int) -> SharedFile:
-    """The file without a name that a server's processes share."""
-    (path,) = (one for one in Path(f"/proc/{pid}/fd").iterdir() if "memfd:gptmock" in str(one.readlink()))
-    return SharedFile(os.open(path, os.O_RDWR))
+def below(folder: str, pattern: str) -> list[Path]:
+    """What lies in a folder, however deep."""
+    return list(Path(folder).rglob(pattern))
 
 
 @contextmanager

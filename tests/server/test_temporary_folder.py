@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from gptmock.server.temporary_folder import LOCK_FILE, PREFIX, claimed_folder, clear_left_folders
+from gptmock.server.temporary_folder import DEMO_PREFIX, LOCK_FILE, SERVER_PREFIX, claimed_folder, clear_left_folders
 from tests.harness import wait_until
 
 DEMO = """
 import subprocess, sys, time
-from gptmock.server.temporary_folder import claimed_folder
+from gptmock.server.temporary_folder import DEMO_PREFIX, claimed_folder
 
-with claimed_folder() as folder:
+with claimed_folder(DEMO_PREFIX) as folder:
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=[folder.lock])
     print(folder.path, child.pid, flush=True)
     time.sleep(60)
@@ -64,18 +64,18 @@ def test_a_killed_demos_folder_goes_when_nobody_holds_its_lock_any_more(temporar
 
 
 def test_the_next_demo_removes_what_was_left(temporary: Path):
-    with demo(temporary) as (_, left, _), claimed_folder():
+    with demo(temporary) as (_, left, _), claimed_folder(SERVER_PREFIX):
         assert left.is_dir()
 
     def is_gone() -> bool:
-        with claimed_folder():
+        with claimed_folder(SERVER_PREFIX):
             return not left.exists()
 
     wait_until(is_gone, seconds=5)
 
 
 def test_a_demos_folder_goes_with_it(temporary: Path):
-    with claimed_folder() as folder:
+    with claimed_folder(DEMO_PREFIX) as folder:
         assert folder.path.parent == temporary
         assert folder.path.stat().st_mode & 0o777 == 0o700
         assert clear_left_folders() == []
@@ -83,28 +83,26 @@ def test_a_demos_folder_goes_with_it(temporary: Path):
 
 
 def test_what_is_not_surely_a_left_folder_is_left_alone(temporary: Path):
-    unlocked = temporary / f"{PREFIX}unlocked"
+    unlocked = temporary / f"{SERVER_PREFIX}unlocked"
     unlocked.mkdir()
-    file = temporary / f"{PREFIX}file"
+    file = temporary / f"{SERVER_PREFIX}file"
     file.touch()
     elsewhere = temporary / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / LOCK_FILE).touch()
-    linked = temporary / f"{PREFIX}linked"
+    linked = temporary / f"{SERVER_PREFIX}linked"
     linked.symlink_to(elsewhere)
-    trap = temporary / f"{PREFIX}trap"
+    trap = temporary / f"{SERVER_PREFIX}trap"
     trap.mkdir()
     (trap / LOCK_FILE).symlink_to(file)
-    other = temporary / "pymp-planted"
-    other.mkdir()
     assert clear_left_folders() == []
-    for path in (unlocked, file, linked, trap, other, elsewhere / LOCK_FILE):
+    for path in (unlocked, file, linked, trap, elsewhere / LOCK_FILE):
         assert path.exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_another_users_folder_is_left_alone(temporary: Path):
-    theirs = temporary / f"{PREFIX}theirs"
+    theirs = temporary / f"{SERVER_PREFIX}theirs"
     theirs.mkdir()
     (theirs / LOCK_FILE).touch()
     os.chown(theirs, 12345, 12345)

@@ -1,9 +1,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,8 +17,7 @@ from gptmock.stores.escrow import FileEscrow
 from gptmock.stores.limits_and_usage import SharedLimits
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.seal import Sealer, SealingKey
-from gptmock.stores.shared_file import SharedFile
-from gptmock.stores.snapshot import SealedSnapshot
+from gptmock.stores.snapshot import FILE_NAME, SealedSnapshot
 from gptmock.stores.vault import SealedVault
 from tests.stores.logins import ADA, BOB, NEW, OLD, name_of, tokens
 
@@ -28,7 +25,7 @@ from tests.stores.logins import ADA, BOB, NEW, OLD, name_of, tokens
 class Worker:
     """One worker's way to a store that it shares with others, and to the files of its server."""
 
-    def __init__(self, place: MemoryPlace, file: SharedFile | None, home: Path, *keys: SealingKey) -> None:
+    def __init__(self, place: MemoryPlace, server: Path | None, home: Path, *keys: SealingKey) -> None:
         sealer = Sealer(keys or (OLD,))
         self.store = GuardedStore(MemoryStore(place))
         self.vault = SealedVault(self.store, sealer)
@@ -36,7 +33,7 @@ class Worker:
         self.limits = SharedLimits(self.store)
         self.catalogues = StoreCatalogCache(self.store)
         self.escrow = FileEscrow(home, sealer)
-        self.snapshot = SealedSnapshot(file, self.store, sealer, self.escrow, clock=time.time)
+        self.snapshot = SealedSnapshot(server, self.store, sealer, self.escrow, clock=time.time)
 
     async def keep(self) -> None:
         await self.snapshot.keep(await self.vault.revision())
@@ -51,19 +48,20 @@ class House:
 
     def __init__(self, folder: Path) -> None:
         self.place = MemoryPlace()
-        self.home = folder / "home"
-        self.descriptor = os.open(folder / "shared", os.O_RDWR | os.O_CREAT)
-        self.file = SharedFile(self.descriptor)
+        self.server, self.home = folder / "server", folder / "home"
+        self.server.mkdir(mode=0o700)
 
     def worker(self, *keys: SealingKey) -> Worker:
-        return Worker(self.place, self.file, self.home, *keys)
+        return Worker(self.place, self.server, self.home, *keys)
+
+    @property
+    def file(self) -> Path:
+        return self.server / FILE_NAME
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
-    yield house
-    os.close(house.descriptor)
+def house(tmp_path: Path) -> House:
+    return House(tmp_path)
 
 
 @pytest.fixture(autouse=True)
@@ -145,25 +143,26 @@ async def test_it_is_written_when_the_counter_has_moved_and_at_no_other_time(hou
     worker = house.worker()
     await worker.vault.enroll(tokens("1"))
     await worker.keep()
-    first = house.file.read(), house.place.calls
+    first = house.file.stat().st_ino, house.place.calls
     await worker.snapshot.keep(await worker.vault.revision())
-    assert (house.file.read(), house.place.calls) == (first[0], first[1] + 1)
+    assert (house.file.stat().st_ino, house.place.calls) == (first[0], first[1] + 1)
     await worker.vault.enroll(tokens("2"))
     await worker.keep()
-    assert house.file.read() != first[0]
-    second = house.file.read()
+    assert house.file.stat().st_ino != first[0]
+    second = house.file.stat().st_ino
     worker.snapshot.outdate()
     await worker.keep()
-    assert house.file.read() != second
+    assert house.file.stat().st_ino != second
 
 
-async def test_nobody_reads_it_without_the_key(house: House):
+async def test_only_its_owner_reads_it_and_nobody_without_the_key(house: House):
     worker = house.worker()
     held = await worker.vault.enroll(tokens("1"), label="label-of-ada")
     issued = await worker.keys.create("name-of-key", KeyTerms())
     await worker.keep()
-    data = house.file.read()
-    assert data is not None
+    assert house.file.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in house.server.iterdir()] == [FILE_NAME]
+    data = house.file.read_bytes()
     assert held.refresh_token is not None
     secrets = [held.access_token, held.refresh_token, issued.text, Secret("label-of-ada"), Secret("name-of-key")]
     assert not [one for one in (*secrets, Secret(ADA.id), Secret("acct:")) if one.reveal().encode() in data]
@@ -171,20 +170,19 @@ async def test_nobody_reads_it_without_the_key(house: House):
     assert await house.worker(NEW, OLD).has_copy()
 
 
-@pytest.mark.parametrize("spoil", ["flip", "cut", "empty"])
+@pytest.mark.parametrize("spoil", ["flip", "cut", "empty", "gone"])
 async def test_one_that_does_not_open_is_none(house: House, caplog: pytest.LogCaptureFixture, spoil: str):
     worker = house.worker()
     await worker.vault.enroll(tokens("1"))
     await worker.keep()
-    data = house.file.read()
-    assert data is not None
-    if spoil == "empty":
-        os.ftruncate(house.descriptor, 0)
+    data = house.file.read_bytes()
+    if spoil == "gone":
+        house.file.unlink()
     else:
-        house.file.write({"flip": data[:-1] + bytes([data[-1] ^ 1]), "cut": data[:60]}[spoil])
+        house.file.write_bytes({"flip": data[:-1] + bytes([data[-1] ^ 1]), "cut": data[:60], "empty": b""}[spoil])
     assert not await house.worker().has_copy()
     told = [record.message for record in caplog.records]
-    assert told == ([] if spoil == "empty" else ["store.snapshot_unreadable"])
+    assert told == ([] if spoil == "gone" else ["store.snapshot_unreadable"])
 
 
 async def test_a_store_that_fails_meanwhile_leaves_the_copy_and_is_copied_later(house: House):
@@ -195,24 +193,29 @@ async def test_a_store_that_fails_meanwhile_leaves_the_copy_and_is_copied_later(
     with pytest.raises(StoreUnavailable):
         await worker.snapshot.keep(revision)
     house.place.recover()
-    assert house.file.read() is None
+    assert not house.file.exists()
     await house.worker().snapshot.keep(revision)
-    assert house.file.read() is not None
+    assert house.file.exists()
 
 
-async def test_a_file_that_cannot_be_written_stops_nobody(
-    house: House, caplog: pytest.LogCaptureFixture, tmp_path: Path
-):
-    descriptor = os.open(tmp_path / "shared", os.O_RDONLY)
-    worker = Worker(house.place, SharedFile(descriptor), house.home)
+async def test_a_folder_that_is_gone_is_not_made_again(house: House):
+    house.server.rmdir()
+    worker = house.worker()
     await worker.vault.enroll(tokens("1"))
+    await worker.keep()
+    assert not house.server.exists()
+
+
+async def test_a_folder_that_cannot_be_written_stops_nobody(house: House, caplog: pytest.LogCaptureFixture):
+    worker = house.worker()
+    await worker.vault.enroll(tokens("1"))
+    house.file.mkdir()
     await worker.keep()
     assert [record.message for record in caplog.records] == ["store.snapshot_not_written"]
     assert not await worker.has_copy()
-    os.close(descriptor)
 
 
-async def test_without_a_file_nothing_is_kept(house: House):
+async def test_without_a_folder_nothing_is_kept(house: House):
     worker = Worker(house.place, None, house.home)
     await worker.vault.enroll(tokens("1"))
     calls = house.place.calls
