@@ -17,6 +17,10 @@ MAX_DEATHS = 5
 DEATH_WINDOW_SECONDS = 60.0
 SETTLED_SECONDS = 5.0
 """A worker that has served for so long did not die of its start: its death is not counted."""
+START_SECONDS = 60.0
+"""A worker that does not serve after so long is replaced."""
+DRAIN_MARGIN_SECONDS = 20.0
+"""On top of a worker's grace: for a refresh that is under way, and for closing what it holds."""
 _FIRST_PAUSE_SECONDS = 0.1
 _LONGEST_PAUSE_SECONDS = 2.0
 
@@ -31,6 +35,8 @@ class Worker:
     generation: int
     """That of its starter."""
     pid: int | None = None
+    ends_by: float = field(default_factory=lambda: time.monotonic() + START_SECONDS)
+    """When it has to serve, or to have ended; monotonic seconds."""
     serving_since: float | None = None
     draining: bool = False
     failed: bool = False
@@ -42,6 +48,11 @@ class Worker:
         return self.serving_since is not None and not self.draining
 
     @property
+    def overdue(self) -> bool:
+        """Whether it is stuck."""
+        return not self.serving and time.monotonic() >= self.ends_by
+
+    @property
     def settled(self) -> bool:
         """Whether it has served for a while."""
         return self.serving_since is not None and time.monotonic() - self.serving_since >= SETTLED_SECONDS
@@ -49,6 +60,7 @@ class Worker:
     def drain(self, *, delay: float, grace: float, linger: float) -> None:
         """Tell it to finish: after ``delay`` it accepts nothing, after ``grace`` more it ends what still streams."""
         self.draining = True
+        self.ends_by = time.monotonic() + delay + grace + DRAIN_MARGIN_SECONDS
         self.link.send({"drain": True, "delay": delay, "grace": grace, "linger": linger})
 
     def kill(self) -> None:

@@ -136,18 +136,24 @@ def _clear(path: Path) -> None:
     path.unlink()
 
 
-def socket_file(bound: socket.socket) -> tuple[Path, int] | None:
-    """The path of a Unix socket and its inode; ``None`` for others."""
+def socket_file(bound: socket.socket) -> tuple[Path, tuple[int, int]] | None:
+    """The path of a Unix socket, and what tells it from a later one there; ``None`` for other sockets."""
     name = bound.getsockname() if bound.family == socket.AF_UNIX else None
     if not isinstance(name, str) or not name.startswith("/"):
         return None
     with suppress(OSError):
-        return Path(name), Path(name).lstat().st_ino
+        return Path(name), _identity(Path(name))
     return None
 
 
-def remove_socket_file(path: Path, inode: int) -> None:
+def remove_socket_file(path: Path, identity: tuple[int, int]) -> None:
     """Remove what ``socket_file`` has told, unless another server has taken the path since."""
     with suppress(OSError):
-        if path.lstat().st_ino == inode:
+        if _identity(path) == identity:
             path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    # An inode is used again, sometimes at once.
+    about = path.lstat()
+    return about.st_ino, about.st_mtime_ns

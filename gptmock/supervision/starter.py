@@ -34,6 +34,8 @@ def run_starter(link: Link, load: Load, inherited: Inherited) -> int:
     """Load the application, then fork workers until the supervisor is gone; returns an exit code."""
     plan = load(inherited)
     if _is_stop_waiting():
+        if plan.lock is not None:
+            shutil.rmtree(plan.folder, ignore_errors=True)
         return 0
     _be_ready_to_fork()
     link.send(

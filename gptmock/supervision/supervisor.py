@@ -42,8 +42,6 @@ from gptmock.supervision.starting import RunCommand, Starter, fork_starter
 
 LOOK_SECONDS = 0.5
 """The longest time between two looks at deadlines."""
-DRAIN_MARGIN_SECONDS = 20.0
-"""On top of the workers' own grace: for a refresh that is under way, and for closing what they hold."""
 STOP_LINGER_SECONDS, RELOAD_LINGER_SECONDS = 0.2, 1.0
 """Idle connections are closed when they have been idle for so long: a request may be on its way. At a reload nobody
 waits for that."""
@@ -77,7 +75,7 @@ class Supervisor:
         self._service = ServiceManager()
         self._sockets = activated_sockets()
         self._is_activated = bool(self._sockets)
-        self._socket_file: tuple[Path, int] | None = None
+        self._socket_file: tuple[Path, tuple[int, int]] | None = None
         """Which we have made, and remove."""
         self._folder: Path | None = None
         self._lock: int | None = None
@@ -96,8 +94,12 @@ class Supervisor:
         self._has_served = False
         self._workers: int | None = None
         self._reload_again = False
+        self._rolled_generation = 0
+        """That whose workers are all there are."""
         self._stops = 0
-        self._closes_at = self._kills_at = float("inf")
+        self._delay = self._grace = 0.0
+        """Seconds, by the plan that holds."""
+        self._closes_at = float("inf")
         self._ending: Ending | ExitCode | None = None
         self._ends_as: Ending | ExitCode = Ending.STOPPED
 
@@ -142,11 +144,9 @@ class Supervisor:
             self._ends_as = _INTERRUPTED if number == signal.SIGINT else Ending.STOPPED
         if candidate is not None:
             self._dismiss(candidate)
-        delay, grace = self._told("delay", 0.0), self._told("grace", 0.0)
-        now = time.monotonic()
-        self._closes_at, self._kills_at = now + delay, now + delay + grace + DRAIN_MARGIN_SECONDS
+        self._closes_at = time.monotonic() + self._delay
         for worker in self._fleet.workers:
-            worker.drain(delay=delay, grace=grace, linger=STOP_LINGER_SECONDS)
+            worker.drain(delay=self._delay, grace=self._grace, linger=STOP_LINGER_SECONDS)
 
     def _end_now(self) -> None:
         self._fleet.kill()
@@ -214,19 +214,22 @@ class Supervisor:
             if not self._has_served and starter.plan is None:
                 self._ending = code
                 return
-            self._reload_failed()
+            self._reload_failed(starter)
         else:
             self._starter = None
         if self._starter is None and not self._deaths.note():
             self._give_up(Ending.WORKERS_KEEP_DYING)
 
-    def _reload_failed(self) -> None:
+    def _reload_failed(self, candidate: Starter) -> None:
+        for worker in self._fleet.of(candidate.generation):
+            worker.drain(delay=0.0, grace=0.0, linger=0.0)
         self._log("server.reload_failed", "ERROR")
         self._service.ready()
 
     def _promote(self, starter: Starter) -> None:
         """Its workers are those that serve from now on."""
         before, self._starter, self._candidate = self._starter, starter, None
+        self._delay, self._grace = starter.told("delay"), starter.told("grace")
         if before is not None:
             self._dismiss(before)
 
@@ -274,7 +277,7 @@ class Supervisor:
             return
         if self._candidate is not None and worker.generation == self._candidate.generation:
             candidate, self._candidate = self._candidate, None
-            self._reload_failed()
+            self._reload_failed(candidate)
             self._dismiss(candidate)
             return
         if worker.failed and not self._has_served:
@@ -288,7 +291,7 @@ class Supervisor:
     # --- Time --------------------------------------------------------------------------
 
     def _patience(self) -> float:
-        waits = [LOOK_SECONDS, max(0.0, min(self._closes_at, self._kills_at) - time.monotonic())]
+        waits = [LOOK_SECONDS, max(0.0, self._closes_at - time.monotonic())]
         if self._deaths.pause:
             waits.append(self._deaths.pause)
         return min(waits)
@@ -296,6 +299,11 @@ class Supervisor:
     def _look(self) -> None:
         if self._ending is not None:
             return
+        for worker in self._fleet.workers:
+            if worker.overdue:
+                worker.ends_by = float("inf")
+                self._log("server.worker_stuck", "ERROR", worker=worker.place, stuck_pid=worker.pid)
+                worker.kill()
         if self._stops:
             self._look_at_the_stop()
         elif self._starter is not None:
@@ -304,14 +312,9 @@ class Supervisor:
             self._launch()
 
     def _look_at_the_stop(self) -> None:
-        now = time.monotonic()
-        if now >= self._closes_at:
+        if time.monotonic() >= self._closes_at:
             self._closes_at = float("inf")
             self._close_sockets()
-        if now >= self._kills_at:
-            self._kills_at = float("inf")
-            self._log("server.drain_ended", "ERROR", workers=len(self._fleet.workers))
-            self._fleet.kill()
         if not self._fleet.workers:
             self._ending = self._ends_as
 
@@ -321,7 +324,7 @@ class Supervisor:
         current, old = self._fleet.of(starter.generation), self._fleet.before(starter.generation)
         serving = [one for one in current if one.serving]
         for worker in old[: max(0, len(serving) + len(old) - wanted)]:
-            worker.drain(delay=0.0, grace=self._told("grace", 0.0), linger=RELOAD_LINGER_SECONDS)
+            worker.drain(delay=0.0, grace=self._grace, linger=RELOAD_LINGER_SECONDS)
         missing = wanted - len(current)
         if missing <= 0:
             if len(serving) == wanted and not self._fleet.before(starter.generation):
@@ -346,13 +349,7 @@ class Supervisor:
             self._reload_again = False
             self._reload()
 
-    _rolled_generation = 0
-
     # --- The rest ----------------------------------------------------------------------
-
-    def _told(self, name: str, default: float) -> float:
-        """A number of the plan that holds."""
-        return float(self._starter.told(name)) if self._starter is not None else default
 
     def _listen(self, link: Link, heard: Callable[[], None]) -> None:
         link.set_blocking(False)

@@ -136,9 +136,12 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
-    "module", ["gptmock.cli", "argparse", "gptmock.cli.serve", "numbers", "gptmock.gateway.refresh"]
+    ("whom", "module"),
+    [
+        *(("supervisor", name) for name in ("gptmock.cli", "argparse", "gptmock.cli.serve", "numbers")),
+        *((whom, "gptmock.gateway.refresh") for whom in ("supervisor", "starter")),
+    ],
 )
-@pytest.mark.parametrize("whom", ["supervisor", "importer"])
 def test_a_stop_while_the_program_is_imported_is_heard(
     simulator: SimulatorProcess, home: Path, module: str, number: signal.Signals, whom: str
 ):
@@ -146,8 +149,6 @@ def test_a_stop_while_the_program_is_imported_is_heard(
     An exception out of a signal handler is lost wherever an import takes it for its own failure. The later modules are
     imported by the starter.
     """
-    if whom == "importer" and module in ("gptmock.cli", "argparse", "gptmock.cli.serve"):
-        pytest.skip("there is one process yet")
     script = home / "stopped.py"
     script.write_text(STOPPED_IMPORT)
     paths = os.pathsep.join(sys.path)
