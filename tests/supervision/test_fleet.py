@@ -46,16 +46,13 @@ def test_a_worker_that_has_served_for_a_while_is_settled():
 
 
 def test_a_worker_that_does_not_start_or_does_not_end_is_overdue():
-    one = worker()
-    assert not one.overdue
-    one.ends_by = time.monotonic() - 1
-    assert one.overdue
-    one.serving_since = time.monotonic()
-    assert not one.overdue
-    one.drain(delay=0, grace=0, linger=0)
-    assert not one.overdue
-    one.ends_by = time.monotonic() - 1
-    assert one.overdue
+    starting, serving, draining = (worker() for _ in range(3))
+    serving.serving_since = draining.serving_since = time.monotonic()
+    draining.drain(delay=0, grace=0, linger=0)
+    assert [one.overdue for one in (starting, serving, draining)] == [False] * 3
+    for one in (starting, serving, draining):
+        one.ends_by = time.monotonic() - 1
+    assert [one.overdue for one in (starting, serving, draining)] == [True, False, True]
 
 
 def test_places_are_filled_from_the_lowest_one_for_each_generation():
