@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from httpx import AsyncBaseTransport, AsyncClient
+from pydantic import SecretStr
 
 from gptmock.accounts import Secret
 from gptmock.catalog import ModelCatalog
@@ -28,6 +28,8 @@ from gptmock.gateway.catalogue import CatalogWatch
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.freshness import FreshnessWatch
 from gptmock.gateway.gateway import Gateway
+from gptmock.gateway.key_limits import KeyLimiter
+from gptmock.gateway.key_usage import KeyUsageReport
 from gptmock.gateway.limit_polling import LimitPoller
 from gptmock.gateway.notices import NoticeWatch
 from gptmock.gateway.recent_limits import RecentLimits
@@ -43,17 +45,16 @@ from gptmock.metrics.worker import Exposition, Load, WorkerMetrics, open_metrics
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
-from gptmock.server.temporary_folder import SERVER_PREFIX, ClaimedFolder, claim_folder, clear_left_folders
-from gptmock.server.tls import Certificate, UnusableCertificate
+from gptmock.server.tls import Certificate
 from gptmock.settings import Settings
 from gptmock.shared_state import State, open_state
 from gptmock.stores.auth_import import take_over
 from gptmock.stores.catalogue import StoreCatalogCache
+from gptmock.stores.key_limits import StoreKeyLimits
 from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
+from gptmock.stores.memory import MemoryStore
 from gptmock.stores.notices import StoreToldRecord
 from gptmock.stores.snapshot import SealedSnapshot
-from gptmock.supervision.link import Link
-from gptmock.supervision.worker import run_worker
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
 from gptmock.upstream.identity import ClientIdentity
@@ -69,53 +70,6 @@ _DEADLINE_MARGIN_SECONDS = 60.0
 _Opened: TypeAlias = AsyncIterator[Services]
 _GC_THRESHOLD = 10_000
 """New objects before the garbage collector looks for cycles among them."""
-
-
-def serve(settings: Settings, folder: Path, listening: socket.socket, link: Link) -> int:
-    """
-    Run one worker; returns an exit code.
-
-    Args:
-        settings: the operator's.
-        folder: for what the workers of this server share.
-        listening: the bound socket.
-        link: to the supervisor.
-    """
-    tls = certificate(settings)
-    build = partial(build_app, settings, folder, tls)
-    return run_worker(build, listening, link, tls.context if tls is not None else None)
-
-
-def server_folder() -> ClaimedFolder:
-    """
-    A new folder for what the workers of one server share; removes those of servers that live no more.
-
-    Raises:
-        OSError: the temporary directory cannot be written.
-    """
-    clear_left_folders()
-    return claim_folder(SERVER_PREFIX)
-
-
-def certificate(settings: Settings) -> Certificate | None:
-    """
-    The certificate that the settings name.
-
-    Raises:
-        UnusableCertificate: its files cannot be used.
-    """
-    if settings.tls_cert is None or settings.tls_key is None:
-        return None
-    return Certificate(settings.tls_cert, settings.tls_key)
-
-
-def certificate_problem(settings: Settings) -> str | None:
-    """Why the certificate cannot be used; ``None`` if it can, or none is named."""
-    try:
-        certificate(settings)
-    except UnusableCertificate as error:
-        return str(error)
-    return None
 
 
 def start_logs(settings: Settings) -> None:
@@ -177,10 +131,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         stack.push_async_callback(keeper.close)
         board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
         selector = AccountSelector(state.vault, board, pool=settings.pool_labels, clock=time.time)
-        ledger = SharedUsage(state.store, clock=time.time)
-        stack.push_async_callback(ledger.settle)
-        recorder = TurnRecorder(board, ledger, clock=time.time)
-        stack.push_async_callback(recorder.close)
+        ledger, recorder, limiter = _recording(settings, state, board, stack)
         readiness = partial(_reasons, selector, keeper)
         versions = VersionWatch(state.codex_version, fixed=settings.codex_version, shown=shown_version)
         identity = ClientIdentity(settings.originator, versions.current)
@@ -194,6 +145,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         await stack.enter_async_context(
             _beside(
                 ledger.run(),
+                limiter.run(),
                 keeper.watch(selector.account_ids),
                 windows.run(),
                 fresh.run(),
@@ -211,11 +163,30 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
             readiness=readiness,
             conversations=conversations,
             label_of=selector.label_of,
+            limits=limiter,
+            usage=KeyUsageReport(ledger, limiter, clock=time.time),
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_measured(services, metrics, state, board))
         await stack.enter_async_context(_beside(catalogs.run(), _tell(settings, metrics, state, board)))
         yield services
+
+
+def _recording(
+    settings: Settings, state: State, board: RecentLimits, stack: AsyncExitStack
+) -> tuple[SharedUsage, TurnRecorder, KeyLimiter]:
+    """What counts turns; each writes what it still has when the stack is closed."""
+    ledger = SharedUsage(state.store, clock=time.time, kept_seconds=settings.usage_retention)
+    stack.push_async_callback(ledger.settle)
+    recorder = TurnRecorder(board, ledger, clock=time.time)
+    stack.push_async_callback(recorder.close)
+    limiter = KeyLimiter(StoreKeyLimits(state.store), _local_limits, workers=settings.worker_count)
+    stack.push_async_callback(limiter.close)
+    return ledger, recorder, limiter
+
+
+def _local_limits() -> StoreKeyLimits:
+    return StoreKeyLimits(MemoryStore())
 
 
 @asynccontextmanager
@@ -253,16 +224,20 @@ def _load_of(services: Services, state: State) -> Load:
 
 
 def _admission(settings: Settings, state: State, versions: VersionWatch) -> Admission:
-    static_key = Secret(settings.api_key.get_secret_value()) if settings.api_key is not None else None
     # Who needs no key is the operator, unless other machines can connect.
-    is_open = settings.is_exposed or bool(settings.trusted_proxy_list)
+    is_open = settings.is_exposed or bool(settings.trusted_proxy_list) or settings.admin_key is not None
     return Admission(
-        static_key,
+        _static_key(settings.api_key),
         state.keys,
         required=settings.requires_key,
         keyless_role="user" if is_open else "admin",
+        admin_key=_static_key(settings.admin_key),
         admitted=versions.note,
     )
+
+
+def _static_key(given: SecretStr | None) -> Secret | None:
+    return Secret(given.get_secret_value()) if given is not None else None
 
 
 def _upstream(

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from gptmock.settings import MAX_AUTO_WORKERS, Settings, SettingsError, is_loopback, load_settings, variable_names
+from gptmock.setting_values import is_loopback
+from gptmock.settings import MAX_AUTO_WORKERS, Settings
+from gptmock.settings_sources import SettingsError, load_settings, variable_names
 
 # Field, legacy variable, four values from strong to weak, and how each is read.
 WORDS = [
@@ -405,6 +407,34 @@ def test_what_no_browser_sends_is_no_origin(tmp_path, value):
     assert repr(value) in mistake
 
 
+# --- Keys in files ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["api_key", "admin_key"])
+def test_a_static_key_may_be_in_a_file(tmp_path: Path, name: str):
+    variable = f"GPTMOCK_{name.upper()}"
+    path = tmp_path / "secret"
+    path.write_text("planted-0123456789abcdef\n")
+    host = {"GPTMOCK_HOST": "0.0.0.0"} if name == "api_key" else {}
+    settings = load(tmp_path, environ={f"{variable}_FILE": str(path), **host})
+    assert getattr(settings, name).get_secret_value() == "planted-0123456789abcdef"
+    assert "planted" not in repr(settings)
+    both = load(tmp_path, environ={f"{variable}_FILE": str(path), variable: "another-0123456789abcdef"})
+    assert getattr(both, name).get_secret_value() == "another-0123456789abcdef"
+    path.write_text(" \n")
+    assert mistakes(tmp_path, **{f"{variable}_FILE": str(path)}) == (f"{variable}_FILE: the file is empty",)
+    (line,) = mistakes(tmp_path, **{f"{variable}_FILE": str(tmp_path / "none")})
+    assert line == f"{variable}_FILE: the file cannot be read: No such file or directory"
+
+
+def test_a_short_admin_key_is_refused_and_not_shown(tmp_path: Path):
+    (line,) = mistakes(tmp_path, GPTMOCK_ADMIN_KEY="planted")
+    assert line.startswith("GPTMOCK_ADMIN_KEY: must have at least 16 characters")
+    assert "planted" not in line
+
+
+# --- Notices ---
+
 SIGNS = "whsec_" + "QUJD" * 10
 
 
@@ -420,3 +450,11 @@ def test_a_webhook_has_a_secret(tmp_path: Path):
         load_settings(
             {}, environ={"GPTMOCK_WEBHOOK_URL": "ftp://x", "GPTMOCK_WEBHOOK_SECRET": SIGNS}, directory=tmp_path
         )
+
+
+def test_usage_is_kept_for_days(tmp_path: Path):
+    assert load(tmp_path).usage_retention == 90 * 86400
+    assert load(tmp_path, environ={"GPTMOCK_USAGE_RETENTION": "7d"}).usage_retention == 7 * 86400
+    for wrong in ("0", "23h", "401d", "x"):
+        (line,) = mistakes(tmp_path, GPTMOCK_USAGE_RETENTION=wrong)
+        assert line == "GPTMOCK_USAGE_RETENTION: must be a duration from 1d to 400d"

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from gptmock import shared_state, wiring
+from gptmock import serving, shared_state, wiring
 from gptmock.cli.errors import CommandFailed, WrongUsage
 from gptmock.cli.login import first_login
 from gptmock.cli.ports import bound_sockets
@@ -50,7 +50,7 @@ def plan_of(flags: Mapping[str, Any], inherited: Inherited) -> Plan:
     wiring.start_logs(settings)
     folder, lock = (inherited.folder, None) if inherited.folder is not None else _new_folder()
     return Plan(
-        work=partial(wiring.serve, settings, folder),
+        work=partial(serving.serve, settings, folder),
         sockets=sockets,
         workers=inherited.workers or settings.worker_count,
         folder=folder,
@@ -108,7 +108,7 @@ def _owner(text: str) -> tuple[int, int]:
 
 def _new_folder() -> tuple[Path, int]:
     try:
-        folder = wiring.server_folder()
+        folder = serving.server_folder()
     except OSError as error:
         raise CommandFailed(f"the temporary directory cannot be written: {error.strerror}") from error
     return folder.path, folder.lock
@@ -138,7 +138,7 @@ def exposure(settings: Settings) -> list[str]:
 
 
 def _check_certificate(settings: Settings) -> None:
-    if (problem := wiring.certificate_problem(settings)) is not None:
+    if (problem := serving.certificate_problem(settings)) is not None:
         raise WrongUsage(f"GPTMOCK_TLS_CERT, GPTMOCK_TLS_KEY: {problem}")
 
 

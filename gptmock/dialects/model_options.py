@@ -32,12 +32,22 @@ def model_name(asked: str | None, terms: Terms) -> str:
     The model name of a request; the operator's default or the catalogue's if it has none.
 
     Raises:
-        UnknownModel: it is longer than any name. The upstream would be asked, and repeat it in its error.
+        UnknownModel: it is longer than any name.
+    """
+    return stripped_name(asked) or terms.defaults.model or terms.catalog.default.slug
+
+
+def stripped_name(asked: str | None) -> str:
+    """
+    A model name without white space around it; empty if there is none.
+
+    Raises:
+        UnknownModel: it is longer than any name. The upstream would repeat all of it in its error.
     """
     name = (asked or "").strip()
     if len(name) > MAX_NAME_CHARACTERS:
         raise UnknownModel(f"No model has a name of more than {MAX_NAME_CHARACTERS} characters.", param="model")
-    return name or terms.defaults.model or terms.catalog.default.slug
+    return name
 
 
 def known_effort(param: str, effort: str | None) -> Effort | None:

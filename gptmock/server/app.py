@@ -32,6 +32,7 @@ from gptmock.server.requests import ClientRequest, request_id
 from gptmock.server.responses import add_responses_routes
 from gptmock.server.streaming import Heartbeats
 from gptmock.server.turns import turn_handler
+from gptmock.server.usage import add_usage_routes
 
 APP_NAME = "gptmock"
 _MAX_HEADER_BYTES = 16 * 1024
@@ -88,15 +89,15 @@ def create_app(
     add_listing_routes(app, options)
     add_conversation_routes(app)
     add_ollama_routes(app, options)
+    add_usage_routes(app)
     add_ops_routes(app, options)
     add_openapi_route(app, base_path=options.base_path)
     app.register_middleware(_response_headers(cors), "response")
     stack = AsyncExitStack()
 
     async def open_worker(worker: App) -> None:
-        worker.ctx.heartbeats = Heartbeats()
+        worker.ctx.heartbeats, worker.ctx.turns = Heartbeats(), set()
         worker.ctx.large_bodies = LargeBodies()
-        worker.ctx.turns = set()
         stack.callback(worker.ctx.large_bodies.close)
         worker.ctx.services = await stack.enter_async_context(open_services())
 

@@ -37,13 +37,16 @@ class _Awaited(Enum):
 
 
 class ChunkedBody:
-    """The framing of one body; ``announced_bytes`` is the sum of the chunk sizes so far, before their data arrived."""
+    """
+    The framing of one body.
+
+    ``announced_bytes`` is the sum of the chunk sizes so far, ``left_bytes`` what is missing of the current chunk.
+    """
 
     def __init__(self) -> None:
         self.announced_bytes = 0
+        self.left_bytes = 0
         self._awaited = _Awaited.SIZE
-        self._left_bytes = 0
-        """Of the current chunk."""
         self._extensions_bytes = 0
         self._trailers_bytes = 0
 
@@ -78,10 +81,10 @@ class ChunkedBody:
                 self._drop_trailer(line)
 
     def _data(self, buffer: bytearray) -> bytes:
-        data = bytes(buffer[: self._left_bytes])
+        data = bytes(buffer[: self.left_bytes])
         del buffer[: len(data)]
-        self._left_bytes -= len(data)
-        if not self._left_bytes:
+        self.left_bytes -= len(data)
+        if not self.left_bytes:
             self._awaited = _Awaited.END_OF_DATA
         return data
 
@@ -92,9 +95,9 @@ class ChunkedBody:
         self._extensions_bytes += len(matched[2])
         if self._extensions_bytes > MAX_EXTENSIONS_BYTES:
             raise BadChunk(f"its chunk extensions have more than {MAX_EXTENSIONS_BYTES} bytes")
-        self._left_bytes = int(matched[1], 16)
-        self.announced_bytes += self._left_bytes
-        self._awaited = _Awaited.DATA if self._left_bytes else _Awaited.TRAILERS
+        self.left_bytes = int(matched[1], 16)
+        self.announced_bytes += self.left_bytes
+        self._awaited = _Awaited.DATA if self.left_bytes else _Awaited.TRAILERS
 
     def _drop_trailer(self, line: bytes) -> None:
         self._trailers_bytes += len(line)

@@ -86,7 +86,7 @@ class ClientHttp(Http):
         except BadChunk as bad:
             self.request_body = None
             raise BadRequest(str(bad)) from None
-        self.request_bytes = body.announced_bytes
+        self.request_bytes, self.request_bytes_left = body.announced_bytes, body.left_bytes
         if self.request_bytes > self.request_max_size:
             raise PayloadTooLarge("Request body exceeds the size limit")
         return data

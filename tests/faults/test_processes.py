@@ -45,14 +45,14 @@ EXIT_SECONDS = generous(5)
 
 FAILING_START = """
 import sys
-from gptmock import wiring
+from gptmock import serving
 from gptmock.__main__ import main
 
 def build(*_):
     raise ZeroDivisionError("planted")
 
 if __name__ == "__main__":
-    wiring.build_app = build
+    serving.build_app = build
     sys.exit(main())
 """
 

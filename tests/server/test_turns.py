@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from gptmock.server.context import App, ServerOptions
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.scenes import render_scene
@@ -292,7 +292,8 @@ async def test_a_client_that_does_not_read_stops_the_upstream_and_costs_no_memor
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.connect(("127.0.0.1", int(url.rpartition(":")[2])))
             sock.sendall(
-                b"POST %b HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (CHAT_PATH.encode(), len(body)) + body
+                b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (CHAT_PATH.encode(), len(body))
+                + body
             )
             await until(lambda: upstream.sent > 0)
             before = -1
