@@ -15,10 +15,10 @@ _EPILOG = """example:
   gptmock reload
   gptmock reload --pid-file /run/gptmock.pid
 
-Finds the server by its lock on server.pid in GPTMOCK_HOME. New workers read the
-.env file, key files and certificates again, and serve before the old ones
-finish: no stream is cut and no connection refused. The address stays. If the
-new settings cannot be used, the log says so and the old workers go on.
+Finds the server by its lock on server.pid in GPTMOCK_HOME. New workers read
+.env, key files and certificates again, and serve before the old ones finish:
+no stream is cut and no connection refused. The address stays. If the new
+settings cannot be used, the log says so and the old workers go on.
 """
 
 

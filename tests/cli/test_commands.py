@@ -39,6 +39,7 @@ from tests.harness import (
 
 COMMANDS = (
     "serve",
+    "reload",
     "demo",
     "login",
     "logout",
