@@ -88,6 +88,17 @@ class Settings(pydantic.BaseModel):
     webhook_secret: pydantic.SecretStr | None = Field(None, validate_default=True)
     """Signs what the webhook is told: ``whsec_`` and 24 to 64 bytes in base64."""
     shutdown_grace: int = Field(60, ge=0)
+    drain_delay: float = Field(0, ge=0)
+    """Seconds between not ready and no new connections, for load balancers that look at ``/readyz``."""
+    pid_file: Path | None = None
+    """Unset: one in ``home``."""
+    unix_socket: Path | None = None
+    """Listen at this path, in the place of ``host`` and ``port``."""
+    unix_socket_mode: str = Field("0600", pattern=r"^0?[0-7]{3}$")
+    unix_socket_owner: str | None = None
+    """``USER``, ``USER:GROUP`` or ``:GROUP``; unset: whoever runs the server."""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
     max_connections: int | None = Field(None, gt=0)
     """Client connections of one worker. Unset: what its file descriptors allow, at most 10,000."""
@@ -109,10 +120,10 @@ class Settings(pydantic.BaseModel):
             raise ValueError("must be 'auto' or a number from 1 to 64")
         return value
 
-    @pydantic.field_validator("home")
+    @pydantic.field_validator("home", "pid_file", "unix_socket", "tls_cert", "tls_key")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value is not None else None
 
     @pydantic.field_validator("responses_ttl", mode="before")
     @classmethod
@@ -252,6 +263,13 @@ class Settings(pydantic.BaseModel):
                 "GPTMOCK_ENCRYPTION_KEYS: required with GPTMOCK_REDIS_URL, because tokens are stored encrypted only; "
                 "create a key with: openssl rand -base64 32"
             )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _paired(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, missing = ("CERT", "KEY") if self.tls_key is None else ("KEY", "CERT")
+            raise ValueError(f"GPTMOCK_TLS_{missing}: required with GPTMOCK_TLS_{given}")
         return self
 
     @property

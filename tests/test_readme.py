@@ -22,7 +22,7 @@ from _pytest.mark.structures import ParameterSet
 
 from gptmock.cli import full_parser
 from gptmock.cli.completion import levels_of
-from gptmock.cli.options import add_serve_options
+from gptmock.cli.options import add_listening_options, add_serve_options
 from gptmock.settings import Settings
 from gptmock.settings_sources import FROM_FILE, variable_names
 from tests.clients.codex import codex_exec
@@ -116,6 +116,7 @@ def test_ci_runs_the_readmes_test_command():
 def _options() -> list[argparse.Action]:
     parser = argparse.ArgumentParser(add_help=False)
     add_serve_options(parser)
+    add_listening_options(parser)
     return parser._actions
 
 

@@ -16,6 +16,25 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     _add_access(parser.add_argument_group("access and storage"))
 
 
+def add_listening_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a demo does without."""
+    group = parser.add_argument_group("other ways to listen")
+    add = group.add_argument
+    add(
+        "--unix-socket",
+        metavar="PATH",
+        help="listen at a path instead of a port; GPTMOCK_UNIX_SOCKET_MODE (0600) and GPTMOCK_UNIX_SOCKET_OWNER "
+        "(USER:GROUP) say who may connect (GPTMOCK_UNIX_SOCKET)",
+    )
+    add("--tls-cert", metavar="FILE", help="serve https with this certificate chain in PEM (GPTMOCK_TLS_CERT)")
+    add("--tls-key", metavar="FILE", help="the key of the certificate, in PEM (GPTMOCK_TLS_KEY)")
+    add(
+        "--pid-file",
+        metavar="PATH",
+        help="file by which 'gptmock reload' finds this server (GPTMOCK_PID_FILE, default server.pid in GPTMOCK_HOME)",
+    )
+
+
 def _add_server(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
@@ -107,6 +126,10 @@ def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
         "host",
         "port",
         "workers",
+        "pid_file",
+        "unix_socket",
+        "tls_cert",
+        "tls_key",
         "verbose",
         "log_format",
         "reasoning_effort",
@@ -123,7 +146,7 @@ def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
         "redis_url",
         "base_path",
     )
-    return {name: getattr(options, name) for name in names}
+    return {name: getattr(options, name, None) for name in names}
 
 
 def _switch(group: argparse._ArgumentGroup, flag: str, text: str) -> None:

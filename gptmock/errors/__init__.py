@@ -44,6 +44,7 @@ The errors that clients may see, classified by cause. Dialects render them.
     │   │   └── AuthUnknown            503  auth_unavailable: and no login or key was loaded before
     │   ├── SealBroken             503  a record cannot be decrypted: another key, or tampering
     │   └── LockBusy               503
+    ├── ServerStopping         503  server_stopping: the server stops or restarts, and could not wait for the answer
     ├── ServerBusy             503  server_busy: this process has as many connections or streams as it can take
     └── InternalError          500  a fault of gptmock
 """
@@ -61,7 +62,7 @@ from gptmock.errors.account import (
     RefreshUnanswered,
     RefreshUnavailable,
 )
-from gptmock.errors.base import DEFAULT_RETRY_SECONDS, GptmockError, InternalError, ServerBusy
+from gptmock.errors.base import DEFAULT_RETRY_SECONDS, GptmockError, InternalError, ServerBusy, ServerStopping
 from gptmock.errors.client import (
     BadRequest,
     BodyTooLarge,
@@ -133,6 +134,7 @@ __all__ = [
     "RequestTooSlow",
     "SealBroken",
     "ServerBusy",
+    "ServerStopping",
     "StoreError",
     "StoreUnavailable",
     "TooManyRequests",

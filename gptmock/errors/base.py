@@ -49,6 +49,13 @@ class InternalError(GptmockError):
     """A fault of gptmock; the log has the traceback, the client only the request id."""
 
 
+class ServerStopping(GptmockError):
+    """The server stops or restarts, and the grace for what was being answered is over."""
+
+    code = "server_stopping"
+    status_hint = 503
+
+
 class ServerBusy(GptmockError):
     """This process has as many connections or streams as it can take; ``retry_after_seconds`` is always set."""
 

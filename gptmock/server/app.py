@@ -12,6 +12,7 @@ from typing import Any
 
 from sanic import Request, Sanic
 from sanic.config import Config
+from sanic.http import Http
 from sanic.response import BaseHTTPResponse
 
 from gptmock.dialects.families import below_base_path, family_of
@@ -33,7 +34,6 @@ from gptmock.server.replies import ErrorAnswers
 from gptmock.server.requests import ClientRequest, request_id
 from gptmock.server.responses import add_responses_routes
 from gptmock.server.streaming import Heartbeats
-from gptmock.server.supervisor import supervise
 from gptmock.server.turns import turn_handler
 from gptmock.server.usage import add_usage_routes
 
@@ -89,7 +89,7 @@ def create_app(
     stack = AsyncExitStack()
 
     async def open_worker(worker: App) -> None:
-        worker.ctx.heartbeats = Heartbeats()
+        worker.ctx.heartbeats, worker.ctx.turns = Heartbeats(), set()
         worker.ctx.client_bounds = stack.enter_context(_client_bounds(options))
         worker.ctx.large_bodies = stack.enter_context(closing(LargeBodies()))
         services = worker.ctx.services = await stack.enter_async_context(open_services())
@@ -101,7 +101,6 @@ def create_app(
     app.register_listener(open_worker, "before_server_start")
     # Not before_server_stop, when streams are still running.
     app.register_listener(close_worker, "after_server_stop")
-    supervise(app)
     return app
 
 
@@ -141,6 +140,10 @@ def _response_headers(cors: CorsPolicy) -> Callable[[Request, BaseHTTPResponse],
     """Middleware that adds the request id and CORS headers to every response, also to errors and streams."""
 
     async def add_headers(request: Request, response: BaseHTTPResponse) -> None:
+        services: Services | None = getattr(request.app.ctx, "services", None)
+        if services is not None and services.draining and isinstance(request.stream, Http):
+            # The client is told to connect anew, which leads it to a server that stays.
+            request.stream.keep_alive = False
         response.headers["x-request-id"] = request_id(request)
         if (name := family_of(request.path, request.headers).request_id_header) is not None:
             response.headers[name] = request_id(request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -26,7 +27,7 @@ from gptmock.dialects.dialect import (
     supports,
 )
 from gptmock.dialects.table import DialectRoute
-from gptmock.errors import GptmockError
+from gptmock.errors import DEFAULT_RETRY_SECONDS, GptmockError, ServerStopping
 from gptmock.gateway.key_limits import UNLIMITED, Grant
 from gptmock.gateway.key_terms import check_model, terms_for
 from gptmock.gateway.reply import Outcome
@@ -34,7 +35,7 @@ from gptmock.gateway.several_turns import AnyReply
 from gptmock.protocol.items import ResponseUsage
 from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.client_wire import SanicWire
-from gptmock.server.context import ServerOptions, Services, new_head
+from gptmock.server.context import App, ServerOptions, Services, new_head
 from gptmock.server.guard import client_address
 from gptmock.server.ignored_header import IGNORED, ignored_header
 from gptmock.server.large_bodies import LargeBodies
@@ -63,6 +64,12 @@ def turn_handler(route: DialectRoute, options: ServerOptions) -> Handler:
     return handle
 
 
+def cut_turns(app: App) -> None:
+    """End all calls of a worker now; each client is told so in its dialect."""
+    for turn in list(app.ctx.turns):
+        turn.cut()
+
+
 class TurnRequest:
     """One client call from its first byte to the log line."""
 
@@ -82,6 +89,10 @@ class TurnRequest:
         self._sent_bytes = 0
         self._sink: ClientSink | None = None
         """Of a stream."""
+        self._reply: AnyReply | None = None
+        """Of a stream."""
+        self._limit = asyncio.timeout(None)
+        """Until there is a stream."""
 
     @property
     def _dialect(self) -> Dialect:
@@ -90,10 +101,12 @@ class TurnRequest:
     async def run(self) -> HTTPResponse | None:
         """The answer, or ``None`` when it was streamed; one line in the log either way."""
         status, ended = 500, "internal_error"
+        turns: set[TurnRequest] = self._request.app.ctx.turns
+        turns.add(self)
         self._services.activity.turns += 1
         try:
             with self._bounds.stream():
-                response = await self._answer()
+                response = await self._answer_in_time()
             status = 200 if response is None else response.status
             ended = self._ending
         except asyncio.CancelledError:
@@ -111,6 +124,7 @@ class TurnRequest:
             return response
         finally:
             self._services.activity.turns -= 1
+            turns.discard(self)
             self._grant.end(tokens=self._outcome.tokens)
             self._log(status, ended)
 
@@ -124,6 +138,23 @@ class TurnRequest:
                 kind = self._dialect.content_type if turn.stream else "application/json"
                 return HTTPResponse(body, headers=self._reply_headers(turn, None), content_type=kind)
         return error_response(error, self._dialect, asked=request_id(self._request))
+
+    def cut(self) -> None:
+        """Answer now that the server stops: by a status, or within the stream."""
+        if self._reply is not None:
+            self._reply.cut(_stopping())
+            return
+        with suppress(RuntimeError):
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
+    async def _answer_in_time(self) -> HTTPResponse | None:
+        try:
+            async with self._limit:
+                return await self._answer()
+        except TimeoutError:
+            if self._limit.expired():
+                raise _stopping() from None
+            raise
 
     @property
     def _ending(self) -> str:
@@ -195,6 +226,7 @@ class TurnRequest:
             stall_seconds=self._options.write_stall_seconds,
             elapsed=self._head.elapsed,
         )
+        self._reply = reply
         activity = self._services.activity
         activity.streams += 1
         try:
@@ -262,6 +294,13 @@ class TurnRequest:
                 "at_terminal": {"effort": _effort(turn), "label": self._services.label_of(outcome.account_id)},
             },
         )
+
+
+def _stopping() -> ServerStopping:
+    return ServerStopping(
+        "The server was stopped or restarted before this answer was complete. Send the request again.",
+        retry_after_seconds=DEFAULT_RETRY_SECONDS,
+    )
 
 
 def _effort(turn: Turn | None) -> str | None:
