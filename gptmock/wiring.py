@@ -77,8 +77,6 @@ BACKLOG = 4096
 """Connections that may wait to be accepted. With a shorter backlog (Sanic's 100), Linux resets
 some connections of a burst."""
 _DEADLINE_MARGIN_SECONDS = 60.0
-_GC_THRESHOLD = 10_000
-"""New objects before the garbage collector looks for cycles among them."""
 
 
 class WorkersKeepDying(Exception):
@@ -131,7 +129,7 @@ async def _freeze(_: App) -> None:
     gc.collect()
     gc.freeze()
     # A turn makes some thousand objects and hardly a cycle: the default of 700 is several collections for each.
-    gc.set_threshold(_GC_THRESHOLD)
+    gc.set_threshold(10_000)
 
 
 def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOptions:
