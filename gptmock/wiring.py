@@ -68,8 +68,6 @@ RESEAL_SECONDS = 20.0
 """Interval of re-encryption: after a change of keys all records are encrypted with the new one within a minute."""
 _DEADLINE_MARGIN_SECONDS = 60.0
 _Opened: TypeAlias = AsyncIterator[Services]
-_GC_THRESHOLD = 10_000
-"""New objects before the garbage collector looks for cycles among them."""
 
 
 def start_logs(settings: Settings) -> None:
@@ -97,7 +95,7 @@ async def _freeze(_: App) -> None:
     gc.collect()
     gc.freeze()
     # A turn makes some thousand objects and hardly a cycle: the default of 700 is several collections for each.
-    gc.set_threshold(_GC_THRESHOLD)
+    gc.set_threshold(10_000)
 
 
 def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOptions:
