@@ -109,7 +109,6 @@ class Client:
     tenant: str
     key: ClientKey | None = None
     """``None`` for the static keys (``GPTMOCK_API_KEY``, ``GPTMOCK_ADMIN_KEY``) and without authentication."""
-
     role: Role = "user"
     """Of a caller without a key of its own."""
 

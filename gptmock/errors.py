@@ -6,14 +6,15 @@ The errors that clients may see, classified by cause. Dialects render them.
     │   ├── BadRequest             400  a field is missing, of the wrong type, or cannot be honoured
     │   ├── Unauthorized           401  no or wrong client key
     │   ├── ForeignLogin           403  a ChatGPT login in the place of a client key
+    │   ├── ForeignOrigin          403  a web page of another origin sent the request
     │   ├── Forbidden              403  insufficient_permissions: the role of the client key does not allow it
     │   ├── ModelNotAllowed        403  model_not_allowed: the client key may not use the model
-    │   ├── ForeignOrigin          403  a web page of another origin sent the request
     │   ├── UnknownModel           404  model_not_found
     │   ├── UnknownResponse        404  response_not_found: never stored, expired, or another tenant's
     │   ├── UnknownRoute           404  unknown_url
     │   │   └── UnsupportedEndpoint    404  unsupported_endpoint: an OpenAI endpoint that is not offered here
     │   ├── MethodNotAllowed       405
+    │   ├── RequestTooSlow         408  the head or the body did not arrive in time
     │   ├── BodyTooLarge           413
     │   ├── UnknownClientKey       404  no client key of that name or id
     │   ├── UnknownInvitation      404  no open invitation of that token, name or id
@@ -43,6 +44,7 @@ The errors that clients may see, classified by cause. Dialects render them.
     │   │   └── AuthUnknown            503  auth_unavailable: and no login or key was loaded before
     │   ├── SealBroken             503  a record cannot be decrypted: another key, or tampering
     │   └── LockBusy               503
+    ├── ServerBusy             503  server_busy: this process has as many connections or streams as it can take
     └── InternalError          500  a fault of gptmock
 """
 
@@ -93,6 +95,13 @@ class GptmockError(Exception):
 
 class InternalError(GptmockError):
     """A fault of gptmock; the log has the traceback, the client only the request id."""
+
+
+class ServerBusy(GptmockError):
+    """This process has as many connections or streams as it can take; ``retry_after_seconds`` is always set."""
+
+    code = "server_busy"
+    status_hint = 503
 
 
 class ClientError(GptmockError):
@@ -200,6 +209,13 @@ class MethodNotAllowed(ClientError):
     def __init__(self, message: str, *, allowed: tuple[str, ...]) -> None:
         super().__init__(message)
         self.allowed = allowed
+
+
+class RequestTooSlow(ClientError):
+    """The head or the body of the request did not arrive before its deadline; the connection is closed."""
+
+    code = "request_timeout"
+    status_hint = 408
 
 
 class BodyTooLarge(ClientError):

@@ -8,8 +8,6 @@ import re
 from pathlib import Path
 
 _BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]{1,100}){1,10}\Z")
-_UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
-_DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd]?)\Z")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}\Z")
 
 
@@ -20,14 +18,6 @@ def is_host(text: str) -> bool:
     except ValueError:
         return _HOST_NAME.match(text) is not None and ".." not in text
     return True
-
-
-def is_loopback(host: str) -> bool:
-    """Whether the address is reachable only from this machine."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def is_network(text: str) -> bool:
@@ -42,29 +32,6 @@ def is_network(text: str) -> bool:
 def is_base_path(text: str) -> bool:
     """Whether this is a path of plain segments, without a slash at its end."""
     return _BASE_PATH.match(text) is not None
-
-
-def duration_seconds(text: str) -> int:
-    """Seconds of a duration such as ``90``, ``90s``, ``30m``, ``24h`` or ``7d``; -1 if it is none."""
-    found = _DURATION.match(text.strip())
-    return int(found["count"]) * _UNIT_SECONDS[found["unit"]] if found else -1
-
-
-def text_of_file(path: str) -> str:
-    """
-    The text of a file without spaces around it.
-
-    Raises:
-        ValueError: it cannot be read, or is empty.
-    """
-    try:
-        text = Path(path).expanduser().read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise ValueError(f"cannot be read: {reason}") from error
-    if not text:
-        raise ValueError("is empty")
-    return text
 
 
 def usable_cores() -> int:
@@ -86,3 +53,16 @@ def _cgroup_quota() -> float | None:
     except (OSError, ValueError):
         return None
     return limit_us / period_us if limit_us > 0 and period_us > 0 else None
+
+
+def listed(value: str | None) -> tuple[str, ...]:
+    """The parts of a list separated by commas."""
+    return tuple(item for one in (value or "").split(",") if (item := one.strip()))
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the address is reachable only from this machine."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"

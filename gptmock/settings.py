@@ -1,62 +1,34 @@
 """
-Loads the settings from flags, environment and ``.env`` into one frozen object; all mistakes are reported together.
+The operator's settings: one frozen object, every value checked. ``settings_sources`` reads it.
 
-Precedence: flag, then ``GPTMOCK_*``, then the legacy ``CHATGPT_LOCAL_*``, then ``.env`` in the working directory,
-then the default. An empty value counts as unset.
 Only ``wiring``, ``command_services``, ``diagnostics`` and ``cli`` read settings.
 """
 
 from __future__ import annotations
 
 import base64
-import os
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pydantic
-from dotenv import dotenv_values
 from pydantic import Field
 
-from gptmock import setting_values as forms
+from gptmock.setting_values import is_base_path, is_host, is_loopback, is_network, listed, usable_cores
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
 Style = Literal["think-tags", "o3", "legacy", "current", "reasoning-content", "standard", "openai", "hidden"]
 
 MAX_AUTO_WORKERS = 4
 MAX_RESPONSES_TTL_SECONDS = 30 * 24 * 3600
-_DURATIONS = {
-    "responses_ttl": (
-        0, MAX_RESPONSES_TTL_SECONDS, "such as 90s, 30m, 24h or 7d, at most 30d; 0 stores nothing"
-    ),
-    "usage_retention": (24 * 3600, 400 * 24 * 3600, "from 1d to 400d"),
-}  # fmt: skip
-"""The least and the most seconds, and how they are written."""
+_UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
+_DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd]?)\Z")
 MIN_ADMIN_KEY_CHARACTERS = 16
 MIN_OLLAMA_VERSION = (0, 13, 4)
-_PREFIX, _LEGACY_PREFIX = "GPTMOCK_", "CHATGPT_LOCAL_"
-_LEGACY_NAMES = {
-    "verbose": "VERBOSE",
-    "debug_model": "DEBUG_MODEL",
-    "reasoning_effort": "REASONING_EFFORT",
-    "reasoning_summary": "REASONING_SUMMARY",
-    "reasoning_compat": "REASONING_COMPAT",
-    "expose_reasoning_models": "EXPOSE_REASONING_MODELS",
-    "default_web_search": "ENABLE_WEB_SEARCH",
-    "client_id": "CLIENT_ID",
-    "issuer": "ISSUER",
-    "home": "HOME",
-    "login_bind": "LOGIN_BIND",
-}
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
 """A web origin as browsers send it: no path, no trailing slash."""
-_NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
-"""Settings not read from ``.env``: a foreign working directory must not redirect tokens."""
-FROM_FILE = ("api_key", "admin_key")
-"""Settings that may be in a file, which ``GPTMOCK_{NAME}_FILE`` names, such as a mounted secret."""
 
 
 class Settings(pydantic.BaseModel):
@@ -114,6 +86,10 @@ class Settings(pydantic.BaseModel):
     """Signs what the webhook is told: ``whsec_`` and 24 to 64 bytes in base64."""
     shutdown_grace: int = Field(60, ge=0)
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
+    max_connections: int | None = Field(None, gt=0)
+    """Client connections of one worker. Unset: what its file descriptors allow, at most 10,000."""
+    max_streams: int | None = Field(None, gt=0)
+    """Model calls in progress in one worker. Unset: half of its file descriptors, at most 5,000."""
     allowed_hosts: str | None = None
     """Host names that the browser guard accepts besides loopback names, separated by commas."""
     trusted_proxies: str | None = None
@@ -135,13 +111,22 @@ class Settings(pydantic.BaseModel):
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
 
-    @pydantic.field_validator("responses_ttl", "usage_retention", mode="before")
+    @pydantic.field_validator("responses_ttl", mode="before")
     @classmethod
-    def _duration(cls, value: Any, info: pydantic.ValidationInfo) -> int:
-        seconds = forms.duration_seconds(str(value))
-        least, most, wanted = _DURATIONS[str(info.field_name)]
-        if not least <= seconds <= most:
-            raise ValueError(f"must be a duration {wanted}")
+    def _duration(cls, value: Any) -> int:
+        found = _DURATION.match(str(value).strip())
+        seconds = int(found["count"]) * _UNIT_SECONDS[found["unit"]] if found else -1
+        if not 0 <= seconds <= MAX_RESPONSES_TTL_SECONDS:
+            raise ValueError("must be a duration such as 90s, 30m, 24h or 7d, at most 30d; 0 stores nothing")
+        return seconds
+
+    @pydantic.field_validator("usage_retention", mode="before")
+    @classmethod
+    def _days(cls, value: Any) -> int:
+        found = _DURATION.match(str(value).strip())
+        seconds = int(found["count"]) * _UNIT_SECONDS[found["unit"]] if found else -1
+        if not 24 * 3600 <= seconds <= 400 * 24 * 3600:
+            raise ValueError("must be a duration from 1d to 400d")
         return seconds
 
     @pydantic.field_validator("upstream_url", "issuer")
@@ -151,7 +136,7 @@ class Settings(pydantic.BaseModel):
             url = urlsplit(value)
         except ValueError:
             url = urlsplit("")
-        if url.hostname and (url.scheme == "https" or (url.scheme == "http" and forms.is_loopback(url.hostname))):
+        if url.hostname and (url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname))):
             return value.rstrip("/")
         raise ValueError("must be an https URL (http only to loopback)")
 
@@ -193,10 +178,26 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("allowed_hosts")
     @classmethod
     def _hosts(cls, value: str | None) -> str | None:
-        wrong = [one for one in _listed(value) if not forms.is_host(one)]
+        wrong = [one for one in listed(value) if not is_host(one)]
         if wrong:
             raise ValueError(f"{wrong[0]!r} is not a host: write names or addresses without scheme, port or wildcard")
         return value
+
+    @pydantic.field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: str | None) -> str | None:
+        wrong = [one for one in listed(value) if one != "unix" and not is_network(one)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is neither an address nor a network, such as 10.0.0.0/8")
+        return value
+
+    @pydantic.field_validator("base_path")
+    @classmethod
+    def _prefix(cls, value: str | None) -> str | None:
+        path = (value or "").rstrip("/")
+        if path and not is_base_path(path):
+            raise ValueError("must be a path such as /gptmock, of letters, digits and - . _ ~")
+        return path or None
 
     @pydantic.field_validator("admin_key")
     @classmethod
@@ -206,22 +207,6 @@ class Settings(pydantic.BaseModel):
                 f"must have at least {MIN_ADMIN_KEY_CHARACTERS} characters; create one with: openssl rand -base64 32"
             )
         return value
-
-    @pydantic.field_validator("trusted_proxies")
-    @classmethod
-    def _proxies(cls, value: str | None) -> str | None:
-        wrong = [one for one in _listed(value) if one != "unix" and not forms.is_network(one)]
-        if wrong:
-            raise ValueError(f"{wrong[0]!r} is neither an address nor a network, such as 10.0.0.0/8")
-        return value
-
-    @pydantic.field_validator("base_path")
-    @classmethod
-    def _prefix(cls, value: str | None) -> str | None:
-        path = (value or "").rstrip("/")
-        if path and not forms.is_base_path(path):
-            raise ValueError("must be a path such as /gptmock, of letters, digits and - . _ ~")
-        return path or None
 
     @pydantic.field_validator("ollama_version")
     @classmethod
@@ -233,7 +218,7 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: str | None) -> str | None:
-        wrong = [one for one in _listed(value) if one != "*" and not _ORIGIN.match(one)]
+        wrong = [one for one in listed(value) if one != "*" and not _ORIGIN.match(one)]
         if wrong:
             raise ValueError(f"{wrong[0]!r} is not an origin: write scheme://host or scheme://host:port, or * for all")
         return value
@@ -258,7 +243,7 @@ class Settings(pydantic.BaseModel):
     def is_exposed(self) -> bool:
         """Whether other machines can connect to the server."""
         # With a Unix socket the host is not used.
-        return getattr(self, "unix_socket", None) is None and not forms.is_loopback(self.host)
+        return getattr(self, "unix_socket", None) is None and not is_loopback(self.host)
 
     @property
     def requires_key(self) -> bool:
@@ -268,132 +253,24 @@ class Settings(pydantic.BaseModel):
     @property
     def allowed_host_list(self) -> tuple[str, ...]:
         """The host names that the operator added; empty for none."""
-        return _listed(self.allowed_hosts)
+        return listed(self.allowed_hosts)
 
     @property
     def trusted_proxy_list(self) -> tuple[str, ...]:
         """The proxies that the operator trusts; empty for none."""
-        return _listed(self.trusted_proxies)
+        return listed(self.trusted_proxies)
 
     @property
     def pool_labels(self) -> tuple[str, ...]:
         """The pool that the operator named; empty for none."""
-        return _listed(self.account_pool)
+        return listed(self.account_pool)
 
     @property
     def cors_origin_list(self) -> tuple[str, ...]:
         """The origins that the operator named; empty for none."""
-        return _listed(self.cors_origins)
+        return listed(self.cors_origins)
 
     @property
     def worker_count(self) -> int:
         """``auto`` as a number: the cores that the cgroup allows, at most 4."""
-        return min(MAX_AUTO_WORKERS, forms.usable_cores()) if self.workers == "auto" else self.workers
-
-
-class SettingsError(Exception):
-    """Settings that cannot be used; ``mistakes`` has one line for each."""
-
-    def __init__(self, mistakes: tuple[str, ...]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = mistakes
-
-
-def load_settings(
-    flags: Mapping[str, Any], *, environ: Mapping[str, str] | None = None, directory: Path | None = None
-) -> Settings:
-    """
-    Load and validate the settings.
-
-    Args:
-        flags: field name to value; ``None`` means that the flag was not given.
-        environ: environment variables; by default the process's.
-        directory: the directory of ``.env``; by default the working directory.
-
-    Raises:
-        SettingsError: with every mistake, each naming its variable and what is allowed.
-    """
-    environ = os.environ if environ is None else environ
-    dotenv = _dotenv((directory or Path.cwd()) / ".env")
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    mistakes = [
-        f"{name}: must not be set in .env, only in the environment"
-        for field in sorted(_NOT_FROM_DOTENV)
-        for name in variable_names(field)
-        if dotenv.get(name)
-    ]
-    for field in Settings.model_fields:
-        source, value = _lookup(field, flags, environ, dotenv)
-        if value is None and field in FROM_FILE:
-            try:
-                source, value = _from_file(field, environ, dotenv)
-            except SettingsError as error:
-                mistakes += error.mistakes
-        if value is not None:
-            values[field], sources[field] = value, source
-    try:
-        settings = Settings.model_validate(values)
-    except pydantic.ValidationError as error:
-        mistakes += _mistakes(error, sources)
-    if mistakes:
-        raise SettingsError(tuple(dict.fromkeys(mistakes)))
-    return settings
-
-
-def variable_names(field: str) -> tuple[str, ...]:
-    """The environment variables of a setting, in order of precedence."""
-    legacy = _LEGACY_NAMES.get(field)
-    return (_PREFIX + field.upper(), *((_LEGACY_PREFIX + legacy,) if legacy else ()))
-
-
-def _listed(value: str | None) -> tuple[str, ...]:
-    return tuple(item for one in (value or "").split(",") if (item := one.strip()))
-
-
-def _dotenv(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    try:
-        return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError((f".env: cannot be read ({type(error).__name__})",)) from error
-
-
-def _lookup(
-    field: str, flags: Mapping[str, Any], environ: Mapping[str, str], dotenv: Mapping[str, str]
-) -> tuple[str, Any]:
-    if (flag := flags.get(field)) is not None and flag != "":
-        return f"--{field.replace('_', '-')}", flag
-    for source in (environ, {} if field in _NOT_FROM_DOTENV else dotenv):
-        for name in variable_names(field):
-            if value := source.get(name):
-                return name, value
-    return "", None
-
-
-def _from_file(field: str, environ: Mapping[str, str], dotenv: Mapping[str, str]) -> tuple[str, str | None]:
-    """The variable that names the file of a setting, and what is in the file; ``None`` if no variable does."""
-    name = f"{_PREFIX}{field.upper()}_FILE"
-    path = environ.get(name) or dotenv.get(name)
-    if not path:
-        return name, None
-    try:
-        return name, forms.text_of_file(path)
-    except ValueError as error:
-        raise SettingsError((f"{name}: the file {error}",)) from error
-
-
-def _mistakes(error: pydantic.ValidationError, sources: Mapping[str, str]) -> list[str]:
-    mistakes = []
-    for one in error.errors(include_url=False, include_input=False):
-        message = one["msg"].removeprefix("Value error, ")
-        if not one["loc"]:
-            mistakes.append(message)
-            continue
-        field = str(one["loc"][0])
-        variable = variable_names(field)[0]
-        source = sources.get(field, variable)
-        where = variable if source == variable else f"{variable} (given as {source})"
-        mistakes.append(f"{where}: {message}")
-    return mistakes
+        return min(MAX_AUTO_WORKERS, usable_cores()) if self.workers == "auto" else self.workers

@@ -57,8 +57,9 @@ from gptmock.settings import Settings
 from gptmock.shared_state import State, open_state
 from gptmock.stores.auth_import import take_over
 from gptmock.stores.catalogue import StoreCatalogCache
-from gptmock.stores.key_limits import StoreKeyLimits, local_key_limits
+from gptmock.stores.key_limits import StoreKeyLimits
 from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
+from gptmock.stores.memory import MemoryStore
 from gptmock.stores.notices import StoreToldRecord
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.upstream.catalogue import CodexCatalog
@@ -137,6 +138,8 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
     """Limits and features of the HTTP layer, from the settings."""
     return ServerOptions(
         max_body_bytes=settings.max_body_bytes,
+        max_connections=settings.max_connections,
+        max_streams=settings.max_streams,
         shutdown_grace_seconds=settings.shutdown_grace,
         deadline_seconds=deadlines.total + _DEADLINE_MARGIN_SECONDS,
         cors_origins=settings.cors_origin_list,
@@ -213,9 +216,13 @@ def _recording(
     stack.push_async_callback(ledger.settle)
     recorder = TurnRecorder(board, ledger, clock=time.time)
     stack.push_async_callback(recorder.close)
-    limiter = KeyLimiter(StoreKeyLimits(state.store), local_key_limits, workers=settings.worker_count)
+    limiter = KeyLimiter(StoreKeyLimits(state.store), _local_limits, workers=settings.worker_count)
     stack.push_async_callback(limiter.close)
     return ledger, recorder, limiter
+
+
+def _local_limits() -> StoreKeyLimits:
+    return StoreKeyLimits(MemoryStore())
 
 
 def _open_metrics() -> WorkerMetrics:
@@ -254,18 +261,18 @@ def _is_known(services: Services, slug: str) -> bool:
 
 def _load_of(services: Services, state: State) -> Load:
     activity = services.activity
-    return Load(activity.turns, activity.streams, activity.connections, has_store=state.store.available)
+    return Load(activity.turns, activity.streams, activity.count_connections(), has_store=state.store.available)
 
 
 def _admission(settings: Settings, state: State, versions: VersionWatch) -> Admission:
     # Who needs no key is the operator, unless other machines can connect.
-    is_open = settings.is_exposed or bool(settings.trusted_proxy_list)
+    is_open = settings.is_exposed or bool(settings.trusted_proxy_list) or settings.admin_key is not None
     return Admission(
         _static_key(settings.api_key),
         state.keys,
-        admin_key=_static_key(settings.admin_key),
         required=settings.requires_key,
         keyless_role="user" if is_open else "admin",
+        admin_key=_static_key(settings.admin_key),
         admitted=versions.note,
     )
 

@@ -23,7 +23,8 @@ from _pytest.mark.structures import ParameterSet
 from gptmock.cli import full_parser
 from gptmock.cli.completion import levels_of
 from gptmock.cli.options import add_serve_options
-from gptmock.settings import FROM_FILE, Settings, variable_names
+from gptmock.settings import Settings
+from gptmock.settings_sources import FROM_FILE, variable_names
 from tests.clients.codex import codex_exec
 from tests.clients.environments import PACKAGES, client_node, client_python
 from tests.harness import CONSOLE_SCRIPT, free_port, plain_environment

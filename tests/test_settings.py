@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from gptmock.setting_values import is_loopback
-from gptmock.settings import MAX_AUTO_WORKERS, Settings, SettingsError, load_settings, variable_names
+from gptmock.settings import MAX_AUTO_WORKERS, Settings
+from gptmock.settings_sources import SettingsError, load_settings, variable_names
 
 # Field, legacy variable, four values from strong to weak, and how each is read.
 WORDS = [

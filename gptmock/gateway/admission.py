@@ -34,21 +34,21 @@ class Admission:
         api_key: the static key ``GPTMOCK_API_KEY``, which needs no store; with it a key is always required.
         keys: the issued client keys. A key with their format is always checked: a revoked one is refused, even if
             requests without a key are accepted.
-        admin_key: the static key ``GPTMOCK_ADMIN_KEY``, whose role is ``admin``.
         required: refuse requests without a valid key. Else they are accepted, also with any key that is not a gptmock
             key (SDKs insist on sending one).
         keyless_role: of a request that needs no key.
+        admin_key: the static key ``GPTMOCK_ADMIN_KEY``, whose role is ``admin``.
         admitted: called with the headers of each authenticated request.
     """
 
-    def __init__(  # noqa: PLR0913 - two static keys, the issued ones, and who needs none
+    def __init__(  # noqa: PLR0913 - each is a thing of its own
         self,
         api_key: Secret | None,
         keys: ClientKeys,
         *,
-        admin_key: Secret | None = None,
         required: bool = False,
         keyless_role: Role = "user",
+        admin_key: Secret | None = None,
         admitted: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
         self._api_key = api_key

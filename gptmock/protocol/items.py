@@ -8,7 +8,7 @@ Source for fields: openai/openai-python ``types/responses/``, and streams record
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias, get_args
+from typing import Annotated, TypeAlias, get_args
 
 import msgspec
 from msgspec import Raw, Struct
@@ -16,26 +16,29 @@ from msgspec import Raw, Struct
 from gptmock.errors import UpstreamBroken
 from gptmock.protocol.surrogates import without_halves
 
+TokenCount: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""No more than a float holds exactly: counts are added up in several stores."""
+
 
 class InputTokensDetails(Struct, frozen=True):
     """Tokens; ``cache_write_tokens`` appears from gpt-5.6 on."""
 
-    cached_tokens: int = 0
-    cache_write_tokens: int | None = None
+    cached_tokens: TokenCount = 0
+    cache_write_tokens: TokenCount | None = None
 
 
 class OutputTokensDetails(Struct, frozen=True):
     """Tokens."""
 
-    reasoning_tokens: int = 0
+    reasoning_tokens: TokenCount = 0
 
 
 class ResponseUsage(Struct, frozen=True):
     """``usage`` of a response, in tokens."""
 
-    input_tokens: int = 0
-    output_tokens: int = 0
-    total_tokens: int = 0
+    input_tokens: TokenCount = 0
+    output_tokens: TokenCount = 0
+    total_tokens: TokenCount = 0
     input_tokens_details: InputTokensDetails | None = None
     output_tokens_details: OutputTokensDetails | None = None
 

@@ -6,7 +6,7 @@ closed with each worker.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,9 +17,11 @@ from sanic.response import BaseHTTPResponse
 from gptmock.dialects.families import below_base_path
 from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.errors import ClientError
+from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.conversations import add_conversation_routes
 from gptmock.server.cors import CorsPolicy
+from gptmock.server.descriptors import capacity, raise_descriptor_limit
 from gptmock.server.guard import Guard
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.listings import add_listing_routes
@@ -87,9 +89,10 @@ def create_app(
 
     async def open_worker(worker: App) -> None:
         worker.ctx.heartbeats = Heartbeats()
-        worker.ctx.large_bodies = LargeBodies()
-        stack.callback(worker.ctx.large_bodies.close)
-        worker.ctx.services = await stack.enter_async_context(open_services())
+        worker.ctx.client_bounds = stack.enter_context(_client_bounds(options))
+        worker.ctx.large_bodies = stack.enter_context(closing(LargeBodies()))
+        services = worker.ctx.services = await stack.enter_async_context(open_services())
+        services.activity.count_connections = worker.ctx.client_bounds.count_connections
 
     async def close_worker(_: App) -> None:
         await stack.aclose()
@@ -113,6 +116,11 @@ def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRout
     add_usage_routes(app)
     add_ops_routes(app, options)
     add_openapi_route(app, base_path=options.base_path)
+
+
+def _client_bounds(options: ServerOptions) -> ClientBounds:
+    room = capacity(raise_descriptor_limit(), max_connections=options.max_connections, max_streams=options.max_streams)
+    return ClientBounds(options.deadlines, room, max_drop_bytes=options.max_body_bytes)
 
 
 def _config(options: ServerOptions) -> Config:

@@ -31,6 +31,7 @@ from gptmock.gateway.key_terms import check_model, terms_for
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
 from gptmock.protocol.items import ResponseUsage
+from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.client_wire import SanicWire
 from gptmock.server.context import ServerOptions, Services, new_head
 from gptmock.server.guard import client_address
@@ -70,6 +71,7 @@ class TurnRequest:
         self._options = options
         self._services: Services = request.app.ctx.services
         self._large_bodies: LargeBodies = request.app.ctx.large_bodies
+        self._bounds: ClientBounds = request.app.ctx.client_bounds
         self._head: ReplyHead = new_head()
         self._client: Client | None = None
         self._turn: Turn | None = None
@@ -89,7 +91,8 @@ class TurnRequest:
         status, ended = 500, "internal_error"
         self._services.activity.turns += 1
         try:
-            response = await self._answer()
+            with self._bounds.stream():
+                response = await self._answer()
             status = 200 if response is None else response.status
             ended = self._ending
         except asyncio.CancelledError:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gptmock.clients import ClientKey, LimitAnswer, LimitKind, LimitState
-from gptmock.stores.memory import MemoryStore
 from gptmock.stores.store import Quota, QuotaUse, Store
 
 LEASE_SECONDS = 60.0
@@ -61,11 +60,6 @@ class StoreKeyLimits:
         turns = () if most is None else (LimitState("turns", most, await self._store.slots_taken(name)),)
         quotas = _quotas(key)
         return (*turns, *_states(key, await self._store.quota_uses(name, quotas) if quotas else ()))
-
-
-def local_key_limits() -> StoreKeyLimits:
-    """Limits of this process alone, for while the shared ones are unavailable."""
-    return StoreKeyLimits(MemoryStore())
 
 
 def _limits(key: ClientKey) -> list[tuple[LimitKind, int]]:

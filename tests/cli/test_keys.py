@@ -12,7 +12,7 @@ import pytest
 
 from gptmock.accounts import Secret
 from gptmock.clients import KeyDefaults, KeyTerms, key_id_of
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import State, open_state
 from tests.cli.inside import run
 from tests.harness import SimulatorProcess, write_login

@@ -14,7 +14,7 @@ import pytest
 from gptmock.cli.terminal import sparkline
 from gptmock.cli.usage import GROUPS, grouped, harmless
 from gptmock.clients import KeyTerms
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from gptmock.stores.limits_and_usage import SharedUsage
 from gptmock.stores.memory import MemoryPlace, MemoryStore

@@ -61,12 +61,13 @@ good_heads = st.builds(
 
 @st.composite
 def changed_heads(draw: st.DrawFn) -> bytes:
-    head = draw(good_heads)
+    head: bytes = draw(good_heads)
     at = draw(st.integers(0, len(head)))
-    put = draw(
+    put: bytes = draw(
         st.sampled_from([b"", b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b":", b"\x85", b","]) | st.binary(max_size=2)
     )
-    return head[:at] + put + head[at + draw(st.integers(0, 2)) :]
+    skipped = draw(st.integers(0, 2))
+    return head[:at] + put + head[at + skipped :]
 
 
 heads = good_heads | changed_heads() | _wild

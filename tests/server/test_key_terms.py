@@ -16,7 +16,7 @@ import pytest
 from gptmock import shared_state
 from gptmock.clients import KeyDefaults, KeyTerms
 from gptmock.server.turns import TurnRequest
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import State, open_state
 from gptmock.simulator.server import Simulator
 from gptmock.stores.breaker import GuardedStore
