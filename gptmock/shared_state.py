@@ -43,6 +43,7 @@ class State:
     escrow: FileEscrow
     codex_version: SharedVersion
     snapshot: SealedSnapshot
+    sealer: Sealer
     home: Path
 
     def lease_of(self, account_id: str) -> StoreLease:
@@ -77,6 +78,7 @@ async def open_state(
             escrow=escrow,
             codex_version=SharedVersion(store),
             snapshot=SealedSnapshot(folder, store, sealer, escrow, clock=time.time),
+            sealer=sealer,
             home=settings.home,
         )
     finally:

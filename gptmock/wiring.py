@@ -195,7 +195,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         services = Services(
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
             admission=_admission(settings, state, versions),
-            terms=Terms(catalogs.current, _defaults(settings)),
+            terms=Terms(catalogs.current, _defaults(settings), state.sealer),
             readiness=readiness,
             conversations=conversations,
             label_of=selector.label_of,
@@ -380,15 +380,14 @@ async def _reasons(selector: AccountSelector, keeper: CredentialKeeper) -> list[
 
 
 def _defaults(settings: Settings) -> Defaults:
-    asked = settings.reasoning_compat
     style: ReasoningStyle
-    match asked:
+    match settings.reasoning_compat:
         case "current":
             style = "legacy"
         case "standard" | "openai":
             style = "reasoning-content"
-        case _:
-            style = asked
+        case other:
+            style = other
     return Defaults(
         reasoning_effort=settings.reasoning_effort,
         reasoning_summary=settings.reasoning_summary,
@@ -396,6 +395,7 @@ def _defaults(settings: Settings) -> Defaults:
         web_search=settings.default_web_search,
         fast=settings.fast_mode,
         model=settings.default_model,
+        anthropic_models=settings.claude_models,
         debug_model=settings.debug_model,
         strict_parameters=settings.strict_parameters,
         store_responses=settings.responses_ttl > 0,

@@ -40,6 +40,7 @@ def test_every_room_is_in_the_plan():
     assert rooms == {
         "cli",
         "dialects",
+        "errors",
         "gateway",
         "login",
         "metrics",

@@ -14,7 +14,7 @@ from sanic import Request, Sanic
 from sanic.config import Config
 from sanic.response import BaseHTTPResponse
 
-from gptmock.dialects.families import below_base_path
+from gptmock.dialects.families import below_base_path, family_of
 from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.errors import ClientError
 from gptmock.server.client_bounds import ClientBounds
@@ -25,6 +25,7 @@ from gptmock.server.descriptors import capacity, raise_descriptor_limit
 from gptmock.server.guard import Guard
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.listings import add_listing_routes
+from gptmock.server.messages import add_messages_routes
 from gptmock.server.ollama import add_ollama_routes
 from gptmock.server.openapi import add_openapi_route
 from gptmock.server.ops import add_ops_routes
@@ -110,6 +111,7 @@ def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRout
             handler, name = turn_handler(route, options), f"{route.name}_{number}"
             app.add_route(handler, path, methods=[route.method], name=name, ctx_dialect_route=route)
     add_responses_routes(app, options)
+    add_messages_routes(app, options)
     add_listing_routes(app, options)
     add_conversation_routes(app)
     add_ollama_routes(app, options)
@@ -140,6 +142,8 @@ def _response_headers(cors: CorsPolicy) -> Callable[[Request, BaseHTTPResponse],
 
     async def add_headers(request: Request, response: BaseHTTPResponse) -> None:
         response.headers["x-request-id"] = request_id(request)
+        if (name := family_of(request.path, request.headers).request_id_header) is not None:
+            response.headers[name] = request_id(request)
         for name, value in cors.answer(request.headers).items():
             response.headers[name] = value
 

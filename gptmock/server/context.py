@@ -165,12 +165,13 @@ class Services:
     """Set once the worker was told to stop."""
 
 
-def new_head() -> ReplyHead:
-    """The id, creation time and clock of a new reply."""
+def new_head(request_id: str = "") -> ReplyHead:
+    """The id, creation time and clock of the reply to a request."""
     started = time.monotonic()
     return ReplyHead(
         id=secrets.token_hex(ID_CHARACTERS // 2 + 1)[:ID_CHARACTERS],
         created=int(time.time()),
+        request_id=request_id,
         progress=Progress(partial(_since, started)),
     )
 

@@ -16,6 +16,7 @@ from gptmock.clients import Client
 from gptmock.dialects.dialect import (
     Call,
     Dialect,
+    ExplainsFailures,
     KeepsAlive,
     ReadyReply,
     ReplyHead,
@@ -43,7 +44,7 @@ from gptmock.server.streaming import ClientSink, Heartbeat
 
 log = logging.getLogger("gptmock.turn")
 
-_Understood = TypeVar("_Understood", Turn, Turn | ReadyReply)
+_Understood = TypeVar("_Understood")
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, HTTPResponse | None]]
 CLIENT_GONE = 499
 """In the log only, for a client that left before its status; nginx's number."""
@@ -72,7 +73,7 @@ class TurnRequest:
         self._services: Services = request.app.ctx.services
         self._large_bodies: LargeBodies = request.app.ctx.large_bodies
         self._bounds: ClientBounds = request.app.ctx.client_bounds
-        self._head: ReplyHead = new_head()
+        self._head: ReplyHead = new_head(request_id(request))
         self._client: Client | None = None
         self._turn: Turn | None = None
         self._outcome = Outcome()
@@ -102,8 +103,9 @@ class TurnRequest:
         except (GptmockError, RecursionError) as exception:
             error = as_gptmock_error(self._request, exception)
             status, ended = error.status_hint, error.code
-            refused = error_response(error, self._dialect)
+            refused = self._explained(error)
             refused.headers.update(self._grant.headers)
+            status = refused.status
             return refused
         else:
             return response
@@ -111,6 +113,17 @@ class TurnRequest:
             self._services.activity.turns -= 1
             self._grant.end(tokens=self._outcome.tokens)
             self._log(status, ended)
+
+    def _explained(self, error: GptmockError) -> HTTPResponse:
+        """The answer for an error, before anything was sent."""
+        turn = self._turn
+        if turn is not None and supports(turn.reply, ExplainsFailures):
+            error = turn.reply.reworded(error)
+            body = turn.reply.answer(self._head, error)
+            if body is not None:
+                kind = self._dialect.content_type if turn.stream else "application/json"
+                return HTTPResponse(body, headers=self._reply_headers(turn, None), content_type=kind)
+        return error_response(error, self._dialect, asked=request_id(self._request))
 
     @property
     def _ending(self) -> str:

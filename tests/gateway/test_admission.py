@@ -119,9 +119,27 @@ async def test_a_wrong_key_is_refused_and_shown_by_its_end_only(given: str, show
     assert given not in caught.value.message
 
 
-async def test_an_explicit_bearer_wins_over_other_headers():
+@pytest.mark.check(233)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"x-api-key": KEY},
+        {"authorization": f"Bearer {KEY}"},
+        {"authorization": "Bearer wrong", "x-api-key": KEY},
+        {"authorization": f"Bearer {KEY}", "x-api-key": "wrong"},
+    ],
+)
+async def test_of_several_keys_the_first_valid_one_counts(headers):
+    assert (await admitting(KEY).admit(headers)).tenant
+
+
+@pytest.mark.check(233)
+async def test_several_keys_of_which_none_is_valid_are_refused():
+    with pytest.raises(Unauthorized, match="Incorrect API key"):
+        await admitting(KEY).admit({"authorization": "Bearer wrong", "x-api-key": "wrong too"})
+    revoked = key_text("A" * 8, "x" * 43).reveal()
     with pytest.raises(Unauthorized):
-        await admitting(KEY).admit({"authorization": "Bearer wrong", "x-api-key": KEY})
+        await admitting(None).admit({"authorization": "Bearer made-up", "x-api-key": revoked})
 
 
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer sk-made-up"}, {"x-api-key": "ollama"}])
