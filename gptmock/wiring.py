@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from gptmock.accounts import Secret
 from gptmock.catalog import ModelCatalog
+from gptmock.clients import Role
 from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
 from gptmock.dialects.responses.codex import shown_version
 from gptmock.errors import GptmockError
@@ -224,16 +225,12 @@ def _load_of(services: Services, state: State) -> Load:
 
 
 def _admission(settings: Settings, state: State, versions: VersionWatch) -> Admission:
+    key, admin_key = _static_key(settings.api_key), _static_key(settings.admin_key)
     # Who needs no key is the operator, unless other machines can connect.
-    is_open = settings.is_exposed or bool(settings.trusted_proxy_list) or settings.admin_key is not None
-    return Admission(
-        _static_key(settings.api_key),
-        state.keys,
-        required=settings.requires_key,
-        keyless_role="user" if is_open else "admin",
-        admin_key=_static_key(settings.admin_key),
-        admitted=versions.note,
-    )
+    is_open = settings.is_exposed or settings.trusted_proxy_list or settings.admin_key is not None
+    role: Role = "user" if is_open else "admin"
+    required = settings.requires_key
+    return Admission(key, state.keys, admin_key=admin_key, required=required, keyless_role=role, admitted=versions.note)
 
 
 def _static_key(given: SecretStr | None) -> Secret | None:
