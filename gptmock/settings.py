@@ -22,6 +22,7 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ul
 Style = Literal["think-tags", "o3", "legacy", "current", "reasoning-content", "standard", "openai", "hidden"]
 
 MAX_AUTO_WORKERS = 4
+CLAUDE_FAMILIES = ("opus", "sonnet", "haiku", "fable")
 MAX_RESPONSES_TTL_SECONDS = 30 * 24 * 3600
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 _DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd]?)\Z")
@@ -51,6 +52,8 @@ class Settings(pydantic.BaseModel):
     fast_mode: bool = False
     debug_model: str | None = None
     default_model: str | None = None
+    anthropic_models: str | None = None
+    """Families of Claude models and what stands for them, as ``opus=gpt-6.2-sol,haiku=gpt-6-luna``."""
     cors_origins: str | None = None
     """Origins of web pages, separated by commas; ``*`` for all. Unset: no page may use the server."""
     allow_unauthenticated: bool = False
@@ -97,6 +100,10 @@ class Settings(pydantic.BaseModel):
     tls_cert: Path | None = None
     tls_key: Path | None = None
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
+    max_connections: int | None = Field(None, gt=0)
+    """Client connections of one worker. Unset: what its file descriptors allow, at most 10,000."""
+    max_streams: int | None = Field(None, gt=0)
+    """Model calls in progress in one worker. Unset: half of its file descriptors, at most 5,000."""
     allowed_hosts: str | None = None
     """Host names that the browser guard accepts besides loopback names, separated by commas."""
     trusted_proxies: str | None = None
@@ -230,6 +237,18 @@ class Settings(pydantic.BaseModel):
             raise ValueError(f"{wrong[0]!r} is not an origin: write scheme://host or scheme://host:port, or * for all")
         return value
 
+    @pydantic.field_validator("anthropic_models")
+    @classmethod
+    def _families(cls, value: str | None) -> str | None:
+        for one in listed(value):
+            family, _, model = one.partition("=")
+            if family.strip() not in CLAUDE_FAMILIES or not model.strip():
+                raise ValueError(
+                    f"{one!r} is not FAMILY=MODEL with one of the families {', '.join(CLAUDE_FAMILIES)}; "
+                    "write for example opus=gpt-6.2-sol,haiku=gpt-6-luna"
+                )
+        return value
+
     @pydantic.field_validator("redis_url")
     @classmethod
     def _redis(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
@@ -278,6 +297,12 @@ class Settings(pydantic.BaseModel):
     def pool_labels(self) -> tuple[str, ...]:
         """The pool that the operator named; empty for none."""
         return listed(self.account_pool)
+
+    @property
+    def claude_models(self) -> dict[str, str]:
+        """Family of Claude models to the model that the operator chose for it."""
+        pairs = (one.partition("=") for one in listed(self.anthropic_models))
+        return {family.strip(): model.strip() for family, _, model in pairs}
 
     @property
     def cors_origin_list(self) -> tuple[str, ...]:

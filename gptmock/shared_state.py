@@ -42,6 +42,7 @@ class State:
     escrow: FileEscrow
     codex_version: SharedVersion
     snapshot: SealedSnapshot
+    sealer: Sealer
     home: Path
 
     def lease_of(self, account_id: str) -> StoreLease:
@@ -78,6 +79,7 @@ async def open_state(
             escrow=escrow,
             codex_version=SharedVersion(store),
             snapshot=SealedSnapshot(copied, store, sealer, escrow, clock=time.time),
+            sealer=sealer,
             home=settings.home,
         )
     finally:

@@ -104,6 +104,8 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
     """Limits and features of the HTTP layer, from the settings."""
     return ServerOptions(
         max_body_bytes=settings.max_body_bytes,
+        max_connections=settings.max_connections,
+        max_streams=settings.max_streams,
         shutdown_grace_seconds=settings.shutdown_grace,
         deadline_seconds=deadlines.total + _DEADLINE_MARGIN_SECONDS,
         cors_origins=settings.cors_origin_list,
@@ -159,7 +161,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         services = Services(
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
             admission=_admission(settings, state, versions),
-            terms=Terms(catalogs.current, _defaults(settings)),
+            terms=Terms(catalogs.current, _defaults(settings), state.sealer),
             readiness=readiness,
             conversations=conversations,
             label_of=selector.label_of,
@@ -220,7 +222,7 @@ def _is_known(services: Services, slug: str) -> bool:
 
 def _load_of(services: Services, state: State) -> Load:
     activity = services.activity
-    return Load(activity.turns, activity.streams, activity.connections, has_store=state.store.available)
+    return Load(activity.turns, activity.streams, activity.count_connections(), has_store=state.store.available)
 
 
 def _admission(settings: Settings, state: State, versions: VersionWatch) -> Admission:
@@ -339,15 +341,14 @@ async def _reasons(selector: AccountSelector, keeper: CredentialKeeper) -> list[
 
 
 def _defaults(settings: Settings) -> Defaults:
-    asked = settings.reasoning_compat
     style: ReasoningStyle
-    match asked:
+    match settings.reasoning_compat:
         case "current":
             style = "legacy"
         case "standard" | "openai":
             style = "reasoning-content"
-        case _:
-            style = asked
+        case other:
+            style = other
     return Defaults(
         reasoning_effort=settings.reasoning_effort,
         reasoning_summary=settings.reasoning_summary,
@@ -355,6 +356,7 @@ def _defaults(settings: Settings) -> Defaults:
         web_search=settings.default_web_search,
         fast=settings.fast_mode,
         model=settings.default_model,
+        anthropic_models=settings.claude_models,
         debug_model=settings.debug_model,
         strict_parameters=settings.strict_parameters,
         store_responses=settings.responses_ttl > 0,

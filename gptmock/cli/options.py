@@ -63,6 +63,12 @@ def _add_models(group: argparse._ArgumentGroup) -> None:
         help="model for requests without a model (GPTMOCK_DEFAULT_MODEL, default the first of the list)",
     )
     add(
+        "--anthropic-models",
+        metavar="TABLE",
+        help="models that stand for Claude's families, as opus=MODEL,sonnet=MODEL,haiku=MODEL,fable=MODEL "
+        "(GPTMOCK_ANTHROPIC_MODELS, default haiku the smallest model, the others the first of the list)",
+    )
+    add(
         "--reasoning-effort",
         metavar="EFFORT",
         help=f"default effort: {_EFFORTS} (GPTMOCK_REASONING_EFFORT, default medium)",
@@ -134,6 +140,7 @@ def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
         "fast_mode",
         "debug_model",
         "default_model",
+        "anthropic_models",
         "cors_origins",
         "allow_unauthenticated",
         "redis_url",

@@ -17,6 +17,7 @@ from gptmock.clients import Client
 from gptmock.dialects.dialect import (
     Call,
     Dialect,
+    ExplainsFailures,
     KeepsAlive,
     ReadyReply,
     ReplyHead,
@@ -26,12 +27,13 @@ from gptmock.dialects.dialect import (
     supports,
 )
 from gptmock.dialects.table import DialectRoute
-from gptmock.errors import GptmockError, ServerStopping
+from gptmock.errors import DEFAULT_RETRY_SECONDS, GptmockError, ServerStopping
 from gptmock.gateway.key_limits import UNLIMITED, Grant
 from gptmock.gateway.key_terms import check_model, terms_for
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
 from gptmock.protocol.items import ResponseUsage
+from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.client_wire import SanicWire
 from gptmock.server.context import App, ServerOptions, Services, new_head
 from gptmock.server.guard import client_address
@@ -43,7 +45,7 @@ from gptmock.server.streaming import ClientSink, Heartbeat
 
 log = logging.getLogger("gptmock.turn")
 
-_Understood = TypeVar("_Understood", Turn, Turn | ReadyReply)
+_Understood = TypeVar("_Understood")
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, HTTPResponse | None]]
 CLIENT_GONE = 499
 """In the log only, for a client that left before its status; nginx's number."""
@@ -77,7 +79,8 @@ class TurnRequest:
         self._options = options
         self._services: Services = request.app.ctx.services
         self._large_bodies: LargeBodies = request.app.ctx.large_bodies
-        self._head: ReplyHead = new_head()
+        self._bounds: ClientBounds = request.app.ctx.client_bounds
+        self._head: ReplyHead = new_head(request_id(request))
         self._client: Client | None = None
         self._turn: Turn | None = None
         self._outcome = Outcome()
@@ -102,7 +105,8 @@ class TurnRequest:
         turns.add(self)
         self._services.activity.turns += 1
         try:
-            response = await self._answer_in_time()
+            with self._bounds.stream():
+                response = await self._answer_in_time()
             status = 200 if response is None else response.status
             ended = self._ending
         except asyncio.CancelledError:
@@ -112,8 +116,9 @@ class TurnRequest:
         except (GptmockError, RecursionError) as exception:
             error = as_gptmock_error(self._request, exception)
             status, ended = error.status_hint, error.code
-            refused = error_response(error, self._dialect)
+            refused = self._explained(error)
             refused.headers.update(self._grant.headers)
+            status = refused.status
             return refused
         else:
             return response
@@ -123,10 +128,21 @@ class TurnRequest:
             self._grant.end(tokens=self._outcome.tokens)
             self._log(status, ended)
 
+    def _explained(self, error: GptmockError) -> HTTPResponse:
+        """The answer for an error, before anything was sent."""
+        turn = self._turn
+        if turn is not None and supports(turn.reply, ExplainsFailures):
+            error = turn.reply.reworded(error)
+            body = turn.reply.answer(self._head, error)
+            if body is not None:
+                kind = self._dialect.content_type if turn.stream else "application/json"
+                return HTTPResponse(body, headers=self._reply_headers(turn, None), content_type=kind)
+        return error_response(error, self._dialect, asked=request_id(self._request))
+
     def cut(self) -> None:
         """Answer now that the server stops: by a status, or within the stream."""
         if self._reply is not None:
-            self._reply.cut(ServerStopping())
+            self._reply.cut(_stopping())
             return
         with suppress(RuntimeError):
             self._limit.reschedule(asyncio.get_running_loop().time())
@@ -137,7 +153,7 @@ class TurnRequest:
                 return await self._answer()
         except TimeoutError:
             if self._limit.expired():
-                raise ServerStopping from None
+                raise _stopping() from None
             raise
 
     @property
@@ -278,6 +294,13 @@ class TurnRequest:
                 "at_terminal": {"effort": _effort(turn), "label": self._services.label_of(outcome.account_id)},
             },
         )
+
+
+def _stopping() -> ServerStopping:
+    return ServerStopping(
+        "The server was stopped or restarted before this answer was complete. Send the request again.",
+        retry_after_seconds=DEFAULT_RETRY_SECONDS,
+    )
 
 
 def _effort(turn: Turn | None) -> str | None:

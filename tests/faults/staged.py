@@ -6,22 +6,27 @@ of it: the contracts that a refresh goes through are wrapped here, before any pr
     {folder}/reached-{stage}-{pid}   the same file, renamed by the process that is there and waits until it is gone
 
 Variables: ``TEST_STAGES`` the folder; ``TEST_LEASE_SECONDS`` a shorter lease with its deadlines, so that waiting for
-its end does not take the test's time; ``TEST_DEATHS`` how many early deaths of workers the supervisor bears;
-``TEST_SLOT_SECONDS`` how long a turn holds its place among those of its client key; ``TEST_PATIENT`` a long timeout of
-the store, where a busy machine must not pass for a store that is away.
+its end does not take the test's time; ``TEST_DEADLINES`` those of client connections, as JSON; ``TEST_DEATHS`` how many
+early deaths of workers the supervisor bears; ``TEST_SLOT_SECONDS`` how long a turn holds its place among those of its
+client key; ``TEST_PATIENT`` a long timeout of the store, where a busy machine must not pass for a store that is away.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from gptmock import shared_state, wiring
 from gptmock.accounts import IssuedTokens, Secret, TokenSet
 from gptmock.cli import main
 from gptmock.gateway import key_limits, refresh
+from gptmock.server.client_bounds import ConnectionDeadlines
+from gptmock.server.context import ServerOptions
 from gptmock.stores import key_limits as stored_limits
 from gptmock.stores import redis, sqlite_file
 from gptmock.stores.escrow import FileEscrow
@@ -89,6 +94,14 @@ class StagedVault(SealedVault):
         return saved
 
 
+def hurried_options(*settings: Any) -> ServerOptions:
+    """With the deadlines that the test wants."""
+    return replace(server_options(*settings), deadlines=ConnectionDeadlines(**json.loads(os.environ["TEST_DEADLINES"])))
+
+
+server_options = wiring.server_options
+if "TEST_DEADLINES" in os.environ:
+    setattr(wiring, "server_options", hurried_options)  # noqa: B010 - a constant of another module
 # On import: all processes of the server are forked from this one.
 for module, name, staged in (
     (shared_state, "StoreLease", StagedLease),
