@@ -12,15 +12,16 @@ _INTERRUPTED = 130
 
 def main() -> int:
     """Run one command; see ``gptmock.cli.main``. A stop while it is imported ends the process at once."""
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, leave_at_once)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _leave)
+        signal.signal(signal.SIGINT, leave_at_once)
     from gptmock.cli import main as run  # noqa: PLC0415 - a stop is heard before it is imported
 
     return run()
 
 
-def _leave(number: int, _frame: object) -> None:
+def leave_at_once(number: int, _frame: object) -> None:
+    """The answer to a stop while modules are imported."""
     # No exception: an import may take it for its own failure and go on. There is nothing to tidy up yet.
     os._exit(_INTERRUPTED if number == signal.SIGINT else 0)
 

@@ -6,9 +6,11 @@ it imports here is little, and ``cli.start`` imports the application in another 
 from __future__ import annotations
 
 import argparse
+import signal
 from functools import partial
 from importlib import import_module
 
+from gptmock.__main__ import leave_at_once
 from gptmock.cli.errors import CommandFailed, exit_code_of
 from gptmock.cli.options import add_listening_options, add_serve_options, serve_flags
 from gptmock.supervision.listening import Unlistenable
@@ -57,5 +59,12 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _load(flags: dict[str, object], inherited: Inherited) -> Plan:
-    plan: Plan = import_module("gptmock.cli.start").plan_of(flags, inherited)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in handlers.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, leave_at_once)
+    start = import_module("gptmock.cli.start")
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    plan: Plan = start.plan_of(flags, inherited)
     return plan
