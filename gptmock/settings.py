@@ -44,6 +44,8 @@ _LEGACY_NAMES = {
 }
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
 """A web origin as browsers send it: no path, no trailing slash."""
+_FROM_FILES = frozenset({"api_key", "redis_url"})
+"""Secrets whose value may be in a file, named by the variable that ends with ``_FILE``: as Kubernetes mounts them."""
 _NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
 """Settings not read from ``.env``: a foreign working directory must not redirect tokens."""
 
@@ -210,6 +212,10 @@ class SettingsError(Exception):
         self.mistakes = mistakes
 
 
+class _UnreadableFile(Exception):
+    """A file that holds a setting cannot be read; the message names its variable."""
+
+
 def load_settings(
     flags: Mapping[str, Any], *, environ: Mapping[str, str] | None = None, directory: Path | None = None
 ) -> Settings:
@@ -235,7 +241,11 @@ def load_settings(
         if dotenv.get(name)
     ]
     for field in Settings.model_fields:
-        source, value = _lookup(field, flags, environ, dotenv)
+        try:
+            source, value = _lookup(field, flags, environ, dotenv)
+        except _UnreadableFile as error:
+            mistakes.append(str(error))
+            continue
         if value is not None:
             values[field], sources[field] = value, source
     try:
@@ -304,7 +314,20 @@ def _lookup(
         for name in variable_names(field):
             if value := source.get(name):
                 return name, value
+        if field in _FROM_FILES and (path := source.get(f"{variable_names(field)[0]}_FILE")):
+            return _read(f"{variable_names(field)[0]}_FILE", Path(path))
     return "", None
+
+
+def _read(name: str, path: Path) -> tuple[str, str]:
+    """The name of the variable, and the text of the file without the line end that editors add."""
+    try:
+        text = path.expanduser().read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise _UnreadableFile(f"{name}: the file cannot be read ({type(error).__name__})") from error
+    if not text:
+        raise _UnreadableFile(f"{name}: the file is empty")
+    return name, text
 
 
 def _mistakes(error: pydantic.ValidationError, sources: Mapping[str, str]) -> list[str]:

@@ -277,6 +277,31 @@ def test_what_is_no_redis_is_named(tmp_path: Path, url: str):
     assert line == "GPTMOCK_REDIS_URL: must be a redis://, rediss:// or unix:// URL"
 
 
+def test_secrets_may_be_in_files_as_kubernetes_mounts_them(tmp_path: Path):
+    (tmp_path / "key").write_text("sk-from-a-file\n")
+    (tmp_path / "url").write_text("redis://:secret@redis:6379/0")
+    files = {"GPTMOCK_API_KEY_FILE": str(tmp_path / "key"), "GPTMOCK_REDIS_URL_FILE": str(tmp_path / "url")}
+    settings = load(tmp_path, environ={**files, "GPTMOCK_ENCRYPTION_KEYS_FILE": "/keys", "GPTMOCK_HOST": "0.0.0.0"})
+    assert settings.api_key is not None
+    assert settings.api_key.get_secret_value() == "sk-from-a-file"
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://:secret@redis:6379/0"
+    assert "secret" not in repr(settings)
+    nearer = load(tmp_path, environ={**files, "GPTMOCK_API_KEY": "sk-nearer", "GPTMOCK_ENCRYPTION_KEYS_FILE": "/keys"})
+    assert nearer.api_key is not None
+    assert nearer.api_key.get_secret_value() == "sk-nearer"
+
+
+@pytest.mark.parametrize(("content", "words"), [(None, "FileNotFoundError"), (" \n", "is empty"), ("\xff", "Unicode")])
+def test_a_secret_file_that_holds_nothing_is_named(tmp_path: Path, content: str | None, words: str):
+    if content is not None:
+        (tmp_path / "key").write_bytes(content.encode("latin-1"))
+    said = mistakes(tmp_path, GPTMOCK_API_KEY_FILE=str(tmp_path / "key"), GPTMOCK_PORT="http")
+    assert len(said) == 2, "with the other mistakes"
+    assert said[0].startswith("GPTMOCK_API_KEY_FILE: the file")
+    assert words in said[0]
+
+
 def test_keys_and_pool_travel_to_the_workers_and_are_not_shown(tmp_path: Path):
     environ = {"GPTMOCK_ENCRYPTION_KEYS": KEYS, "GPTMOCK_ACCOUNT_POOL": " ada@example.test, ,bob "}
     settings = load(tmp_path, environ=environ)
