@@ -56,7 +56,7 @@ def rendered(helm: Helm) -> dict[str, Rendering]:
 
 
 def test_schema_and_readme_are_in_step_with_the_comments():
-    command = [sys.executable, ROOT / "helm" / "generate.py", "--check"]
+    command = [sys.executable, str(ROOT / "helm" / "generate.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
