@@ -18,6 +18,8 @@ from gptmock.accounts import Secret
 
 Role: TypeAlias = Literal["user", "viewer", "admin"]
 """``user`` allows model calls; ``viewer`` also metrics and usage; ``admin`` also keys, accounts and limits."""
+ROLES: tuple[Role, ...] = ("user", "viewer", "admin")
+"""In ascending order: each allows what those before it do."""
 
 ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 ID_CHARACTERS = 8
@@ -78,6 +80,14 @@ class Client:
     tenant: str
     key: ClientKey | None = None
     """``None`` for the static key (``GPTMOCK_API_KEY``) and without authentication."""
+
+    role: Role = "admin"
+    """Of a caller without a key of its own: who needs no key on this server is its operator."""
+
+    def may(self, role: Role) -> bool:
+        """Whether the caller has this role or a higher one."""
+        own = self.key.terms.role if self.key is not None else self.role
+        return ROLES.index(own) >= ROLES.index(role)
 
     @property
     def account_id(self) -> str | None:

@@ -119,6 +119,13 @@ class ForeignLogin(ClientError):
     status_hint = 403
 
 
+class Forbidden(ClientError):
+    """The client key is valid, but its role does not allow this."""
+
+    code = "insufficient_permissions"
+    status_hint = 403
+
+
 class UnknownModel(ClientError):
     """The upstream has no such model for this account; ``model`` is the client's name for it."""
 

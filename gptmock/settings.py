@@ -8,10 +8,12 @@ Only ``wiring``, ``command_services``, ``diagnostics`` and ``cli`` read settings
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -94,6 +96,10 @@ class Settings(pydantic.BaseModel):
     strict_parameters: bool = False
     ollama_version: str = Field("0.13.5", pattern=r"^\d+\.\d+\.\d+$")
     """A real Ollama version: clients enable features by it, and Codex requires 0.13.4."""
+    webhook_url: pydantic.SecretStr | None = None
+    """Told of ended logins, full windows and a store in trouble; may hold a token."""
+    webhook_secret: pydantic.SecretStr | None = Field(None, validate_default=True)
+    """Signs what the webhook is told: ``whsec_`` and 24 to 64 bytes in base64."""
     shutdown_grace: int = Field(60, ge=0)
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
     fast_path: bool = True
@@ -137,6 +143,27 @@ class Settings(pydantic.BaseModel):
         if value is not None and urlsplit(value).scheme not in ("http", "https"):
             raise ValueError("must be an http or https URL")
         return value
+
+    @pydantic.field_validator("webhook_url")
+    @classmethod
+    def _webhook(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
+        if value is not None and urlsplit(value.get_secret_value()).scheme not in ("http", "https"):
+            raise ValueError("must be an http or https URL")
+        return value
+
+    @pydantic.field_validator("webhook_secret")
+    @classmethod
+    def _signs(cls, value: pydantic.SecretStr | None, info: pydantic.ValidationInfo) -> pydantic.SecretStr | None:
+        if value is None and info.data.get("webhook_url") is None:
+            return None
+        prefix, _, encoded = value.get_secret_value().partition("_") if value is not None else ("", "", "")
+        with suppress(ValueError):
+            if prefix == "whsec" and 24 <= len(base64.b64decode(encoded, validate=True)) <= 64:
+                return value
+        raise ValueError(
+            "is required with GPTMOCK_WEBHOOK_URL, as whsec_ and 24 to 64 bytes in base64; make one with: "
+            'echo "whsec_$(openssl rand -base64 32)"'
+        )
 
     @pydantic.field_validator("originator")
     @classmethod

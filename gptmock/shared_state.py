@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from gptmock.accounts import SIGN_IN_HINT
-from gptmock.errors import GptmockError, SealBroken, StoreError, UnusableKey
+from gptmock.errors import GptmockError, SealBroken, StoreError, StoreUnavailable, UnusableKey
 from gptmock.gateway.refresh import LEASE_SECONDS
 from gptmock.server.temporary_folder import own_folder
 from gptmock.settings import Settings
@@ -51,10 +51,20 @@ class State:
 
 
 @asynccontextmanager
-async def open_state(settings: Settings) -> AsyncIterator[State]:
-    """Open the configured store, with circuit breaker and encryption; makes no request to it yet."""
+async def open_state(
+    settings: Settings,
+    *,
+    called: Callable[[str, float, StoreUnavailable | None], None] = lambda _name, _seconds, _error: None,
+) -> AsyncIterator[State]:
+    """
+    Open the configured store, with circuit breaker and encryption; makes no request to it yet.
+
+    Args:
+        settings: name the store and its keys.
+        called: see ``GuardedStore``.
+    """
     sealer = Sealer(_keys(settings))
-    store = GuardedStore(_place(settings).open())
+    store = GuardedStore(_place(settings).open(), called=called)
     escrow = FileEscrow(settings.home, sealer)
     # The embedded store is a file itself: it is never away.
     folder = own_folder() if settings.redis_url is not None else None

@@ -33,23 +33,29 @@ from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.freshness import FreshnessWatch
 from gptmock.gateway.gateway import Gateway
 from gptmock.gateway.limit_polling import LimitPoller
+from gptmock.gateway.notices import NoticeWatch
 from gptmock.gateway.recent_limits import RecentLimits
 from gptmock.gateway.refresh import Refresher
 from gptmock.gateway.several_turns import BatchGateway
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.gateway.usage_recording import TurnRecorder
 from gptmock.gateway.version import VersionWatch
+from gptmock.limits import LimitStore
+from gptmock.metrics.accounts import AccountReadings
+from gptmock.metrics.events import counted
+from gptmock.metrics.worker import Exposition, Load, WorkerMetrics, open_metrics
 from gptmock.server.app import create_app
 from gptmock.server.client_connection import ClientConnection
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
 from gptmock.server.supervisor import gave_up, hold_stops, is_stop_waiting
-from gptmock.server.temporary_folder import clear_left_folders, use_own_folder
+from gptmock.server.temporary_folder import clear_left_folders, own_folder, use_own_folder
 from gptmock.settings import Settings
 from gptmock.shared_state import State, open_state
 from gptmock.stores.auth_import import take_over
 from gptmock.stores.catalogue import StoreCatalogCache
 from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
+from gptmock.stores.notices import StoreToldRecord
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
@@ -57,6 +63,7 @@ from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client, open_transport
 from gptmock.upstream.usage import CodexUsage
+from gptmock.upstream.webhook import Webhook
 
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
@@ -137,7 +144,8 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
     async with AsyncExitStack() as stack:
         transport = open_transport(proxy=settings.upstream_proxy, direct=settings.fast_path)
         client = await stack.enter_async_context(open_client(transport))
-        state = await stack.enter_async_context(open_state(settings))
+        metrics = _open_metrics()
+        state = await stack.enter_async_context(open_state(settings, called=metrics.store_called))
         keeper = _keeper(settings, client, state)
         stack.push_async_callback(keeper.close)
         board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
@@ -167,24 +175,72 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
                 _reseal(state),
             )
         )
-        static_key = Secret(settings.api_key.get_secret_value()) if settings.api_key is not None else None
-        upstream = _upstream(settings, transport, identity, deadlines)
+        upstream = _upstream(settings, transport, identity, deadlines, metrics.upstream_answered)
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
-            admission=Admission(static_key, state.keys, admitted=versions.note),
+            admission=_admission(settings, state, versions),
             terms=Terms(catalogs.current, _defaults(settings)),
             readiness=readiness,
             conversations=conversations,
             label_of=selector.label_of,
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
-        await stack.enter_async_context(_beside(catalogs.run()))
+        await stack.enter_async_context(_measured(services, metrics, state, board))
+        await stack.enter_async_context(_beside(catalogs.run(), _tell(settings, metrics, state, board)))
         yield services
 
 
+def _open_metrics() -> WorkerMetrics:
+    folder = own_folder()
+    return open_metrics(folder / "metrics" if folder is not None else None)
+
+
+@asynccontextmanager
+async def _measured(
+    services: Services, metrics: WorkerMetrics, state: State, limits: LimitStore
+) -> AsyncIterator[None]:
+    """Count what this worker does while the context lasts, and let it be scraped."""
+    services.exposition = Exposition(metrics, AccountReadings(state.vault, limits, clock=time.time))
+    with counted(metrics.instruments, partial(_is_known, services)):
+        async with _beside(metrics.sample(partial(_load_of, services, state))):
+            yield
+
+
+async def _tell(settings: Settings, metrics: WorkerMetrics, state: State, limits: LimitStore) -> None:
+    """Background task: tell the operator's webhook, if there is one; one worker of a server does."""
+    url, secret = settings.webhook_url, settings.webhook_secret
+    if url is None or secret is None or not metrics.is_first:
+        return
+    async with open_client() as client:
+        webhook = Webhook(client, Secret(url.get_secret_value()), Secret(secret.get_secret_value()), clock=time.time)
+        told = StoreToldRecord(state.store)
+        watch = NoticeWatch(
+            state.vault, limits, told, webhook, has_store=lambda: state.store.available, clock=time.time
+        )
+        await watch.run()
+
+
+def _is_known(services: Services, slug: str) -> bool:
+    return services.terms.catalog.get(slug) is not None
+
+
+def _load_of(services: Services, state: State) -> Load:
+    activity = services.activity
+    return Load(activity.turns, activity.streams, activity.connections, has_store=state.store.available)
+
+
+def _admission(settings: Settings, state: State, versions: VersionWatch) -> Admission:
+    static_key = Secret(settings.api_key.get_secret_value()) if settings.api_key is not None else None
+    return Admission(static_key, state.keys, admitted=versions.note)
+
+
 def _upstream(
-    settings: Settings, transport: AsyncBaseTransport, identity: ClientIdentity, deadlines: UpstreamDeadlines
+    settings: Settings,
+    transport: AsyncBaseTransport,
+    identity: ClientIdentity,
+    deadlines: UpstreamDeadlines,
+    answered: Callable[[int], None],
 ) -> CodexUpstream:
     return CodexUpstream(
         transport,
@@ -193,6 +249,7 @@ def _upstream(
         deadlines=deadlines,
         clock=time.time,
         finds_runs=settings.fast_path,
+        answered=answered,
     )
 
 

@@ -37,7 +37,18 @@ def test_imports_keep_the_contracts():
 
 def test_every_room_is_in_the_plan():
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and not path.name.startswith("__")}
-    assert rooms == {"cli", "dialects", "gateway", "login", "protocol", "server", "simulator", "stores", "upstream"}
+    assert rooms == {
+        "cli",
+        "dialects",
+        "gateway",
+        "login",
+        "metrics",
+        "protocol",
+        "server",
+        "simulator",
+        "stores",
+        "upstream",
+    }
 
 
 @pytest.mark.parametrize("module", MODULES, ids=_name)

@@ -376,3 +376,20 @@ def test_what_no_browser_sends_is_no_origin(tmp_path, value):
     (mistake,) = caught.value.mistakes
     assert mistake.startswith("GPTMOCK_CORS_ORIGINS: ")
     assert repr(value) in mistake
+
+
+SIGNS = "whsec_" + "QUJD" * 10
+
+
+def test_a_webhook_has_a_secret(tmp_path: Path):
+    told = {"GPTMOCK_WEBHOOK_URL": "https://hooks.example.test/T0K3N"}
+    settings = load_settings({}, environ={**told, "GPTMOCK_WEBHOOK_SECRET": SIGNS}, directory=tmp_path)
+    assert "T0K3N" not in repr(settings)
+    for wrong in ("", "QUJD" * 10, "whsec_", "whsec_QUJD", "whsec_!!!!"):
+        with pytest.raises(SettingsError) as caught:
+            load_settings({}, environ={**told, "GPTMOCK_WEBHOOK_SECRET": wrong}, directory=tmp_path)
+        assert caught.value.mistakes[0].startswith("GPTMOCK_WEBHOOK_SECRET: is required with GPTMOCK_WEBHOOK_URL")
+    with pytest.raises(SettingsError, match="GPTMOCK_WEBHOOK_URL: must be an http or https URL"):
+        load_settings(
+            {}, environ={"GPTMOCK_WEBHOOK_URL": "ftp://x", "GPTMOCK_WEBHOOK_SECRET": SIGNS}, directory=tmp_path
+        )

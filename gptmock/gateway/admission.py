@@ -48,7 +48,8 @@ class Admission:
         self._api_key = api_key
         self._keys = keys
         self._admitted = admitted
-        self._owner = Client("" if api_key is None else api_key.fingerprint())
+        # The static key is made for calling models; who needs none is the operator.
+        self._owner = Client("") if api_key is None else Client(api_key.fingerprint(), role="user")
 
     async def admit(self, headers: Mapping[str, str]) -> Client:
         """

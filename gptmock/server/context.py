@@ -82,6 +82,22 @@ class ServerOptions:
     log_format: str = "text"
 
 
+async def _no_metrics() -> bytes:
+    return b""
+
+
+@dataclass(slots=True)
+class Activity:
+    """What a worker is doing now, counted where it begins and ends."""
+
+    turns: int = 0
+    """Model calls."""
+    streams: int = 0
+    """Those of them that are being streamed to their client."""
+    connections: int = 0
+    """Of clients."""
+
+
 @dataclass(slots=True)
 class Services:
     """The services of one worker."""
@@ -94,6 +110,9 @@ class Services:
     conversations: KeepsConversations
     label_of: Callable[[str | None], str | None] = field(default=lambda _: None)
     """The cached label of an account id, for the log."""
+    exposition: Callable[[], Awaitable[bytes]] = field(default=_no_metrics)
+    """The metrics of this server in the Prometheus text format."""
+    activity: Activity = field(default_factory=Activity)
     draining: bool = field(default=False)
     """Set once the worker was told to stop."""
 

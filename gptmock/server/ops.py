@@ -1,4 +1,7 @@
-"""Probe routes: ``/health`` (liveness: a worker answers) and ``/readyz`` (readiness: it could serve a model call)."""
+"""
+Routes for operators: ``/health`` (liveness: a worker answers), ``/readyz`` (readiness: it could serve a model call) and
+``/metrics`` (Prometheus: the sum over the workers of this server).
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,20 @@ import msgspec
 from sanic import HTTPResponse, Request
 
 from gptmock import __version__
+from gptmock.errors import Forbidden
 from gptmock.server.context import App, Services
+from gptmock.server.requests import headers_of
 
 _JSON = "application/json"
+_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+"""The Prometheus text format, which every scraper takes."""
 
 
 def add_ops_routes(app: App) -> None:
-    """Add both, for GET and HEAD, without authentication."""
+    """Add them, for GET and HEAD; the probes need no key, the metrics that of a viewer."""
     app.add_route(_health, "/health", methods=["GET", "HEAD"], name="health")
     app.add_route(_readyz, "/readyz", methods=["GET", "HEAD"], name="readyz", ctx_own_statuses=(503,))
+    app.add_route(_metrics, "/metrics", methods=["GET", "HEAD"], name="metrics")
 
 
 async def _health(_: Request) -> HTTPResponse:
@@ -26,3 +34,11 @@ async def _readyz(request: Request) -> HTTPResponse:
     reasons = ["draining"] if services.draining else await services.readiness()
     body = {"status": "not ready" if reasons else "ready", "reasons": reasons}
     return HTTPResponse(msgspec.json.encode(body), status=503 if reasons else 200, content_type=_JSON)
+
+
+async def _metrics(request: Request) -> HTTPResponse:
+    services: Services = request.app.ctx.services
+    client = await services.admission.admit(headers_of(request))
+    if not client.may("viewer"):
+        raise Forbidden("The metrics need the key of a viewer or an admin: gptmock keys create NAME --role viewer.")
+    return HTTPResponse(await services.exposition(), content_type=_METRICS)

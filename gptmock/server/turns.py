@@ -28,6 +28,7 @@ from gptmock.dialects.table import DialectRoute
 from gptmock.errors import GptmockError
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
+from gptmock.protocol.items import ResponseUsage
 from gptmock.server.client_wire import SanicWire
 from gptmock.server.context import ServerOptions, Services, new_head
 from gptmock.server.ignored_header import IGNORED, ignored_header
@@ -82,6 +83,7 @@ class TurnRequest:
     async def run(self) -> HTTPResponse | None:
         """The answer, or ``None`` when it was streamed; one line in the log either way."""
         status, ended = 500, "internal_error"
+        self._services.activity.turns += 1
         try:
             response = await self._answer()
             status = 200 if response is None else response.status
@@ -97,6 +99,7 @@ class TurnRequest:
         else:
             return response
         finally:
+            self._services.activity.turns -= 1
             self._log(status, ended)
 
     @property
@@ -164,8 +167,13 @@ class TurnRequest:
             self._request.app.ctx.heartbeats,
             elapsed=self._head.elapsed,
         )
-        async with sink:
-            await reply.stream(sink)
+        activity = self._services.activity
+        activity.streams += 1
+        try:
+            async with sink:
+                await reply.stream(sink)
+        finally:
+            activity.streams -= 1
         if shown:
             self._show_answer(shown)
 
@@ -197,7 +205,7 @@ class TurnRequest:
     def _log(self, status: int, ended: str) -> None:
         turn, outcome = self._turn, self._outcome
         key = self._client.key if self._client is not None else None
-        usage = outcome.usage
+        usage, begun = outcome.usage, self._head.progress.begun_seconds
         if self._sink is not None:
             self._first_seconds, self._sent_bytes = self._sink.first_seconds, self._sink.sent_bytes
         log.info(
@@ -213,11 +221,14 @@ class TurnRequest:
                 "ended": ended,
                 "tries": outcome.tries,
                 "first_seconds": None if self._first_seconds is None else round(self._first_seconds, 3),
+                "first_event_seconds": None if begun is None else round(begun, 3),
                 "seconds": round(self._head.elapsed(), 3),
                 "bytes": self._sent_bytes,
                 "stored": outcome.stored,
                 "input_tokens": usage.input_tokens if usage is not None else None,
+                "cached_tokens": _cached(usage),
                 "output_tokens": usage.output_tokens if usage is not None else None,
+                "reasoning_tokens": _reasoning(usage),
                 "at_terminal": {"effort": _effort(turn), "label": self._services.label_of(outcome.account_id)},
             },
         )
@@ -226,6 +237,16 @@ class TurnRequest:
 def _effort(turn: Turn | None) -> str | None:
     reasoning = turn.request.reasoning if turn is not None else UNSET
     return None if reasoning is UNSET else reasoning.effort
+
+
+def _cached(usage: ResponseUsage | None) -> int | None:
+    details = usage.input_tokens_details if usage is not None else None
+    return details.cached_tokens if details is not None else None
+
+
+def _reasoning(usage: ResponseUsage | None) -> int | None:
+    details = usage.output_tokens_details if usage is not None else None
+    return details.reasoning_tokens if details is not None else None
 
 
 def forwarded_to_codex(outcome: Outcome) -> dict[str, str]:

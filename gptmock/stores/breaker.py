@@ -40,6 +40,7 @@ class GuardedStore:
         open_seconds: how long calls fail at once after a failure; jittered by up to half as much more, so that workers
             do not probe together.
         log: gets one line for every change: ``store.unavailable``, ``store.available``.
+        called: told of every call that went through: the method's name, the seconds it took, and its failure.
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class GuardedStore:
         clock: Callable[[], float] = time.monotonic,
         open_seconds: float = OPEN_SECONDS,
         log: logging.Logger = _DEFAULT_LOG,
+        called: Callable[[str, float, StoreUnavailable | None], None] = lambda _name, _seconds, _error: None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._open_seconds = open_seconds
         self._log = log
+        self._called = called
         self._jitter = random.Random()  # noqa: S311 - spreads workers, hides nothing
         self._reason: str | None = None
         self._since = 0.0
@@ -167,14 +170,17 @@ class GuardedStore:
     async def _call(self, method: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._reason is not None:
             await self._half_open(self._reason)
-        generation = self._generation
+        generation, began, failure = self._generation, self._clock(), None
         try:
             return await method(*args, **kwargs)
         except StoreUnavailable as error:
+            failure = error
             # A call begun before the last failure tells nothing new: the store has failed and recovered since.
             if generation == self._generation:
                 self._open(error)
             raise
+        finally:
+            self._called(method.__name__, self._clock() - began, failure)
 
     async def _half_open(self, reason: str) -> None:
         """

@@ -69,6 +69,7 @@ class CodexUpstream:
         deadlines: how long to wait for what.
         clock: Unix seconds.
         finds_runs: see ``EventReader``.
+        answered: told the status of every answer.
     """
 
     def __init__(  # noqa: PLR0913 - each is a thing of its own
@@ -80,11 +81,13 @@ class CodexUpstream:
         deadlines: UpstreamDeadlines,
         clock: Callable[[], float],
         finds_runs: bool = True,
+        answered: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._transport = transport
         self._url = httpx.URL(f"{base_url.rstrip('/')}/codex/responses")
         self._compact_url = httpx.URL(f"{base_url.rstrip('/')}/codex/responses/compact")
         self._finds_runs = finds_runs
+        self._answered = answered
         self._deadlines = deadlines
         self._clock = clock
         self._identity = identity
@@ -151,6 +154,7 @@ class CodexUpstream:
                 response = await self._transport.handle_async_request(
                     httpx.Request("POST", url, content=body, headers=encoded)
                 )
+                self._answered(response.status_code)
                 if response.status_code != 200:
                     beginning = await _beginning(response)
                     raise refusals.refusal(response, beginning.data, unread=beginning.unread)

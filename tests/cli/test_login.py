@@ -288,7 +288,7 @@ def test_one_run_signs_in_and_serves(tmp_path: Path, issuer: dict[str, str]):
     }
     with waiting(tmp_path, "serve", "--verbose", **variables) as (terminal, url):
         assert "No ChatGPT account is signed in yet. Starting the login." in terminal.text
-        assert "Press Enter on an empty line to skip the login." in terminal.text
+        terminal.until(r"Press Enter on an empty line to skip the login\.")
         assert browse(url).status_code == 200
         terminal.until("Signed in as demo@example")
         terminal.until(rf"gptmock serves http://0\.0\.0\.0:{port}/v1")

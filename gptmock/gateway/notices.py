@@ -1,0 +1,143 @@
+"""
+Tells the operator's webhook what needs a person: a login that has ended, a usage window at 80 and at 100 percent, a
+store that does not answer. Each once for each change, over all workers and servers. Knows contracts, no HTTP.
+
+What was told last is a record in the shared store. Whoever replaces it by compare-and-set tells the difference; a
+server that dies between the two tells nothing, so that nobody is told twice. Trouble of the store itself cannot be
+shared: one worker of each server tells it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping
+
+from gptmock.accounts import SIGN_IN_HINT, Login, TokenVault
+from gptmock.errors import GptmockError
+from gptmock.limits import LimitStore, RateLimitWindow
+from gptmock.notices import Notice, SendsNotices, ToldRecord
+
+log = logging.getLogger("gptmock.notices")
+
+LOOK_SECONDS = 5.0
+STORE_SECONDS = 5.0
+"""A store that is away for less is not worth a notice."""
+LEVELS = ("fine", "80", "100", "ended")
+"""In ascending order; only a rise is told."""
+
+
+class NoticeWatch:
+    """
+    Looks for changes and tells them.
+
+    Args:
+        vault: has the logins.
+        limits: has their windows.
+        told: what was told last.
+        webhook: where notices go.
+        has_store: whether the store answers this worker.
+        clock: Unix seconds.
+    """
+
+    def __init__(  # noqa: PLR0913 - one contract for each thing it brings together
+        self,
+        vault: TokenVault,
+        limits: LimitStore,
+        told: ToldRecord,
+        webhook: SendsNotices,
+        *,
+        has_store: Callable[[], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        self._vault = vault
+        self._limits = limits
+        self._told = told
+        self._webhook = webhook
+        self._has_store = has_store
+        self._clock = clock
+        self._away_since: float | None = None
+        self._told_away = False
+
+    async def run(self) -> None:
+        """Background task: look again and again until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - spreads servers
+            await self.look()
+
+    async def look(self) -> None:
+        """Look once, and tell what has become worse."""
+        await self._look_at_store()
+        try:
+            logins = await self._vault.logins()
+            notices = [notice for login in logins for notice in await self._of(login)]
+            before, version = await self._told.load()
+            now = {subject: level for subject, level, _ in notices}
+            if now == before or not await self._told.replace(now, version=version):
+                return
+        except GptmockError:
+            return
+        for subject, level, notice in notices:
+            if LEVELS.index(level) > _rank(before.get(subject)):
+                await self._send(notice)
+
+    async def _look_at_store(self) -> None:
+        now = self._clock()
+        if self._has_store():
+            self._away_since = None
+            if self._told_away:
+                self._told_away = False
+                await self._send(Notice("store.available", now, {"message": "The store answers again."}))
+            return
+        if self._away_since is None:
+            self._away_since = now
+        if not self._told_away and now - self._away_since >= STORE_SECONDS:
+            self._told_away = True
+            message = "The store does not answer. Requests are served from memory while tokens live: gptmock doctor."
+            await self._send(Notice("store.unavailable", now, {"message": message}))
+
+    async def _of(self, login: Login) -> list[tuple[str, str, Notice]]:
+        """Subject, level and notice for the login and each of its windows."""
+        account, now = login.account.id, self._clock()
+        base = {"account": account, "label": login.label}
+        ended = Notice(
+            "account.login_ended", now, {**base, "message": f"The login has ended: {login.refused}. {SIGN_IN_HINT}"}
+        )
+        found = [(f"login:{account}", "ended" if login.refused is not None else "fine", ended)]
+        snapshot = await self._limits.snapshot(account)
+        for window in snapshot.windows if snapshot is not None else ():
+            level = _level(window, now)
+            found.append((f"window:{account}:{window.window_minutes}", level, _window_notice(base, window, level, now)))
+        return found
+
+    async def _send(self, notice: Notice) -> None:
+        log.info("notice", extra={"type": notice.type, "account": notice.data.get("account")})
+        await self._webhook.send(notice)
+
+
+def _level(window: RateLimitWindow, now: float) -> str:
+    if window.resets_at is not None and window.resets_at <= now:
+        return "fine"
+    return "100" if window.used_percent >= 100 else "80" if window.used_percent >= 80 else "fine"
+
+
+def _window_notice(base: Mapping[str, str], window: RateLimitWindow, level: str, now: float) -> Notice:
+    data: dict[str, str | float] = {
+        **base,
+        "window_minutes": window.window_minutes,
+        "used_percent": window.used_percent,
+        "message": f"{base['label']} has used {window.used_percent:.0f} % of its window of {_spoken(window)}.",
+    }
+    if window.resets_at is not None:
+        data["resets_at"] = window.resets_at
+    return Notice(f"account.window_{level}", now, data)
+
+
+def _spoken(window: RateLimitWindow) -> str:
+    hours = window.window_minutes / 60
+    return f"{hours / 24:.0f} days" if hours > 48 else f"{hours:.0f} hours"
+
+
+def _rank(level: str | None) -> int:
+    return LEVELS.index(level) if level in LEVELS else 0
