@@ -1,7 +1,8 @@
 """
-Makes ``values.schema.json`` and the table of values in ``README.md`` from the comments of ``values.yaml``.
+Makes ``values.schema.json`` and the table of values in ``README.md`` from the comments of ``values.yaml``, and copies
+the dashboard and the alert rules of ``deploy`` into the chart, which can read nothing outside itself.
 
-    python helm/generate.py            writes both
+    python helm/generate.py            writes all of them
     python helm/generate.py --check    exits 1 if one of them is not in step
 
 A comment that begins with ``# --`` describes the value below it; ``# @schema {...}`` in it is JSON Schema for it.
@@ -19,6 +20,10 @@ from typing import Any
 import yaml
 
 CHART = Path(__file__).parent / "gptmock"
+COPIES = {
+    CHART / "files" / "dashboard.json": CHART.parent.parent / "deploy" / "grafana" / "gptmock.json",
+    CHART / "files" / "gptmock.rules.yml": CHART.parent.parent / "deploy" / "prometheus" / "gptmock.rules.yml",
+}
 _BEGIN, _END = "<!-- values: made by helm/generate.py -->\n", "<!-- end of values -->"
 _SCHEMA = "@schema "
 _TYPES = {"bool": "boolean", "int": "integer", "str": "string", "seq": "array", "map": "object", "null": "null"}
@@ -130,6 +135,7 @@ def documents() -> dict[Path, str]:
     before, _, rest = readme.read_text(encoding="utf-8").partition(_BEGIN)
     _, _, after = rest.partition(_END)
     return {
+        **{copy: source.read_text(encoding="utf-8") for copy, source in COPIES.items()},
         CHART / "values.schema.json": json.dumps(schema_document(found), indent=2, ensure_ascii=False) + "\n",
         readme: f"{before}{_BEGIN}{table(found)}{_END}{after}",
     }

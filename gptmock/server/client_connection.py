@@ -15,3 +15,16 @@ class ClientConnection(HttpProtocol):
     """
 
     HTTP_CLASS = ClientHttp
+
+    def close_if_idle(self) -> bool:
+        """
+        Close the connection, or let it end with the response that it is busy with; says whether it is closed already.
+
+        A server that stops asks each connection once. Sanic leaves a busy one open for further requests, and a proxy
+        that keeps it would then hold up the stop for the whole grace.
+        """
+        if super().close_if_idle():
+            return True
+        if self.http is not None:
+            self.http.keep_alive = False
+        return False

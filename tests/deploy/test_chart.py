@@ -15,6 +15,7 @@ from functools import partial
 import httpx
 import pytest
 import redis
+import yaml
 
 from gptmock.settings import Settings
 from tests.deploy.helm import CHART, KUBERNETES, Helm, Rendering, helm_engine
@@ -167,6 +168,14 @@ def test_the_login_shows_its_code_in_the_log_of_a_job(rendered):
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["login", "--headless", "--account=team@example.org"]
     assert f"logs -f job/{job['metadata']['name']}" in rendered["login"].notes
+
+
+def test_the_alerts_are_those_of_deploy_and_ours(rendered):
+    (group,) = rendered["monitoring"].one("PrometheusRule")["spec"]["groups"]
+    alerts = [rule["alert"] for rule in group["rules"]]
+    (source,) = yaml.safe_load((ROOT / "deploy" / "prometheus" / "gptmock.rules.yml").read_text())["groups"]
+    assert alerts == ["GptmockDown", *(rule["alert"] for rule in source["rules"]), "Ours"]
+    assert group["rules"][1:-1] == source["rules"], "templates of alerts are left as they are"
 
 
 def test_the_dashboard_is_json(rendered):
