@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -24,7 +23,10 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the sdist, made of the files that git knows, and the wheel, made of that sdist."""
     source, folder = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("built")
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
     )
     for name in filter(None, listed.stdout.decode().split("\0")):
         if (ROOT / name).is_file():
@@ -86,14 +88,16 @@ def test_the_wheel_runs_outside_the_checkout(built, tmp_path):
         assert done.returncode == 0, done.stderr
     environment = plain_environment(HOME=str(tmp_path))
     environment.pop("PYTHONPATH")
-    gptmock = str(tmp_path / "venv" / "bin" / "gptmock")
-    run = {"cwd": tmp_path, "env": environment, "capture_output": True, "text": True, "check": False}
-    shown = subprocess.run([gptmock, "--version"], **run)  # type: ignore[call-overload]
-    assert shown.stdout == f"gptmock {__version__}\n"
-    demo = subprocess.run([gptmock, "demo", "--once", "--port", "0"], **run)  # type: ignore[call-overload]
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [str(tmp_path / "venv" / "bin" / "gptmock"), *words]
+        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+
+    assert run("--version").stdout == f"gptmock {__version__}\n"
+    demo = run("demo", "--once", "--port", "0")
     assert demo.returncode == 0, demo.stderr
     assert "chat.completion" in demo.stdout
-    assert os.listdir(tmp_path) == ["venv"], "it leaves no files"
+    assert [path.name for path in tmp_path.iterdir()] == ["venv"], "it leaves no files"
 
 
 def test_versions_agree():
