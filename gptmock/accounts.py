@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import hmac
 from collections.abc import Iterable
@@ -61,6 +62,12 @@ class Secret:
         return self._text.encode("utf-8", "surrogatepass")
 
 
+@functools.lru_cache(maxsize=1024)
+def _account_id(workspace_id: str, user_id: str) -> str:
+    # Asked for several times in each turn.
+    return hashlib.sha256(f"{workspace_id}\0{user_id}".encode()).hexdigest()[:16]
+
+
 @dataclass(frozen=True, slots=True)
 class Account:
     """A login: one user in one workspace. Members of a workspace share ``workspace_id``."""
@@ -76,7 +83,7 @@ class Account:
     @property
     def id(self) -> str:
         """16 hex digits derived from workspace and user: the same for every login of the account."""
-        return hashlib.sha256(f"{self.workspace_id}\0{self.user_id or ''}".encode()).hexdigest()[:16]
+        return _account_id(self.workspace_id, self.user_id or "")
 
 
 @dataclass(frozen=True, slots=True)

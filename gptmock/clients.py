@@ -81,8 +81,8 @@ class Client:
     key: ClientKey | None = None
     """``None`` for the static key (``GPTMOCK_API_KEY``) and without authentication."""
 
-    role: Role = "admin"
-    """Of a caller without a key of its own: who needs no key on this server is its operator."""
+    role: Role = "user"
+    """Of a caller without a key of its own."""
 
     def may(self, role: Role) -> bool:
         """Whether the caller has this role or a higher one."""

@@ -6,6 +6,7 @@ The errors that clients may see, classified by cause. Dialects render them.
     │   ├── BadRequest             400  a field is missing, of the wrong type, or cannot be honoured
     │   ├── Unauthorized           401  no or wrong client key
     │   ├── ForeignLogin           403  a ChatGPT login in the place of a client key
+    │   ├── ForeignOrigin          403  a web page of another origin sent the request
     │   ├── UnknownModel           404  model_not_found
     │   ├── UnknownResponse        404  response_not_found: never stored, expired, or another tenant's
     │   ├── UnknownRoute           404  unknown_url
@@ -15,6 +16,8 @@ The errors that clients may see, classified by cause. Dialects render them.
     │   ├── UnknownClientKey       404  no client key of that name or id
     │   ├── NameTaken              409  there is a valid client key of that name
     │   ├── UnsupportedEncoding    415
+    │   ├── UnsafeContentType      415  a web page sent something other than JSON
+    │   ├── HostNotAllowed         421  the request is for a host name that is not this server's
     │   └── TooManyRequests        429
     ├── AccountError           the account is at fault: the operator has to sign in again, or wait
     │   ├── NotLoggedIn            503  login_required
@@ -124,6 +127,27 @@ class Forbidden(ClientError):
 
     code = "insufficient_permissions"
     status_hint = 403
+
+
+class ForeignOrigin(ClientError):
+    """A browser sent the request for a web page whose origin is not allowed."""
+
+    code = "origin_not_allowed"
+    status_hint = 403
+
+
+class HostNotAllowed(ClientError):
+    """The request is for a host name that this server does not answer to."""
+
+    code = "host_not_allowed"
+    status_hint = 421
+
+
+class UnsafeContentType(ClientError):
+    """A web page sent a body that needs no preflight: forms and plain text, or one without a type."""
+
+    code = "unsupported_media_type"
+    status_hint = 415
 
 
 class UnknownModel(ClientError):

@@ -19,8 +19,10 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import pydantic
-from dotenv import dotenv_values
 from pydantic import Field
+
+from gptmock.cores import usable_cores
+from gptmock.setting_sources import NOT_FROM_DOTENV, Unreadable, looked_up, read_dotenv, variable_names
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
 Style = Literal["think-tags", "o3", "legacy", "current", "reasoning-content", "standard", "openai", "hidden"]
@@ -30,26 +32,10 @@ MAX_RESPONSES_TTL_SECONDS = 30 * 24 * 3600
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 _DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd]?)\Z")
 MIN_OLLAMA_VERSION = (0, 13, 4)
-_PREFIX, _LEGACY_PREFIX = "GPTMOCK_", "CHATGPT_LOCAL_"
-_LEGACY_NAMES = {
-    "verbose": "VERBOSE",
-    "debug_model": "DEBUG_MODEL",
-    "reasoning_effort": "REASONING_EFFORT",
-    "reasoning_summary": "REASONING_SUMMARY",
-    "reasoning_compat": "REASONING_COMPAT",
-    "expose_reasoning_models": "EXPOSE_REASONING_MODELS",
-    "default_web_search": "ENABLE_WEB_SEARCH",
-    "client_id": "CLIENT_ID",
-    "issuer": "ISSUER",
-    "home": "HOME",
-    "login_bind": "LOGIN_BIND",
-}
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
 """A web origin as browsers send it: no path, no trailing slash."""
-_FROM_FILES = frozenset({"api_key", "redis_url"})
-"""Secrets whose value may be in a file, named by the variable that ends with ``_FILE``: as Kubernetes mounts them."""
-_NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
-"""Settings not read from ``.env``: a foreign working directory must not redirect tokens."""
+_BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]{1,100}){1,10}\Z")
+_HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}\Z")
 
 
 class Settings(pydantic.BaseModel):
@@ -90,7 +76,7 @@ class Settings(pydantic.BaseModel):
     originator: str = "gptmock"
     codex_version: str | None = Field(None, pattern=r"^\d+\.\d+\.\d+$")
     """Unset: our own, or that of the newest Codex client, whichever is higher."""
-    api_key: pydantic.SecretStr | None = Field(None, validate_default=True)
+    api_key: pydantic.SecretStr | None = None
     responses_ttl: int = 24 * 3600
     """Seconds that responses are stored; 0 stores none. Set as ``24h``. Costs memory in the store."""
     strict_parameters: bool = False
@@ -102,6 +88,12 @@ class Settings(pydantic.BaseModel):
     """Signs what the webhook is told: ``whsec_`` and 24 to 64 bytes in base64."""
     shutdown_grace: int = Field(60, ge=0)
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
+    allowed_hosts: str | None = None
+    """Host names that the browser guard accepts besides loopback names, separated by commas."""
+    trusted_proxies: str | None = None
+    """Addresses and networks whose forwarding headers are believed, separated by commas; ``unix`` for the socket."""
+    base_path: str | None = None
+    """A prefix of all routes, such as ``/gptmock``."""
     fast_path: bool = True
     """Deltas are copied undecoded, by the callback that reads them; off only to compare."""
 
@@ -172,17 +164,32 @@ class Settings(pydantic.BaseModel):
             raise ValueError("must be printable ASCII, because it is sent in a header")
         return value
 
-    @pydantic.field_validator("api_key")
+    @pydantic.field_validator("allowed_hosts")
     @classmethod
-    def _route(cls, value: pydantic.SecretStr | None, info: pydantic.ValidationInfo) -> pydantic.SecretStr | None:
-        # A field validator, so that it is reported with mistakes in other fields; it reads fields declared above.
-        host, allowed = info.data.get("host", "127.0.0.1"), info.data.get("allow_unauthenticated", True)
-        if value is None and not allowed and not is_loopback(host):
-            raise ValueError(
-                f"is required to listen on {host}, which is not a loopback address; or use --allow-unauthenticated "
-                "(GPTMOCK_ALLOW_UNAUTHENTICATED=true) if something else protects the port"
-            )
+    def _hosts(cls, value: str | None) -> str | None:
+        wrong = [one for one in _listed(value) if not _is_host(one)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is not a host: write names or addresses without scheme, port or wildcard")
         return value
+
+    @pydantic.field_validator("trusted_proxies")
+    @classmethod
+    def _proxies(cls, value: str | None) -> str | None:
+        for one in _listed(value):
+            if one != "unix":
+                try:
+                    ipaddress.ip_network(one, strict=False)
+                except ValueError:
+                    raise ValueError(f"{one!r} is neither an address nor a network, such as 10.0.0.0/8") from None
+        return value
+
+    @pydantic.field_validator("base_path")
+    @classmethod
+    def _prefix(cls, value: str | None) -> str | None:
+        path = (value or "").rstrip("/")
+        if path and not _BASE_PATH.match(path):
+            raise ValueError("must be a path such as /gptmock, of letters, digits and - . _ ~")
+        return path or None
 
     @pydantic.field_validator("ollama_version")
     @classmethod
@@ -216,6 +223,27 @@ class Settings(pydantic.BaseModel):
         return self
 
     @property
+    def is_exposed(self) -> bool:
+        """Whether other machines can connect to the server."""
+        # With a Unix socket the host is not used.
+        return getattr(self, "unix_socket", None) is None and not is_loopback(self.host)
+
+    @property
+    def requires_key(self) -> bool:
+        """Whether requests without a valid client key are refused."""
+        return self.api_key is not None or (self.is_exposed and not self.allow_unauthenticated)
+
+    @property
+    def allowed_host_list(self) -> tuple[str, ...]:
+        """The host names that the operator added; empty for none."""
+        return _listed(self.allowed_hosts)
+
+    @property
+    def trusted_proxy_list(self) -> tuple[str, ...]:
+        """The proxies that the operator trusts; empty for none."""
+        return _listed(self.trusted_proxies)
+
+    @property
     def pool_labels(self) -> tuple[str, ...]:
         """The pool that the operator named; empty for none."""
         return _listed(self.account_pool)
@@ -239,10 +267,6 @@ class SettingsError(Exception):
         self.mistakes = mistakes
 
 
-class _UnreadableFile(Exception):
-    """A file that holds a setting cannot be read; the message names its variable."""
-
-
 def load_settings(
     flags: Mapping[str, Any], *, environ: Mapping[str, str] | None = None, directory: Path | None = None
 ) -> Settings:
@@ -258,19 +282,22 @@ def load_settings(
         SettingsError: with every mistake, each naming its variable and what is allowed.
     """
     environ = os.environ if environ is None else environ
-    dotenv = _dotenv((directory or Path.cwd()) / ".env")
+    try:
+        dotenv = read_dotenv((directory or Path.cwd()) / ".env")
+    except Unreadable as error:
+        raise SettingsError((str(error),)) from error
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     mistakes = [
         f"{name}: must not be set in .env, only in the environment"
-        for field in sorted(_NOT_FROM_DOTENV)
+        for field in sorted(NOT_FROM_DOTENV)
         for name in variable_names(field)
         if dotenv.get(name)
     ]
     for field in Settings.model_fields:
         try:
-            source, value = _lookup(field, flags, environ, dotenv)
-        except _UnreadableFile as error:
+            source, value = looked_up(field, flags, environ, dotenv)
+        except Unreadable as error:
             mistakes.append(str(error))
             continue
         if value is not None:
@@ -284,14 +311,16 @@ def load_settings(
     return settings
 
 
-def variable_names(field: str) -> tuple[str, ...]:
-    """The environment variables of a setting, in order of precedence."""
-    legacy = _LEGACY_NAMES.get(field)
-    return (_PREFIX + field.upper(), *((_LEGACY_PREFIX + legacy,) if legacy else ()))
-
-
 def _listed(value: str | None) -> tuple[str, ...]:
     return tuple(item for one in (value or "").split(",") if (item := one.strip()))
+
+
+def _is_host(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return _HOST_NAME.match(text) is not None and ".." not in text
+    return True
 
 
 def is_loopback(host: str) -> bool:
@@ -300,61 +329,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def usable_cores() -> int:
-    """CPU cores that this process may use: its affinity, and the quota of its cgroup (v2, then v1)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _cgroup_quota()
-    return max(1, min(cores, int(quota) or 1)) if quota is not None else max(1, cores)
-
-
-def _cgroup_quota() -> float | None:
-    try:
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if limit == "max" else int(limit) / int(period)
-    except (OSError, ValueError):
-        pass
-    try:
-        limit_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").read_text())
-        period_us = int(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
-    return limit_us / period_us if limit_us > 0 and period_us > 0 else None
-
-
-def _dotenv(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    try:
-        return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError((f".env: cannot be read ({type(error).__name__})",)) from error
-
-
-def _lookup(
-    field: str, flags: Mapping[str, Any], environ: Mapping[str, str], dotenv: Mapping[str, str]
-) -> tuple[str, Any]:
-    if (flag := flags.get(field)) is not None and flag != "":
-        return f"--{field.replace('_', '-')}", flag
-    for source in (environ, {} if field in _NOT_FROM_DOTENV else dotenv):
-        for name in variable_names(field):
-            if value := source.get(name):
-                return name, value
-        if field in _FROM_FILES and (path := source.get(f"{variable_names(field)[0]}_FILE")):
-            return _read(f"{variable_names(field)[0]}_FILE", Path(path))
-    return "", None
-
-
-def _read(name: str, path: Path) -> tuple[str, str]:
-    """The name of the variable, and the text of the file without the line end that editors add."""
-    try:
-        text = path.expanduser().read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise _UnreadableFile(f"{name}: the file cannot be read ({type(error).__name__})") from error
-    if not text:
-        raise _UnreadableFile(f"{name}: the file is empty")
-    return name, text
 
 
 def _mistakes(error: pydantic.ValidationError, sources: Mapping[str, str]) -> list[str]:

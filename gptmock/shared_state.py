@@ -116,6 +116,21 @@ async def has_account(settings: Settings) -> bool:
             return True
 
 
+async def has_client_key(settings: Settings) -> bool:
+    """
+    Whether clients can have a key: the static one, or a valid one in the store. True if the store cannot be read: then
+    the server, which requires keys, accepts those that it finds later.
+    """
+    if settings.api_key is not None:
+        return True
+    async with open_state(settings) as state:
+        try:
+            now = time.time()
+            return any(key.is_living(now) for key in await state.keys.all())
+        except StoreError:
+            return True
+
+
 Migrated: TypeAlias = Migration
 """The result of ``migrate``; an alias, since ``cli`` does not import ``stores``."""
 

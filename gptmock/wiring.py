@@ -72,6 +72,8 @@ BACKLOG = 4096
 """Connections that may wait to be accepted. With a shorter backlog (Sanic's 100), Linux resets
 some connections of a burst."""
 _DEADLINE_MARGIN_SECONDS = 60.0
+_GC_THRESHOLD = 10_000
+"""New objects before the garbage collector looks for cycles among them."""
 
 
 class WorkersKeepDying(Exception):
@@ -123,6 +125,8 @@ async def _freeze(_: App) -> None:
     # What a worker has loaded lives as long as the worker: no garbage collection needs to go through it.
     gc.collect()
     gc.freeze()
+    # A turn makes some thousand objects and hardly a cycle: the default of 700 is several collections for each.
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOptions:
@@ -135,6 +139,12 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         expose_efforts=settings.expose_reasoning_models,
         ollama_version=settings.ollama_version,
         verbose=settings.verbose,
+        bound_host=settings.host,
+        is_exposed=settings.is_exposed,
+        requires_key=settings.requires_key,
+        allowed_hosts=settings.allowed_host_list,
+        trusted_proxies=settings.trusted_proxy_list,
+        base_path=settings.base_path or "",
     )
 
 
@@ -232,7 +242,15 @@ def _load_of(services: Services, state: State) -> Load:
 
 def _admission(settings: Settings, state: State, versions: VersionWatch) -> Admission:
     static_key = Secret(settings.api_key.get_secret_value()) if settings.api_key is not None else None
-    return Admission(static_key, state.keys, admitted=versions.note)
+    # Who needs no key is the operator, unless other machines can connect.
+    is_open = settings.is_exposed or bool(settings.trusted_proxy_list)
+    return Admission(
+        static_key,
+        state.keys,
+        required=settings.requires_key,
+        keyless_role="user" if is_open else "admin",
+        admitted=versions.note,
+    )
 
 
 def _upstream(

@@ -30,6 +30,7 @@ from sanic import Sanic
 
 from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.server.app import create_app
+from gptmock.server.client_connection import ClientConnection
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.settings import load_settings
 from gptmock.shared_state import prepare
@@ -138,7 +139,7 @@ async def serving(
         app = create_app(open_its_services, options or ServerOptions(), dialects=dialects)
         configure(app)
         listening.bind(("127.0.0.1", 0))
-        server = await app.create_server(sock=listening, return_asyncio_server=True)
+        server = await app.create_server(sock=listening, protocol=ClientConnection, return_asyncio_server=True)
         assert server is not None
         await server.startup()
         await server.before_start()

@@ -7,6 +7,7 @@ A new dialect adds one row to ``CLIENTS``: how its clients ask, and how they rea
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,14 +15,22 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
+import httpx
+
+from gptmock.accounts import Account, Credential, Secret
 from gptmock.catalog import ModelCatalog
-from gptmock.dialects.copying import batch_translator
 from gptmock.dialects.dialect import Call, Defaults, ReasoningStyle, ReplyHead, Terms, Turn
 from gptmock.dialects.table import DialectRoute
 from gptmock.errors import GptmockError
+from gptmock.gateway.first_event import Opened
+from gptmock.gateway.reply import Outcome, Reply
+from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseEvent, ResponseFailed, ResponseIncomplete
 from gptmock.protocol.fold import FoldedResponse, ResponseFold
 from gptmock.protocol.reader import Batch, EventReader, Received, received_of
+from gptmock.upstream.bodies import Body
+from gptmock.upstream.event_stream import CodexEventStream
+from gptmock.upstream.refusals import RefusalReader
 from tests.ollama_client import (
     fold_ollama,
     ollama_chat_body,
@@ -86,19 +95,61 @@ def play(
     return translate(turn, upstream)
 
 
+class ChunkedBody(Body):
+    """A response body, one read after another."""
+
+    complete = False
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = iter(chunks)
+
+    async def deliver(self, take: Callable[[bytes], bool]) -> bool:
+        for chunk in self._chunks:
+            if chunk and not take(chunk):
+                return False
+        self.complete = True
+        return True
+
+
+class CollectingSink:
+    """A client that reads everything at once."""
+
+    def __init__(self) -> None:
+        self.blocks: list[bytes] = []
+
+    def write(self, frames: bytes) -> bool:
+        assert frames
+        self.blocks.append(frames)
+        return True
+
+    async def ready(self) -> None:
+        pass
+
+    async def end(self, frames: bytes) -> None:
+        self.blocks.append(frames)
+
+
 def translate_fast(turn: Turn, upstream: bytes | Iterable[bytes]) -> bytes:
-    """As ``translate``, but with the runs of deltas copied."""
-    reader, translator = EventReader(finds_runs=True), turn.reply.translator(HEAD)
-    translate_batch, blocks = batch_translator(translator), list[bytes]()
-    try:
-        for chunk in [upstream] if isinstance(upstream, bytes) else upstream:
-            blocks.append(translate_batch(reader.feed(chunk)))
-        blocks.append(translate_batch(reader.finish()))
-    except GptmockError as cause:
-        blocks += translator.finish(cause)
-    else:
-        blocks += translator.finish()
-    return b"".join(blocks)
+    """As ``translate``, but as it is driven: by the upstream's stream and the gateway's reply, deltas copied."""
+
+    async def opened(stream: CodexEventStream) -> Opened:
+        return Opened(stream)
+
+    async def run() -> bytes:
+        loop, sink = asyncio.get_running_loop(), CollectingSink()
+        body = ChunkedBody([upstream] if isinstance(upstream, bytes) else upstream)
+        stream = CodexEventStream(
+            httpx.Response(200, stream=body),
+            refusals=RefusalReader(Credential(Account("w"), Secret("t"), 1), lambda: 0.0),
+            idle_seconds=60,
+            ends_at=loop.time() + 3600,
+            finds_runs=True,
+        )
+        accepting = loop.create_task(opened(stream))
+        await Reply(turn, HEAD, accepting, Outcome(), conversations=ConversationKeeper(None)).stream(sink)
+        return b"".join(sink.blocks)
+
+    return asyncio.run(run())
 
 
 def translate(turn: Turn, upstream: bytes | Iterable[bytes]) -> Frames:

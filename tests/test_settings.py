@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from gptmock.settings import MAX_AUTO_WORKERS, Settings, SettingsError, is_loopback, load_settings, variable_names
+from gptmock.setting_sources import variable_names
+from gptmock.settings import MAX_AUTO_WORKERS, Settings, SettingsError, is_loopback, load_settings
 
 # Field, legacy variable, four values from strong to weak, and how each is read.
 WORDS = [
@@ -149,7 +150,9 @@ def test_all_mistakes_are_reported_together_and_each_names_its_variable(tmp_path
         GPTMOCK_UPSTREAM_PROXY="socks5://127.0.0.1:1",
         GPTMOCK_CODEX_VERSION="new",
         GPTMOCK_ORIGINATOR="gpt\nmock",
-        GPTMOCK_HOST="0.0.0.0",
+        GPTMOCK_ALLOWED_HOSTS="https://chat.example",
+        GPTMOCK_TRUSTED_PROXIES="10.0.0.0/99",
+        GPTMOCK_BASE_PATH="gptmock",
     )
     named = {
         "GPTMOCK_PORT",
@@ -162,7 +165,9 @@ def test_all_mistakes_are_reported_together_and_each_names_its_variable(tmp_path
         "GPTMOCK_UPSTREAM_PROXY",
         "GPTMOCK_CODEX_VERSION",
         "GPTMOCK_ORIGINATOR",
-        "GPTMOCK_API_KEY",
+        "GPTMOCK_ALLOWED_HOSTS",
+        "GPTMOCK_TRUSTED_PROXIES",
+        "GPTMOCK_BASE_PATH",
     }
     assert {line.partition(":")[0].partition(" ")[0] for line in found} == named
     text = "\n".join(found)
@@ -228,18 +233,66 @@ def test_https_anywhere_and_http_to_loopback_are_fine(tmp_path: Path, url: str):
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.test", "2001:db8::1"])
-def test_beyond_loopback_a_key_is_needed_or_a_word(tmp_path: Path, host: str):
-    (line,) = mistakes(tmp_path, GPTMOCK_HOST=host)
-    assert "GPTMOCK_API_KEY" in line
-    assert "--allow-unauthenticated" in line
-    assert load(tmp_path, environ={"GPTMOCK_HOST": host, "GPTMOCK_API_KEY": "sk-x"}).host == host
-    assert load(tmp_path, {"host": host, "allow_unauthenticated": True}).host == host
+def test_beyond_loopback_a_key_is_required_unless_the_operator_says_otherwise(tmp_path: Path, host: str):
+    # Whether there is a key is known once the store is open: tests/cli/test_binding_rule.py.
+    for flags, required in (({}, True), ({"allow_unauthenticated": True}, False)):
+        settings = load(tmp_path, {"host": host, **flags})
+        assert (settings.is_exposed, settings.requires_key) == (True, required)
+    settings = load(tmp_path, {"host": host, "allow_unauthenticated": True}, {"GPTMOCK_API_KEY": "sk-x"})
+    assert settings.requires_key
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost"])
 def test_on_loopback_nothing_is_needed(tmp_path: Path, host: str):
     assert is_loopback(host)
-    assert load(tmp_path, environ={"GPTMOCK_HOST": host}).host == host
+    settings = load(tmp_path, environ={"GPTMOCK_HOST": host})
+    assert (settings.is_exposed, settings.requires_key) == (False, False)
+    assert load(tmp_path, environ={"GPTMOCK_HOST": host, "GPTMOCK_API_KEY": "sk-x"}).requires_key
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("", ()),
+        ("a.example", ("a.example",)),
+        (" my_box , 10.0.0.1,[::1],::1 ", ("my_box", "10.0.0.1", "[::1]", "::1")),
+    ],
+)
+def test_hosts_are_names_and_addresses(tmp_path: Path, value: str, expected: tuple[str, ...]):
+    assert load(tmp_path, environ={"GPTMOCK_ALLOWED_HOSTS": value}).allowed_host_list == expected
+
+
+@pytest.mark.parametrize(
+    "value", ["*", "*.example", "a.example:80", "http://a", "a b", "a..b", "a/b", "u@a", "ä.example"]
+)
+def test_what_is_no_host_is_a_mistake(tmp_path: Path, value: str):
+    (line,) = mistakes(tmp_path, GPTMOCK_ALLOWED_HOSTS=f"fine.example,{value}")
+    assert line.startswith("GPTMOCK_ALLOWED_HOSTS: ")
+
+
+@pytest.mark.parametrize("value", ["10.0.0.1", "10.0.0.0/8", "10.1.2.3/8", "::1", "2001:db8::/32, 10.0.0.1,unix"])
+def test_proxies_are_addresses_and_networks(tmp_path: Path, value: str):
+    listed = load(tmp_path, environ={"GPTMOCK_TRUSTED_PROXIES": value}).trusted_proxy_list
+    assert ",".join(listed) == value.replace(" ", "")
+
+
+@pytest.mark.parametrize("value", ["*", "nginx", "10.0.0.0/33", "10.0.0", "10.0.0.1:80", "[::1]", "10.0.0.1 10.0.0.2"])
+def test_what_is_no_proxy_is_a_mistake(tmp_path: Path, value: str):
+    (line,) = mistakes(tmp_path, GPTMOCK_TRUSTED_PROXIES=f"10.0.0.1,{value}")
+    assert line.startswith("GPTMOCK_TRUSTED_PROXIES: ")
+
+
+@pytest.mark.parametrize(("value", "expected"), [("", None), ("/", None), ("/a", "/a"), ("/a/b.c/", "/a/b.c")])
+def test_a_base_path_begins_with_a_slash_and_ends_without(tmp_path: Path, value: str, expected: str | None):
+    assert load(tmp_path, environ={"GPTMOCK_BASE_PATH": value}).base_path == expected
+
+
+@pytest.mark.parametrize(
+    "value", ["a", "//a", "/a//b", "/a/../b", "/.", "/a b", "/a?b", "/a%20", "/ä", "/a#", "http://x/a"]
+)
+def test_what_is_no_base_path_is_a_mistake(tmp_path: Path, value: str):
+    (line,) = mistakes(tmp_path, GPTMOCK_BASE_PATH=value)
+    assert line.startswith("GPTMOCK_BASE_PATH: ")
 
 
 def test_a_key_is_not_shown_and_travels_to_the_workers(tmp_path: Path):
@@ -279,14 +332,14 @@ def test_what_is_no_redis_is_named(tmp_path: Path, url: str):
 
 def test_secrets_may_be_in_files_as_kubernetes_mounts_them(tmp_path: Path):
     (tmp_path / "key").write_text("sk-from-a-file\n")
-    (tmp_path / "url").write_text("redis://:secret@redis:6379/0")
+    (tmp_path / "url").write_text("redis://:hush@redis:6379/0")
     files = {"GPTMOCK_API_KEY_FILE": str(tmp_path / "key"), "GPTMOCK_REDIS_URL_FILE": str(tmp_path / "url")}
     settings = load(tmp_path, environ={**files, "GPTMOCK_ENCRYPTION_KEYS_FILE": "/keys", "GPTMOCK_HOST": "0.0.0.0"})
     assert settings.api_key is not None
     assert settings.api_key.get_secret_value() == "sk-from-a-file"
     assert settings.redis_url is not None
-    assert settings.redis_url.get_secret_value() == "redis://:secret@redis:6379/0"
-    assert "secret" not in repr(settings)
+    assert settings.redis_url.get_secret_value() == "redis://:hush@redis:6379/0"
+    assert "hush" not in repr(settings)
     nearer = load(tmp_path, environ={**files, "GPTMOCK_API_KEY": "sk-nearer", "GPTMOCK_ENCRYPTION_KEYS_FILE": "/keys"})
     assert nearer.api_key is not None
     assert nearer.api_key.get_secret_value() == "sk-nearer"

@@ -63,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
             _simulator(folder.lock) as simulator_url,
             _server(settings, port, simulator_url, folder.lock) as server,
         ):
-            base_url = f"http://{_reachable(settings.host)}:{port}"
+            base_url = f"http://{_reachable(settings.host)}:{port}{settings.base_path or ''}"
             with _client() as client:
                 _wait_until_ready(client, base_url, server)
                 _show(client, base_url, settings)
@@ -107,6 +107,8 @@ def _server(settings: Settings, port: int, simulator_url: str, lock: int) -> Ite
         "GPTMOCK_UPSTREAM_URL": f"{simulator_url}/backend-api",
         "GPTMOCK_ISSUER": simulator_url,
         "GPTMOCK_UPSTREAM_PROXY": "",
+        # The simulator's account is nobody's.
+        "GPTMOCK_ALLOW_UNAUTHENTICATED": "true",
     }
     with _process("serve", lock=lock, environment=environment, directory=home) as process:
         yield process

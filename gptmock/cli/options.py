@@ -20,13 +20,14 @@ def _add_server(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
         "--host",
-        help="address to listen on; beyond loopback it needs GPTMOCK_API_KEY (GPTMOCK_HOST, default 127.0.0.1)",
+        help="address to listen on; beyond loopback it needs a client key (GPTMOCK_HOST, default 127.0.0.1)",
     )
     add("--port", help="port to listen on (GPTMOCK_PORT, default 8000)")
     add(
         "--workers",
         help="number of worker processes, or 'auto' for one per available core, at most 4 (GPTMOCK_WORKERS, default 1)",
     )
+    add("--base-path", metavar="PATH", help="serve everything below this path (GPTMOCK_BASE_PATH, default none)")
     _switch(group, "--verbose", "log requests and upstream payloads, but no credentials (GPTMOCK_VERBOSE)")
     add(
         "--log-format",
@@ -78,7 +79,7 @@ def _add_access(group: argparse._ArgumentGroup) -> None:
     _switch(
         group,
         "--allow-unauthenticated",
-        "listen beyond loopback without an API key (GPTMOCK_ALLOW_UNAUTHENTICATED)",
+        "listen beyond loopback without a client key (GPTMOCK_ALLOW_UNAUTHENTICATED)",
     )
     add(
         "--cors-origins",
@@ -113,6 +114,7 @@ def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
         "cors_origins",
         "allow_unauthenticated",
         "redis_url",
+        "base_path",
     )
     return {name: getattr(options, name) for name in names}
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from gptmock.dialects.dialect import (
+    CopiesDelta,
     CopiesDeltas,
     Translator,
     supports,
@@ -22,21 +23,24 @@ Encode: TypeAlias = Callable[[list[bytes]], bytes]
 """From the literals of deltas, without quotes, to their frames."""
 
 
-def around(frame: bytes) -> Encode:
+class Around:
     """
-    An encoder from a frame with an empty text: what stands before and behind it is the same in all.
+    An ``Encode`` made from a frame with an empty text: what stands before and behind it is the same in all.
 
     Args:
         frame: its last ``""`` is the text.
     """
-    before, _, behind = frame.rpartition(b'""')
-    before, behind = before + b'"', b'"' + behind
-    between = behind + before
 
-    def encode(literals: list[bytes]) -> bytes:
-        return before + between.join(literals) + behind
+    __slots__ = ("_between", "before", "behind")
 
-    return encode
+    def __init__(self, frame: bytes) -> None:
+        before, _, behind = frame.rpartition(b'""')
+        self.before, self.behind = before + b'"', b'"' + behind
+        self._between = self.behind + self.before
+
+    def __call__(self, literals: list[bytes]) -> bytes:
+        """See ``Encode``."""
+        return self.before + self._between.join(literals) + self.behind
 
 
 def batch_translator(translator: Translator) -> Callable[[Batch], bytes]:
@@ -53,6 +57,11 @@ def batch_translator(translator: Translator) -> Callable[[Batch], bytes]:
         return frames[0] if len(frames) == 1 else b"".join(frames)
 
     return translate
+
+
+def lane_of(translator: Translator) -> Callable[[DeltaPlace], CopiesDelta | None]:
+    """See ``CopiesDeltas.lane``; of any translator."""
+    return translator.lane if supports(translator, CopiesDeltas) else lambda _: None
 
 
 def _translated(run: DeltaRun, translator: Translator, copy: Callable[[DeltaRun], bytes | None] | None) -> list[bytes]:
@@ -101,7 +110,27 @@ class DeltaCopier:
         """The frames of a run; ``None`` if its events have to be translated one by one."""
         if run.place is not self._place and not self._begins(run.place):
             return None
-        literals = run.literals
+        return self._copy(run.literals)
+
+    def lane(self, place: DeltaPlace) -> CopiesDelta | None:
+        """See ``CopiesDeltas.lane``."""
+        if place is not self._place:
+            return None
+        encode = self._encode
+        copied, shown = self._text.grown.copied_one, self._presenter.copied_one(self._shown)
+        if not isinstance(encode, Around):
+            return lambda literal, _: self._copy([literal])
+        before, behind = encode.before, encode.behind
+
+        def copy(literal: bytes, _: bytes) -> bytes:
+            copied(literal)
+            if shown is not None:
+                shown(literal)
+            return b"%b%b%b" % (before, literal, behind)
+
+        return copy
+
+    def _copy(self, literals: list[bytes]) -> bytes:
         self._assembler.copied(self._text, literals)
         self._presenter.copied(self._shown, literals)
         return self._encode(literals)

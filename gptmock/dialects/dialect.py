@@ -17,7 +17,7 @@ from typing import Any, Literal, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 from gptmock.catalog import Effort, ModelCatalog, ResolvedModel
 from gptmock.conversations import NO_CONTEXT, ContextReferences, LoadedContext, PendingSnapshot
 from gptmock.errors import GptmockError
-from gptmock.protocol.delta_runs import DeltaRun
+from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.reader import Received
 from gptmock.protocol.request import ResponsesRequest
@@ -172,6 +172,10 @@ def _members(contract: Any) -> tuple[str, ...]:
     return tuple(name for name in vars(contract) if not name.startswith("_"))
 
 
+CopiesDelta: TypeAlias = Callable[[bytes, bytes], bytes]
+"""From the literal of one delta and its padding (as in ``DeltaRun``) to its frames."""
+
+
 class CopiesDeltas(Protocol):
     """A translator that can translate the deltas of a run at once."""
 
@@ -181,6 +185,12 @@ class CopiesDeltas(Protocol):
 
         ``None``, and nothing has changed, if its events have to be fed one by one: whenever a delta would do more than
         add to the text that the last one added to.
+        """
+
+    def lane(self, place: DeltaPlace) -> CopiesDelta | None:
+        """
+        What copies one more delta at the place of the last run; ``None`` if it was not copied. Valid until anything
+        else is fed or copied.
         """
 
 

@@ -109,6 +109,14 @@ def unknown_route(method: str, path: str) -> UnknownRoute:
     return UnknownRoute(f"Unknown request URL: {asked}.")
 
 
+def below_base_path(method: str, path: str, *, base_path: str) -> UnknownRoute:
+    """The 404 error for a path that is not below ``base_path``."""
+    return UnknownRoute(
+        f"Unknown request URL: {method} {_shown(path)}. This server serves below {base_path}: check the client's base "
+        "URL."
+    )
+
+
 def wrong_method(method: str, path: str, *, allowed: tuple[str, ...]) -> GptmockError:
     """The 405 error for a path whose route has only the methods ``allowed``."""
     if path.strip("/").removeprefix("v1/") == "responses/input_tokens":

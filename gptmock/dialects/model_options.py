@@ -11,10 +11,13 @@ from msgspec import UNSET, UnsetType
 from gptmock.catalog import EFFORTS, PRIORITY_TIER, Effort, ModelSpec, ResolvedModel, clamp_effort
 from gptmock.dialects.bodies import not_one_of
 from gptmock.dialects.dialect import Defaults, Terms
+from gptmock.errors import UnknownModel
 from gptmock.protocol.request import ReasoningOptions
 
 SUMMARIES = ("auto", "concise", "detailed", "none")
 VERBOSITIES = ("low", "medium", "high")
+MAX_NAME_CHARACTERS = 200
+"""Of a model name; the longest in the catalogue has some 30."""
 _ABSENT_TIERS = frozenset({"auto", "default"})
 """Values of ``service_tier`` with the same meaning as an absent one."""
 _TIER_ALIASES: Mapping[str, str] = {"fast": PRIORITY_TIER}
@@ -25,8 +28,26 @@ Ignore: TypeAlias = Callable[[str, str], None]
 
 
 def model_name(asked: str | None, terms: Terms) -> str:
-    """The model name of a request; the operator's default or the catalogue's if it has none."""
-    return (asked or "").strip() or terms.defaults.model or terms.catalog.default.slug
+    """
+    The model name of a request; the operator's default or the catalogue's if it has none.
+
+    Raises:
+        UnknownModel: it is longer than any name.
+    """
+    return stripped_name(asked) or terms.defaults.model or terms.catalog.default.slug
+
+
+def stripped_name(asked: str | None) -> str:
+    """
+    A model name without white space around it; empty if there is none.
+
+    Raises:
+        UnknownModel: it is longer than any name. The upstream would repeat all of it in its error.
+    """
+    name = (asked or "").strip()
+    if len(name) > MAX_NAME_CHARACTERS:
+        raise UnknownModel(f"No model has a name of more than {MAX_NAME_CHARACTERS} characters.", param="model")
+    return name
 
 
 def known_effort(param: str, effort: str | None) -> Effort | None:

@@ -19,7 +19,7 @@ Must not know any client's field names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, assert_never
 
@@ -169,12 +169,17 @@ class Presenter:
         if isinstance(shown, Content):
             self._uncounted += literals
 
+    def copied_one(self, shown: Shown) -> Callable[[bytes], None] | None:
+        """As ``copied``, for one text at a time; ``None`` if nobody has to be told."""
+        return self._uncounted.append if isinstance(shown, Content) else None
+
     @property
     def _length(self) -> int:
         """Characters of content shown so far."""
         if self._uncounted:
             self._counted += len(text_of(self._uncounted))
-            self._uncounted = []
+            # The list stays the same: ``copied_one`` appends to it.
+            self._uncounted.clear()
         return self._counted
 
     def _text(self, piece: Text) -> list[Shown]:

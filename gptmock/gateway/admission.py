@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from gptmock.accounts import Secret
-from gptmock.clients import Client, ClientKeys, key_id_of
+from gptmock.clients import Client, ClientKeys, Role, key_id_of
 from gptmock.errors import AuthUnknown, ClientError, ForeignLogin, StoreUnavailable, Unauthorized
 
 FOREIGN_LOGIN = """\
@@ -31,10 +31,12 @@ class Admission:
     Authenticates requests.
 
     Args:
-        api_key: the static key ``GPTMOCK_API_KEY``, which needs no store; ``None`` accepts requests without a key and
-            with any key that is not a gptmock key (SDKs insist on sending one).
+        api_key: the static key ``GPTMOCK_API_KEY``, which needs no store; with it a key is always required.
         keys: the issued client keys. A key with their format is always checked: a revoked one is refused, even if
             requests without a key are accepted.
+        required: refuse requests without a valid key. Else they are accepted, also with any key that is not a gptmock
+            key (SDKs insist on sending one).
+        keyless_role: of a request that needs no key.
         admitted: called with the headers of each authenticated request.
     """
 
@@ -43,13 +45,16 @@ class Admission:
         api_key: Secret | None,
         keys: ClientKeys,
         *,
+        required: bool = False,
+        keyless_role: Role = "user",
         admitted: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
         self._api_key = api_key
         self._keys = keys
+        self._required = required or api_key is not None
         self._admitted = admitted
-        # The static key is made for calling models; who needs none is the operator.
-        self._owner = Client("") if api_key is None else Client(api_key.fingerprint(), role="user")
+        # The static key is made for calling models.
+        self._owner = Client("", role=keyless_role) if api_key is None else Client(api_key.fingerprint(), role="user")
 
     async def admit(self, headers: Mapping[str, str]) -> Client:
         """
@@ -69,7 +74,7 @@ class Admission:
 
     async def _client(self, headers: Mapping[str, str]) -> Client:
         given = _given_key(headers)
-        if self._api_key is not None and not given:
+        if self._required and not given:
             raise _refusal(
                 "You didn't provide an API key. Send it as a bearer token: 'Authorization: Bearer YOUR_KEY'.", headers
             )
@@ -82,7 +87,7 @@ class Admission:
                 raise AuthUnknown.because(error) from error
             if key is not None:
                 return Client(key.id, key)
-        elif self._api_key is None:
+        elif not self._required:
             return self._owner
         raise _refusal(f"Incorrect API key provided: {_masked(given)}.", headers)
 

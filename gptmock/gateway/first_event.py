@@ -16,7 +16,7 @@ from gptmock.protocol.events import (
 )
 from gptmock.protocol.failures import failure_of, truncated
 from gptmock.protocol.reader import Batch, Received
-from gptmock.protocol.upstream import EventStream, TakesBatch
+from gptmock.protocol.upstream import EventStream, OpensLane, TakesBatch
 
 
 @dataclass(slots=True)
@@ -29,13 +29,13 @@ class Opened:
     model: str | None = None
     """What the upstream says it answers with; it may differ from what was asked for."""
 
-    async def deliver(self, take: TakesBatch) -> bool:
+    async def deliver(self, take: TakesBatch, lane: OpensLane | None = None) -> bool:
         """See ``EventStream.deliver``; from the first event on."""
         if self.held:
             held, self.held = self.held, []
             if not take(held):
                 return False
-        return await self.stream.deliver(take)
+        return await self.stream.deliver(take, lane)
 
 
 def is_preamble(event: ResponseEvent) -> bool:

@@ -133,10 +133,13 @@ class Gateway:
                     accepting.result()
                 yield Reply(turn, head, accepting, outcome, conversations=self._conversations)
             finally:
-                accepting.cancel()
                 try:
-                    # Gathered, so that a failure which nobody waits for any more is nobody's any more.
-                    await asyncio.gather(accepting, return_exceptions=True)
+                    if accepting.cancel():
+                        # Gathered, so that a failure which nobody waits for any more is nobody's any more.
+                        await asyncio.gather(accepting, return_exceptions=True)
+                    elif not accepting.cancelled():
+                        # Likewise.
+                        accepting.exception()
                 finally:
                     # Also when the client leaves just now, as many do with the last byte.
                     self._ended(turn, outcome)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from gptmock.conversations import PendingSnapshot
-from gptmock.dialects.copying import batch_translator
+from gptmock.dialects.copying import batch_translator, lane_of
 from gptmock.dialects.dialect import (
     Fold,
     Progress,
@@ -27,11 +27,13 @@ from gptmock.errors import GptmockError, InternalError
 from gptmock.gateway.first_event import Opened
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.limits import RateLimitSnapshot
+from gptmock.protocol.delta_runs import DeltaPlace
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFailed, ResponseIncomplete
 from gptmock.protocol.failures import failure_of
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.items import ResponseObject, ResponseUsage, total_usage
 from gptmock.protocol.reader import Batch, Received, joined
+from gptmock.protocol.upstream import TakesDelta
 
 log = logging.getLogger("gptmock.turn")
 
@@ -108,6 +110,9 @@ class EventConsumer(Protocol):
 
     def take(self, batch: Batch, /) -> bool:
         """Take a batch. ``False``: no more before ``ready`` has returned."""
+
+    def lane(self, place: DeltaPlace, /) -> TakesDelta | None:
+        """See ``protocol.upstream.OpensLane``."""
 
     async def ready(self) -> None:
         """Wait until more can be taken."""
@@ -202,7 +207,8 @@ class Reply:
 
         opened = await self._accepting
         await consumer.ready()
-        while not await opened.deliver(take) and not ended:
+        # No terminal event comes through the lane, so nothing of it has to be watched.
+        while not await opened.deliver(take, consumer.lane) and not ended:
             await consumer.ready()
 
     async def _ending(self, translator: Translator) -> bytes:
@@ -249,6 +255,7 @@ class _StreamedReply:
     ) -> None:
         self._translator = translator
         self._translate = batch_translator(translator)
+        self._lane = lane_of(translator)
         self._outcome = outcome
         self._sink = sink
         self._ending = ending
@@ -262,6 +269,17 @@ class _StreamedReply:
             self._last = frames
             return False
         return not frames or self._sink.write(frames)
+
+    def lane(self, place: DeltaPlace) -> TakesDelta | None:
+        copy, write = self._lane(place), self._sink.write
+        if copy is None:
+            return None
+
+        def take(literal: bytes, padding: bytes) -> bool:
+            frames = copy(literal, padding)
+            return not frames or write(frames)
+
+        return take
 
     async def ready(self) -> None:
         await self._sink.ready()
@@ -299,6 +317,9 @@ class _CollectedReply:
             # Nobody sees the deltas: those of a run count as one.
             self.fold.feed(one if isinstance(one, Received) else joined(one))
         return True
+
+    def lane(self, place: DeltaPlace) -> TakesDelta | None:  # noqa: ARG002 - a protocol's method
+        return None
 
     async def ready(self) -> None:
         pass

@@ -191,6 +191,20 @@ class RunFinder:
         """A delta was decoded that stood in no run: look for the order that it has from now on."""
         self._form = BY_SCHEMA if data.startswith(b'{"type":') else BY_NAME
 
+    def further(self, block: bytes) -> tuple[bytes, bytes] | None:
+        """
+        The literal and the padding of a block that is one delta at the place of the last run, and nothing else.
+
+        ``None`` for any other block: ``cut`` has to look at it.
+        """
+        form = self._form
+        match = form.pattern.fullmatch(block)
+        if match is None or match.group(*form.places) != self._key:
+            return None
+        literal: bytes
+        literal, padding = match.group(form.literal, form.padding)
+        return (literal, padding) if literal.isascii() or _can_be_copied([literal]) else None
+
     def cut(self, block: bytes) -> list[bytes | DeltaRun]:
         """
         The block in order: runs, and between them bytes that are none.

@@ -128,6 +128,11 @@ class GrowingText:
         """Deltas that were sent undecoded (``DeltaRun.literals``)."""
         self._literals += literals
 
+    @property
+    def copied_one(self) -> Callable[[bytes], None]:
+        """As ``copied``, for one delta."""
+        return self._literals.append
+
     def tail(self, whole: str) -> str:
         """
         The end of ``whole`` that was not sent yet; it counts as sent from now on.
@@ -150,4 +155,5 @@ class GrowingText:
 
     def _decode(self) -> None:
         self._sent.append(text_of(self._literals))
-        self._literals = []
+        # The list stays the same: ``copied_one`` appends to it.
+        self._literals.clear()

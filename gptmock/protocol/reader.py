@@ -121,6 +121,19 @@ class EventReader:
                     self._decode(self._decoder.feed, b"".join(part.frames()), batch)
         return batch
 
+    @property
+    def further(self) -> Callable[[bytes], tuple[bytes, bytes] | None]:
+        """
+        ``RunFinder.further``: may be used in place of ``feed`` while what was read last is a run, and nothing behind it
+        (``at_boundary``).
+        """
+        return (self._finder or RunFinder()).further
+
+    @property
+    def at_boundary(self) -> bool:
+        """Nothing of the next event has come."""
+        return self._decoder.at_boundary
+
     def finish(self) -> Batch:
         """
         The stream has ended: an event that lacks only its final blank line still counts.

@@ -9,11 +9,21 @@ from typing import Protocol, TypeAlias
 
 from gptmock.accounts import Credential
 from gptmock.limits import RateLimitSnapshot
+from gptmock.protocol.delta_runs import DeltaPlace
 from gptmock.protocol.items import ResponseUsage
 from gptmock.protocol.reader import Batch
 from gptmock.protocol.request import JsonObject, ResponsesRequest
 
 TakesBatch: TypeAlias = Callable[[Batch], bool]
+TakesDelta: TypeAlias = Callable[[bytes, bytes], bool]
+"""
+Takes one more delta at a known place: its literal and its padding (as in ``DeltaRun``). Returns as ``TakesBatch``.
+"""
+OpensLane: TypeAlias = Callable[[DeltaPlace], TakesDelta | None]
+"""
+Opens the fast lane (``dialects.copying``) at the place of the run that ended the last batch, if it has one there. It is
+closed as soon as another batch is taken.
+"""
 
 
 class EventStream(Protocol):
@@ -31,13 +41,14 @@ class EventStream(Protocol):
     def headers(self) -> Mapping[str, str]:
         """The response headers that are forwarded to a Codex client; names in lower case."""
 
-    async def deliver(self, take: TakesBatch, /) -> bool:
+    async def deliver(self, take: TakesBatch, lane: OpensLane | None = None, /) -> bool:
         """
         Hand over the events, one batch for each read from the network, within the callback of the read where the
         transport can: no task is switched for it.
 
         Args:
             take: returns whether it takes more now; after ``False`` nothing is read before the next call.
+            lane: asked after a batch; what it returns may be called in place of ``take`` for single deltas.
 
         Returns whether the body has ended.
 

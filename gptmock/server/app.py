@@ -1,19 +1,26 @@
-"""Creates the Sanic app: routes from the dialect table, middleware, services opened and closed with each worker."""
+"""
+Creates the Sanic app: the guard before every route, routes from the dialect table, middleware, services opened and
+closed with each worker.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from types import SimpleNamespace
 from typing import Any
 
 from sanic import Request, Sanic
 from sanic.config import Config
 from sanic.response import BaseHTTPResponse
 
+from gptmock.dialects.families import below_base_path
 from gptmock.dialects.table import DIALECTS, DialectRoute
+from gptmock.errors import ClientError
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.conversations import add_conversation_routes
 from gptmock.server.cors import CorsPolicy
+from gptmock.server.guard import Guard
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.listings import add_listing_routes
 from gptmock.server.ollama import add_ollama_routes
@@ -31,6 +38,25 @@ _MAX_HEADER_BYTES = 16 * 1024
 """Sanic's own limit of 8 KiB is close to what clients with JWTs send."""
 
 
+class GuardedApp(Sanic[Config, SimpleNamespace]):
+    """
+    Refuses requests before they are routed and before their bodies are read; ``ctx.guard`` decides.
+
+    An override and no signal handler: Sanic's dispatch of a signal costs more than the check.
+    """
+
+    async def handle_request(self, request: Request) -> None:
+        """Answer a request."""
+        try:
+            self.ctx.guard.admit(request)
+            if getattr(request, "is_outside", False):
+                raise below_base_path(request.method, request.path, base_path=self.ctx.base_path)
+        except ClientError as refused:
+            await self.handle_exception(request, refused)
+        else:
+            await super().handle_request(request)
+
+
 def create_app(
     open_services: Callable[[], AbstractAsyncContextManager[Services]],
     options: ServerOptions,
@@ -46,13 +72,14 @@ def create_app(
         dialects: the routes of model calls.
     """
     cors = CorsPolicy(options.cors_origins)
-    app = Sanic(
+    app = GuardedApp(
         APP_NAME,
         config=_config(options),
         error_handler=ErrorAnswers(cors),
         request_class=ClientRequest,
         configure_logging=False,
     )
+    app.ctx.guard, app.ctx.base_path = Guard(options, cors), options.base_path
     for route in dialects:
         for number, path in enumerate(route.paths):
             handler, name = turn_handler(route, options), f"{route.name}_{number}"
@@ -61,8 +88,8 @@ def create_app(
     add_listing_routes(app, options)
     add_conversation_routes(app)
     add_ollama_routes(app, options)
-    add_ops_routes(app)
-    add_openapi_route(app)
+    add_ops_routes(app, options)
+    add_openapi_route(app, base_path=options.base_path)
     app.register_middleware(_response_headers(cors), "response")
     stack = AsyncExitStack()
 

@@ -26,11 +26,13 @@ class SanicWire:
         shown: takes a copy of everything that is sent, if given.
     """
 
+    __slots__ = ("_can_write", "_response", "_shown", "_transport")
+
     def __init__(self, request: Request, response: HTTPResponse, *, shown: list[bytes] | None = None) -> None:
         self._response = response
         protocol: Any = request.protocol
-        self._protocol = protocol
         self._transport: asyncio.Transport = protocol.transport
+        self._can_write: asyncio.Event = protocol._can_write  # noqa: SLF001 - see above
         self._shown = shown
         _send_at_once(self._transport)
 
@@ -44,14 +46,21 @@ class SanicWire:
         if self._shown is not None:
             self._show(block)
         self._transport.write(b"%x\r\n%b\r\n" % (len(block), block))
-        writable: bool = self._protocol._can_write.is_set()  # noqa: SLF001 - see above
-        return writable
+        return self._can_write.is_set()
 
     async def writable(self) -> None:
         """See ``streaming.Wire.writable``."""
-        await self._protocol._can_write.wait()  # noqa: SLF001 - see above
+        await self._can_write.wait()
         if self._transport.is_closing():
             raise RequestCancelled
+
+    def unsent(self) -> int:
+        """See ``streaming.Wire.unsent``."""
+        return self._transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """See ``streaming.Wire.abort``."""
+        self._transport.abort()
 
     async def end(self, block: bytes) -> None:
         """See ``streaming.Wire.end``."""
@@ -64,6 +73,9 @@ class SanicWire:
 
 
 def _send_at_once(transport: asyncio.Transport) -> None:
+    if not isinstance(transport, asyncio.Transport):
+        # That of uvloop, which has seen to it. It is no subclass.
+        return
     # Sanic's listening socket names no protocol, so plain asyncio leaves Nagle on: 44 ms a reply instead of 4.
     sock = transport.get_extra_info("socket")
     if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):

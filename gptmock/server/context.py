@@ -73,6 +73,8 @@ class ServerOptions:
     """Silence after which a stream sends a heartbeat; documented as at most 15."""
     keepalive_seconds: float = 60.0
     """Silence after which clients that ignore heartbeat comments get an event; Codex times out after 300."""
+    write_stall_seconds: float = 60.0
+    """A client that reads nothing of its stream for so long, though there is something to read, is disconnected."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may use this server; none by default."""
     expose_efforts: bool = False
@@ -80,6 +82,18 @@ class ServerOptions:
     """The version in ``/api/version``."""
     verbose: bool = False
     log_format: str = "text"
+    bound_host: str = "127.0.0.1"
+    """The address or name that the server listens on; empty for a Unix socket."""
+    is_exposed: bool = False
+    """Whether other machines can connect."""
+    requires_key: bool = False
+    """Whether requests without a valid client key are refused."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Further host names of this server, for the browser guard."""
+    trusted_proxies: tuple[str, ...] = ()
+    """Addresses and networks of proxies whose forwarding headers are believed; ``unix`` for the Unix socket."""
+    base_path: str = ""
+    """The prefix of all routes, such as ``/gptmock``; empty for none."""
 
 
 async def _no_metrics() -> bytes:

@@ -39,6 +39,10 @@ class CorsPolicy:
         self._any = ANY in origins
         self._origins = frozenset(origin.lower() for origin in origins)
 
+    def allows(self, origin: str) -> bool:
+        """Whether the operator has let this origin in."""
+        return self._allowed(origin) is not None
+
     def is_preflight(self, method: str, headers: Mapping[str, str]) -> bool:
         """Whether a request is a CORS preflight of an allowed origin; ``headers`` have lower-case names."""
         return (

@@ -49,14 +49,21 @@ class Route(Protocol):
     ctx: Any
 
 
-def add_openapi_route(app: App) -> None:
-    """Add the route; to be called after all others, since the document is generated here, once per worker."""
+def add_openapi_route(app: App, *, base_path: str) -> None:
+    """
+    Add the route; to be called after all others, since the document is generated here, once per worker.
+
+    Args:
+        app: has all other routes.
+        base_path: the prefix that clients put before the paths; empty for none.
+    """
 
     async def openapi(_: Request) -> HTTPResponse:
         return HTTPResponse(body, content_type="application/json")
 
     app.add_route(openapi, OPENAPI_PATH, methods=["GET", "HEAD"], name="openapi")
-    body = msgspec.json.encode(openapi_document(app.router.routes))
+    servers = {"servers": [{"url": base_path}]} if base_path else {}
+    body = msgspec.json.encode({**openapi_document(app.router.routes), **servers})
 
 
 def openapi_document(routes: Iterable[Route]) -> Json:

@@ -10,16 +10,19 @@ from sanic import HTTPResponse, Request
 
 from gptmock import __version__
 from gptmock.errors import Forbidden
-from gptmock.server.context import App, Services
+from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.requests import headers_of
 
 _JSON = "application/json"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 """The Prometheus text format, which every scraper takes."""
+OPEN_TO_ALL = "unauthenticated: other machines can use this server without a client key (--allow-unauthenticated)"
 
 
-def add_ops_routes(app: App) -> None:
+def add_ops_routes(app: App, options: ServerOptions) -> None:
     """Add them, for GET and HEAD; the probes need no key, the metrics that of a viewer."""
+    is_open = options.is_exposed and not options.requires_key
+    app.ctx.warnings = [OPEN_TO_ALL] if is_open else []
     app.add_route(_health, "/health", methods=["GET", "HEAD"], name="health")
     app.add_route(_readyz, "/readyz", methods=["GET", "HEAD"], name="readyz", ctx_own_statuses=(503,))
     app.add_route(_metrics, "/metrics", methods=["GET", "HEAD"], name="metrics")
@@ -33,6 +36,8 @@ async def _readyz(request: Request) -> HTTPResponse:
     services: Services = request.app.ctx.services
     reasons = ["draining"] if services.draining else await services.readiness()
     body = {"status": "not ready" if reasons else "ready", "reasons": reasons}
+    if request.app.ctx.warnings:
+        body["warnings"] = request.app.ctx.warnings
     return HTTPResponse(msgspec.json.encode(body), status=503 if reasons else 200, content_type=_JSON)
 
 

@@ -20,6 +20,7 @@ from gptmock.errors import (
     InternalError,
 )
 from gptmock.server.cors import CorsPolicy
+from gptmock.server.guard import client_address
 from gptmock.server.requests import request_id
 
 log = logging.getLogger("gptmock.server")
@@ -77,6 +78,7 @@ def _log_refused(request: Request, status: int, error: GptmockError) -> None:
             "path": request.path[:_SHOWN_CHARACTERS],
             "status": status,
             "ended": error.code,
+            "client": client_address(request),
         },
     )
 

@@ -1,4 +1,4 @@
-"""Normalizes requests: duplicate slashes, unparsable URLs, compressed bodies, header text, request ids."""
+"""Normalizes requests: absolute and unparsable URLs, duplicate slashes, compressed bodies, header text, request ids."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import Any
 from sanic import Request
 from sanic.exceptions import BadURL
 
+from gptmock.server.context import App
 from gptmock.server.encodings import decoded
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 _SLASHES = re.compile(rb"/{2,}")
+_ABSOLUTE = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
 _NOWHERE = b"/*"
 """Sanic's router drops the first character of a path: a bare ``*`` would be the root."""
 
@@ -25,14 +27,27 @@ class ClientRequest(Request):
 
     A base URL that ends in a slash gives ``/v1//chat/completions``: the path has one slash in each place. And a URL
     that cannot be parsed is one that does not exist; Sanic fails to answer it at all, since it makes the request anew
-    for its error page, with the same URL. And a body that was sent compressed is read as what it was before.
+    for its error page, with the same URL. And a body that was sent compressed is read as what it was before. And the
+    base path, if there is one, is taken off: routes and error formats know the path below it.
     """
+
+    is_outside = False
+    """Whether the path is not below the base path."""
 
     def __init__(self, url_bytes: bytes, *rest: Any, **named: Any) -> None:
         try:
-            super().__init__(_one_slash(url_bytes), *rest, **named)
+            super().__init__(self._inner(_one_slash(url_bytes), named.get("app")), *rest, **named)
         except BadURL:
             super().__init__(_NOWHERE, *rest, **named)
+
+    def _inner(self, url: bytes, app: App | None) -> bytes:
+        """The URL below the base path."""
+        base_path = getattr(app.ctx, "base_path", "").encode() if app is not None else b""
+        if not base_path:
+            return url
+        path, mark, query = url.partition(b"?")
+        self.is_outside = path != base_path and not path.startswith(base_path + b"/")
+        return url if self.is_outside else (path[len(base_path) :] or b"/") + mark + query
 
     @classmethod
     def generate_id(*_: object) -> str:
@@ -67,11 +82,19 @@ def request_id(request: Request) -> str:
     """The client's ``x-request-id`` if it is a sane one, else one of our own; the same at each call."""
     known: str | None = getattr(request.ctx, "request_id", None)
     if known is None:
-        # Sanic makes a UUID when the header is absent; a header that must not reach a log is replaced by one.
-        given = str(request.id)
-        known = given if _REQUEST_ID.match(given) else str(request.generate_id())
+        if request.app.config.REQUEST_ID_HEADER in request.headers:
+            # A header that must not reach a log is replaced.
+            given = str(request.id)
+            known = given if _REQUEST_ID.match(given) else str(request.generate_id())
+        else:
+            known = _as_uuid(request.generate_id())
         request.ctx.request_id = known
     return known
+
+
+def _as_uuid(digits: str) -> str:
+    """32 hex digits with the dashes of a UUID; ``uuid.UUID`` takes 15 us for it."""
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def headers_of(request: Request) -> dict[str, str]:
@@ -85,5 +108,9 @@ def headers_of(request: Request) -> dict[str, str]:
 def _one_slash(url: bytes) -> bytes:
     if url == b"*":
         return _NOWHERE
+    if absolute := _ABSOLUTE.match(url):
+        # Only the path matters here: that Host agrees was checked with the head.
+        url = url[absolute.end() :]
+        url = url if url.startswith(b"/") else b"/" + url
     path, mark, query = url.partition(b"?")
     return _SLASHES.sub(b"/", path) + mark + query if path.startswith(b"/") else url

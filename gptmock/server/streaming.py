@@ -29,6 +29,12 @@ class Wire(Protocol):
     async def writable(self) -> None:
         """Wait until the buffer has room."""
 
+    def unsent(self) -> int:
+        """Bytes that wait for the client to read."""
+
+    def abort(self) -> None:
+        """Close the connection at once: whoever handles the request is cancelled, as if the client had gone."""
+
     async def end(self, block: bytes, /) -> None:
         """Send the last block and the end of the response; returns in the step in which they were handed over."""
 
@@ -60,7 +66,7 @@ class Heartbeats:
     def add(self, sink: ClientSink) -> None:
         """Look after a stream."""
         self._sinks.add(sink)
-        self._seconds = min(self._seconds, sink.heartbeat.every_seconds / self._LOOKS)
+        self._seconds = min(self._seconds, min(sink.heartbeat.every_seconds, sink.stall_seconds) / self._LOOKS)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._seconds, self._look)
 
@@ -89,14 +95,22 @@ class ClientSink:
         wire: the client's connection.
         heartbeat: what is sent in silence.
         heartbeats: the worker's.
+        stall_seconds: a client that has something to read and reads nothing for so long is disconnected.
         elapsed: seconds since the call came in.
     """
 
     def __init__(
-        self, wire: Wire, heartbeat: Heartbeat, heartbeats: Heartbeats, *, elapsed: Callable[[], float] = lambda: 0.0
+        self,
+        wire: Wire,
+        heartbeat: Heartbeat,
+        heartbeats: Heartbeats,
+        *,
+        stall_seconds: float = 60.0,
+        elapsed: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._wire = wire
         self.heartbeat = heartbeat
+        self.stall_seconds = stall_seconds
         self._heartbeats = heartbeats
         self._elapsed = elapsed
         self._pending: list[bytes] = []
@@ -104,10 +118,11 @@ class ClientSink:
         self._beginning = asyncio.Lock()
         self._first: asyncio.Task[None] | None = None
         self._loop = asyncio.get_running_loop()
-        self._writes = 0
-        self._seen_writes = 0
+        self._seen_bytes = 0
         self._looked = self._loop.time()
-        self._quiet_since = self._eventless_since = self._looked
+        self._quiet_since = self._eventless_since = self._read_at = self._looked
+        self._unsent = 0
+        """At the last look."""
         self.begun = False
         """The client has its status."""
         self.complete = False
@@ -134,7 +149,6 @@ class ClientSink:
 
     def write(self, frames: bytes) -> bool:
         """See ``FrameSink.write``."""
-        self._writes += 1
         self.sent_bytes += len(frames)
         if self.begun:
             return self._wire.write(frames)
@@ -162,12 +176,19 @@ class ClientSink:
             self.complete = True
 
     def look(self, now: float) -> None:
-        """Send a heartbeat if nothing was sent for so long; ``now`` is the loop's time."""
+        """
+        Send a heartbeat if nothing was sent for so long, or end the connection of a client that does not read.
+
+        Args:
+            now: the loop's time.
+        """
         before, self._looked = self._looked, now
-        if self._writes != self._seen_writes:
+        written, self._seen_bytes = self.sent_bytes - self._seen_bytes, self.sent_bytes
+        if written:
             # Some time since the last look.
-            self._seen_writes = self._writes
             self._quiet_since = self._eventless_since = before
+        if not self._has_read(written, now):
+            return
         if not self.begun or self._ending or now - self._quiet_since < self.heartbeat.every_seconds:
             return
         self._quiet_since = now
@@ -177,6 +198,15 @@ class ClientSink:
         else:
             self._eventless_since = now
             self._wire.write(keepalive)
+
+    def _has_read(self, written: int, now: float) -> bool:
+        """Whether the client has read everything; if it reads nothing for too long, the connection is closed."""
+        before, self._unsent = self._unsent, self._wire.unsent()
+        if self._unsent == 0 or self._unsent < before + written:
+            self._read_at = now
+        elif now - self._read_at >= self.stall_seconds:
+            self._wire.abort()
+        return self._unsent == 0
 
     async def _send_pending(self) -> None:
         block = b"".join(self._pending)

@@ -31,6 +31,7 @@ from gptmock.gateway.several_turns import AnyReply
 from gptmock.protocol.items import ResponseUsage
 from gptmock.server.client_wire import SanicWire
 from gptmock.server.context import ServerOptions, Services, new_head
+from gptmock.server.guard import client_address
 from gptmock.server.ignored_header import IGNORED, ignored_header
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.replies import as_gptmock_error, error_response
@@ -165,6 +166,7 @@ class TurnRequest:
             SanicWire(self._request, response, shown=shown),
             heartbeat,
             self._request.app.ctx.heartbeats,
+            stall_seconds=self._options.write_stall_seconds,
             elapsed=self._head.elapsed,
         )
         activity = self._services.activity
@@ -212,6 +214,7 @@ class TurnRequest:
             "turn",
             extra={
                 "request_id": request_id(self._request),
+                "client": client_address(self._request),
                 "dialect": self._route.name,
                 "key": key.id if key is not None else None,
                 "account": outcome.account_id,

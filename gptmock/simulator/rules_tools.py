@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from gptmock.simulator.refusals import (
@@ -21,6 +22,9 @@ from gptmock.simulator.steps import Json
 NAME_LIMIT = 64
 NAME_PATTERN = "^[a-zA-Z0-9_-]+$"
 CHOICES = ("none", "auto", "required")
+
+_SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "definitions")
+_SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems")
 
 _WEB_SEARCH_OPTIONS = frozenset(
     {
@@ -115,7 +119,10 @@ def _details(tool: Json, path: str) -> Iterator[Refusal]:
         yield from check_tool_list(tool.get("tools") or [], f"{path}.tools")
     if tool["type"] == "function" and tool.get("parameters") is not None:
         given = tool["parameters"]
-        for reason in (*check_schema(given, strict=tool.get("strict") is True), *_unfinished(given, ())):
+        # Lazily: the later checks rely on what the first has found well formed.
+        for reason in chain(
+            _malformed(given), check_schema(given, strict=tool.get("strict") is True), _unfinished(given, ())
+        ):
             where = f"Invalid schema for function '{tool['name']}'"
             yield api_error(f"{where}: {reason}", code="invalid_function_parameters", param=f"{path}.parameters")
     if tool["type"] == "custom" and tool.get("format") is not None:
@@ -123,6 +130,26 @@ def _details(tool: Json, path: str) -> Iterator[Refusal]:
         kind = shape.get("type") if isinstance(shape, dict) else None
         if kind not in ("text", "grammar"):
             yield invalid_value(f"{path}.format.type", kind, ("text", "grammar"))
+
+
+def _malformed(schema: object) -> Iterator[str]:
+    """Error messages for keywords whose value has a wrong type; ``None`` is left to the other checks."""
+    if not isinstance(schema, dict):
+        return
+    for keywords, kind, name in (
+        (_SCHEMA_MAPS, dict, "object"),
+        ((*_SCHEMA_LISTS, "required"), list, "array"),
+    ):
+        for key in keywords:
+            value = schema.get(key)
+            if value is not None and not isinstance(value, kind):
+                yield f"{value!r} is not of type '{name}'."
+                return
+            parts = value.values() if isinstance(value, dict) else value or ()
+            for part in parts:
+                yield from _malformed(part)
+    for key in ("items", "additionalProperties", "not"):
+        yield from _malformed(schema.get(key))
 
 
 def _unfinished(schema: object, context: tuple[str, ...]) -> Iterator[str]:
@@ -134,12 +161,12 @@ def _unfinished(schema: object, context: tuple[str, ...]) -> Iterator[str]:
         yield f"In context={context}, object schema missing properties."
     if (kind == "array" or (isinstance(kind, list) and "array" in kind)) and schema.get("items") is None:
         yield f"In context={context}, array schema missing items."
-    for key in ("properties", "patternProperties", "$defs", "definitions"):
+    for key in _SCHEMA_MAPS:
         for name, part in (schema.get(key) or {}).items():
             yield from _unfinished(part, (*context, key, name))
     for key in ("items", "additionalProperties", "not"):
         yield from _unfinished(schema.get(key), (*context, key))
-    for key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+    for key in _SCHEMA_LISTS:
         for number, part in enumerate(schema.get(key) or []):
             yield from _unfinished(part, (*context, key, str(number)))
 

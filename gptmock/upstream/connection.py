@@ -43,6 +43,7 @@ class DirectBody(Body):
         self._held = 0
         """Bytes in ``_blocks``."""
         self._take: Take | None = None
+        """Takes each read while somebody waits in ``deliver``; nothing is held then."""
         self._waiter: asyncio.Future[bool] | None = None
         self._error: httpx.TransportError | None = None
         self.complete = False
@@ -84,19 +85,15 @@ class DirectBody(Body):
         if not self.head.done():
             self.head.set_result((status, headers))
 
-    def received(self, block: bytes) -> None:
-        """Body bytes; taken by ``flush``."""
-        self._blocks.append(block)
-        self._held += len(block)
-
-    def flush(self) -> bool:
-        """All of one read has been received. Returns whether more can be read."""
-        if self._take is None:
+    def received(self, block: bytes) -> bool:
+        """The body bytes of one read. Returns whether more can be read."""
+        take = self._take
+        if take is None:
+            self._blocks.append(block)
+            self._held += len(block)
             return self._held < READ_BUFFER_BYTES
-        if not self._blocks:
-            return True
         try:
-            go_on = self._take(self._joined())
+            go_on = take(block)
         except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
             self._wake(error)
             return False
@@ -157,9 +154,9 @@ class Connection(asyncio.Protocol):
         self.on_body = self._blocks.append
         self._parser = httptools.HttpResponseParser(self)
         self._answer: DirectBody | None = None
-        self._status = 0
         self._headers: list[_Header] = []
         self._head_bytes = 0
+        self._in_head = False
         self._is_interim = False
         self._until_close = False
         self._is_writing = False
@@ -176,7 +173,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         assert transport is not None  # noqa: S101 - usable
         self._answer, self._head_bytes, self._headers = answer, 0, []
-        self.was_answered = False
+        self.was_answered, self._in_head = False, True
         answer.begin(self)
         if len(body) <= _WRITE_BYTES:
             transport.write(head + body)
@@ -230,15 +227,16 @@ class Connection(asyncio.Protocol):
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._break(httpx.RemoteProtocolError, f"what came is no HTTP: {error}")
             return
-        if self._blocks:
-            answer.received(self._blocks[0] if len(self._blocks) == 1 else b"".join(self._blocks))
-            self._blocks.clear()
-        go_on = answer.flush()
+        blocks = self._blocks
+        if blocks:
+            block = blocks[0] if len(blocks) == 1 else b"".join(blocks)
+            blocks.clear()
+            go_on = answer.received(block)
+            if not go_on and not answer.complete and self._transport is not None:
+                self._transport.pause_reading()
         if answer.complete:
             answer.ended()
-        elif not go_on and self._transport is not None:
-            self._transport.pause_reading()
-        if not answer.head.done():
+        elif self._in_head:
             # The parser holds a field until it is complete.
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
@@ -279,9 +277,10 @@ class Connection(asyncio.Protocol):
         answer, self._answer = self._answer, None
         self.abort()
         if answer is not None:
-            for block in self._blocks:
-                answer.received(block)
-            answer.flush()
+            if self._blocks:
+                # What stood before the fault.
+                answer.received(b"".join(self._blocks))
+                self._blocks.clear()
             answer.fail(reason, message)
 
     # --- httptools.HttpResponseParser -------------------------------------------------
@@ -305,6 +304,7 @@ class Connection(asyncio.Protocol):
         if self._is_interim or self._answer is None:
             return
         names = {name.lower() for name, _ in headers}
+        self._in_head = False
         self._until_close = not names & {b"content-length", b"transfer-encoding"} and status not in (204, 304)
         self._answer.begun(status, headers)
 

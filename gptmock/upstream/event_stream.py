@@ -20,7 +20,7 @@ from gptmock.protocol.delta_runs import DeltaRun
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFailed, ResponseIncomplete
 from gptmock.protocol.failures import no_stream
 from gptmock.protocol.reader import EventReader, Received
-from gptmock.protocol.upstream import TakesBatch
+from gptmock.protocol.upstream import OpensLane, TakesBatch, TakesDelta
 from gptmock.upstream.bodies import body_of, headers_of
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 
@@ -70,21 +70,34 @@ class CodexEventStream:
         self.models_etag = entity_tag(headers, "x-models-etag")
         self.headers: Mapping[str, str] = forwarded_headers(headers)
 
-    async def deliver(self, take: TakesBatch) -> bool:
+    async def deliver(self, take: TakesBatch, lane: OpensLane | None = None) -> bool:
         """See ``EventStream.deliver``."""
+        reader = self._reader
+        further = reader.further
+        take_delta: TakesDelta | None = None
 
         def read(block: bytes) -> bool:
+            nonlocal take_delta
             self._reads += 1
+            if take_delta is not None:
+                # The fast lane: see ``dialects.copying``.
+                delta = further(block)
+                if delta is not None:
+                    return take_delta(*delta)
+                take_delta = None
             if self._start is not None and self._is_document(block):
                 return False
-            batch = self._reader.feed(block)
+            batch = reader.feed(block)
             if not batch:
                 return True
             self._has_ended = self._has_ended or _is_terminal(batch[-1])
             go_on = take(batch)
-            if self._reader.is_broken:
+            if reader.is_broken:
                 # A fault behind these events is raised now, not when the upstream speaks again.
-                self._reader.feed(b"")
+                reader.feed(b"")
+            last = batch[-1]
+            if go_on and lane is not None and isinstance(last, DeltaRun) and reader.at_boundary:
+                take_delta = lane(last.place)
             return go_on
 
         with broken_as_errors():

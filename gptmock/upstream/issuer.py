@@ -251,7 +251,8 @@ def refresh_error(status: int, body: bytes) -> RefreshRejected | RefreshUnavaila
     if status == 401 and (answer.error is not None or answer.code is not None):
         final = True
     if final:
-        return RefreshRejected(f"The login of this server's account has ended ({reason or status}). {SIGN_IN_HINT}")
+        shown = printable(reason) or status
+        return RefreshRejected(f"The login of this server's account has ended ({shown}). {SIGN_IN_HINT}")
     return RefreshUnavailable(
         f"The OAuth issuer answered {status} to the refresh of the login.", retry_after_seconds=_RETRY_SECONDS
     )

@@ -24,7 +24,7 @@ from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.items import ResponseUsage
 from gptmock.protocol.reader import EventReader
 from gptmock.protocol.request import ResponsesRequest
-from gptmock.protocol.upstream import Compacted, TakesBatch
+from gptmock.protocol.upstream import Compacted, OpensLane, TakesBatch
 from gptmock.simulator.jwt import encode_jwt
 from gptmock.stores.lease import StoreLease
 from gptmock.stores.memory import MemoryPlace, MemoryStore
@@ -260,7 +260,7 @@ class MemoryStream:
         self._reader = EventReader(finds_runs=True)
         self.models_etag = script.models_etag
 
-    async def deliver(self, take: TakesBatch) -> bool:
+    async def deliver(self, take: TakesBatch, lane: OpensLane | None = None) -> bool:  # noqa: ARG002
         while self._blocks:
             block = self._blocks.popleft()
             if isinstance(block, Exception):

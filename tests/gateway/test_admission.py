@@ -124,6 +124,18 @@ async def test_an_explicit_bearer_wins_over_other_headers():
         await admitting(KEY).admit({"authorization": "Bearer wrong", "x-api-key": KEY})
 
 
+@pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer sk-made-up"}, {"x-api-key": "ollama"}])
+async def test_where_a_key_is_required_only_one_that_was_given_out_comes_in(headers: dict[str, str]):
+    house = House(None)
+    admission = Admission(None, house.keys, required=True)
+    with pytest.raises(Unauthorized):
+        await admission.admit(headers)
+    key, shown = await house.issued()
+    assert (await admission.admit(shown)).key == key
+    with pytest.raises(Unauthorized):
+        await admission.admit(headers)
+
+
 # --- Keys that were given out ------------------------------------------------------------
 
 

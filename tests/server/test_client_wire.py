@@ -48,10 +48,8 @@ async def asked(url: str, question: str) -> AsyncIterator[tuple[asyncio.StreamRe
     place = urlsplit(url)
     reader, writer = await asyncio.open_connection(place.hostname, place.port, limit=1024)
     body = json.dumps({**chat(question), "stream": True}).encode()
-    head = (
-        f"POST {CHAT_PATH} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    writer.write(head.encode() + body)
+    writer.write(f"POST {CHAT_PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode())
+    writer.write(f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
     try:
         yield reader, writer
     finally:
@@ -72,7 +70,7 @@ async def test_what_is_written_past_sanic_is_one_valid_response_and_the_connecti
             answer.parser.feed_data(await reader.read(1000))
         assert answer.body.endswith(b"data: [DONE]\n\n")
         assert answer.chunks > 3
-        writer.write(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        writer.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
 
 
@@ -97,7 +95,7 @@ async def test_a_client_that_does_not_read_fills_one_buffer_and_no_more(simulato
 
     async with serving_simulator(simulator, home, configure=add) as url:
         reader, writer = await asyncio.open_connection(urlsplit(url).hostname, urlsplit(url).port, limit=65536)
-        writer.write(b"GET /stream HTTP/1.1\r\nHost: a\r\n\r\n")
+        writer.write(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
         async with asyncio.timeout(generous(5)):
             await paused.wait()
         before = -1

@@ -109,7 +109,7 @@ async def posted(server: ServerProcess, path: str, body: bytes) -> bytes:
     """The whole answer. Written block by block: this loop has the deltas to pass on meanwhile."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(server.base_url.rpartition(":")[2]))
     writer.write(
-        f"POST {path} HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     )
     view = memoryview(body)
     for begin in range(0, len(body), 65536):

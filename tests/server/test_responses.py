@@ -307,7 +307,7 @@ async def test_a_header_that_breaks_out_is_refused(base_url: str, simulator: Sim
     host, port = base_url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(
-        b"POST /v1/responses HTTP/1.1\r\nhost: x\r\noriginator: codex_exec\r\nconnection: close\r\n"
+        b"POST /v1/responses HTTP/1.1\r\nhost: localhost\r\noriginator: codex_exec\r\nconnection: close\r\n"
         b"x-codex-window-id: " + value.encode() + b"\r\ncontent-length: %d\r\n\r\n" % len(body) + body
     )
     answer = await reader.read()

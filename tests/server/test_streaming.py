@@ -21,6 +21,8 @@ class MemoryWire:
         self.reading.set()
         self.blocks: list[bytes] = []
         self.ended = False
+        self.unsent_bytes = 0
+        self.aborted = asyncio.Event()
 
     async def begin(self, block: bytes) -> None:
         assert not self.blocks, "the head goes first, once"
@@ -37,6 +39,12 @@ class MemoryWire:
 
     async def writable(self) -> None:
         await self.reading.wait()
+
+    def unsent(self) -> int:
+        return self.unsent_bytes
+
+    def abort(self) -> None:
+        self.aborted.set()
 
     async def end(self, block: bytes) -> None:
         await self.reading.wait()
@@ -157,6 +165,38 @@ async def test_a_client_that_does_not_read_is_not_written_to():
         assert not waiting.done()
         wire.reading.set()
         await waiting
+
+
+async def test_a_client_that_does_not_read_has_no_heartbeats():
+    wire = MemoryWire()
+    async with sinking(wire, every_seconds=0.04) as sink:
+        sink.write(b"one")
+        await sink.ready()
+        wire.unsent_bytes = 100
+        await asyncio.sleep(0.3)
+        assert wire.blocks == [b"one"]
+        wire.unsent_bytes = 0
+        await until(lambda: wire.blocks[-1] == BEAT, seconds=generous(1))
+        assert not wire.aborted.is_set()
+
+
+async def test_a_client_that_does_not_read_for_too_long_is_disconnected():
+    wire = MemoryWire()
+    async with ClientSink(wire, Heartbeat(BEAT, 60), Heartbeats(), stall_seconds=0.2) as sink:
+        sink.write(b"one")
+        await sink.ready()
+        for unsent in (10_000, 9_000, 8_000, 8_500, 8_000):
+            # It reads slowly. The frames written in between are longer than what is added to the rest.
+            sink.write(b"x" * 1_000)
+            wire.unsent_bytes = unsent
+            await asyncio.sleep(0.1)
+        assert not wire.aborted.is_set()
+        for _ in range(3):
+            # It does not read: the rest grows by all that is written.
+            sink.write(b"x" * 100)
+            wire.unsent_bytes += 105
+        async with asyncio.timeout(generous(1)):
+            await wire.aborted.wait()
 
 
 async def test_only_the_last_frame_makes_a_reply_complete():

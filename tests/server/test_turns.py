@@ -291,7 +291,10 @@ async def test_a_client_that_does_not_read_stops_the_upstream_and_costs_no_memor
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.connect(("127.0.0.1", int(url.rpartition(":")[2])))
-            sock.sendall(b"POST %b HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (CHAT_PATH.encode(), len(body)) + body)
+            sock.sendall(
+                b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (CHAT_PATH.encode(), len(body))
+                + body
+            )
             await until(lambda: upstream.sent > 0)
             before = -1
             while upstream.sent != before:
@@ -300,6 +303,28 @@ async def test_a_client_that_does_not_read_stops_the_upstream_and_costs_no_memor
             assert before < 32 * 1024 * 1024
         async with asyncio.timeout(generous(1)):
             await upstream.left.wait()
+
+
+async def test_a_client_that_reads_nothing_for_too_long_is_disconnected_and_its_stream_released(
+    simulator: Simulator, home: Path, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.INFO, logger="gptmock")
+    body = json.dumps(chat(stream=True)).encode()
+    options = ServerOptions(heartbeat_seconds=0.1, write_stall_seconds=0.5)
+    async with (
+        EndlessUpstream() as upstream,
+        serving_simulator(simulator, home, options=options, upstream_url=upstream.url) as url,
+    ):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            sock.connect(("127.0.0.1", int(url.rpartition(":")[2])))
+            sock.sendall(b"POST %b HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (CHAT_PATH.encode(), len(body)) + body)
+            # The socket stays open: only the server can end this.
+            async with asyncio.timeout(generous(10)):
+                await upstream.left.wait()
+            await until(lambda: any(record.getMessage() == "turn" for record in caplog.records))
+    (line,) = (vars(record) for record in caplog.records if record.getMessage() == "turn")
+    assert (line["status"], line["ended"]) == (200, "client_gone")
 
 
 # --- The log -------------------------------------------------------------------------------

@@ -20,15 +20,15 @@ from typing import assert_never
 import msgspec
 
 from gptmock.dialects.chat.wire import ID_PREFIX, ChatOptions, chat_annotations, finish_reason
-from gptmock.dialects.copying import DeltaCopier, Encode, around
-from gptmock.dialects.dialect import ReplyHead
+from gptmock.dialects.copying import Around, DeltaCopier, Encode
+from gptmock.dialects.dialect import CopiesDelta, ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import error_frame
 from gptmock.dialects.openai_usage import completion_usage
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
 from gptmock.errors import GptmockError, UpstreamBroken
 from gptmock.protocol.assembler import OutputAssembler
-from gptmock.protocol.delta_runs import DeltaRun
+from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
 from gptmock.protocol.events import ErrorEvent, ResponseFailed
 from gptmock.protocol.failures import failure_of, truncated
 from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
@@ -101,6 +101,10 @@ class ChatTranslator:
         """See ``CopiesDeltas.copy``."""
         return b"" if self._ended else self._copier.feed(run)
 
+    def lane(self, place: DeltaPlace) -> CopiesDelta | None:
+        """See ``CopiesDeltas.lane``."""
+        return None if self._ended else self._copier.lane(place)
+
     def finish(self, cause: GptmockError | None = None) -> list[bytes]:
         """One error frame, unless the reply has ended."""
         if self._ended:
@@ -129,7 +133,7 @@ class ChatTranslator:
                 assert_never(shown)
 
     def _encoder(self, shown: Shown) -> Encode | None:
-        return around(frames[0]) if len(frames := self._frames(shown)) == 1 else None
+        return Around(frames[0]) if len(frames := self._frames(shown)) == 1 else None
 
     def _delta(self, members: bytes) -> bytes:
         return self._head + b'{"index":0,"delta":{' + members + self._text_tail

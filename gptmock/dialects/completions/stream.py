@@ -25,15 +25,15 @@ from gptmock.dialects.completions.wire import (
     new_presenter,
     shown_text,
 )
-from gptmock.dialects.copying import DeltaCopier, Encode, around
-from gptmock.dialects.dialect import ReplyHead
+from gptmock.dialects.copying import Around, DeltaCopier, Encode
+from gptmock.dialects.dialect import CopiesDelta, ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import error_frame
 from gptmock.dialects.openai_usage import completion_usage
 from gptmock.dialects.presentation import Conclusion, Content, Shown
 from gptmock.errors import GptmockError, UpstreamBroken
 from gptmock.protocol.assembler import OutputAssembler
-from gptmock.protocol.delta_runs import DeltaRun
+from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
 from gptmock.protocol.events import ErrorEvent, ResponseFailed
 from gptmock.protocol.failures import failure_of, truncated
 from gptmock.protocol.items import ResponseUsage, total_usage
@@ -102,6 +102,10 @@ class CompletionTranslator:
         """See ``CopiesDeltas.copy``."""
         return b"" if self._ended else self._copier.feed(run)
 
+    def lane(self, place: DeltaPlace) -> CopiesDelta | None:
+        """See ``CopiesDeltas.lane``."""
+        return None if self._ended else self._copier.lane(place)
+
     def finish(self, cause: GptmockError | None = None) -> list[bytes]:
         """One error frame, unless the reply has ended."""
         if self._ended:
@@ -117,7 +121,7 @@ class CompletionTranslator:
         return [self._chunk(text)] if text else []
 
     def _encoder(self, shown: Shown) -> Encode | None:
-        return around(self._chunk("")) if isinstance(shown, Content) else None
+        return Around(self._chunk("")) if isinstance(shown, Content) else None
 
     def _chunk(self, text: str, *, reason: str | None = None) -> bytes:
         choice = b'{"text":%s,"index":%d,"logprobs":null,"finish_reason":%s}'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from gptmock.dialects.bodies import Body, decode_body
+from gptmock.dialects.model_options import stripped_name
 from gptmock.errors import BadRequest
 
 _Model = TypeVar("_Model", bound=Body)
@@ -28,7 +29,9 @@ def required_model(name: str | None) -> str:
 
     Raises:
         BadRequest: it is missing or blank.
+        UnknownModel: it is longer than any name.
     """
-    if not (name or "").strip():
+    stripped = stripped_name(name)
+    if not stripped:
         raise BadRequest("model is required", code="missing_required_parameter", param="model")
-    return (name or "").strip()
+    return stripped

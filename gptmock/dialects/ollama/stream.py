@@ -17,15 +17,15 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from gptmock.dialects.copying import DeltaCopier, Encode, around
-from gptmock.dialects.dialect import ReplyHead
+from gptmock.dialects.copying import Around, DeltaCopier, Encode
+from gptmock.dialects.dialect import CopiesDelta, ReplyHead
 from gptmock.dialects.ollama.line_encoder import Lines
 from gptmock.dialects.ollama.reply_content import OllamaOptions, ReplyContent, done_reason
 from gptmock.dialects.ollama_errors import error_line
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
 from gptmock.errors import GptmockError
 from gptmock.protocol.assembler import OutputAssembler
-from gptmock.protocol.delta_runs import DeltaRun
+from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
 from gptmock.protocol.events import ErrorEvent, ResponseFailed
 from gptmock.protocol.failures import failure_of, truncated
 from gptmock.protocol.ndjson import ndjson_line
@@ -68,6 +68,10 @@ class OllamaTranslator:
         """See ``CopiesDeltas.copy``."""
         return b"" if self._ended else self._copier.feed(run)
 
+    def lane(self, place: DeltaPlace) -> CopiesDelta | None:
+        """See ``CopiesDeltas.lane``."""
+        return None if self._ended else self._copier.lane(place)
+
     def finish(self, cause: GptmockError | None = None) -> list[bytes]:
         """One error line, unless the reply has ended."""
         if self._ended:
@@ -93,9 +97,9 @@ class OllamaTranslator:
     def _encoder(self, shown: Shown) -> Encode | None:
         match shown:
             case Content() if self._telling.answers:
-                return around(self._lines.text(""))
+                return Around(self._lines.text(""))
             case Thought():
-                return around(self._lines.beside("thinking", ""))
+                return Around(self._lines.beside("thinking", ""))
             case CallInput(index=index):
                 return self._telling.keeper(index)
             case _:

@@ -26,7 +26,7 @@ from __future__ import annotations
 import re
 from typing import TypeAlias, assert_never
 
-from gptmock.dialects.dialect import ReplyHead
+from gptmock.dialects.dialect import CopiesDelta, ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import error_members
 from gptmock.dialects.responses.output import OpenText, OutputStream, object_of
@@ -136,6 +136,22 @@ class ResponsesMachine:
         return b"".join(
             [b'%b%d%b%b"}\n\n' % (begin, number + count, between, one) for count, one in enumerate(literals)]
         )
+
+    def lane(self, place: DeltaPlace) -> CopiesDelta | None:
+        """See ``CopiesDeltas.lane``."""
+        if self.ended or place is not self._place:
+            return None
+        begin, between = self._around
+        frame = b'%b%%d%b%%b"%%b}\n\n' % (begin.replace(b"%", b"%%"), between.replace(b"%", b"%%"))
+        shows_padding, copied = self._show_padding, self._open.grown.copied_one
+
+        def copy(literal: bytes, padding: bytes) -> bytes:
+            copied(literal)
+            number = self._sequence
+            self._sequence = number + 1
+            return frame % (number, literal, padding if shows_padding else b"")
+
+        return copy
 
     def fail(self, cause: GptmockError) -> list[JsonObject]:
         """The two events that end a failed turn, unless it has ended."""
@@ -286,6 +302,10 @@ class ResponsesTranslator:
     def copy(self, run: DeltaRun) -> bytes | None:
         """See ``CopiesDeltas.copy``."""
         return self._machine.copy(run)
+
+    def lane(self, place: DeltaPlace) -> CopiesDelta | None:
+        """See ``CopiesDeltas.lane``."""
+        return self._machine.lane(place)
 
     def settle(self, *, stored: bool) -> list[bytes]:
         """See ``WithholdsItsEnd.settle``."""

@@ -511,7 +511,7 @@ ODD = {
     "a name of unprintable characters": with_user(tools=[{"type": "custom", "name": "\u2028\x00🙂"}]),
     "a hundred thousand think blocks": said(USER, {"role": "assistant", "content": "<think></think>" * 100_000 + "x"}),
     "a hundred thousand open thoughts": said(USER, {"role": "assistant", "content": "<think>" * 100_000 + "x"}),
-    "a model of many suffixes": with_user(model="gpt-5.5" + "-max" * 10_000),
+    "a model of many suffixes": with_user(model="gpt-5.5" + "-max" * 40),
     "ten thousand empty objects": with_user(foo=[{}] * 10_000),
     "everything null": {"messages": [{**dict.fromkeys(("name", "tool_calls", "refusal", "audio")), **USER}]}
     | dict.fromkeys(("model", "tools", "tool_choice", "stop", "n", "stream", "response_format", "reasoning")),
