@@ -10,14 +10,18 @@ from __future__ import annotations
 import re
 import string
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Literal, Protocol, TypeAlias
 
 from gptmock.accounts import Secret
+from gptmock.catalog import Effort
 
 Role: TypeAlias = Literal["user", "viewer", "admin"]
 """``user`` allows model calls; ``viewer`` also metrics and usage; ``admin`` also keys, accounts and limits."""
+ReasoningStyle: TypeAlias = Literal["think-tags", "o3", "legacy", "reasoning-content", "hidden"]
+"""How thinking is shown; ``current`` is another name of ``legacy``."""
 ROLES: tuple[Role, ...] = ("user", "viewer", "admin")
 """In ascending order: each allows what those before it do."""
 
@@ -31,21 +35,46 @@ _SHAPE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
+class KeyDefaults:
+    """The key's defaults for what a request leaves out; ``None`` means the server's."""
+
+    reasoning_style: ReasoningStyle | None = None
+    reasoning_effort: Effort | None = None
+    web_search: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class KeyTerms:
-    """The role and limits of a key. ``None`` or empty means no limit."""
+    """The role, limits and defaults of a key. ``None`` or empty means no limit."""
 
     role: Role = "user"
+    owner: str = ""
+    """The person or program that uses the key, for display."""
     models: tuple[str, ...] = ()
+    """Patterns of model slugs, such as ``gpt-6*`` (``fnmatch``, without regard to case)."""
     rpm: int | None = None
     """Requests per minute."""
     tokens_per_day: int | None = None
-    """Input and output tokens together."""
+    """Input and output tokens together, in 24 hours from the first of them."""
+    tokens_per_week: int | None = None
+    """The same in 7 days."""
     concurrency: int | None = None
     """Concurrent turns."""
     expires_at: float | None = None
     """Unix seconds."""
     account_id: str | None = None
     """``Account.id`` of the account that the key is bound to."""
+    defaults: KeyDefaults = KeyDefaults()
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether requests or tokens are counted against a limit."""
+        limits = (self.rpm, self.tokens_per_day, self.tokens_per_week, self.concurrency)
+        return any(limit is not None for limit in limits)
+
+    def allows(self, slug: str) -> bool:
+        """Whether the key may use this model."""
+        return not self.models or any(fnmatchcase(slug.lower(), pattern.lower()) for pattern in self.models)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +108,7 @@ class Client:
 
     tenant: str
     key: ClientKey | None = None
-    """``None`` for the static key (``GPTMOCK_API_KEY``) and without authentication."""
-
+    """``None`` for the static keys (``GPTMOCK_API_KEY``, ``GPTMOCK_ADMIN_KEY``) and without authentication."""
     role: Role = "user"
     """Of a caller without a key of its own."""
 
@@ -93,6 +121,55 @@ class Client:
     def account_id(self) -> str | None:
         """The id of the account that the key is bound to; ``None`` for any."""
         return self.key.terms.account_id if self.key is not None else None
+
+
+LimitKind: TypeAlias = Literal["turns", "requests", "tokens_per_day", "tokens_per_week"]
+
+
+@dataclass(frozen=True, slots=True)
+class LimitState:
+    """A limit of a key, and how much of it is used now."""
+
+    kind: LimitKind
+    limit: int
+    used: int
+    reset_seconds: float = 0.0
+    """Until the whole limit is available again; 0 for concurrent turns."""
+
+    @property
+    def remaining(self) -> int:
+        """What is left, at least 0."""
+        return max(0, self.limit - self.used)
+
+
+@dataclass(frozen=True, slots=True)
+class LimitAnswer:
+    """Whether a turn was admitted, and the limits of its key after that."""
+
+    admitted: bool
+    states: tuple[LimitState, ...]
+
+
+class KeyLimits(Protocol):
+    """
+    The limits of client keys, shared by all workers. A turn holds a place among the concurrent turns of its key until
+    it is settled, or until its worker has not extended it for a while. Every method may raise ``StoreUnavailable``.
+    """
+
+    async def admit(self, key: ClientKey, turn_id: str) -> LimitAnswer:
+        """Admit a turn if no limit of the key is reached: in one atomic step, which a refusal leaves without effect."""
+
+    async def adopt(self, key: ClientKey, turn_id: str) -> None:
+        """Count a turn that was admitted while the store was unavailable; may be repeated."""
+
+    async def extend(self, key_id: str, turn_ids: Sequence[str]) -> None:
+        """Say that these turns still run."""
+
+    async def settle(self, key: ClientKey, turn_id: str, *, tokens: int) -> None:
+        """A turn has ended and used so many tokens: it gives up its place. Counted once, also if it is repeated."""
+
+    async def states(self, key: ClientKey) -> tuple[LimitState, ...]:
+        """The limits of a key now."""
 
 
 class ClientKeys(Protocol):
@@ -125,6 +202,14 @@ class ClientKeys(Protocol):
 
         Raises:
             UnknownClientKey: there is none.
+        """
+
+    async def update(self, name_or_id: str, revise: Callable[[KeyTerms], KeyTerms]) -> ClientKey:
+        """
+        Change the terms of a key. ``revise`` gets the current terms and returns the new ones.
+
+        Raises:
+            UnknownClientKey: there is no such key, or it was revoked.
         """
 
     async def rotate(self, name_or_id: str, *, overlap_seconds: float = 0.0) -> IssuedKey:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
+import os
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
@@ -11,7 +14,9 @@ from functools import partial
 from pathlib import Path
 
 from gptmock.accounts import BrokenLogin, Login
+from gptmock.audit import Actor, AuditEvent
 from gptmock.errors import CredentialRefused, GptmockError, SealBroken, StoreUnavailable, UnusableKey
+from gptmock.gateway.administration import AuditTrail, KeyAdministration
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.logins import LoginBook
 from gptmock.gateway.refresh import Refresher
@@ -22,6 +27,7 @@ from gptmock.server.temporary_folder import DEMO_PREFIX, ClaimedFolder, claimed_
 from gptmock.settings import Settings
 from gptmock.shared_state import State, open_state
 from gptmock.signin import DeviceCode
+from gptmock.stores.audit import StoreAuditLog
 from gptmock.stores.auth_file import write_login
 from gptmock.stores.auth_import import adopt
 from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
@@ -57,6 +63,20 @@ class CommandServices:
     _usage: CodexUsage
     _board: SharedLimits
     _ledger: SharedUsage
+    _trail: AuditTrail
+
+    @property
+    def keys(self) -> KeyAdministration:
+        """The client keys; every change is recorded in the audit log."""
+        return KeyAdministration(self._state.keys, self._trail)
+
+    async def audit_events(self, count: int) -> Sequence[AuditEvent]:
+        """The newest events of the audit log, newest first."""
+        return await StoreAuditLog(self._state.store).latest(count)
+
+    async def account_labels(self) -> dict[str, str]:
+        """Account id to label."""
+        return {login.account.id: login.label for login in await self.logins()}
 
     async def logins(self) -> list[Login]:
         """All accounts, by label."""
@@ -142,7 +162,9 @@ class CommandServices:
         """
         account = await adopt(self._state.vault, self._state.store, path, label=label)
         await self.accounts.welcome(account.id)
-        return await self.accounts.find(account.id)
+        login = await self.accounts.find(account.id)
+        await self._trail.note("account.imported", account.id, f"{login.label}, from {path.name}")
+        return login
 
     async def export_login(self, login: Login, path: Path) -> None:
         """
@@ -157,6 +179,7 @@ class CommandServices:
             write_login(path, tokens)
         except OSError as error:
             raise StoreUnavailable(f"{path.name} could not be written ({error.strerror}).") from error
+        await self._trail.note("account.exported", login.account.id, f"{login.label}, to {path.name}")
 
 
 @asynccontextmanager
@@ -182,11 +205,22 @@ async def open_command_services(settings: Settings) -> AsyncIterator[CommandServ
             await versions.reload()
         identity = ClientIdentity(settings.originator, versions.current)
         usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
-        book = LoginBook(state.vault, board, state.escrow, issuer, clock=time.time)
+        trail = AuditTrail(StoreAuditLog(state.store), _user(), clock=time.time)
+        book = LoginBook(state.vault, board, state.escrow, issuer, clock=time.time, note=trail.note)
         try:
-            yield CommandServices(book, state, issuer, keeper, usage, board, ledger)
+            yield CommandServices(book, state, issuer, keeper, usage, board, ledger, trail)
         finally:
             await keeper.close()
+
+
+def _user() -> Actor:
+    """The user of this command, and the host that it runs on."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        # In a container, the user may have a number only.
+        name = f"uid {os.getuid()}"
+    return Actor(name, socket.gethostname())
 
 
 def demo_folder() -> AbstractContextManager[ClaimedFolder]:

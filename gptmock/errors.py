@@ -7,6 +7,7 @@ The errors that clients may see, classified by cause. Dialects render them.
     │   ├── Unauthorized           401  no or wrong client key
     │   ├── ForeignLogin           403  a ChatGPT login in the place of a client key
     │   ├── ForeignOrigin          403  a web page of another origin sent the request
+    │   ├── ModelNotAllowed        403  model_not_allowed: the client key may not use the model
     │   ├── UnknownModel           404  model_not_found
     │   ├── UnknownResponse        404  response_not_found: never stored, expired, or another tenant's
     │   ├── UnknownRoute           404  unknown_url
@@ -119,6 +120,13 @@ class ForeignLogin(ClientError):
     """
 
     code = "client_key_required"
+    status_hint = 403
+
+
+class ModelNotAllowed(ClientError):
+    """The client key may not use this model."""
+
+    code = "model_not_allowed"
     status_hint = 403
 
 

@@ -1,18 +1,13 @@
 """
-Loads the settings from flags, environment and ``.env`` into one frozen object; all mistakes are reported together.
+The operator's settings: one frozen object, every value checked. ``settings_sources`` reads it.
 
-Precedence: flag, then ``GPTMOCK_*``, then the legacy ``CHATGPT_LOCAL_*``, then ``.env`` in the working directory,
-then the default. An empty value counts as unset.
 Only ``wiring``, ``command_services``, ``diagnostics`` and ``cli`` read settings.
 """
 
 from __future__ import annotations
 
 import base64
-import ipaddress
-import os
 import re
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +16,7 @@ from urllib.parse import urlsplit
 import pydantic
 from pydantic import Field
 
-from gptmock.cores import usable_cores
-from gptmock.setting_sources import NOT_FROM_DOTENV, Unreadable, looked_up, read_dotenv, variable_names
+from gptmock.setting_values import is_base_path, is_host, is_loopback, is_network, listed, usable_cores
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
 Style = Literal["think-tags", "o3", "legacy", "current", "reasoning-content", "standard", "openai", "hidden"]
@@ -31,17 +25,17 @@ MAX_AUTO_WORKERS = 4
 MAX_RESPONSES_TTL_SECONDS = 30 * 24 * 3600
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 _DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd]?)\Z")
+MIN_ADMIN_KEY_CHARACTERS = 16
 MIN_OLLAMA_VERSION = (0, 13, 4)
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
 """A web origin as browsers send it: no path, no trailing slash."""
-_BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]{1,100}){1,10}\Z")
-_HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}\Z")
 
 
 class Settings(pydantic.BaseModel):
     """The operator's settings. Frozen and picklable: each worker gets a copy."""
 
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+    # Built by the command that loads them: a worker gets them loaded, and saves 2 MB.
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     host: str = "127.0.0.1"
     port: int = Field(8000, ge=0, le=65535)
@@ -77,8 +71,12 @@ class Settings(pydantic.BaseModel):
     codex_version: str | None = Field(None, pattern=r"^\d+\.\d+\.\d+$")
     """Unset: our own, or that of the newest Codex client, whichever is higher."""
     api_key: pydantic.SecretStr | None = None
+    admin_key: pydantic.SecretStr | None = None
+    """A key with the role ``admin`` that needs no store; for the first administrator, and for charts."""
     responses_ttl: int = 24 * 3600
     """Seconds that responses are stored; 0 stores none. Set as ``24h``. Costs memory in the store."""
+    usage_retention: int = 90 * 24 * 3600
+    """Seconds that usage is kept. Set as ``90d``."""
     strict_parameters: bool = False
     ollama_version: str = Field("0.13.5", pattern=r"^\d+\.\d+\.\d+$")
     """A real Ollama version: clients enable features by it, and Codex requires 0.13.4."""
@@ -116,6 +114,15 @@ class Settings(pydantic.BaseModel):
         seconds = int(found["count"]) * _UNIT_SECONDS[found["unit"]] if found else -1
         if not 0 <= seconds <= MAX_RESPONSES_TTL_SECONDS:
             raise ValueError("must be a duration such as 90s, 30m, 24h or 7d, at most 30d; 0 stores nothing")
+        return seconds
+
+    @pydantic.field_validator("usage_retention", mode="before")
+    @classmethod
+    def _days(cls, value: Any) -> int:
+        found = _DURATION.match(str(value).strip())
+        seconds = int(found["count"]) * _UNIT_SECONDS[found["unit"]] if found else -1
+        if not 24 * 3600 <= seconds <= 400 * 24 * 3600:
+            raise ValueError("must be a duration from 1d to 400d")
         return seconds
 
     @pydantic.field_validator("upstream_url", "issuer")
@@ -167,7 +174,7 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("allowed_hosts")
     @classmethod
     def _hosts(cls, value: str | None) -> str | None:
-        wrong = [one for one in _listed(value) if not _is_host(one)]
+        wrong = [one for one in listed(value) if not is_host(one)]
         if wrong:
             raise ValueError(f"{wrong[0]!r} is not a host: write names or addresses without scheme, port or wildcard")
         return value
@@ -175,21 +182,27 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("trusted_proxies")
     @classmethod
     def _proxies(cls, value: str | None) -> str | None:
-        for one in _listed(value):
-            if one != "unix":
-                try:
-                    ipaddress.ip_network(one, strict=False)
-                except ValueError:
-                    raise ValueError(f"{one!r} is neither an address nor a network, such as 10.0.0.0/8") from None
+        wrong = [one for one in listed(value) if one != "unix" and not is_network(one)]
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is neither an address nor a network, such as 10.0.0.0/8")
         return value
 
     @pydantic.field_validator("base_path")
     @classmethod
     def _prefix(cls, value: str | None) -> str | None:
         path = (value or "").rstrip("/")
-        if path and not _BASE_PATH.match(path):
+        if path and not is_base_path(path):
             raise ValueError("must be a path such as /gptmock, of letters, digits and - . _ ~")
         return path or None
+
+    @pydantic.field_validator("admin_key")
+    @classmethod
+    def _long_enough(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < MIN_ADMIN_KEY_CHARACTERS:
+            raise ValueError(
+                f"must have at least {MIN_ADMIN_KEY_CHARACTERS} characters; create one with: openssl rand -base64 32"
+            )
+        return value
 
     @pydantic.field_validator("ollama_version")
     @classmethod
@@ -201,7 +214,7 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("cors_origins")
     @classmethod
     def _origins(cls, value: str | None) -> str | None:
-        wrong = [one for one in _listed(value) if one != "*" and not _ORIGIN.match(one)]
+        wrong = [one for one in listed(value) if one != "*" and not _ORIGIN.match(one)]
         if wrong:
             raise ValueError(f"{wrong[0]!r} is not an origin: write scheme://host or scheme://host:port, or * for all")
         return value
@@ -236,111 +249,24 @@ class Settings(pydantic.BaseModel):
     @property
     def allowed_host_list(self) -> tuple[str, ...]:
         """The host names that the operator added; empty for none."""
-        return _listed(self.allowed_hosts)
+        return listed(self.allowed_hosts)
 
     @property
     def trusted_proxy_list(self) -> tuple[str, ...]:
         """The proxies that the operator trusts; empty for none."""
-        return _listed(self.trusted_proxies)
+        return listed(self.trusted_proxies)
 
     @property
     def pool_labels(self) -> tuple[str, ...]:
         """The pool that the operator named; empty for none."""
-        return _listed(self.account_pool)
+        return listed(self.account_pool)
 
     @property
     def cors_origin_list(self) -> tuple[str, ...]:
         """The origins that the operator named; empty for none."""
-        return _listed(self.cors_origins)
+        return listed(self.cors_origins)
 
     @property
     def worker_count(self) -> int:
         """``auto`` as a number: the cores that the cgroup allows, at most 4."""
         return min(MAX_AUTO_WORKERS, usable_cores()) if self.workers == "auto" else self.workers
-
-
-class SettingsError(Exception):
-    """Settings that cannot be used; ``mistakes`` has one line for each."""
-
-    def __init__(self, mistakes: tuple[str, ...]) -> None:
-        super().__init__("\n".join(mistakes))
-        self.mistakes = mistakes
-
-
-def load_settings(
-    flags: Mapping[str, Any], *, environ: Mapping[str, str] | None = None, directory: Path | None = None
-) -> Settings:
-    """
-    Load and validate the settings.
-
-    Args:
-        flags: field name to value; ``None`` means that the flag was not given.
-        environ: environment variables; by default the process's.
-        directory: the directory of ``.env``; by default the working directory.
-
-    Raises:
-        SettingsError: with every mistake, each naming its variable and what is allowed.
-    """
-    environ = os.environ if environ is None else environ
-    try:
-        dotenv = read_dotenv((directory or Path.cwd()) / ".env")
-    except Unreadable as error:
-        raise SettingsError((str(error),)) from error
-    values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    mistakes = [
-        f"{name}: must not be set in .env, only in the environment"
-        for field in sorted(NOT_FROM_DOTENV)
-        for name in variable_names(field)
-        if dotenv.get(name)
-    ]
-    for field in Settings.model_fields:
-        try:
-            source, value = looked_up(field, flags, environ, dotenv)
-        except Unreadable as error:
-            mistakes.append(str(error))
-            continue
-        if value is not None:
-            values[field], sources[field] = value, source
-    try:
-        settings = Settings.model_validate(values)
-    except pydantic.ValidationError as error:
-        mistakes += _mistakes(error, sources)
-    if mistakes:
-        raise SettingsError(tuple(dict.fromkeys(mistakes)))
-    return settings
-
-
-def _listed(value: str | None) -> tuple[str, ...]:
-    return tuple(item for one in (value or "").split(",") if (item := one.strip()))
-
-
-def _is_host(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text.strip("[]"))
-    except ValueError:
-        return _HOST_NAME.match(text) is not None and ".." not in text
-    return True
-
-
-def is_loopback(host: str) -> bool:
-    """Whether the address is reachable only from this machine."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _mistakes(error: pydantic.ValidationError, sources: Mapping[str, str]) -> list[str]:
-    mistakes = []
-    for one in error.errors(include_url=False, include_input=False):
-        message = one["msg"].removeprefix("Value error, ")
-        if not one["loc"]:
-            mistakes.append(message)
-            continue
-        field = str(one["loc"][0])
-        variable = variable_names(field)[0]
-        source = sources.get(field, variable)
-        where = variable if source == variable else f"{variable} (given as {source})"
-        mistakes.append(f"{where}: {message}")
-    return mistakes

@@ -121,7 +121,7 @@ async def has_client_key(settings: Settings) -> bool:
     Whether clients can have a key: the static one, or a valid one in the store. True if the store cannot be read: then
     the server, which requires keys, accepts those that it finds later.
     """
-    if settings.api_key is not None:
+    if settings.api_key is not None or settings.admin_key is not None:
         return True
     async with open_state(settings) as state:
         try:

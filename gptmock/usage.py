@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+AMOUNTS = ("requests", "failed", "rate_limited", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
+"""The counters of a turn, in the order in which they are shown."""
+
 
 @dataclass(frozen=True, slots=True)
 class TurnUsage:
@@ -77,3 +80,6 @@ class UsageLedger(Protocol):
 
     async def report(self, days: Sequence[str]) -> list[UsageRow]:
         """The usage on these days, in the format of ``UsageRow.day``."""
+
+    async def report_of(self, tenant: str, days: Sequence[str]) -> list[UsageRow]:
+        """The usage of one client key on these days, over all accounts: ``account_id`` is empty."""

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from httpx import AsyncBaseTransport, AsyncClient
+from pydantic import SecretStr
 from sanic import Sanic
 from sanic.worker.loader import AppLoader
 
@@ -32,6 +33,8 @@ from gptmock.gateway.catalogue import CatalogWatch
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.freshness import FreshnessWatch
 from gptmock.gateway.gateway import Gateway
+from gptmock.gateway.key_limits import KeyLimiter
+from gptmock.gateway.key_usage import KeyUsageReport
 from gptmock.gateway.limit_polling import LimitPoller
 from gptmock.gateway.notices import NoticeWatch
 from gptmock.gateway.recent_limits import RecentLimits
@@ -54,7 +57,9 @@ from gptmock.settings import Settings
 from gptmock.shared_state import State, open_state
 from gptmock.stores.auth_import import take_over
 from gptmock.stores.catalogue import StoreCatalogCache
+from gptmock.stores.key_limits import StoreKeyLimits
 from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
+from gptmock.stores.memory import MemoryStore
 from gptmock.stores.notices import StoreToldRecord
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.upstream.catalogue import CodexCatalog
@@ -160,10 +165,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         stack.push_async_callback(keeper.close)
         board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
         selector = AccountSelector(state.vault, board, pool=settings.pool_labels, clock=time.time)
-        ledger = SharedUsage(state.store, clock=time.time)
-        stack.push_async_callback(ledger.settle)
-        recorder = TurnRecorder(board, ledger, clock=time.time)
-        stack.push_async_callback(recorder.close)
+        ledger, recorder, limiter = _recording(settings, state, board, stack)
         readiness = partial(_reasons, selector, keeper)
         versions = VersionWatch(state.codex_version, fixed=settings.codex_version, shown=shown_version)
         identity = ClientIdentity(settings.originator, versions.current)
@@ -177,6 +179,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         await stack.enter_async_context(
             _beside(
                 ledger.run(),
+                limiter.run(),
                 keeper.watch(selector.account_ids),
                 windows.run(),
                 fresh.run(),
@@ -194,11 +197,30 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
             readiness=readiness,
             conversations=conversations,
             label_of=selector.label_of,
+            limits=limiter,
+            usage=KeyUsageReport(ledger, limiter, clock=time.time),
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_measured(services, metrics, state, board))
         await stack.enter_async_context(_beside(catalogs.run(), _tell(settings, metrics, state, board)))
         yield services
+
+
+def _recording(
+    settings: Settings, state: State, board: RecentLimits, stack: AsyncExitStack
+) -> tuple[SharedUsage, TurnRecorder, KeyLimiter]:
+    """What counts turns; each writes what it still has when the stack is closed."""
+    ledger = SharedUsage(state.store, clock=time.time, kept_seconds=settings.usage_retention)
+    stack.push_async_callback(ledger.settle)
+    recorder = TurnRecorder(board, ledger, clock=time.time)
+    stack.push_async_callback(recorder.close)
+    limiter = KeyLimiter(StoreKeyLimits(state.store), _local_limits, workers=settings.worker_count)
+    stack.push_async_callback(limiter.close)
+    return ledger, recorder, limiter
+
+
+def _local_limits() -> StoreKeyLimits:
+    return StoreKeyLimits(MemoryStore())
 
 
 def _open_metrics() -> WorkerMetrics:
@@ -241,16 +263,20 @@ def _load_of(services: Services, state: State) -> Load:
 
 
 def _admission(settings: Settings, state: State, versions: VersionWatch) -> Admission:
-    static_key = Secret(settings.api_key.get_secret_value()) if settings.api_key is not None else None
     # Who needs no key is the operator, unless other machines can connect.
-    is_open = settings.is_exposed or bool(settings.trusted_proxy_list)
+    is_open = settings.is_exposed or bool(settings.trusted_proxy_list) or settings.admin_key is not None
     return Admission(
-        static_key,
+        _static_key(settings.api_key),
         state.keys,
         required=settings.requires_key,
         keyless_role="user" if is_open else "admin",
+        admin_key=_static_key(settings.admin_key),
         admitted=versions.note,
     )
+
+
+def _static_key(given: SecretStr | None) -> Secret | None:
+    return Secret(given.get_secret_value()) if given is not None else None
 
 
 def _upstream(

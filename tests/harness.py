@@ -32,7 +32,7 @@ from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.server.app import create_app
 from gptmock.server.client_connection import ClientConnection
 from gptmock.server.context import App, ServerOptions, Services
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import prepare
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.codex import UpstreamDeadlines

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.text import Text
 
 from gptmock.command_services import open_command_services
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from tests.clients.environments import client_python
 from tests.harness import CONSOLE_SCRIPT, SimulatorProcess, free_port, plain_environment, simulator_process, write_login
 from tests.recording import Session

@@ -23,8 +23,8 @@ from _pytest.mark.structures import ParameterSet
 from gptmock.cli import full_parser
 from gptmock.cli.completion import levels_of
 from gptmock.cli.options import add_serve_options
-from gptmock.setting_sources import variable_names
 from gptmock.settings import Settings
+from gptmock.settings_sources import FROM_FILE, variable_names
 from tests.clients.codex import codex_exec
 from tests.clients.environments import PACKAGES, client_node, client_python
 from tests.harness import CONSOLE_SCRIPT, free_port, plain_environment
@@ -143,12 +143,13 @@ def test_every_flag_has_a_help_that_names_its_variable():
 def test_every_variable_and_flag_that_the_page_names_exists():
     text = README.read_text()
     known = {variable_names(field)[0] for field in Settings.model_fields}
+    known |= {f"GPTMOCK_{field.upper()}_FILE" for field in FROM_FILE}
     # For tests, no settings of the program.
     known |= {"GPTMOCK_EXAMPLES", "GPTMOCK_FULL_FAULTS"}
     assert set(re.findall(r"GPTMOCK_[A-Z]+(?:_[A-Z]+)*", text)) - known == set()
     flags = {flag for level in levels_of(full_parser()) for flag in level.flags}
-    # Of the benchmarks, of uv and of git.
-    others = {"--quick", "--before", "--extra", "--git-dir"}
+    # Of the benchmarks, of uv, of git, of docker compose and of helm.
+    others = {"--quick", "--before", "--extra", "--git-dir", "--rm", "--service-ports", "--profile", "--set"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - flags - others == set()
 
 

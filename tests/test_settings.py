@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from gptmock.setting_sources import variable_names
-from gptmock.settings import MAX_AUTO_WORKERS, Settings, SettingsError, is_loopback, load_settings
+from gptmock.setting_values import is_loopback
+from gptmock.settings import MAX_AUTO_WORKERS, Settings
+from gptmock.settings_sources import SettingsError, load_settings, variable_names
 
 # Field, legacy variable, four values from strong to weak, and how each is read.
 WORDS = [
@@ -330,31 +331,6 @@ def test_what_is_no_redis_is_named(tmp_path: Path, url: str):
     assert line == "GPTMOCK_REDIS_URL: must be a redis://, rediss:// or unix:// URL"
 
 
-def test_secrets_may_be_in_files_as_kubernetes_mounts_them(tmp_path: Path):
-    (tmp_path / "key").write_text("sk-from-a-file\n")
-    (tmp_path / "url").write_text("redis://:hush@redis:6379/0")
-    files = {"GPTMOCK_API_KEY_FILE": str(tmp_path / "key"), "GPTMOCK_REDIS_URL_FILE": str(tmp_path / "url")}
-    settings = load(tmp_path, environ={**files, "GPTMOCK_ENCRYPTION_KEYS_FILE": "/keys", "GPTMOCK_HOST": "0.0.0.0"})
-    assert settings.api_key is not None
-    assert settings.api_key.get_secret_value() == "sk-from-a-file"
-    assert settings.redis_url is not None
-    assert settings.redis_url.get_secret_value() == "redis://:hush@redis:6379/0"
-    assert "hush" not in repr(settings)
-    nearer = load(tmp_path, environ={**files, "GPTMOCK_API_KEY": "sk-nearer", "GPTMOCK_ENCRYPTION_KEYS_FILE": "/keys"})
-    assert nearer.api_key is not None
-    assert nearer.api_key.get_secret_value() == "sk-nearer"
-
-
-@pytest.mark.parametrize(("content", "words"), [(None, "FileNotFoundError"), (" \n", "is empty"), ("\xff", "Unicode")])
-def test_a_secret_file_that_holds_nothing_is_named(tmp_path: Path, content: str | None, words: str):
-    if content is not None:
-        (tmp_path / "key").write_bytes(content.encode("latin-1"))
-    said = mistakes(tmp_path, GPTMOCK_API_KEY_FILE=str(tmp_path / "key"), GPTMOCK_PORT="http")
-    assert len(said) == 2, "with the other mistakes"
-    assert said[0].startswith("GPTMOCK_API_KEY_FILE: the file")
-    assert words in said[0]
-
-
 def test_keys_and_pool_travel_to_the_workers_and_are_not_shown(tmp_path: Path):
     environ = {"GPTMOCK_ENCRYPTION_KEYS": KEYS, "GPTMOCK_ACCOUNT_POOL": " ada@example.test, ,bob "}
     settings = load(tmp_path, environ=environ)
@@ -431,6 +407,34 @@ def test_what_no_browser_sends_is_no_origin(tmp_path, value):
     assert repr(value) in mistake
 
 
+# --- Keys in files ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["api_key", "admin_key"])
+def test_a_static_key_may_be_in_a_file(tmp_path: Path, name: str):
+    variable = f"GPTMOCK_{name.upper()}"
+    path = tmp_path / "secret"
+    path.write_text("planted-0123456789abcdef\n")
+    host = {"GPTMOCK_HOST": "0.0.0.0"} if name == "api_key" else {}
+    settings = load(tmp_path, environ={f"{variable}_FILE": str(path), **host})
+    assert getattr(settings, name).get_secret_value() == "planted-0123456789abcdef"
+    assert "planted" not in repr(settings)
+    both = load(tmp_path, environ={f"{variable}_FILE": str(path), variable: "another-0123456789abcdef"})
+    assert getattr(both, name).get_secret_value() == "another-0123456789abcdef"
+    path.write_text(" \n")
+    assert mistakes(tmp_path, **{f"{variable}_FILE": str(path)}) == (f"{variable}_FILE: the file is empty",)
+    (line,) = mistakes(tmp_path, **{f"{variable}_FILE": str(tmp_path / "none")})
+    assert line == f"{variable}_FILE: the file cannot be read: No such file or directory"
+
+
+def test_a_short_admin_key_is_refused_and_not_shown(tmp_path: Path):
+    (line,) = mistakes(tmp_path, GPTMOCK_ADMIN_KEY="planted")
+    assert line.startswith("GPTMOCK_ADMIN_KEY: must have at least 16 characters")
+    assert "planted" not in line
+
+
+# --- Notices ---
+
 SIGNS = "whsec_" + "QUJD" * 10
 
 
@@ -446,3 +450,20 @@ def test_a_webhook_has_a_secret(tmp_path: Path):
         load_settings(
             {}, environ={"GPTMOCK_WEBHOOK_URL": "ftp://x", "GPTMOCK_WEBHOOK_SECRET": SIGNS}, directory=tmp_path
         )
+
+
+def test_usage_is_kept_for_days(tmp_path: Path):
+    assert load(tmp_path).usage_retention == 90 * 86400
+    assert load(tmp_path, environ={"GPTMOCK_USAGE_RETENTION": "7d"}).usage_retention == 7 * 86400
+    for wrong in ("0", "23h", "401d", "x"):
+        (line,) = mistakes(tmp_path, GPTMOCK_USAGE_RETENTION=wrong)
+        assert line == "GPTMOCK_USAGE_RETENTION: must be a duration from 1d to 400d"
+
+
+def test_the_url_of_the_store_may_be_in_a_file_for_the_password_in_it(tmp_path: Path):
+    (tmp_path / "url").write_text("redis://:hush@redis:6379/0\n")
+    files = {"GPTMOCK_REDIS_URL_FILE": str(tmp_path / "url"), "GPTMOCK_ENCRYPTION_KEYS_FILE": "/keys"}
+    settings = load(tmp_path, environ=files)
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://:hush@redis:6379/0"
+    assert "hush" not in repr(settings)

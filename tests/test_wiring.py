@@ -17,7 +17,8 @@ from gptmock.command_services import AccountOverview, open_command_services
 from gptmock.dialects.table import DIALECTS
 from gptmock.errors import UnusableKey
 from gptmock.server.context import App
-from gptmock.settings import Settings, load_settings
+from gptmock.settings import Settings
+from gptmock.settings_sources import load_settings
 from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.server import Simulator

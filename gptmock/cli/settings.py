@@ -10,7 +10,8 @@ from gptmock import shared_state
 from gptmock.cli.errors import CommandFailed, WrongUsage
 from gptmock.command_services import CommandServices, open_command_services
 from gptmock.errors import GptmockError, UnusableKey
-from gptmock.settings import Settings, SettingsError, load_settings
+from gptmock.settings import Settings
+from gptmock.settings_sources import SettingsError, load_settings
 
 _Result = TypeVar("_Result")
 

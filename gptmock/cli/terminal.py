@@ -78,6 +78,14 @@ def bar(used_percent: float, *, ascii_only: bool) -> Text:
     return Text.assemble((full * filled, style), (empty * (BAR_CELLS - filled), "dim"))
 
 
+def sparkline(values: Sequence[int], *, ascii_only: bool) -> str:
+    """One character for each value, from nothing to the largest."""
+    steps = " .:-=+*#" if ascii_only else " ▁▂▃▄▅▆▇█"
+    most = max(values, default=0)
+    # The smallest amount is seen, too.
+    return "".join(steps[0] if not one else steps[max(1, round(one / most * (len(steps) - 1)))] for one in values)
+
+
 def moment(seconds: float | None) -> str | None:
     """Unix seconds as RFC 3339 in UTC, for JSON."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from gptmock.accounts import Login, Secret
 from gptmock.cli.settings import given_settings, with_command_services
-from gptmock.cli.terminal import show_document, show_table
+from gptmock.cli.terminal import person_looks, show_document, show_table, sparkline
 from gptmock.command_services import CommandServices
 from gptmock.settings import Settings
-from gptmock.usage import UsageRow
+from gptmock.usage import AMOUNTS, UsageRow
 
 GROUPS = ("day", "key", "account", "model")
 MAX_DAYS = 400
-_AMOUNTS = ("requests", "failed", "rate_limited", "input_tokens", "cached_tokens", "output_tokens", "reasoning_tokens")
 _TITLES = ("REQUESTS", "FAILED", "LIMITED", "TOKENS IN", "CACHED", "TOKENS OUT", "THINKING")
 _EPILOG = """example:
   gptmock usage                       the last 7 days
   gptmock usage --days 30 --by model
+  gptmock usage --days 30 --by day,key --csv > usage.csv
   gptmock usage --json
 
 Days are UTC days. A request is counted when it ends, and shown here a few
@@ -41,7 +43,9 @@ def prepare(parser: argparse.ArgumentParser) -> None:
         metavar="COLUMNS",
         help="columns to group by, separated by commas: day, key, account, model (default: all)",
     )
-    parser.add_argument("--json", action="store_true", help="machine-readable output")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="machine-readable output")
+    output.add_argument("--csv", action="store_true", help="comma-separated values, with a head")
     parser.set_defaults(run=run)
 
 
@@ -56,14 +60,21 @@ def run(options: argparse.Namespace) -> int:
         keys = _static_keys(settings) | await services.key_names()
         return _named(await services.used(days), await services.logins(), keys)
 
-    groups = grouped(with_command_services(work), options.by)
+    rows = with_command_services(work)
+    groups = grouped(rows, options.by)
     if options.json:
         document = [dict(zip(options.by, group, strict=True)) | _filled(amounts) for group, amounts in groups.items()]
         show_document({"from": days[0], "to": days[-1], "by": list(options.by), "usage": document})
+    elif options.csv:
+        table = csv.writer(sys.stdout, lineterminator="\n")
+        table.writerow([*options.by, *AMOUNTS])
+        table.writerows([*map(harmless, group), *_filled(amounts).values()] for group, amounts in groups.items())
     elif not groups:
         print(f"Nothing was used from {days[0]} to {days[-1]}.")
     else:
         _show(options.by, groups)
+        if person_looks() and len(days) > 1:
+            _show_days(days, rows)
     return 0
 
 
@@ -78,9 +89,9 @@ def grouped(
 
 
 def _static_keys(settings: Settings) -> dict[str, str]:
-    if settings.api_key is None:
-        return {"": "none"}
-    return {"": "none", Secret(settings.api_key.get_secret_value()).fingerprint(): "GPTMOCK_API_KEY"}
+    given = {"GPTMOCK_API_KEY": settings.api_key, "GPTMOCK_ADMIN_KEY": settings.admin_key}
+    known = {Secret(key.get_secret_value()).fingerprint(): name for name, key in given.items() if key is not None}
+    return {"": "none", **known}
 
 
 def _named(
@@ -104,14 +115,29 @@ def _named(
 
 def _show(by: Sequence[str], groups: Mapping[tuple[str, ...], Counter[str]]) -> None:
     total: Counter[str] = sum(groups.values(), Counter())
-    cells = [[*group, *(str(amounts[name]) for name in _AMOUNTS)] for group, amounts in groups.items()]
+    cells = [[*group, *(str(amounts[name]) for name in AMOUNTS)] for group, amounts in groups.items()]
     if len(groups) > 1:
-        cells.append(["total", *[""] * (len(by) - 1), *(str(total[name]) for name in _AMOUNTS)])
+        cells.append(["total", *[""] * (len(by) - 1), *(str(total[name]) for name in AMOUNTS)])
     show_table([*(word.upper() for word in by), *_TITLES], cells, numbers=_TITLES)
 
 
+def _show_days(days: Sequence[str], rows: Sequence[tuple[Mapping[str, str], Mapping[str, int]]]) -> None:
+    """The tokens of each day as one character."""
+    tokens: Counter[str] = Counter()
+    for names, amounts in rows:
+        tokens[names["day"]] += amounts.get("input_tokens", 0) + amounts.get("output_tokens", 0)
+    ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
+    line = sparkline([tokens[day] for day in days], ascii_only=ascii_only)
+    print(f"\nTokens by day: {line}  {days[0]} to {days[-1]}, at most {max(tokens.values(), default=0)}")
+
+
+def harmless(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula (OWASP, "CSV Injection")."""
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+
+
 def _filled(amounts: Counter[str]) -> dict[str, int]:
-    return {name: amounts[name] for name in _AMOUNTS}
+    return {name: amounts[name] for name in AMOUNTS}
 
 
 def _days(text: str) -> int:

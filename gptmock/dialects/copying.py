@@ -1,6 +1,19 @@
 """
 The fast way of a delta: its JSON literal is copied from the upstream's event into the client's frame. Must not decide
 what is shown: it copies only where assembler and presenter say that a delta is shown as it is and alone.
+
+A read from the upstream takes one of three ways:
+
+    read                                      way
+    one delta, at the place of the last run   the lane: ``RunFinder.further``, ``CopiesDeltas.lane``, the client's wire
+    runs of deltas                            ``RunFinder.cut``, ``CopiesDeltas.copy``
+    anything else                             ``decode_event``, ``Translator.feed``
+
+The lane is for the pace of a model, where nearly every read is a single delta. It has no object for the event, and no
+step between the rooms that a delta does not need. ``CodexEventStream.deliver`` opens it after a batch that ends with a
+run (``protocol.upstream.OpensLane``): the gateway's consumer joins the translator's copying function with the client's
+``write``. The first read that is anything else closes it, so assembler and presenter stand exactly where ``copy`` would
+have left them. No event in it ends a turn, so nobody has to look for that.
 """
 
 from __future__ import annotations

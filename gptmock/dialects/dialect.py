@@ -12,8 +12,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeAlias, TypeGuard, TypeVar, cast
+from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 
+from gptmock import clients
 from gptmock.catalog import Effort, ModelCatalog, ResolvedModel
 from gptmock.conversations import NO_CONTEXT, ContextReferences, LoadedContext, PendingSnapshot
 from gptmock.errors import GptmockError
@@ -22,8 +23,7 @@ from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.reader import Received
 from gptmock.protocol.request import ResponsesRequest
 
-ReasoningStyle: TypeAlias = Literal["think-tags", "o3", "legacy", "reasoning-content", "hidden"]
-"""How thinking is shown; ``current`` is another name of ``legacy``."""
+ReasoningStyle: TypeAlias = clients.ReasoningStyle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +189,7 @@ class CopiesDeltas(Protocol):
 
     def lane(self, place: DeltaPlace) -> CopiesDelta | None:
         """
-        What copies one more delta at the place of the last run; ``None`` if it was not copied. Valid until anything
+        What copies one more delta at the place of the last run; ``None`` if that was not copied. Valid until anything
         else is fed or copied.
         """
 

@@ -113,8 +113,8 @@ class Presenter:
         """Where each text part begins in the content."""
         self._counted = 0
         """Characters of content shown, but for those of ``_uncounted``."""
-        self._uncounted: list[bytes] = []
-        """Literals that were shown undecoded."""
+        self._uncounted = bytearray()
+        """Literals that were shown undecoded, one behind the other."""
         self._cited: list[Cited] = []
         self._opened: set[int] = set()
 
@@ -167,18 +167,18 @@ class Presenter:
     def copied(self, shown: Shown, literals: list[bytes]) -> None:
         """Text was shown without ``feed``, after ``passes``."""
         if isinstance(shown, Content):
-            self._uncounted += literals
+            self._uncounted += b"".join(literals)
 
     def copied_one(self, shown: Shown) -> Callable[[bytes], None] | None:
         """As ``copied``, for one text at a time; ``None`` if nobody has to be told."""
-        return self._uncounted.append if isinstance(shown, Content) else None
+        return self._uncounted.extend if isinstance(shown, Content) else None
 
     @property
     def _length(self) -> int:
         """Characters of content shown so far."""
         if self._uncounted:
             self._counted += len(text_of(self._uncounted))
-            # The list stays the same: ``copied_one`` appends to it.
+            # The buffer stays the same: ``copied_one`` adds to it.
             self._uncounted.clear()
         return self._counted
 

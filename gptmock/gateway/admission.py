@@ -37,16 +37,18 @@ class Admission:
         required: refuse requests without a valid key. Else they are accepted, also with any key that is not a gptmock
             key (SDKs insist on sending one).
         keyless_role: of a request that needs no key.
+        admin_key: the static key ``GPTMOCK_ADMIN_KEY``, whose role is ``admin``.
         admitted: called with the headers of each authenticated request.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a thing of its own
         self,
         api_key: Secret | None,
         keys: ClientKeys,
         *,
         required: bool = False,
         keyless_role: Role = "user",
+        admin_key: Secret | None = None,
         admitted: Callable[[Mapping[str, str]], None] = lambda _: None,
     ) -> None:
         self._api_key = api_key
@@ -55,6 +57,8 @@ class Admission:
         self._admitted = admitted
         # The static key is made for calling models.
         self._owner = Client("", role=keyless_role) if api_key is None else Client(api_key.fingerprint(), role="user")
+        self._admin_key = admin_key
+        self._admin = Client("" if admin_key is None else admin_key.fingerprint(), role="admin")
 
     async def admit(self, headers: Mapping[str, str]) -> Client:
         """
@@ -80,6 +84,8 @@ class Admission:
             )
         if Secret(given) == self._api_key:
             return self._owner
+        if self._admin_key is not None and Secret(given) == self._admin_key:
+            return self._admin
         if key_id_of(given) is not None:
             try:
                 key = await self._keys.find(Secret(given))

@@ -161,6 +161,8 @@ class Gateway:
         """By the first account that can: one that is exhausted or signed out hands over to the next."""
         conversation = turn.request.prompt_cache_key
         candidates = await self._selector.candidates(conversation, account_id=bound)
+        # Begun before: both round trips, if there are two, are one wait.
+        await outcome.admitted()
         # Plans differ: an account that lacks the model comes last, whatever its headroom. Of the others the one that
         # served the conversation before comes first; else the selector's order holds, for the sort is stable.
         slug = turn.resolved.slug

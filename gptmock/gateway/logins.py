@@ -7,7 +7,7 @@ An account is a pair of workspace and user. A login updates the account of its o
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from gptmock.accounts import (
     BrokenLogin,
@@ -19,6 +19,7 @@ from gptmock.accounts import (
     account_of,
     expiry_of,
 )
+from gptmock.audit import Action
 from gptmock.errors import LoginRefused, LoginUnavailable, NotLoggedIn, SealBroken, StoreError
 from gptmock.limits import LimitStore
 from gptmock.signin import LogoutResult, SignInIssuer, label_taken
@@ -36,16 +37,25 @@ class LoginBook:
         escrow: may hold rotated tokens that the vault has not got yet.
         issuer: revokes logins.
         clock: Unix seconds.
+        note: records an action with the account's id and label in the audit log.
     """
 
-    def __init__(
-        self, vault: TokenVault, limits: LimitStore, escrow: Escrow, issuer: SignInIssuer, *, clock: Callable[[], float]
+    def __init__(  # noqa: PLR0913 - the contracts that a login goes through
+        self,
+        vault: TokenVault,
+        limits: LimitStore,
+        escrow: Escrow,
+        issuer: SignInIssuer,
+        *,
+        clock: Callable[[], float],
+        note: Callable[[Action, str, str], Awaitable[None]] | None = None,
     ) -> None:
         self._vault = vault
         self._limits = limits
         self._escrow = escrow
         self._issuer = issuer
         self._clock = clock
+        self._note = note or _unrecorded
 
     async def find(self, name: str) -> Login:
         """
@@ -100,7 +110,9 @@ class LoginBook:
             raise label_taken(label, account)
         held = await self._vault.enroll(tokens, label=label)
         await self.welcome(account.id)
-        return await self._login(held, label)
+        login = await self._login(held, label)
+        await self._note("account.signed_in", account.id, login.label)
+        return login
 
     async def welcome(self, account_id: str) -> None:
         """Unpark an account after a new login: its limits may have changed."""
@@ -125,23 +137,27 @@ class LoginBook:
         successor = await self._replace_default(account_id)
         revoked = revoke and tokens is not None and await self._revoke(tokens)
         log.info("account.signed_out", extra={"account": account_id, "revoked": revoked})
+        await self._note("account.signed_out", account_id, login.label)
         return LogoutResult(login, revoked, successor)
 
     async def discard(self, broken: BrokenLogin) -> LogoutResult:
         """Delete an account whose record cannot be decrypted; its login cannot be revoked."""
         await self._vault.discard(broken.account_id)
         log.info("account.discarded", extra={"account": broken.account_id})
+        await self._note("account.discarded", broken.account_id, broken.label)
         return LogoutResult(broken, revoked=False, successor=await self._replace_default(broken.account_id))
 
     async def make_default(self, login: Login) -> None:
         """Make this the default account: it serves requests whose client key is bound to no account."""
         await self._vault.make_default(login.account.id)
+        await self._note("account.made_default", login.account.id, login.label)
 
     async def pause(self, login: Login, *, paused: bool) -> None:
         """Take an account out of service, or back; seen by every worker within a second."""
         await self._vault.describe(login.account, paused=paused)
         if not paused:
             await self._limits.unpark(login.account.id, now=self._clock())
+        await self._note("account.paused" if paused else "account.resumed", login.account.id, login.label)
 
     async def _replace_default(self, gone: str) -> Login | None:
         """Choose another default account if ``gone`` was the default."""
@@ -182,3 +198,7 @@ class LoginBook:
             return Login(
                 account, label or account.email or account.id, held.version, held.expires_at, held.last_refresh
             )
+
+
+async def _unrecorded(action: Action, account_id: str, label: str) -> None:
+    """No audit log."""

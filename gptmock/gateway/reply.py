@@ -43,6 +43,10 @@ MAX_TRIES = 3
 _TERMINAL = ResponseCompleted | ResponseIncomplete | ResponseFailed | ErrorEvent
 
 
+async def _admitted() -> None:
+    """The call needs no admission."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """How a turn went, for the log; filled in while it goes."""
@@ -70,8 +74,17 @@ class Outcome:
     """The reply's own, which tells durations."""
     further: list[Outcome] = field(default_factory=list)
     """Of the further requests of a call that has several."""
+    admitted: Callable[[], Awaitable[None]] = _admitted
+    """Waits until the limits of the client key have admitted the call; filled in by whoever began that."""
     turns: int = 1
     """How many upstream turns the call takes, if all of them go well."""
+
+    @property
+    def tokens(self) -> int:
+        """The tokens of all turns that have said their usage, in and out."""
+        responses = [one.response for one in (self, *self.further)]
+        usages = [response.usage for response in responses if response is not None and response.usage is not None]
+        return sum(usage.input_tokens + usage.output_tokens for usage in usages)
 
     @property
     def usage(self) -> ResponseUsage | None:

@@ -171,9 +171,9 @@ class DeltaRun(msgspec.Struct, frozen=True, eq=False):
         return frame[:begin] + b"".join(self.literals) + frame[end:]
 
 
-def text_of(literals: list[bytes]) -> str:
-    """The text of literals, joined."""
-    text: str = msgspec.json.decode(b'"%b"' % b"".join(literals), type=str)
+def text_of(literals: bytes | bytearray) -> str:
+    """The text of literals, one behind the other."""
+    text: str = msgspec.json.decode(b"".join((b'"', literals, b'"')), type=str)
     return text
 
 

@@ -114,8 +114,8 @@ class GrowingText:
 
     def __init__(self) -> None:
         self._sent: list[str] = []
-        self._literals: list[bytes] = []
-        """Of what was sent since then: decoded when somebody asks for it."""
+        self._literals = bytearray()
+        """Of what was sent since then, one behind the other: decoded when somebody asks for it."""
 
     def more(self, delta: str) -> str:
         """Add a delta, and return it."""
@@ -126,12 +126,12 @@ class GrowingText:
 
     def copied(self, literals: list[bytes]) -> None:
         """Deltas that were sent undecoded (``DeltaRun.literals``)."""
-        self._literals += literals
+        self._literals += b"".join(literals)
 
     @property
     def copied_one(self) -> Callable[[bytes], None]:
         """As ``copied``, for one delta."""
-        return self._literals.append
+        return self._literals.extend
 
     def tail(self, whole: str) -> str:
         """
@@ -155,5 +155,5 @@ class GrowingText:
 
     def _decode(self) -> None:
         self._sent.append(text_of(self._literals))
-        # The list stays the same: ``copied_one`` appends to it.
+        # The buffer stays the same: ``copied_one`` adds to it.
         self._literals.clear()

@@ -127,7 +127,7 @@ class EventReader:
         ``RunFinder.further``: may be used in place of ``feed`` while what was read last is a run, and nothing behind it
         (``at_boundary``).
         """
-        return (self._finder or RunFinder()).further
+        return self._finder.further if self._finder is not None else lambda _: None
 
     @property
     def at_boundary(self) -> bool:

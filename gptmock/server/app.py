@@ -32,6 +32,7 @@ from gptmock.server.responses import add_responses_routes
 from gptmock.server.streaming import Heartbeats
 from gptmock.server.supervisor import supervise
 from gptmock.server.turns import turn_handler
+from gptmock.server.usage import add_usage_routes
 
 APP_NAME = "gptmock"
 _MAX_HEADER_BYTES = 16 * 1024
@@ -88,6 +89,7 @@ def create_app(
     add_listing_routes(app, options)
     add_conversation_routes(app)
     add_ollama_routes(app, options)
+    add_usage_routes(app)
     add_ops_routes(app, options)
     add_openapi_route(app, base_path=options.base_path)
     app.register_middleware(_response_headers(cors), "response")

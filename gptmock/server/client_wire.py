@@ -72,7 +72,7 @@ class SanicWire:
             self._shown.append(block)
 
 
-def _send_at_once(transport: asyncio.Transport) -> None:
+def _send_at_once(transport: asyncio.BaseTransport) -> None:
     if not isinstance(transport, asyncio.Transport):
         # That of uvloop, which has seen to it. It is no subclass.
         return

@@ -17,6 +17,8 @@ from sanic.config import Config
 from gptmock.clients import Client
 from gptmock.conversations import ContextReferences, LoadedContext, Snapshot
 from gptmock.dialects.dialect import Progress, ReplyHead, Terms, Turn
+from gptmock.gateway.key_limits import UNLIMITED, Grant
+from gptmock.gateway.key_usage import KeyUsage
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
 from gptmock.protocol.upstream import Compacted
@@ -43,6 +45,28 @@ class Admits(Protocol):
 
     async def admit(self, headers: dict[str, str]) -> Client:
         """Check the client key; raises ``Unauthorized``."""
+
+
+class LimitsKeys(Protocol):
+    """Holds calls to the limits of client keys (``gateway.key_limits.KeyLimiter``)."""
+
+    def begin(self, client: Client) -> Grant:
+        """Begin the admission of a call."""
+
+
+class NoLimits:
+    """``LimitsKeys`` without limits."""
+
+    def begin(self, client: Client) -> Grant:  # noqa: ARG002 - alike for all
+        """See ``LimitsKeys.begin``."""
+        return UNLIMITED
+
+
+class ReportsUsage(Protocol):
+    """The usage of client keys (``gateway.key_usage.KeyUsageReport``)."""
+
+    async def of(self, client: Client, *, days: int) -> KeyUsage:
+        """What a caller has used, and its limits."""
 
 
 class KeepsConversations(Protocol):
@@ -124,6 +148,8 @@ class Services:
     conversations: KeepsConversations
     label_of: Callable[[str | None], str | None] = field(default=lambda _: None)
     """The cached label of an account id, for the log."""
+    limits: LimitsKeys = field(default_factory=NoLimits)
+    usage: ReportsUsage | None = None
     exposition: Callable[[], Awaitable[bytes]] = field(default=_no_metrics)
     """The metrics of this server in the Prometheus text format."""
     activity: Activity = field(default_factory=Activity)

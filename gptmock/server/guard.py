@@ -35,7 +35,6 @@ _BODILESS = frozenset({"GET", "HEAD", "OPTIONS"})
 _JSON = re.compile(r"application/(?:json|x-ndjson|[a-z0-9.-]+\+json)\Z")
 _STANDARD_PORTS = {"http": 80, "https": 443}
 _ORIGIN = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<authority>[A-Za-z0-9._~\[\]:-]{0,255})\Z")
-_TARGET_AUTHORITY = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://([^/?#]*)")
 
 
 class AskedHeaders(RepeatedHeaders, Protocol):
@@ -150,16 +149,11 @@ def client_address(request: Request) -> str | None:
 
 
 def _host(request: Request) -> str | None:
-    """The one host that a request names; ``""`` if it names none, ``None`` if it contradicts itself."""
+    """The one host that a request names; ``""`` if it names none, ``None`` if it names several or an empty one."""
+    # A host in the target is the same: ``server.request_head`` has compared them.
     hosts = request.headers.getall("host", [])
-    target = request.raw_url
-    if not target.startswith(b"/"):
-        found = _TARGET_AUTHORITY.match(target)
-        if found is not None and hosts != [found[1].decode("latin-1")]:
-            return None
     if not hosts:
         return ""
-    # An empty value is no host that a client would use.
     return hosts[0] or None if len(hosts) == 1 else None
 
 

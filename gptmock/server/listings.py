@@ -6,7 +6,10 @@ from urllib.parse import unquote
 
 from sanic import HTTPResponse, Request
 
+from gptmock.catalog import ModelCatalog
+from gptmock.clients import Client
 from gptmock.dialects.listings import model_document, models_document
+from gptmock.gateway.key_terms import catalog_for
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.requests import headers_of
 
@@ -17,7 +20,7 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
     """Add ``/v1/models``, also without ``/v1``; a client key is required if model calls require one."""
 
     async def models(request: Request) -> HTTPResponse:
-        catalog = (await admitted(request)).terms.catalog
+        catalog = await allowed_models(request)
         client_version = request.args.get("client_version")
         body = models_document(catalog, expose_efforts=options.expose_efforts, client_version=client_version)
         # Codex compares it with the ETag that each reply names.
@@ -29,7 +32,7 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
         if not wanted:
             # ``/v1/models/`` is the list.
             return await models(request)
-        body = model_document((await admitted(request)).terms.catalog, wanted)
+        body = model_document(await allowed_models(request), wanted)
         return HTTPResponse(body, content_type="application/json")
 
     for number, path in enumerate(MODELS_PATHS):
@@ -38,13 +41,24 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
         app.add_route(model, f"{path}/<name:path>", methods=["GET", "HEAD"], name=f"model_{number}")
 
 
-async def admitted(request: Request) -> Services:
+async def admitted(request: Request) -> Client:
     """
-    Authenticate a request. Returns the worker's services.
+    Authenticate a request.
 
     Raises:
         Unauthorized: no client key, or a wrong one.
     """
     services: Services = request.app.ctx.services
-    await services.admission.admit(headers_of(request))
-    return services
+    return await services.admission.admit(headers_of(request))
+
+
+async def allowed_models(request: Request) -> ModelCatalog:
+    """
+    Authenticate a request. Returns the models that its client may use.
+
+    Raises:
+        Unauthorized: no client key, or a wrong one.
+    """
+    client = await admitted(request)
+    services: Services = request.app.ctx.services
+    return catalog_for(client, services.terms.catalog)

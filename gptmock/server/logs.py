@@ -24,6 +24,8 @@ def configure_logs(log_format: str) -> None:
     handler.setFormatter(_lines(log_format))
     logging.basicConfig(level=logging.ERROR, handlers=[handler], force=True)
     logging.getLogger("gptmock").setLevel(logging.INFO)
+    # No format shows these two, and each record asks for them (Python's documentation, "Optimization").
+    logging.logThreads = logging.logMultiprocessing = False
     for name in ("sanic.root", "sanic.error", "sanic.server", "sanic.access"):
         logger = logging.getLogger(name)
         logger.handlers.clear()
@@ -52,6 +54,9 @@ def _columns() -> int:
         return MAX_COLUMNS
 
 
+_ENCODE = json.JSONEncoder(default=str).encode
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line."""
 
@@ -67,7 +72,7 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = redacted(self.formatException(record.exc_info))
-        return json.dumps(line, default=str)
+        return _ENCODE(line)
 
 
 class TextLines(logging.Formatter):

@@ -15,7 +15,7 @@ from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.ollama import catalogue
 from gptmock.protocol.ndjson import NDJSON
 from gptmock.server.context import App, ServerOptions
-from gptmock.server.listings import admitted
+from gptmock.server.listings import admitted, allowed_models
 from gptmock.server.turns import STREAM_HEADERS
 
 _Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse]]
@@ -31,7 +31,7 @@ def add_ollama_routes(app: App, options: ServerOptions) -> None:
         return _json(json_bytes({"version": options.ollama_version}))
 
     async def tags(request: Request) -> HTTPResponse:
-        return _json(catalogue.tags((await admitted(request)).terms.catalog, expose_efforts=options.expose_efforts))
+        return _json(catalogue.tags(await allowed_models(request), expose_efforts=options.expose_efforts))
 
     about_one = {"ctx_body": catalogue.ModelBody}
     _route(app, "/", _GET, _greeting, "greeting")
@@ -62,12 +62,12 @@ async def _running(request: Request) -> HTTPResponse:
 
 
 async def _show(request: Request) -> HTTPResponse:
-    catalog = (await admitted(request)).terms.catalog
+    catalog = await allowed_models(request)
     return _json(catalogue.show(catalog, catalogue.decode_model_request(request.body).name))
 
 
 async def _pull(request: Request) -> HTTPResponse:
-    catalog = (await admitted(request)).terms.catalog
+    catalog = await allowed_models(request)
     listing = catalogue.pull(catalog, catalogue.decode_model_request(request.body))
     if not listing.streamed:
         return _json(listing.body)

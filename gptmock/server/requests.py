@@ -45,6 +45,9 @@ class ClientRequest(Request):
         base_path = getattr(app.ctx, "base_path", "").encode() if app is not None else b""
         if not base_path:
             return url
+        if not url.startswith(b"/"):
+            # Absolute form: RFC 9112 3.2.2.
+            url = b"/" + url.partition(b"://")[2].partition(b"/")[2]
         path, mark, query = url.partition(b"?")
         self.is_outside = path != base_path and not path.startswith(base_path + b"/")
         return url if self.is_outside else (path[len(base_path) :] or b"/") + mark + query
@@ -87,7 +90,7 @@ def request_id(request: Request) -> str:
             given = str(request.id)
             known = given if _REQUEST_ID.match(given) else str(request.generate_id())
         else:
-            known = _as_uuid(request.generate_id())
+            known = _as_uuid(ClientRequest.generate_id())
         request.ctx.request_id = known
     return known
 

@@ -26,6 +26,8 @@ from gptmock.dialects.dialect import (
 )
 from gptmock.dialects.table import DialectRoute
 from gptmock.errors import GptmockError
+from gptmock.gateway.key_limits import UNLIMITED, Grant
+from gptmock.gateway.key_terms import check_model, terms_for
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
 from gptmock.protocol.items import ResponseUsage
@@ -72,6 +74,7 @@ class TurnRequest:
         self._client: Client | None = None
         self._turn: Turn | None = None
         self._outcome = Outcome()
+        self._grant: Grant = UNLIMITED
         self._first_seconds: float | None = None
         self._sent_bytes = 0
         self._sink: ClientSink | None = None
@@ -96,11 +99,14 @@ class TurnRequest:
         except (GptmockError, RecursionError) as exception:
             error = as_gptmock_error(self._request, exception)
             status, ended = error.status_hint, error.code
-            return error_response(error, self._dialect)
+            refused = error_response(error, self._dialect)
+            refused.headers.update(self._grant.headers)
+            return refused
         else:
             return response
         finally:
             self._services.activity.turns -= 1
+            self._grant.end(tokens=self._outcome.tokens)
             self._log(status, ended)
 
     @property
@@ -123,9 +129,13 @@ class TurnRequest:
         client = self._client = await self._services.admission.admit(headers)
         self._outcome.tenant = client.tenant
         call = await self._recalled(Call(request.body, headers, client.tenant))
-        turn = await self._large_bodies.run(len(call.body), partial(decode, call, self._services.terms))
+        terms = terms_for(client, self._services.terms)
+        turn = await self._large_bodies.run(len(call.body), partial(decode, call, terms))
         if isinstance(turn, Turn):
             self._turn = turn
+            check_model(client, turn.resolved.slug)
+            self._grant = self._services.limits.begin(client)
+            self._outcome.admitted = self._grant.admitted
             if self._options.verbose:
                 self._show(turn)
         # The turn holds what is sent upstream. A stream may last for an hour, and the body may be many megabytes.
@@ -181,6 +191,7 @@ class TurnRequest:
 
     def _reply_headers(self, turn: Turn, model: str | None) -> dict[str, str]:
         headers = forwarded_to_codex(self._outcome) if turn.forwards_headers else {}
+        headers.update(self._grant.headers)
         if turn.ignored:
             headers[IGNORED] = ignored_header(turn.ignored)
         if self._outcome.reasoning_dropped:

@@ -6,11 +6,15 @@ imported again. Knows the vault and a store, not when it is called.
 from __future__ import annotations
 
 import logging
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from gptmock.accounts import SIGN_IN_HINT, Account, Secret, TokenSet, TokenVault
-from gptmock.errors import NotLoggedIn, SealBroken
+from gptmock.audit import Actor, AuditEvent
+from gptmock.errors import NotLoggedIn, SealBroken, StoreUnavailable
 from gptmock.signin import label_taken
+from gptmock.stores.audit import StoreAuditLog
 from gptmock.stores.auth_file import FILE_NAME, read_login
 from gptmock.stores.store import Store
 
@@ -44,6 +48,10 @@ async def take_over(vault: TokenVault, store: Store, home: Path) -> Account | No
     await vault.enroll(tokens, made_at=tokens.last_refresh if tokens.last_refresh is not None else 0.0)
     await _taken(store, tokens.refresh_token)
     log.info("account.taken_over", extra={"account": tokens.account.id})
+    with suppress(StoreUnavailable):
+        # The import stands, and the log has it.
+        event = AuditEvent(time.time(), Actor("server", FILE_NAME), "account.imported", tokens.account.id)
+        await StoreAuditLog(store).record(event)
     return tokens.account
 
 

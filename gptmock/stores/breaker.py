@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from gptmock.errors import StoreUnavailable
-from gptmock.stores.store import Addition, Record, Store
+from gptmock.stores.store import Addition, Quota, QuotaUse, Record, SlotAnswer, Store
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -136,17 +136,35 @@ class GuardedStore:
         """See ``Store.counter_names``."""
         return await self._call(self._store.counter_names, prefix)
 
-    async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
+    async def take_slot(
+        self, name: str, owner: str, *, limit: int | None, ttl_seconds: float, quotas: Sequence[Quota] = ()
+    ) -> SlotAnswer:
         """See ``Store.take_slot``."""
-        return await self._call(self._store.take_slot, name, owner, limit=limit, ttl_seconds=ttl_seconds)
+        return await self._call(self._store.take_slot, name, owner, limit=limit, ttl_seconds=ttl_seconds, quotas=quotas)
 
-    async def free_slot(self, name: str, owner: str) -> None:
+    async def extend_slots(self, name: str, owners: Sequence[str], *, ttl_seconds: float) -> None:
+        """See ``Store.extend_slots``."""
+        await self._call(self._store.extend_slots, name, owners, ttl_seconds=ttl_seconds)
+
+    async def free_slot(self, name: str, owner: str, *, quotas: Sequence[Quota] = ()) -> bool:
         """See ``Store.free_slot``."""
-        await self._call(self._store.free_slot, name, owner)
+        return await self._call(self._store.free_slot, name, owner, quotas=quotas)
 
     async def slots_taken(self, name: str) -> int:
         """See ``Store.slots_taken``."""
         return await self._call(self._store.slots_taken, name)
+
+    async def quota_uses(self, name: str, quotas: Sequence[Quota]) -> list[QuotaUse]:
+        """See ``Store.quota_uses``."""
+        return await self._call(self._store.quota_uses, name, quotas)
+
+    async def append(self, name: str, value: bytes, *, keep: int) -> None:
+        """See ``Store.append``."""
+        await self._call(self._store.append, name, value, keep=keep)
+
+    async def entries(self, name: str, count: int) -> list[bytes]:
+        """See ``Store.entries``."""
+        return await self._call(self._store.entries, name, count)
 
     async def observe(self, name: str, value: bytes, *, stamp: float, ttl_seconds: float) -> bool:
         """See ``Store.observe``."""

@@ -157,12 +157,19 @@ class StoreClientKeys:
         """See ``ClientKeys.show``."""
         return (await self._find_stored(name_or_id))[1].key
 
+    async def update(self, name_or_id: str, revise: Callable[[KeyTerms], KeyTerms]) -> ClientKey:
+        """See ``ClientKeys.update``."""
+        version, stored = await self._find_stored(name_or_id)
+        _refuse_revoked(stored.key)
+        key = replace(stored.key, terms=revise(stored.key.terms))
+        await self._replace(msgspec.structs.replace(stored, key=key), expected=version)
+        return key
+
     async def rotate(self, name_or_id: str, *, overlap_seconds: float = 0.0) -> IssuedKey:
         """See ``ClientKeys.rotate``."""
         version, stored = await self._find_stored(name_or_id)
         now = self._clock()
-        if stored.key.revoked_at is not None:
-            raise UnknownClientKey(f"The key {stored.key.name!r} was revoked; create another one.")
+        _refuse_revoked(stored.key)
         _, text = _new_text(stored.key.id)
         key = replace(stored.key, rotated_at=now)
         await self._replace(_Stored(key, _digest(text), stored.digest, now + overlap_seconds), expected=version)
@@ -228,7 +235,9 @@ class StoreClientKeys:
         """A key and the version of its record."""
         found = [one for one in await self._all_stored() if name_or_id in (one[1].key.id, one[1].key.name)]
         if not found:
-            raise UnknownClientKey(f"There is no key with the name or id {name_or_id!r}.")
+            raise UnknownClientKey(
+                f"There is no key with the name or id {name_or_id!r}. All keys are in: gptmock keys list"
+            )
         return max(found, key=lambda one: _rank(one[1].key, name_or_id))
 
     def _opened(self, name: str, record: Record) -> _Stored:
@@ -257,6 +266,11 @@ class StoreClientKeys:
             if asyncio.get_running_loop().time() > deadline:
                 raise LockBusy("Another process is creating a key; try again.")
             await asyncio.sleep(_POLL_SECONDS)
+
+
+def _refuse_revoked(key: ClientKey) -> None:
+    if key.revoked_at is not None:
+        raise UnknownClientKey(f"The key {key.name!r} was revoked; create another one.")
 
 
 def _fits(stored: _Stored, text: Secret, now: float) -> bool:

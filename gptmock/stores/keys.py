@@ -4,12 +4,14 @@ The rules for names, versions and times to live that all stores share, and all R
     gptmock:record:{NAME}        hash    v version, b bytes                 TTL given by the write, or none
     gptmock:lease:{NAME}         string  the owner                          TTL of the lease
     gptmock:counter:{NAME}       hash    one field per counter              TTL given by the last addition, or none
-    gptmock:slots:{NAME}         zset    owner, end in ms by Redis's clock  TTL of its longest slot
+    gptmock:slots:{NAME}         zset    owner, end in ms by Redis's clock  an hour more than its longest slot
+    gptmock:quota:{NAME}         hash    COUNTER:n used, COUNTER:e end, ms  TTL of its longest window
+    gptmock:log:{NAME}           list    entries, the newest first          none; the length is limited
     gptmock:observed:{NAME}      hash    s stamp, b bytes                   TTL given by the observation
     gptmock:probe                string  empty                              deleted in the round trip that sets it
 
-Each key has one hash tag, and no script touches more than one key, so the keys may be on any node of a Cluster. A name
-with a tag of its own (``acct:{7}:tokens``) keeps it: the keys of one account are then in one slot.
+Each key has one hash tag, and no script touches keys of more than one, so the keys may be on any node of a Cluster. A
+name with a tag of its own (``acct:{7}:tokens``) keeps it: the keys of one account are then in one slot.
 """
 
 from __future__ import annotations
@@ -81,6 +83,14 @@ class Keys:
     def slots(self, name: str) -> str:
         """The key of a set of slots."""
         return self._key("slots", name)
+
+    def quota(self, name: str) -> str:
+        """The key of the quotas beside a set of slots; in the same slot of a Cluster."""
+        return self._key("quota", name)
+
+    def log(self, name: str) -> str:
+        """The key of a log."""
+        return self._key("log", name)
 
     def observed(self, name: str) -> str:
         """The key of a last observation."""

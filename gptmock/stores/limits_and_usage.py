@@ -26,7 +26,8 @@ FLUSH_SECONDS = 1.0
 """How often finished turns are added to the counters; documented as within five seconds."""
 WORKER_SECONDS = 10.0
 """How long a worker's number of turns in flight is believed after its last report."""
-USAGE_SECONDS = 400 * 24 * 3600.0
+USAGE_SECONDS = 90 * 24 * 3600.0
+"""How long usage is kept after it was last added to, unless the operator says otherwise."""
 _DAY_SECONDS = 24 * 3600
 _Counted: TypeAlias = tuple[int, str, str, str]
 """Days since 1970 in UTC, client key, account, model."""
@@ -108,11 +109,13 @@ class SharedUsage:
     Args:
         store: holds the counters.
         clock: Unix seconds; only used for the current day.
+        kept_seconds: how long usage is kept.
     """
 
-    def __init__(self, store: Store, *, clock: Callable[[], float]) -> None:
+    def __init__(self, store: Store, *, clock: Callable[[], float], kept_seconds: float = USAGE_SECONDS) -> None:
         self._store = store
         self._clock = clock
+        self._kept_seconds = kept_seconds
         self._worker = f"worker:{secrets.token_hex(8)}"
         self._version = 0
         self._unsettled: dict[_Counted, Counter[str]] = {}
@@ -152,6 +155,16 @@ class SharedUsage:
                 rows.setdefault((day, tenant, account_id, model), {})[amount] = count
         return [UsageRow(*key, amounts) for key, amounts in sorted(rows.items())]
 
+    async def report_of(self, tenant: str, days: Sequence[str]) -> list[UsageRow]:
+        """See ``UsageLedger.report_of``."""
+        totals = await asyncio.gather(*(self._store.totals(_key_day(tenant, day)) for day in days))
+        rows: dict[tuple[str, str], dict[str, int]] = {}
+        for day, counted in zip(days, totals, strict=True):
+            for name, count in counted.items():
+                model, amount = msgspec.json.decode(name, type=tuple[str, str])
+                rows.setdefault((day, model), {})[amount] = count
+        return [UsageRow(day, tenant, "", model, amounts) for (day, model), amounts in sorted(rows.items())]
+
     def _today(self) -> str:
         return _date(int(self._clock() // _DAY_SECONDS))
 
@@ -171,7 +184,7 @@ class SharedUsage:
         unsettled, self._unsettled = self._unsettled, {}
         try:
             if unsettled:
-                await self._store.add(_additions(unsettled))
+                await self._store.add(_additions(unsettled, self._kept_seconds))
             unsettled = {}
             await self._report_in_flight()
         except StoreUnavailable:
@@ -219,12 +232,17 @@ def _report(day: str) -> str:
     return f"usage:{day}"
 
 
+def _key_day(tenant: str, day: str) -> str:
+    """The counters of one client key and day; ``none`` stands for callers without a key."""
+    return f"key:{{{tenant or 'none'}}}:usage:{day}"
+
+
 def _date(day: int) -> str:
     """``2026-11-24``, for the number of days since 1970."""
     return datetime.fromtimestamp(day * _DAY_SECONDS, UTC).date().isoformat()
 
 
-def _additions(unsettled: Mapping[_Counted, Counter[str]]) -> list[Addition]:
+def _additions(unsettled: Mapping[_Counted, Counter[str]], kept_seconds: float) -> list[Addition]:
     counters: dict[str, Counter[str]] = {}
     for (day, tenant, account_id, model), amounts in unsettled.items():
         date = _date(day)
@@ -235,7 +253,9 @@ def _additions(unsettled: Mapping[_Counted, Counter[str]]) -> list[Addition]:
             for amount, count in amounts.items()
         }
         counters.setdefault(_report(date), Counter()).update(rows)
-    return [Addition(name, amounts, USAGE_SECONDS) for name, amounts in counters.items()]
+        own = {msgspec.json.encode((model, amount)).decode(): count for amount, count in amounts.items()}
+        counters.setdefault(_key_day(tenant, date), Counter()).update(own)
+    return [Addition(name, amounts, kept_seconds) for name, amounts in counters.items()]
 
 
 def _until(value: bytes | None) -> float | None:

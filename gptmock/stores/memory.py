@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from gptmock.errors import StoreUnavailable
 from gptmock.stores.keys import checked, milliseconds, successor
-from gptmock.stores.store import Addition, Record
+from gptmock.stores.store import SETTLED_SECONDS, Addition, Quota, QuotaUse, Record, SlotAnswer
 
 _NEVER = float("inf")
 
@@ -37,6 +37,8 @@ class MemoryPlace:
     leases: dict[str, tuple[str, float]] = field(default_factory=dict)
     counters: dict[str, tuple[dict[str, int], float]] = field(default_factory=dict)
     slots: dict[str, dict[str, float]] = field(default_factory=dict)
+    quotas: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
+    logs: dict[str, list[bytes]] = field(default_factory=dict)
     observations: dict[str, tuple[_Observation, float]] = field(default_factory=dict)
     _available: asyncio.Event = field(default_factory=asyncio.Event)
     _hang_seconds: float = 0.0
@@ -59,7 +61,10 @@ class MemoryPlace:
 
     def forget(self) -> None:
         """Delete everything, like a Redis that was restarted without persistence."""
-        for kind in (self.records, self.leases, self.counters, self.slots, self.observations):
+        kinds = (
+            self.records, self.leases, self.counters, self.slots, self.quotas, self.logs, self.observations
+        )  # fmt: skip
+        for kind in kinds:
             kind.clear()
 
     async def enter(self) -> float:
@@ -187,27 +192,63 @@ class MemoryStore:
         now = await self.place.enter()
         return sorted(name for name in self.place.counters if name.startswith(prefix) and self._totals(name, now))
 
-    async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
+    async def take_slot(
+        self, name: str, owner: str, *, limit: int | None, ttl_seconds: float, quotas: Sequence[Quota] = ()
+    ) -> SlotAnswer:
         """See ``Store.take_slot``."""
         checked(name)
         now = await self.place.enter()
-        living = self._slots(name, now)
-        if owner not in living and limit is not None and len(living) >= limit:
-            return False
-        living[owner] = _end(now, ttl_seconds)
-        self.place.slots[name] = living
-        return True
+        kept = self.place.slots.setdefault(name, {})
+        for old in [one for one, end in kept.items() if end + SETTLED_SECONDS <= now]:
+            del kept[old]
+        living, is_new = self._slots(name, now), owner not in kept
+        full = limit is not None and len(living) >= limit and owner not in living
+        if full or (is_new and any(_is_used_up(one, self._use(name, one, now)) for one in quotas)):
+            return SlotAnswer(taken=False, slots=len(living), uses=self._uses(name, quotas, now))
+        kept[owner] = _end(now, ttl_seconds)
+        if is_new:
+            self._count(name, quotas, now)
+        return SlotAnswer(taken=True, slots=len(self._slots(name, now)), uses=self._uses(name, quotas, now))
 
-    async def free_slot(self, name: str, owner: str) -> None:
+    async def extend_slots(self, name: str, owners: Sequence[str], *, ttl_seconds: float) -> None:
+        """See ``Store.extend_slots``."""
+        checked(name)
+        now = await self.place.enter()
+        kept = self.place.slots.get(name, {})
+        kept.update({owner: _end(now, ttl_seconds) for owner in owners if owner in kept})
+
+    async def free_slot(self, name: str, owner: str, *, quotas: Sequence[Quota] = ()) -> bool:
         """See ``Store.free_slot``."""
         checked(name)
-        await self.place.enter()
-        self.place.slots.get(name, {}).pop(owner, None)
+        now = await self.place.enter()
+        if self.place.slots.get(name, {}).pop(owner, None) is None:
+            return False
+        self._count(name, quotas, now)
+        return True
 
     async def slots_taken(self, name: str) -> int:
         """See ``Store.slots_taken``."""
         checked(name)
         return len(self._slots(name, await self.place.enter()))
+
+    async def quota_uses(self, name: str, quotas: Sequence[Quota]) -> list[QuotaUse]:
+        """See ``Store.quota_uses``."""
+        checked(name)
+        return list(self._uses(name, quotas, await self.place.enter()))
+
+    async def append(self, name: str, value: bytes, *, keep: int) -> None:
+        """See ``Store.append``."""
+        checked(name)
+        await self.place.enter()
+        log = self.place.logs.setdefault(name, [])
+        log.insert(0, value)
+        del log[keep:]
+
+    async def entries(self, name: str, count: int) -> list[bytes]:
+        """See ``Store.entries``."""
+        checked(name)
+        await self.place.enter()
+        return self.place.logs.get(name, [])[: max(0, count)]
 
     async def observe(self, name: str, value: bytes, *, stamp: float, ttl_seconds: float) -> bool:
         """See ``Store.observe``."""
@@ -251,6 +292,23 @@ class MemoryStore:
     def _slots(self, name: str, now: float) -> dict[str, float]:
         return {owner: end for owner, end in self.place.slots.get(name, {}).items() if end > now}
 
+    def _use(self, name: str, quota: Quota, now: float) -> QuotaUse:
+        used, end = self.place.quotas.get((name, quota.counter), (0, now))
+        return QuotaUse(used, end - now) if end > now else QuotaUse(0, milliseconds(quota.window_seconds) / 1000)
+
+    def _uses(self, name: str, quotas: Sequence[Quota], now: float) -> tuple[QuotaUse, ...]:
+        return tuple(self._use(name, one, now) for one in quotas)
+
+    def _count(self, name: str, quotas: Sequence[Quota], now: float) -> None:
+        for one in quotas:
+            if one.amount:
+                use = self._use(name, one, now)
+                self.place.quotas[name, one.counter] = (use.used + one.amount, now + use.left_seconds)
+
     def _observation(self, name: str, now: float) -> _Observation | None:
         observation, end = self.place.observations.get(name, (None, now))
         return observation if end > now else None
+
+
+def _is_used_up(quota: Quota, use: QuotaUse) -> bool:
+    return quota.limit is not None and use.used + max(quota.amount, 1) > quota.limit

@@ -11,7 +11,7 @@ What one origin has counted can only grow, so of two values for an origin the la
 often, in which direction and through how many stores state is copied, and wherever a run was interrupted.
 
 Not copied: leases, slots, parked accounts, rate limit snapshots and the protocol version of Codex clients, which are
-made again in use, and stored responses, which expire within a day.
+made again in use, and stored responses, which expire within a day; nor the limits' current windows and the audit log.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from typing import TypeAlias
 from gptmock.errors import LockBusy, SealBroken, StoreUnavailable, UnusableKey, WrongPlace
 from gptmock.stores.auth_import import TAKEN, TAKEN_PREFIX
 from gptmock.stores.changes import count_change
-from gptmock.stores.limits_and_usage import USAGE_SECONDS
 from gptmock.stores.locations import Place
 from gptmock.stores.memory import MemoryStore
 from gptmock.stores.resealing import CANARY, CHUNK, opened, sealed_records
@@ -46,6 +45,9 @@ _LEASE = "store:migration"
 _IDENTITY = "store:id"
 _BROUGHT = "brought:"
 _USAGE = ":usage"
+_REPORT = "usage:"
+USAGE_SECONDS = 400 * 24 * 3600.0
+"""How long copied usage is kept at most; a server that adds to it says again for how long."""
 
 
 @dataclass(slots=True)
@@ -75,7 +77,7 @@ class Migration:
     imports: Tally = field(default_factory=Tally)
     """Which logins of ``auth.json`` were imported and must not be imported again."""
     usage: Tally = field(default_factory=Tally)
-    """Counter names: an account, or an account and a day."""
+    """Counter names: an account, or a day, or an account or a key and a day."""
 
 
 async def carry(
@@ -233,7 +235,7 @@ class _Run:
     async def _counters(self) -> None:
         here, there = await self._identity(self._source), await self._identity(self._target)
         counted = await self._source.counter_names("")
-        names = [name for name in counted if _USAGE in name and not name.startswith(_BROUGHT)]
+        names = [name for name in counted if _is_usage(name)]
         origins: dict[str, list[str]] = {name: [] for name in names}
         for brought in counted:
             origin, _, name = brought.removeprefix(_BROUGHT).partition(":")
@@ -281,6 +283,10 @@ class _Run:
 def _is_settled(name: str, record: Record) -> bool:
     """Whether to copy the record: an import claim that expires within seconds must not become permanent."""
     return not name.startswith(TAKEN_PREFIX) or record.value == TAKEN
+
+
+def _is_usage(name: str) -> bool:
+    return (_USAGE in name or name.startswith(_REPORT)) and not name.startswith(_BROUGHT)
 
 
 def _brought(origin: str, name: str) -> str:

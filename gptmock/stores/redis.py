@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from redis import exceptions
@@ -21,7 +20,9 @@ from redis.backoff import NoBackoff
 from gptmock.errors import StoreUnavailable
 from gptmock.stores import redis_scripts
 from gptmock.stores.keys import PREFIX, Keys, milliseconds, successor
-from gptmock.stores.store import Addition, Record
+from gptmock.stores.redis_errors import RETRY_AFTER_SECONDS, unavailable
+from gptmock.stores.redis_facts import RedisFacts
+from gptmock.stores.store import SETTLED_SECONDS, Addition, Quota, QuotaUse, Record, SlotAnswer
 
 T = TypeVar("T")
 
@@ -29,92 +30,11 @@ TIMEOUT_SECONDS = 0.4
 SLACK_SECONDS = 0.05
 STALLED = 5
 """A call lasts at most this many timeouts when this process itself is held up (a busy event loop)."""
-RETRY_AFTER_SECONDS = 1.0
 MAX_CONNECTIONS = 32
 HEALTH_CHECK_SECONDS = 30
+_SETTLED = milliseconds(SETTLED_SECONDS)
 SCAN_COUNT = 10_000
 """``COUNT`` of ``SCAN``: blocks the server for a millisecond or two; stored responses make many keys."""
-
-_REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str], ...] = (
-    (exceptions.BusyLoadingError, "is still loading its data"),
-    ((exceptions.AuthenticationError, exceptions.AuthorizationError), "refuses the password or user"),
-    (exceptions.NoPermissionError, "does not allow its user a command that is needed"),
-    ((exceptions.TimeoutError, TimeoutError), "does not answer in time"),
-    (exceptions.MaxConnectionsError, "has no free connection"),
-    ((exceptions.ConnectionError, OSError), "cannot be reached"),
-    (exceptions.ReadOnlyError, "is a read-only replica"),
-    (exceptions.OutOfMemoryError, "is out of memory"),
-    (exceptions.InvalidResponse, "does not speak the Redis protocol"),
-)
-"""The reason for each exception of redis-py; the first match counts, so subclasses stand before their bases."""
-_CODES = {
-    "BUSY": "is busy with another program's script",
-    "CLUSTERDOWN": "is a cluster that is down",
-    "LOADING": "is still loading its data",
-    "MASTERDOWN": "is a replica that has lost its master",
-    "MISCONF": "cannot save to its disk and takes no writes",
-    "MOVED": "is a cluster; one endpoint is needed",
-    "NOAUTH": "asks for a password",
-    "NOREPLICAS": "has too few replicas to take writes",
-    "OOM": "is out of memory",
-    "READONLY": "is a read-only replica",
-    "WRONGPASS": "refuses the password or user",
-}
-"""The reason for each error reply of Redis, by its first word."""
-
-
-def unavailable(error: BaseException) -> StoreUnavailable:
-    """Translate an exception of redis-py. Its text is not repeated, since it may hold keys and values."""
-    cause = error.__cause__
-    if isinstance(error, exceptions.ConnectionError) and isinstance(cause, exceptions.RedisError | TimeoutError):
-        # redis-py wraps errors that occur while it connects or waits for a connection.
-        return unavailable(cause)
-    reason = next((text for types, text in _REASONS if isinstance(error, types)), None)
-    if reason is None:
-        # redis-py writes "Command # 1 (...) of pipeline caused error: ('" before a reply, and Redis 6 writes
-        # "ERR Error running script (...): " before that of a command in a script, whose code then has a dash.
-        text = str(error).rpartition(" of pipeline caused error: ")[2].lstrip("(\"'")
-        first, *others = text.split() or [""]
-        codes = [first, *(word[1:] for word in others if word.startswith("-"))]
-        reason = next((_CODES[code] for code in codes if code in _CODES), "refused a command")
-    return StoreUnavailable(f"Redis {reason}.", retry_after_seconds=RETRY_AFTER_SECONDS)
-
-
-@dataclass(frozen=True, slots=True)
-class RedisFacts:
-    """Facts of ``INFO``; ``None`` for those that this user may not read."""
-
-    version: str | None = None
-    role: str | None = None
-    eviction_policy: str | None = None
-    append_only: bool | None = None
-
-    @property
-    def evicts_tokens(self) -> bool:
-        """Whether Redis may evict records when its memory is full."""
-        return (self.eviction_policy or "").startswith("allkeys-")
-
-    def warnings(self) -> list[str]:
-        """What an operator should change, one entry for each problem."""
-        found: list[str] = []
-        if self.evicts_tokens:
-            found.append(
-                f"Redis evicts any key when its memory is full (maxmemory-policy {self.eviction_policy}): logins would "
-                "be lost. Set maxmemory-policy noeviction."
-            )
-        elif (self.eviction_policy or "").startswith("volatile-"):
-            found.append(
-                f"Redis evicts keys that expire when its memory is full (maxmemory-policy {self.eviction_policy}): "
-                "limits would be forgotten. Set maxmemory-policy noeviction."
-            )
-        if self.append_only is False:
-            found.append(
-                "Redis keeps no append-only file: a restart loses logins that were renewed since its last snapshot. "
-                "Set appendonly yes."
-            )
-        if self.role not in (None, "master"):
-            found.append("This Redis is a replica: it takes no writes. Use the address of its master.")
-        return found
 
 
 class RedisStore:
@@ -148,6 +68,9 @@ class RedisStore:
         self._release = client.register_script(redis_scripts.RELEASE)
         self._lease_left = client.register_script(redis_scripts.LEASE_LEFT)
         self._take_slot = client.register_script(redis_scripts.TAKE_SLOT)
+        self._extend_slots = client.register_script(redis_scripts.EXTEND_SLOTS)
+        self._free_slot = client.register_script(redis_scripts.FREE_SLOT)
+        self._quota_uses = client.register_script(redis_scripts.QUOTA_USES)
         self._slots_taken = client.register_script(redis_scripts.SLOTS_TAKEN)
         self._observe = client.register_script(redis_scripts.OBSERVE)
 
@@ -227,19 +150,45 @@ class RedisStore:
         """See ``Store.counter_names``. As expensive as ``names``."""
         return await self._scan("counter", prefix)
 
-    async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
+    async def take_slot(
+        self, name: str, owner: str, *, limit: int | None, ttl_seconds: float, quotas: Sequence[Quota] = ()
+    ) -> SlotAnswer:
         """See ``Store.take_slot``."""
         bound = "" if limit is None else limit
-        ttl = milliseconds(ttl_seconds)
-        return bool(await self._run(self._take_slot([self._keys.slots(name)], [owner, bound, ttl])))
+        arguments: list[str | int] = [owner, bound, milliseconds(ttl_seconds), _SETTLED, *_quota_arguments(quotas)]
+        taken, slots, *uses = await self._run(self._take_slot(self._slot_keys(name), arguments))
+        return SlotAnswer(bool(taken), int(slots), tuple(_quota_uses(uses)))
 
-    async def free_slot(self, name: str, owner: str) -> None:
+    async def extend_slots(self, name: str, owners: Sequence[str], *, ttl_seconds: float) -> None:
+        """See ``Store.extend_slots``."""
+        arguments: list[str | int] = [milliseconds(ttl_seconds), _SETTLED, *owners]
+        await self._run(self._extend_slots([self._keys.slots(name)], arguments))
+
+    async def free_slot(self, name: str, owner: str, *, quotas: Sequence[Quota] = ()) -> bool:
         """See ``Store.free_slot``."""
-        await self._run(self._client.zrem(self._keys.slots(name), owner))
+        arguments = [owner, *_quota_arguments(quotas)]
+        return bool(await self._run(self._free_slot(self._slot_keys(name), arguments)))
 
     async def slots_taken(self, name: str) -> int:
         """See ``Store.slots_taken``."""
         return int(await self._run(self._slots_taken([self._keys.slots(name)])))
+
+    async def quota_uses(self, name: str, quotas: Sequence[Quota]) -> list[QuotaUse]:
+        """See ``Store.quota_uses``."""
+        return _quota_uses(await self._run(self._quota_uses(self._slot_keys(name), _quota_arguments(quotas))))
+
+    async def append(self, name: str, value: bytes, *, keep: int) -> None:
+        """See ``Store.append``."""
+        key = self._keys.log(name)
+        pipeline = self._client.pipeline(transaction=True)
+        pipeline.lpush(key, value)
+        pipeline.ltrim(key, 0, keep - 1)
+        await self._run(pipeline.execute())
+
+    async def entries(self, name: str, count: int) -> list[bytes]:
+        """See ``Store.entries``."""
+        found: list[Any] = await self._run(self._client.lrange(self._keys.log(name), 0, max(0, count) - 1))
+        return found if count > 0 else []
 
     async def observe(self, name: str, value: bytes, *, stamp: float, ttl_seconds: float) -> bool:
         """See ``Store.observe``."""
@@ -301,6 +250,9 @@ class RedisStore:
             found.update(self._keys.name(kind, _text(key)) for key in keys)
             if not int(cursor):
                 return sorted(name for name in found if name.startswith(prefix))
+
+    def _slot_keys(self, name: str) -> list[str]:
+        return [self._keys.slots(name), self._keys.quota(name)]
 
     async def _info(self) -> dict[str, Any]:
         try:
@@ -383,6 +335,23 @@ def open_redis(
     except ValueError:
         raise ValueError("the address of Redis begins with redis://, rediss:// or unix://") from None
     return RedisStore(Redis(connection_pool=pool), prefix=prefix, timeout_seconds=timeout_seconds)
+
+
+def _quota_arguments(quotas: Sequence[Quota]) -> list[str | int]:
+    return [
+        part
+        for one in quotas
+        for part in (
+            one.counter,
+            "" if one.limit is None else one.limit,
+            milliseconds(one.window_seconds),
+            one.amount,
+        )
+    ]
+
+
+def _quota_uses(reply: Sequence[int]) -> list[QuotaUse]:
+    return [QuotaUse(int(used), int(left) / 1000) for used, left in zip(reply[::2], reply[1::2], strict=True)]
 
 
 def _text(reply: bytes | str) -> str:

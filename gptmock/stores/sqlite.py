@@ -19,7 +19,8 @@ from pathlib import Path
 
 from gptmock.stores.keys import MAX_NAME_BYTES, checked, milliseconds, successor
 from gptmock.stores.sqlite_file import NEVER, ConnectionThread
-from gptmock.stores.store import Addition, Record
+from gptmock.stores.sqlite_slots import add_amounts, quota_uses, take_slot
+from gptmock.stores.store import SETTLED_SECONDS, Addition, Quota, QuotaUse, Record, SlotAnswer
 
 _LAST_CHARACTER = "\U0010ffff"
 PROBE_BYTES = 8192
@@ -149,32 +150,65 @@ class SqliteStore:
         query = "SELECT DISTINCT name FROM living_counters WHERE SUBSTR(name, 1, ?) = ?"
         return await self._quick.run(lambda db: sorted(name for (name,) in db.execute(query, (len(prefix), prefix))))
 
-    async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
-        """See ``Store.take_slot``."""
-        slot = {"name": checked(name), "owner": owner, "ttl": milliseconds(ttl_seconds), "limit": limit}
+    async def take_slot(
+        self, name: str, owner: str, *, limit: int | None, ttl_seconds: float, quotas: Sequence[Quota] = ()
+    ) -> SlotAnswer:
+        """See ``Store.take_slot``. One transaction, as the other changes of slots and quotas."""
+        checked(name)
+        return await self._quick.transact(
+            lambda db: take_slot(db, name, owner, limit=limit, ttl_seconds=ttl_seconds, quotas=quotas)
+        )
 
-        def take(db: sqlite3.Connection) -> bool:
-            db.execute("DELETE FROM slots WHERE name = :name AND ends <= (SELECT now FROM clock)", slot)
-            taken = db.execute(
-                """INSERT INTO slots SELECT :name, :owner, (SELECT now FROM clock) + :ttl
-                    WHERE :limit IS NULL OR (SELECT COUNT(*) FROM slots WHERE name = :name) < :limit
-                        OR EXISTS (SELECT 1 FROM slots WHERE name = :name AND owner = :owner)
-                    ON CONFLICT (name, owner) DO UPDATE SET ends = excluded.ends""",
-                slot,
-            )
-            return taken.rowcount == 1
+    async def extend_slots(self, name: str, owners: Sequence[str], *, ttl_seconds: float) -> None:
+        """See ``Store.extend_slots``."""
+        ttl, kept = milliseconds(ttl_seconds), milliseconds(SETTLED_SECONDS)
+        values = [(ttl, ttl + kept, checked(name), owner) for owner in owners]
+        statement = """UPDATE slots SET held_until = (SELECT now FROM clock) + ?, ends = (SELECT now FROM clock) + ?
+            WHERE name = ? AND owner = ?"""
+        await self._quick.transact(lambda db: db.executemany(statement, values).rowcount)
 
-        return await self._quick.transact(take)
-
-    async def free_slot(self, name: str, owner: str) -> None:
+    async def free_slot(self, name: str, owner: str, *, quotas: Sequence[Quota] = ()) -> bool:
         """See ``Store.free_slot``."""
-        await self._quick.execute("DELETE FROM slots WHERE name = ? AND owner = ?", (checked(name), owner))
+        checked(name)
+
+        def free(db: sqlite3.Connection) -> bool:
+            if not db.execute("DELETE FROM slots WHERE name = ? AND owner = ?", (name, owner)).rowcount:
+                return False
+            add_amounts(db, name, quotas)
+            return True
+
+        return await self._quick.transact(free)
 
     async def slots_taken(self, name: str) -> int:
         """See ``Store.slots_taken``."""
-        query = "SELECT COUNT(*) FROM living_slots WHERE name = ?"
+        query = "SELECT COUNT(*) FROM slots WHERE name = ? AND held_until > (SELECT now FROM clock)"
         asked = (checked(name),)
         return int((await self._quick.run(lambda db: db.execute(query, asked).fetchone()))[0])
+
+    async def quota_uses(self, name: str, quotas: Sequence[Quota]) -> list[QuotaUse]:
+        """See ``Store.quota_uses``."""
+        checked(name)
+        return await self._quick.run(lambda db: list(quota_uses(db, name, quotas)))
+
+    async def append(self, name: str, value: bytes, *, keep: int) -> None:
+        """See ``Store.append``. Fsynced before it returns."""
+        checked(name)
+
+        def append(db: sqlite3.Connection) -> None:
+            db.execute("INSERT INTO entries (name, value) VALUES (?, ?)", (name, value))
+            db.execute(
+                """DELETE FROM entries WHERE name = ?1 AND number <=
+                    (SELECT number FROM entries WHERE name = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)""",
+                (name, keep),
+            )
+
+        await self._durable.transact(append)
+
+    async def entries(self, name: str, count: int) -> list[bytes]:
+        """See ``Store.entries``."""
+        query = "SELECT value FROM entries WHERE name = ? ORDER BY number DESC LIMIT ?"
+        asked = (checked(name), max(0, count))
+        return await self._durable.run(lambda db: [value for (value,) in db.execute(query, asked)])
 
     async def observe(self, name: str, value: bytes, *, stamp: float, ttl_seconds: float) -> bool:
         """See ``Store.observe``."""

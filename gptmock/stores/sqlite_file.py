@@ -20,7 +20,7 @@ from gptmock.errors import StoreUnavailable
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_SECONDS = 0.4
 """How long a write waits for locks of other processes."""
 BUSY_SLEEP_SECONDS = (0.0002, 0.002)
@@ -57,8 +57,19 @@ CREATE VIEW living_observations AS SELECT * FROM observations WHERE ends > (SELE
 """
 """Times are Unix milliseconds; rows without expiry end at ``NEVER``."""
 
+_UPGRADES = {
+    1: """
+ALTER TABLE slots ADD COLUMN held_until INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE quotas (name TEXT, counter TEXT, used INTEGER NOT NULL, ends INTEGER NOT NULL,
+    PRIMARY KEY (name, counter)) WITHOUT ROWID;
+CREATE TABLE entries (number INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL, value BLOB NOT NULL);
+CREATE INDEX entries_name ON entries (name, number);
+"""
+}
+"""What leads from a version of the schema to the next. A slot is held until ``held_until``, and kept until ``ends``."""
+
 NEVER = 2**63 - 1
-_EXPIRING = ("records", "leases", "counters", "slots", "observations")
+_EXPIRING = ("records", "leases", "counters", "slots", "quotas", "observations")
 _SIDE_FILES = ("", "-wal", "-shm")
 
 _LOCKED = "is held by another process for too long"
@@ -249,20 +260,28 @@ def _into_wal_mode(connection: sqlite3.Connection) -> None:
 
 
 def _into_schema(connection: sqlite3.Connection) -> None:
-    known = "SELECT 1 FROM sqlite_schema WHERE name = 'schema'"
-    if connection.execute(known).fetchone() is None:
+    version = _version(connection)
+    if version < SCHEMA_VERSION:
         connection.execute("BEGIN IMMEDIATE")
-        if connection.execute(known).fetchone() is None:
-            for statement in _SCHEMA.split(";"):
+        # Read again: another process may have been first.
+        for known in range(_version(connection), SCHEMA_VERSION):
+            for statement in (_SCHEMA if known == 0 else _UPGRADES[known]).split(";"):
                 connection.execute(statement)
-            connection.execute("INSERT INTO schema VALUES (?)", (SCHEMA_VERSION,))
+            insert = "INSERT INTO schema VALUES (?)" if known == 0 else "UPDATE schema SET version = ?"
+            connection.execute(insert, (known + 1,))
         connection.execute("COMMIT")
-    version = connection.execute("SELECT version FROM schema").fetchone()[0]
     if version > SCHEMA_VERSION:
         raise StoreUnavailable(
             f"The state file was written by a newer gptmock (schema {version}; this one knows {SCHEMA_VERSION}): "
             "upgrade this one, or give it a state file of its own."
         )
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """The version of the schema; 0 for an empty file."""
+    if connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schema'").fetchone() is None:
+        return 0
+    return int(connection.execute("SELECT version FROM schema").fetchone()[0])
 
 
 def _sweep(db: sqlite3.Connection) -> None:

@@ -32,6 +32,44 @@ class Addition:
     """Starts with this addition, for all counters under the name; ``None`` removes their expiry."""
 
 
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """An amount that may be used in a window of time. The first amount of a counter begins its window."""
+
+    counter: str
+    limit: int | None
+    """Refuses a slot when the window has used it up; ``None`` only counts."""
+    window_seconds: float
+    amount: int = 0
+    """What this call adds."""
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaUse:
+    """What the current window of a counter has used; 0 of a whole window if none has begun."""
+
+    used: int
+    left_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SlotAnswer:
+    """The answer to ``Store.take_slot``: true if the slot was taken."""
+
+    taken: bool
+    slots: int
+    """How many are taken now."""
+    uses: tuple[QuotaUse, ...] = ()
+    """For each quota of the call, after it."""
+
+    def __bool__(self) -> bool:
+        return self.taken
+
+
+SETTLED_SECONDS = 3600.0
+"""How long after its expiry a slot can still be freed with amounts; a process may have been stopped for so long."""
+
+
 class Store(Protocol):
     """
     Shared state. Every method may raise ``StoreUnavailable``, within half a second when the store does not answer.
@@ -104,20 +142,40 @@ class Store(Protocol):
     async def counter_names(self, prefix: str) -> list[str]:
         """The names with this prefix that have counters, sorted. For migrations and commands, as ``names``."""
 
-    # --- Slots: a counting semaphore whose slots expire with a dead holder ------------------------
+    # --- Slots: a counting semaphore whose slots expire with a dead holder, and quotas beside it ------------------
 
-    async def take_slot(self, name: str, owner: str, *, limit: int | None, ttl_seconds: float) -> bool:
+    async def take_slot(
+        self, name: str, owner: str, *, limit: int | None, ttl_seconds: float, quotas: Sequence[Quota] = ()
+    ) -> SlotAnswer:
         """
-        Take a slot that expires after ``ttl_seconds``; if ``owner`` has one, extend it, whatever the limit.
+        Take a slot that expires after ``ttl_seconds``, and add the amounts of the quotas, in one atomic step.
 
-        Returns False when ``limit`` slots are taken; ``limit=None`` means no limit.
+        Refused, without any change, when ``limit`` slots are taken (``None``: no limit) or a quota is used up. If
+        ``owner`` has a slot already, it is extended whatever the limits, and nothing is added.
         """
 
-    async def free_slot(self, name: str, owner: str) -> None:
-        """Give the slot of ``owner`` back."""
+    async def extend_slots(self, name: str, owners: Sequence[str], *, ttl_seconds: float) -> None:
+        """Extend slots, also expired ones; a slot that was freed stays free."""
+
+    async def free_slot(self, name: str, owner: str, *, quotas: Sequence[Quota] = ()) -> bool:
+        """
+        Give the slot of ``owner`` back and add the amounts of the quotas, if ``owner`` has it or had it within
+        ``SETTLED_SECONDS``. False, without any change, if not: so a repeated call adds nothing.
+        """
 
     async def slots_taken(self, name: str) -> int:
         """The number of unexpired slots."""
+
+    async def quota_uses(self, name: str, quotas: Sequence[Quota]) -> list[QuotaUse]:
+        """What each quota has used; their limits and amounts are ignored."""
+
+    # --- Logs: the newest entries of a list ---------------------------------------------------------------------
+
+    async def append(self, name: str, value: bytes, *, keep: int) -> None:
+        """Add an entry to a log; of all entries the newest ``keep`` stay."""
+
+    async def entries(self, name: str, count: int) -> list[bytes]:
+        """The newest entries of a log, newest first."""
 
     # --- Observations: the one with the highest stamp is kept ---------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TypeAlias
@@ -120,7 +121,13 @@ def response_of(request: httpx.Request, status: int, headers: list[_Header], bod
 
 def headers_of(response: httpx.Response) -> dict[str, str]:
     """The headers as a plain mapping, names in lower case: to look ten of them up in httpx's takes 20 us."""
-    return {name.decode("latin-1").lower(): value.decode("utf-8", "replace") for name, value in response.headers.raw}
+    return {_text_name(name): value.decode("utf-8", "replace") for name, value in response.headers.raw}
+
+
+@functools.lru_cache(maxsize=512)
+def _text_name(name: bytes) -> str:
+    # The names repeat: one string for all streams that hold their headers.
+    return name.decode("latin-1").lower()
 
 
 def location_of(response: httpx.Response) -> str | None:

@@ -102,22 +102,27 @@ class CodexUpstream:
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[CodexEventStream]:
         """See ``protocol.upstream.Upstream``."""
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + self._deadlines.total
+        stream = await self._opened(request, credential, headers)
+        try:
+            yield stream
+        finally:
+            await stream.close()
+
+    async def _opened(
+        self, request: ResponsesRequest, credential: Credential, headers: Mapping[str, str] | None
+    ) -> CodexEventStream:
+        # A function of its own: request, response and their headers are held no longer than it runs.
+        ends_at = asyncio.get_running_loop().time() + self._deadlines.total
         sent = self._headers(request, credential, headers)
         refusals = RefusalReader(credential, self._clock)
         response = await self._send(self._url, request.to_json(), sent, refusals, patience=self._deadlines.head)
-        stream = CodexEventStream(
+        return CodexEventStream(
             response,
             refusals=refusals,
             idle_seconds=self._deadlines.idle,
             ends_at=ends_at,
             finds_runs=self._finds_runs,
         )
-        try:
-            yield stream
-        finally:
-            await stream.close()
 
     async def compact(
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
@@ -148,11 +153,13 @@ class CodexUpstream:
     ) -> httpx.Response:
         # As bytes: a client's header may hold more than ASCII, and httpx would refuse it.
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+        # httpx adds these two itself to a request that has ``content``, in four walks through all headers.
+        encoded = [(b"Host", url.netloc), *encoded, (b"Content-Length", b"%d" % len(body))]
         try:
             async with asyncio.timeout(patience):
                 # Not through a client: it adds nothing here, and 0.1 ms to each request.
                 response = await self._transport.handle_async_request(
-                    httpx.Request("POST", url, content=body, headers=encoded)
+                    httpx.Request("POST", url, stream=httpx.ByteStream(body), headers=encoded)
                 )
                 self._answered(response.status_code)
                 if response.status_code != 200:

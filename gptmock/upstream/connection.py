@@ -33,11 +33,11 @@ class DirectBody(Body):
     The answer to one request: its head, and then its body, taken read by read.
 
     Args:
-        request: named by errors.
+        request: named by errors until the head is there; then it is let go, with its body.
     """
 
     def __init__(self, request: httpx.Request) -> None:
-        self._request = request
+        self._request: httpx.Request | None = request
         self._connection: Connection | None = None
         self._blocks: list[bytes] = []
         self._held = 0
@@ -48,7 +48,9 @@ class DirectBody(Body):
         self._error: httpx.TransportError | None = None
         self.complete = False
         """The body has been read to its end, though it may not have been taken yet."""
-        self.head: asyncio.Future[tuple[int, list[_Header]]] = asyncio.get_running_loop().create_future()
+        self.head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the head is there."""
+        self._head: tuple[int, list[_Header]] | None = None
 
     async def deliver(self, take: Take) -> bool:
         """See ``Body.deliver``."""
@@ -82,8 +84,16 @@ class DirectBody(Body):
 
     def begun(self, status: int, headers: list[_Header]) -> None:
         """The head is there."""
+        self._request = None
         if not self.head.done():
-            self.head.set_result((status, headers))
+            self._head = status, headers
+            self.head.set_result(None)
+
+    def taken_head(self) -> tuple[int, list[_Header]]:
+        """Status and headers, once: they are not held for as long as the body comes."""
+        head, self._head = self._head, None
+        assert head is not None  # noqa: S101 - ``head`` is done
+        return head
 
     def received(self, block: bytes) -> bool:
         """The body bytes of one read. Returns whether more can be read."""

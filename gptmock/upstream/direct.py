@@ -69,7 +69,8 @@ class DirectTransport(httpx.AsyncBaseTransport):
         answer = DirectBody(request)
         try:
             await connection.send(head, body, answer)
-            status, headers = await answer.head
+            await answer.head
+            status, headers = answer.taken_head()
         except BaseException:
             connection.abort()
             raise

@@ -21,7 +21,7 @@ from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFaile
 from gptmock.protocol.failures import no_stream
 from gptmock.protocol.reader import EventReader, Received
 from gptmock.protocol.upstream import OpensLane, TakesBatch, TakesDelta
-from gptmock.upstream.bodies import body_of, headers_of
+from gptmock.upstream.bodies import Take, body_of, headers_of
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 
 log = logging.getLogger("gptmock.upstream")
@@ -72,37 +72,9 @@ class CodexEventStream:
 
     async def deliver(self, take: TakesBatch, lane: OpensLane | None = None) -> bool:
         """See ``EventStream.deliver``."""
-        reader = self._reader
-        further = reader.further
-        take_delta: TakesDelta | None = None
-
-        def read(block: bytes) -> bool:
-            nonlocal take_delta
-            self._reads += 1
-            if take_delta is not None:
-                # The fast lane: see ``dialects.copying``.
-                delta = further(block)
-                if delta is not None:
-                    return take_delta(*delta)
-                take_delta = None
-            if self._start is not None and self._is_document(block):
-                return False
-            batch = reader.feed(block)
-            if not batch:
-                return True
-            self._has_ended = self._has_ended or _is_terminal(batch[-1])
-            go_on = take(batch)
-            if reader.is_broken:
-                # A fault behind these events is raised now, not when the upstream speaks again.
-                reader.feed(b"")
-            last = batch[-1]
-            if go_on and lane is not None and isinstance(last, DeltaRun) and reader.at_boundary:
-                take_delta = lane(last.place)
-            return go_on
-
         with broken_as_errors():
             async with _Silence(self):
-                ended = await self._body.deliver(read)
+                ended = await self._body.deliver(self._reading(take, lane))
                 if self._start:
                     raise await self._instead(self._start)
         if not ended or self._is_read:
@@ -113,6 +85,38 @@ class CodexEventStream:
             return True
         self._has_ended = self._has_ended or _is_terminal(batch[-1])
         return take(batch)
+
+    def _reading(self, take: TakesBatch, lane: OpensLane | None) -> Take:
+        """What takes each read of the body."""
+        reader = self._reader
+        further = reader.further
+        take_delta: TakesDelta | None = None
+
+        def read(block: bytes) -> bool:
+            nonlocal take_delta
+            self._reads += 1
+            if take_delta is not None:
+                # The lane (see ``dialects.copying``).
+                delta = further(block)
+                if delta is not None:
+                    return take_delta(*delta)
+                take_delta = None
+            if self._start is not None and self._is_document(block):
+                return False
+            batch = reader.feed(block)
+            if not batch:
+                return True
+            last = batch[-1]
+            self._has_ended = self._has_ended or _is_terminal(last)
+            go_on = take(batch)
+            if reader.is_broken:
+                # A fault behind these events is raised now, not when the upstream speaks again.
+                reader.feed(b"")
+            if go_on and lane is not None and isinstance(last, DeltaRun) and reader.at_boundary:
+                take_delta = lane(last.place)
+            return go_on
+
+        return read
 
     async def close(self) -> None:
         """Release the connection; after the terminal event wait ``LINGER_SECONDS`` for the end of the body first."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import httpx
 
 from gptmock.clients import KeyTerms
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state, prepare
 from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions

@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from gptmock.command_services import open_command_services
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from tests.cli.inside import run
 from tests.cli.test_commands import run as run_process
 from tests.harness import (

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from gptmock.clients import KeyTerms
-from gptmock.settings import Settings, load_settings
+from gptmock.settings import Settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from gptmock.simulator.server import Simulator
 from tests.harness import (

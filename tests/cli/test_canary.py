@@ -22,7 +22,7 @@ import httpx
 import pytest
 
 from gptmock.command_services import open_command_services
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from tests.cli.inside import run
 from tests.cli.test_login import browse, redirect_of, waiting

@@ -17,7 +17,7 @@ import pytest
 
 from gptmock.command_services import open_command_services
 from gptmock.diagnostics import Finding, examine
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from tests.cli.inside import run
 from tests.harness import SimulatorProcess, free_port, write_login

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from gptmock.cli.usage import GROUPS, grouped
+from gptmock.cli.terminal import sparkline
+from gptmock.cli.usage import GROUPS, grouped, harmless
 from gptmock.clients import KeyTerms
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from gptmock.stores.limits_and_usage import SharedUsage
 from gptmock.stores.memory import MemoryPlace, MemoryStore
-from gptmock.usage import TurnUsage, UsageRow
+from gptmock.usage import AMOUNTS, TurnUsage, UsageRow
 from tests.cli.inside import run
 from tests.cli.test_commands import run as run_process
 from tests.harness import CHAT_PATH, SimulatorProcess, chat, client, server_process, write_login
@@ -108,6 +110,38 @@ def test_the_table_has_a_total(tmp_path: Path):
         assert terminal.ended() == 0
         assert "total" in terminal.text
         assert "\x1b[1m" in terminal.raw
+
+
+def test_csv_has_a_head_and_numbers_alone(tmp_path: Path):
+    fill(tmp_path)
+    shown = run(tmp_path, "usage", "--csv", "--by", "key,model", "--days", "1")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    head, *rows = list(csv.reader(shown.stdout.splitlines()))
+    assert head == ["key", "model", *AMOUNTS]
+    assert rows == [
+        ["ci", "gpt-6-sol", "1", "0", "0", "10", "4", "5", "2"],
+        ["none", "gpt-5.5", "2", "0", "0", "20", "0", "10", "0"],
+    ]
+    assert run(tmp_path, "usage", "--csv", "--json").returncode == 2
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx"])
+def test_no_name_becomes_a_formula_of_a_spreadsheet(text: str):
+    assert harmless(text) == f"'{text}"
+    assert harmless(f"a{text}") == f"a{text}"
+
+
+def test_a_person_sees_the_days_in_a_line(tmp_path: Path):
+    fill(tmp_path)
+    with at_terminal(tmp_path, "usage", "--by", "model", COLUMNS="120", LC_ALL="C.UTF-8") as terminal:
+        assert terminal.ended() == 0
+        assert f"Tokens by day:      ▃█  {day(6)} to {TODAY}, at most 45" in terminal.text
+    assert "Tokens by day" not in run(tmp_path, "usage").stdout
+    assert sparkline([0, 1, 400, 800], ascii_only=True) == " .=#"
+
+
+def day(ago: int) -> str:
+    return datetime.fromtimestamp(NOW - ago * DAY, UTC).date().isoformat()
 
 
 @pytest.mark.parametrize(

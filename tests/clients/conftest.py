@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from gptmock.stores.limits_and_usage import SharedLimits
 from tests.clients.checks import Client, Server, node_command, python_command

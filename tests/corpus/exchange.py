@@ -54,9 +54,9 @@ class Answer:
 _JSON = "application/json"
 
 
-def exchange(base_url: str, data: bytes) -> list[Answer]:
+def exchange(base_url: str, *pieces: bytes) -> list[Answer]:
     """
-    Send bytes in one piece and read until the server closes.
+    Send bytes, each piece by itself, and read until the server closes.
 
     Raises:
         TimeoutError: it did not close.
@@ -65,7 +65,9 @@ def exchange(base_url: str, data: bytes) -> list[Answer]:
     host, _, port = base_url.removeprefix("http://").partition(":")
     received = bytearray()
     with socket.create_connection((host, int(port)), timeout=_SECONDS) as sock:
-        sock.sendall(data)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            sock.sendall(piece)
         while part := sock.recv(65536):
             received += part
     answers = []

@@ -11,7 +11,7 @@ COUNTS = {
     "images": 70,
     "json": 148,
     "oauth": 67,
-    "raw_http": 159,
+    "raw_http": 161,
     "tools": 76,
     "upstream_sse": 98,
 }

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 import pytest
+from hypothesis import given
 
+from gptmock.server.request_head import END, refusal, target_of
 from tests.corpus.cases import Case, cases, name_of
 from tests.corpus.exchange import REFUSED, Answer, Pings, exchange, heads_of_h11, post
 from tests.harness import CHAT_PATH, ServerProcess, SimulatorProcess, server_process, simulator_process, write_login
+from tests.server.made_heads import changed_heads, good_heads
 from tests.timing import generous
 
 
@@ -31,6 +34,8 @@ class Pair:
 
 BODY_LIMIT_BYTES = 12 * 1024 * 1024
 HAS_BOUNDS = find_spec("gptmock.server.json_bounds") is not None
+DRIBBLED = {"chunk-good-alone", "length-zero", "pipelined", "pipelined-post", "target-absolute"}
+"""Those that are answered to their last byte: closing with unread bytes resets a connection."""
 LONGEST_ERROR_BYTES = 2048
 
 
@@ -126,3 +131,34 @@ def test_images(pair: Pair, case: Case, sink: socket.socket):
         body = _conversation(path, [{"type": "text", "text": "scene:text"}, image])
     _check(post(pair.url, path, json.dumps(body).encode()), case, path)
     assert select.select([sink], [], [], 0)[0] == []
+
+
+# --- Made-up requests ----------------------------------------------------------------------
+
+
+@given(head=good_heads | changed_heads())
+def test_any_head_has_one_answer(pair: Pair, head: bytes):
+    head = head[: head.index(END) + len(END)] if END in head else head + END
+    refused = refusal(head)
+    if refused is None:
+        # Now the server has to close, and to know that there is no body.
+        head = head.replace(b"\r\n", b"\r\nConnection: close\r\n", 1)
+        head += b"0\r\n\r\n" if b"\r\nTransfer-Encoding: chunked\r\n" in head else b""
+    if head.startswith(b"HEAD "):
+        return
+    (answer,) = exchange(pair.url, head)
+    assert answer.status < 500
+    assert refused is None or answer.status == refused.status
+    assert answer.status < 400 or answer.has_shape(_shape_of(head)), (head, answer)
+
+
+def _shape_of(head: bytes) -> str:
+    target = target_of(head).removeprefix("http://localhost")
+    return "ollama" if target.partition("?")[0] == "/api" or target.startswith("/api/") else "openai"
+
+
+@pytest.mark.parametrize("case", [case for case in cases("raw_http") if case.name in DRIBBLED], ids=name_of)
+def test_one_byte_at_a_time_is_the_same(pair: Pair, case: Case):
+    data = case.octets("sends")
+    answers = exchange(pair.url, *(data[at : at + 1] for at in range(len(data))))
+    assert [answer.status for answer in answers] == case.expected["answers"]

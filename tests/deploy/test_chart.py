@@ -18,6 +18,7 @@ import redis
 import yaml
 
 from gptmock.settings import Settings
+from gptmock.settings_sources import FROM_FILE
 from tests.deploy.helm import CHART, KUBERNETES, Helm, Rendering, helm_engine
 from tests.deploy.policies import POLICIES
 from tests.deploy.value_sets import BAD, GOOD, VALKEY
@@ -35,9 +36,6 @@ from tests.stores.servers import DEBIAN_REDIS, binary_of
 ROOT = CHART.parent.parent
 # Settings that other changes bring; a name that is in neither set is a mistake of the chart.
 COMING = {
-    "GPTMOCK_ADMIN_KEY_FILE",
-    "GPTMOCK_ALLOWED_HOSTS",
-    "GPTMOCK_BASE_PATH",
     "GPTMOCK_DRAIN_DELAY",
     "GPTMOCK_METRICS_BIND",
     "GPTMOCK_TLS_CERT",
@@ -100,7 +98,7 @@ def test_the_value_sets_bring_out_every_object(rendered):
 @pytest.mark.parametrize("name", GOOD)
 def test_the_server_knows_every_variable(rendered, name):
     fields = {f"GPTMOCK_{field.upper()}" for field in Settings.model_fields}
-    known = fields | {"GPTMOCK_API_KEY_FILE", "GPTMOCK_REDIS_URL_FILE"} | COMING
+    known = fields | {f"GPTMOCK_{field.upper()}_FILE" for field in FROM_FILE} | COMING
     for _, pod in rendered[name].pods():
         for container in pod["containers"]:
             variables = [one["name"] for one in container.get("env", ())]
@@ -186,7 +184,7 @@ def test_the_dashboard_is_json(rendered):
 
 def test_the_server_starts_as_the_pod_says_and_the_test_pod_approves(rendered, tmp_path):
     """The pod's own variables and Secret, with its folders in a temporary one; then the script of ``helm test``."""
-    rendering = rendered["embedded"]
+    rendering = rendered["embedded-claim"]
     (container,) = rendering.one("Deployment")["spec"]["template"]["spec"]["containers"]
     places = {"/etc/gptmock/secrets": tmp_path / "secrets", "/data": tmp_path / "data", "/tmp": tmp_path / "tmp"}  # noqa: S108
     for place in places.values():
@@ -196,7 +194,7 @@ def test_the_server_starts_as_the_pod_says_and_the_test_pod_approves(rendered, t
     env = {one["name"]: one["value"] for one in container["env"]}
     inside = re.compile("|".join(places))
     env = {name: inside.sub(lambda place: str(places[place[0]]), value) for name, value in env.items()}
-    api_key = (places["/etc/gptmock/secrets"] / "api-key").read_text()
+    admin_key = (places["/etc/gptmock/secrets"] / "admin-key").read_text()
     own = ("GPTMOCK_PORT", "GPTMOCK_HOME", "GPTMOCK_WORKERS", "GPTMOCK_METRICS_BIND")
     with ExitStack() as stack:
         simulator = stack.enter_context(simulator_process())
@@ -212,7 +210,7 @@ def test_the_server_starts_as_the_pod_says_and_the_test_pod_approves(rendered, t
         wait_until(lambda: _status(f"{running.base_url}/health") == 200, seconds=START_SECONDS)
         assert get(f"{running.base_url}/v1/models", headers={"Authorization": "Bearer wrong"}).status_code == 401
         # No account has signed in: the key is accepted, the model call is not.
-        assert get(f"{running.base_url}/v1/models", headers={"Authorization": f"Bearer {api_key}"}).status_code != 401
+        assert get(f"{running.base_url}/v1/models", headers={"Authorization": f"Bearer {admin_key}"}).status_code != 401
         (checks, _) = rendering.one("Pod")["spec"]["containers"]
         script = [sys.executable, "-c", *checks["args"]]
         asked = plain_environment(BASE_URL=running.base_url, EXPECT_KEY=checks["env"][1]["value"])

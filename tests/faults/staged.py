@@ -6,7 +6,9 @@ of it: the contracts that a refresh goes through are wrapped here, in the manage
     {folder}/reached-{stage}-{pid}   the same file, renamed by the process that is there and waits until it is gone
 
 Variables: ``TEST_STAGES`` the folder; ``TEST_LEASE_SECONDS`` a shorter lease with its deadlines, so that waiting for
-its end does not take the test's time; ``TEST_DEATHS`` how many deaths of workers the manager bears.
+its end does not take the test's time; ``TEST_DEATHS`` how many deaths of workers the manager bears;
+``TEST_SLOT_SECONDS`` how long a turn holds its place among those of its client key; ``TEST_PATIENT`` a long timeout of
+the store, where a busy machine must not pass for a store that is away.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ from pathlib import Path
 from gptmock import shared_state, wiring
 from gptmock.accounts import IssuedTokens, Secret, TokenSet
 from gptmock.cli import main
-from gptmock.gateway import refresh
+from gptmock.gateway import key_limits, refresh
 from gptmock.server import supervisor
+from gptmock.stores import key_limits as stored_limits
+from gptmock.stores import redis, sqlite_file
 from gptmock.stores.escrow import FileEscrow
 from gptmock.stores.lease import StoreLease
 from gptmock.stores.vault import SealedVault
@@ -99,6 +103,14 @@ if "TEST_LEASE_SECONDS" in os.environ:
     setattr(shared_state, "LEASE_SECONDS", lease_seconds)  # noqa: B010 - a constant of another module
     setattr(refresh, "LEASE_SECONDS", lease_seconds)  # noqa: B010
     setattr(refresh, "EXCHANGE_SECONDS", lease_seconds * 8 / 15)  # noqa: B010
+if "TEST_SLOT_SECONDS" in os.environ:
+    slot_seconds = float(os.environ["TEST_SLOT_SECONDS"])
+    setattr(stored_limits, "LEASE_SECONDS", slot_seconds)  # noqa: B010
+    setattr(key_limits, "RENEW_SECONDS", slot_seconds / 3)  # noqa: B010
+if "TEST_PATIENT" in os.environ:
+    setattr(sqlite_file, "CALL_TIMEOUT_SECONDS", 30.0)  # noqa: B010
+    setattr(sqlite_file, "BUSY_SECONDS", 30.0)  # noqa: B010
+    setattr(redis, "TIMEOUT_SECONDS", 30.0)  # noqa: B010
 setattr(supervisor, "MAX_DEATHS", int(os.environ.get("TEST_DEATHS", "5")))  # noqa: B010
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from typing import Any
 import httpx
 
 from gptmock.accounts import Account, IssuedTokens, Secret, TokenSet, account_of, expiry_of
-from gptmock.settings import Settings, load_settings
+from gptmock.settings import Settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import State, open_state
 from tests.harness import CHAT_PATH, SimulatorProcess, chat, client
 from tests.stores.servers import RedisServer, binary_of, running

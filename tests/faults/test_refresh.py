@@ -13,7 +13,7 @@ import pytest
 
 from gptmock.accounts import TokenSet
 from gptmock.gateway.issuer_backoff import STEPS_SECONDS
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from tests.faults.state import LOOK_SECONDS, exchanges, spent_twice, statuses
 from tests.harness import (

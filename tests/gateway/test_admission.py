@@ -211,3 +211,17 @@ async def test_what_cannot_be_a_key_of_ours_costs_no_look_at_the_store():
             await house.admission.admit({"authorization": f"Bearer {given}"})
     await house.admission.admit({"authorization": f"Bearer {KEY}"})
     assert house.place.calls == before
+
+
+@pytest.mark.parametrize("api_key", [KEY, None])
+async def test_the_admin_key_needs_no_store_and_is_a_tenant_of_its_own(api_key: str | None):
+    house = House(api_key)
+    admin_key = "planted-admin-0123456789"
+    admission = Admission(None if api_key is None else Secret(api_key), house.keys, admin_key=Secret(admin_key))
+    house.place.fail()
+    admin = await admission.admit({"x-api-key": admin_key})
+    assert (admin.role, admin.key) == ("admin", None)
+    assert admin_key not in admin.tenant
+    other = await admission.admit({"authorization": f"Bearer {KEY}"})
+    # Who needs no key on this server is its operator.
+    assert (other.role, other.tenant == admin.tenant) == ("admin" if api_key is None else "user", False)

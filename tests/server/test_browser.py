@@ -18,10 +18,10 @@ from typing import Any
 import pytest
 
 from gptmock.simulator.server import Simulator
-from tests.harness import CHAT_PATH, chat, plain_environment, serving_simulator
+from tests.harness import CHAT_PATH, chat, plain_environment, serving_simulator, until
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-PAGE_SECONDS = 60.0
+PAGE_SECONDS = 200.0
 PAGE = (Path(__file__).parent / "guard" / "page.html").read_text()
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium in the PATH"),
@@ -155,7 +155,8 @@ async def test_the_page_can_do_all_that_where_it_is_let_in(simulator: Simulator,
     names = "evil.test,rebound.test"
     async with serving_simulator(simulator, home, cors_origins="*", allowed_hosts=names) as url:
         found = await attack(url, tmp_path / "profile")
-    for name in ("fetch, simple", "fetch, JSON", "fetch, GET", "name of loopback, JSON", *REBOUND):
-        assert found[name].startswith("200 "), (name, found[name])
-    # Also those that cannot be read, the beacon and the text form among them; a multipart form is no JSON.
+        for name in ("fetch, simple", "fetch, JSON", "fetch, GET", "name of loopback, JSON", *REBOUND):
+            assert found[name].startswith("200 "), (name, found[name])
+        # Also those that cannot be read, the beacon and the text form among them; a multipart form is no JSON.
+        await until(lambda: simulator.state.model_call_count >= 10)
     assert simulator.state.model_call_count == 10

@@ -12,7 +12,7 @@ import pytest
 
 from gptmock.accounts import Account
 from gptmock.clients import IssuedKey, KeyTerms
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import State, open_state
 from gptmock.simulator.server import Simulator
 from gptmock.stores.auth_file import read_login

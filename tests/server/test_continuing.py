@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from gptmock.clients import KeyTerms
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from gptmock.simulator.server import Simulator
 from tests.harness import client as open_client

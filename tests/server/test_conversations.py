@@ -10,7 +10,7 @@ import pytest
 
 from gptmock.accounts import Secret
 from gptmock.conversations import Snapshot
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from gptmock.simulator.server import Simulator
 from tests.conversations import snapshot

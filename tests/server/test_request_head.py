@@ -13,6 +13,7 @@ from gptmock.server.request_head import (
     refusal_of_part,
     target_of,
 )
+from tests.server.made_heads import heads
 
 SDK_HEAD = (
     b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1:8000\r\nAccept-Encoding: gzip, deflate\r\n"
@@ -32,37 +33,6 @@ def is_accepted_by_h11(head: bytes) -> bool:
 
 
 # --- Against h11 ---------------------------------------------------------------------------
-
-_names = st.sampled_from(
-    [b"Host", b"host", b"Content-Length", b"content-length", b"Transfer-Encoding", b"X-A", b"Connection", b"", b"X A"]
-) | st.binary(max_size=6)
-_values = st.sampled_from(
-    [
-        b"x",
-        b"127.0.0.1:8000",
-        b"[::1]:80",
-        b"a@b",
-        b"5",
-        b"+5",
-        b"5, 5",
-        b"5,6",
-        b"chunked",
-        b"Chunked",
-        b"gzip, chunked",
-    ]
-) | st.binary(max_size=12)
-_white = st.sampled_from([b"", b" ", b"\t", b"  ", b"\x0b", b"\xa0"])
-_ends = st.sampled_from([b"\r\n"] * 12 + [b"\n", b"\r", b"\r\n ", b"\r\n\t", b"\n\r\n"])
-_fields = st.builds(lambda *parts: b"".join(parts), _names, st.just(b":") | _white, _white, _values, _white, _ends)
-_methods = st.sampled_from([b"GET", b"POST", b"OPTIONS", b"CONNECT", b"get", b"G(T", b""]) | st.binary(max_size=4)
-_targets = st.sampled_from([b"/", b"/a?b=c", b"*", b"http://x/", b"https://x:443", b"x:80", b"//x", b"/#a", b"/ b"])
-_versions = st.sampled_from([b"HTTP/1.1"] * 6 + [b"HTTP/1.0", b"HTTP/2.0", b"HTTP/1.10", b"http/1.1", b"HTTP/0.9", b""])
-_lines = st.builds(
-    lambda *parts: b"".join(parts),
-    *(_methods, st.sampled_from([b" "] * 9 + [b"\t", b"  "]), _targets | st.binary(max_size=6)),
-    *(st.just(b" "), _versions, _ends),
-)
-heads = st.builds(lambda line, fields: line + b"".join(fields) + b"\r\n", _lines, st.lists(_fields, max_size=5))
 
 
 @given(head=heads)

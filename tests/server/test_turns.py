@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from gptmock.server.context import App, ServerOptions
-from gptmock.settings import load_settings
+from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.scenes import render_scene

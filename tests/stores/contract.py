@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from gptmock.stores.store import Addition, Record, Store
+from gptmock.stores.store import Addition, Quota, QuotaUse, Record, Store
 from tests.stores.conftest import Place
 
 LONG = 600.0
@@ -215,7 +215,11 @@ class Records:
             store.add([Addition("fine", {"a": 1}), Addition(name, {"a": 1})]),
             store.totals(name),
             store.take_slot(name, "me", limit=1, ttl_seconds=1),
+            store.extend_slots(name, ["me"], ttl_seconds=1),
             store.free_slot(name, "me"),
+            store.quota_uses(name, []),
+            store.append(name, b"", keep=1),
+            store.entries(name, 1),
             store.slots_taken(name),
             store.observe(name, b"", stamp=1, ttl_seconds=1),
             store.observed(["fine", name]),
@@ -447,7 +451,7 @@ class Slots:
         assert await store.take_slot("s", "dead", limit=2, ttl_seconds=SHORT)
 
         async def taken() -> bool:
-            return await store.take_slot("s", "next", limit=2, ttl_seconds=LONG)
+            return bool(await store.take_slot("s", "next", limit=2, ttl_seconds=LONG))
 
         await until(taken)
         assert await store.slots_taken("s") == 2
@@ -463,6 +467,132 @@ class Slots:
         await until(one_left)
         await asyncio.sleep(SHORT)
         assert await store.slots_taken("s") == 1
+
+
+class Quotas:
+    @staticmethod
+    def requests(limit: int | None = 2) -> Quota:
+        return Quota("requests", limit, LONG, 1)
+
+    @staticmethod
+    def tokens(limit: int | None = 100, amount: int = 0) -> Quota:
+        return Quota("tokens", limit, LONG, amount)
+
+    async def test_what_is_used_up_refuses_and_a_refusal_adds_nothing(self, place: Place):
+        store, other = place.open(), place.open()
+        for owner, used in (("a", 1), ("b", 2)):
+            answer = await store.take_slot("s", owner, limit=9, ttl_seconds=LONG, quotas=[self.requests()])
+            assert (answer.taken, answer.slots, answer.uses[0].used) == (True, used, used)
+            assert 0 < answer.uses[0].left_seconds <= LONG
+        refused = await other.take_slot("s", "c", limit=9, ttl_seconds=LONG, quotas=[self.tokens(), self.requests()])
+        assert (refused.taken, refused.slots, [use.used for use in refused.uses]) == (False, 2, [0, 2])
+        assert await other.slots_taken("s") == 2
+        assert await other.take_slot("s", "c", limit=9, ttl_seconds=LONG, quotas=[self.tokens(), self.requests(3)])
+        full = await other.take_slot("s", "d", limit=3, ttl_seconds=LONG, quotas=[self.requests(9)])
+        assert (full.taken, full.uses[0].used) == (False, 3)
+
+    async def test_a_counter_that_was_never_used_has_its_whole_window(self, place: Place):
+        store = place.open()
+        assert await store.quota_uses("s", [self.tokens(), self.requests()]) == [QuotaUse(0, LONG)] * 2
+        answer = await store.take_slot("s", "a", limit=None, ttl_seconds=LONG, quotas=[self.tokens()])
+        assert answer.uses == (QuotaUse(0, LONG),)
+        assert await store.quota_uses("s", []) == []
+
+    async def test_amounts_come_with_the_end_and_once(self, place: Place):
+        store, other = place.open(), place.open()
+        assert await store.take_slot("s", "a", limit=None, ttl_seconds=LONG, quotas=[self.tokens()])
+        assert await store.take_slot("s", "b", limit=None, ttl_seconds=LONG, quotas=[self.tokens()])
+        assert await store.free_slot("s", "a", quotas=[self.tokens(amount=60), self.requests(None)])
+        assert not await other.free_slot("s", "a", quotas=[self.tokens(amount=60)])
+        assert [use.used for use in await other.quota_uses("s", [self.tokens(), self.requests()])] == [60, 1]
+        assert await other.take_slot("s", "c", limit=None, ttl_seconds=LONG, quotas=[self.tokens()])
+        # What is in flight may go over the limit; nothing after it is let in.
+        assert await other.free_slot("s", "b", quotas=[self.tokens(amount=60)])
+        assert not await store.take_slot("s", "d", limit=None, ttl_seconds=LONG, quotas=[self.tokens()])
+        assert await store.free_slot("s", "c", quotas=[self.tokens(amount=0)])
+        assert [use.used for use in await store.quota_uses("s", [self.tokens()])] == [120]
+
+    async def test_a_slot_that_one_has_counts_once(self, place: Place):
+        store = place.open()
+        for _ in range(3):
+            answer = await store.take_slot("s", "a", limit=1, ttl_seconds=LONG, quotas=[self.requests(1)])
+            assert (answer.taken, answer.slots, answer.uses[0].used) == (True, 1, 1)
+
+    async def test_an_expired_slot_is_free_for_others_and_settles_all_the_same(self, place: Place):
+        store = place.open()
+        assert await store.take_slot("s", "slow", limit=1, ttl_seconds=SHORT)
+
+        async def free() -> bool:
+            return await store.slots_taken("s") == 0
+
+        await until(free)
+        assert await store.take_slot("s", "next", limit=1, ttl_seconds=LONG)
+        assert not await store.take_slot("s", "slow", limit=1, ttl_seconds=LONG)
+        assert await store.free_slot("s", "slow", quotas=[self.tokens(amount=7)])
+        assert not await store.free_slot("s", "slow", quotas=[self.tokens(amount=7)])
+        assert [use.used for use in await store.quota_uses("s", [self.tokens()])] == [7]
+        assert await store.slots_taken("s") == 1
+
+    async def test_extended_ones_live_on_and_freed_ones_stay_free(self, place: Place):
+        store, other = place.open(), place.open()
+        for owner in ("a", "b", "freed"):
+            assert await store.take_slot("s", owner, limit=None, ttl_seconds=RACED)
+        await store.free_slot("s", "freed")
+        await other.extend_slots("s", ["a", "freed", "never"], ttl_seconds=LONG)
+
+        async def one_left() -> bool:
+            return await store.slots_taken("s") == 1
+
+        await until(one_left)
+        await other.extend_slots("s", ["b"], ttl_seconds=LONG)
+        assert await store.slots_taken("s") == 2
+        await other.extend_slots("s", [], ttl_seconds=LONG)
+
+    async def test_a_window_ends_and_the_next_begins_with_its_first_use(self, place: Place):
+        store = place.open()
+        short = Quota("requests", 1, RACED, 1)
+        assert await store.take_slot("s", "a", limit=None, ttl_seconds=LONG, quotas=[short, self.tokens()])
+        assert not await store.take_slot("s", "b", limit=None, ttl_seconds=LONG, quotas=[short])
+
+        async def taken() -> bool:
+            return bool(await store.take_slot("s", "b", limit=None, ttl_seconds=LONG, quotas=[short]))
+
+        await until(taken)
+        await store.free_slot("s", "a", quotas=[self.tokens(amount=2**40)])
+        await until(taken)
+        assert [use.used for use in await store.quota_uses("s", [self.tokens()])] == [2**40]
+
+    async def test_of_many_at_once_as_many_as_the_limit_are_let_in(self, place: Place):
+        stores = [place.open() for _ in range(4)]
+        for limit, quotas in ((7, []), (None, [self.requests(7)])):
+            name = uuid4().hex
+            answers = await asyncio.gather(
+                *(
+                    stores[n % 4].take_slot(name, str(n), limit=limit, ttl_seconds=LONG, quotas=quotas)
+                    for n in range(60)
+                )
+            )
+            assert sum(map(bool, answers)) == 7
+
+
+class Logs:
+    async def test_the_newest_come_first(self, place: Place):
+        store = place.open()
+        assert await store.entries("log", 5) == []
+        for number in range(5):
+            await store.append("log", b"%d" % number + EVERY_BYTE, keep=100)
+        await store.append("other", b"x", keep=100)
+        assert await place.open().entries("log", 3) == [b"%d" % number + EVERY_BYTE for number in (4, 3, 2)]
+        assert len(await store.entries("log", 100)) == 5
+        assert await store.entries("log", 0) == []
+
+    async def test_the_oldest_leave(self, place: Place):
+        store = place.open()
+        for number in range(10):
+            await store.append("log", b"%d" % number, keep=4)
+        assert await store.entries("log", 100) == [b"9", b"8", b"7", b"6"]
+        await store.append("log", b"x", keep=2)
+        assert await store.entries("log", 100) == [b"x", b"9"]
 
 
 class Observations:

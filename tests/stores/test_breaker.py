@@ -11,7 +11,7 @@ import pytest
 from gptmock.errors import StoreUnavailable
 from gptmock.stores.breaker import GuardedStore
 from gptmock.stores.memory import MemoryPlace, MemoryStore
-from gptmock.stores.store import Addition, Record, Store
+from gptmock.stores.store import Addition, Quota, Record, Store
 from tests.timing import generous
 
 
@@ -74,6 +74,7 @@ def test_it_is_a_store(guarded: GuardedStore):
     assert store is guarded
 
 
+QUOTAS = [Quota("n", 9, 50, 1), Quota("m", None, 5)]
 CALLS: dict[str, Callable[[Store], Awaitable[Any]]] = {
     "read": lambda store: store.read("a"),
     "read_many": lambda store: store.read_many(["a"]),
@@ -87,9 +88,13 @@ CALLS: dict[str, Callable[[Store], Awaitable[Any]]] = {
     "add": lambda store: store.add([Addition("a", {"n": 1})]),
     "totals": lambda store: store.totals("a"),
     "counter_names": lambda store: store.counter_names("a"),
-    "take_slot": lambda store: store.take_slot("a", "me", limit=1, ttl_seconds=5),
+    "take_slot": lambda store: store.take_slot("a", "me", limit=1, ttl_seconds=5, quotas=QUOTAS),
+    "extend_slots": lambda store: store.extend_slots("a", ["me"], ttl_seconds=5),
+    "quota_uses": lambda store: store.quota_uses("a", QUOTAS),
+    "append": lambda store: store.append("a", b"x", keep=5),
+    "entries": lambda store: store.entries("a", 5),
     "slots_taken": lambda store: store.slots_taken("a"),
-    "free_slot": lambda store: store.free_slot("a", "me"),
+    "free_slot": lambda store: store.free_slot("a", "me", quotas=QUOTAS),
     "observe": lambda store: store.observe("a", b"x", stamp=1, ttl_seconds=5),
     "observed": lambda store: store.observed(["a"]),
     "probe": lambda store: store.probe(),

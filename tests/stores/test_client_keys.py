@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -330,3 +331,30 @@ async def test_keys_are_carried_with_the_rest_and_a_revoked_one_does_not_come_ba
 async def _two(place: StatePlace) -> tuple[Secret, Secret]:
     keys = keys_on(place.open())
     return (await keys.create("ada", KeyTerms())).text, (await keys.create("bob", KeyTerms())).text
+
+
+# --- Changed terms -----------------------------------------------------------------------
+
+
+async def test_changed_terms_are_seen_by_every_process_and_the_secret_stays(place: Place):
+    keys = keys_on(place.open())
+    issued = await keys.create("ada", TERMS)
+    changed = await keys.update("ada", lambda terms: replace(terms, rpm=None, tokens_per_week=7))
+    assert changed.terms == replace(TERMS, rpm=None, tokens_per_week=7)
+    assert await keys_on(place.open()).find(issued.text) == changed
+    assert await keys.find(issued.text) == changed
+
+
+async def test_a_revoked_key_keeps_its_terms(house: House):
+    await house.mine.create("ada", TERMS)
+    await house.mine.revoke("ada")
+    with pytest.raises(UnknownClientKey, match="was revoked"):
+        await house.mine.update("ada", lambda terms: replace(terms, rpm=1))
+    assert (await house.mine.show("ada")).terms == TERMS
+
+
+async def test_of_two_changes_at_once_the_later_one_is_told(house: House):
+    await house.mine.create("ada", TERMS)
+    changes = [keys.update("ada", lambda terms: replace(terms, rpm=1)) for keys in (house.mine, house.yours)]
+    done = await asyncio.gather(*changes, return_exceptions=True)
+    assert sorted(isinstance(one, StoreUnavailable) for one in done) == [False, True]

@@ -21,6 +21,14 @@ class TestSlots(contract.Slots):
     pass
 
 
+class TestQuotas(contract.Quotas):
+    pass
+
+
+class TestLogs(contract.Logs):
+    pass
+
+
 class TestObservations(contract.Observations):
     pass
 

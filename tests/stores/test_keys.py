@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from gptmock.stores.keys import MAX_MILLISECONDS, Keys, checked, milliseconds, successor
 
 KEYS = Keys()
-KINDS = [KEYS.record, KEYS.lease, KEYS.counter, KEYS.slots, KEYS.observed]
+KINDS = [KEYS.record, KEYS.lease, KEYS.counter, KEYS.slots, KEYS.quota, KEYS.log, KEYS.observed]
 
 
 def tag_of(key: str) -> str:

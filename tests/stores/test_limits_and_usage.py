@@ -7,8 +7,8 @@ import pytest
 
 from gptmock.limits import RateLimitSnapshot, RateLimitWindow, Standing, Standings
 from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
-from gptmock.stores.memory import MemoryStore
-from gptmock.usage import AccountUsage, TurnUsage
+from gptmock.stores.memory import MemoryPlace, MemoryStore
+from gptmock.usage import AccountUsage, TurnUsage, UsageRow
 from tests.stores.conftest import Place
 from tests.stores.logins import ADA, BOB, NOW, Time
 
@@ -183,3 +183,39 @@ async def test_the_turns_of_a_dead_worker_are_not_under_way_for_long():
     await living.settle()
     await living.settle()
     assert (await living.read(ADA.id)).in_flight == 1, "after its own record has expired too"
+
+
+async def test_a_key_has_its_own_usage_by_day_and_model(near_place: Place):
+    clock = Time()
+    ledgers = [SharedUsage(near_place.open(), clock=clock) for _ in range(2)]
+    days = []
+    for ledger in ledgers:
+        days.append(datetime.fromtimestamp(clock.now, UTC).date().isoformat())
+        for tenant, account, model in (
+            ("ada", ADA.id, "m"),
+            ("ada", BOB.id, "m"),
+            ("bob", ADA.id, "n"),
+            ("", ADA.id, "m"),
+        ):
+            ledger.ended(TurnUsage(account, model, tenant, input_tokens=10, cached_tokens=4, output_tokens=2))
+        await ledger.settle()
+        clock.now += 24 * 3600
+    counted = {"requests": 2, "input_tokens": 20, "cached_tokens": 8, "output_tokens": 4}
+    assert await ledgers[0].report_of("ada", days) == [UsageRow(day, "ada", "", "m", counted) for day in days]
+    (row,) = await ledgers[1].report_of("bob", days[1:])
+    assert (row.day, row.model, row.amounts["requests"]) == (days[1], "n", 1)
+    assert [row.amounts["requests"] for row in await ledgers[1].report_of("", days)] == [1, 1]
+    assert await ledgers[1].report_of("cyd", days) == []
+
+
+async def test_usage_is_kept_as_long_as_the_operator_says():
+    clock = Time()
+    place = MemoryPlace(clock)
+    ledger = SharedUsage(MemoryStore(place), clock=clock, kept_seconds=3 * 24 * 3600)
+    today = datetime.fromtimestamp(clock.now, UTC).date().isoformat()
+    ledger.ended(TurnUsage(ADA.id, "m", "ada"))
+    await ledger.settle()
+    clock.now += 3 * 24 * 3600 - 1
+    assert len(await ledger.report([today])) == len(await ledger.report_of("ada", [today])) == 1
+    clock.now += 2
+    assert await ledger.report([today]) == await ledger.report_of("ada", [today]) == []

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.redis import RedisStore
 from gptmock.stores.sqlite import SqliteStore
-from gptmock.stores.store import Addition, Store
+from gptmock.stores.store import Addition, Quota, Store
 from tests.examples import examples
 
 NAMES = ("a", "b", "acct:{7}:tokens")
@@ -30,6 +30,17 @@ versions = st.integers(0, 6)
 lives = st.none() | st.just(LONG)
 workers = st.integers(0, 1)
 amounts = st.dictionaries(st.sampled_from(("n", "m", "")), st.integers(-1000, 1000), max_size=3)
+quotas = st.lists(
+    st.builds(
+        Quota,
+        st.sampled_from("nm"),
+        st.none() | st.integers(0, 5),
+        st.just(LONG),
+        st.integers(0, 3),
+    ),
+    max_size=2,
+    unique_by=lambda quota: quota.counter,
+)
 additions = st.lists(st.builds(Addition, names, amounts, lives), max_size=3)
 stamps = st.floats(-1e6, 1e12, allow_nan=False)
 
@@ -97,13 +108,25 @@ class Machine(RuleBasedStateMachine):
     def add(self, worker: int, more: list[Addition]) -> None:
         self.alike(worker, lambda store: store.add(more))
 
-    @rule(worker=workers, name=names, owner=owners, limit=st.none() | st.integers(0, 3))
-    def take_slot(self, worker: int, name: str, owner: str, limit: int | None) -> None:
-        self.alike(worker, lambda store: store.take_slot(name, owner, limit=limit, ttl_seconds=LONG))
+    @rule(worker=workers, name=names, owner=owners, limit=st.none() | st.integers(0, 3), more=quotas)
+    def take_slot(self, worker: int, name: str, owner: str, limit: int | None, more: list[Quota]) -> None:
+        async def taken(store: Store) -> tuple[bool, int, list[int]]:
+            answer = await store.take_slot(name, owner, limit=limit, ttl_seconds=LONG, quotas=more)
+            return answer.taken, answer.slots, [use.used for use in answer.uses]
+
+        self.alike(worker, taken)
 
     @rule(worker=workers, name=names, owner=owners)
-    def free_slot(self, worker: int, name: str, owner: str) -> None:
-        self.alike(worker, lambda store: store.free_slot(name, owner))
+    def extend_slots(self, worker: int, name: str, owner: str) -> None:
+        self.alike(worker, lambda store: store.extend_slots(name, [owner, "they"], ttl_seconds=LONG))
+
+    @rule(worker=workers, name=names, owner=owners, more=quotas)
+    def free_slot(self, worker: int, name: str, owner: str, more: list[Quota]) -> None:
+        self.alike(worker, lambda store: store.free_slot(name, owner, quotas=more))
+
+    @rule(worker=workers, name=names, value=values, keep=st.integers(1, 3))
+    def append(self, worker: int, name: str, value: bytes, keep: int) -> None:
+        self.alike(worker, lambda store: store.append(name, value, keep=keep))
 
     @rule(worker=workers, name=names, value=values, stamp=stamps)
     def observe(self, worker: int, name: str, value: bytes, stamp: float) -> None:
@@ -123,7 +146,8 @@ class Machine(RuleBasedStateMachine):
             seen: list[object] = [await store.read_many(NAMES), await store.names("a"), await store.counter_names("a")]
             seen += await store.observed(NAMES)
             for name in NAMES:
-                seen += [await store.totals(name), await store.slots_taken(name)]
+                seen += [await store.totals(name), await store.slots_taken(name), await store.entries(name, 3)]
+                seen += [use.used for use in await store.quota_uses(name, [Quota("n", None, 9), Quota("m", None, 9)])]
                 seen += [await store.lease_left(name, owner) > 0 for owner in ("me", "you", "they")]
             return seen
 

@@ -13,8 +13,9 @@ from fakeredis import FakeAsyncRedis
 from redis.asyncio import BlockingConnectionPool, Redis, UnixDomainSocketConnection
 
 from gptmock.errors import StoreUnavailable
-from gptmock.stores.redis import RedisFacts, RedisStore, open_redis
-from gptmock.stores.store import Addition, Record
+from gptmock.stores.redis import RedisStore, open_redis
+from gptmock.stores.redis_facts import RedisFacts
+from gptmock.stores.store import SETTLED_SECONDS, Addition, Quota, Record
 from tests.harness import wait_until
 from tests.stores.servers import RedisServer, binary_of, running
 
@@ -42,6 +43,7 @@ async def counted(valkey: RedisServer) -> AsyncIterator[RedisStore]:
     await store.close()
 
 
+QUOTAS = [Quota("n", 9, 50, 1), Quota("m", None, 5)]
 CALLS = {
     "read": lambda store: store.read("a"),
     "read_many": lambda store: store.read_many([f"r{number}" for number in range(20)]),
@@ -54,9 +56,13 @@ CALLS = {
     "release": lambda store: store.release("a", "me"),
     "add": lambda store: store.add([Addition(f"c{n}", {"n": 1, "m": 2}, 5 if n % 2 else None) for n in range(20)]),
     "totals": lambda store: store.totals("a"),
-    "take_slot": lambda store: store.take_slot("a", "me", limit=1, ttl_seconds=5),
+    "take_slot": lambda store: store.take_slot("a", "me", limit=1, ttl_seconds=5, quotas=QUOTAS),
+    "extend_slots": lambda store: store.extend_slots("a", ["me", "you"], ttl_seconds=5),
+    "quota_uses": lambda store: store.quota_uses("a", QUOTAS),
+    "append": lambda store: store.append("a", b"x", keep=5),
+    "entries": lambda store: store.entries("a", 5),
     "slots_taken": lambda store: store.slots_taken("a"),
-    "free_slot": lambda store: store.free_slot("a", "me"),
+    "free_slot": lambda store: store.free_slot("a", "me", quotas=QUOTAS),
     "observe": lambda store: store.observe("a", b"x", stamp=1, ttl_seconds=5),
     "observed": lambda store: store.observed([f"o{number}" for number in range(20)]),
     "probe": lambda store: store.probe(),
@@ -120,13 +126,16 @@ async def test_no_client_leaves_a_key_without_a_life_that_should_have_one(server
     await store.add([Addition("c", {"n": 1}, 50)])
     await store.take_slot("s", "me", limit=1, ttl_seconds=50)
     await store.take_slot("s", "you", limit=2, ttl_seconds=5)
+    await store.free_slot("s", "you", quotas=[Quota("n", None, 50, 1), Quota("m", None, 5, 1)])
     await store.observe("o", b"", stamp=1, ttl_seconds=50)
     await store.probe()
     client = Redis(unix_socket_path=str(server.path), protocol=2)
     lives = {key: await client.pttl(key) async for key in client.scan_iter(match="lives:*")}
     await client.aclose()
     await store.close()
-    assert len(lives) == 5
+    assert len(lives) == 6
+    # A slot can be freed with amounts for an hour after its expiry.
+    assert 40_000 < lives.pop(b"lives:slots:{s}") - SETTLED_SECONDS * 1000 <= 50_000
     assert all(40_000 < life <= 50_000 for life in lives.values())
 
 

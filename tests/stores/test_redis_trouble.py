@@ -13,7 +13,8 @@ from redis import exceptions
 
 from gptmock.errors import StoreUnavailable
 from gptmock.stores.breaker import GuardedStore
-from gptmock.stores.redis import RedisStore, open_redis, unavailable
+from gptmock.stores.redis import RedisStore, open_redis
+from gptmock.stores.redis_errors import unavailable
 from gptmock.stores.store import Addition, Record
 from tests.stores.contract import until
 from tests.stores.servers import RedisServer, binary_of, running

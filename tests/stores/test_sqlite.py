@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 
 from gptmock.errors import StoreUnavailable
+from gptmock.stores import sqlite_file
 from gptmock.stores.sqlite import SqliteStore
 from gptmock.stores.sqlite_file import SCHEMA_VERSION, SWEEP_WRITES
-from gptmock.stores.store import Addition, Record
+from gptmock.stores.store import Addition, Quota, Record
 from tests.harness import wait_until
 from tests.stores import processes
 from tests.timing import generous
@@ -179,10 +180,27 @@ async def test_a_newer_schema_is_refused_and_left_as_it_is(path: Path, store: Sq
     connection.commit()
     connection.close()
     for _ in range(2):
-        with pytest.raises(StoreUnavailable, match=r"written by a newer gptmock \(schema 2; this one knows 1\)"):
+        with pytest.raises(StoreUnavailable, match=r"written by a newer gptmock \(schema 3; this one knows 2\)"):
             await store.read("a")
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT version, value FROM records").fetchall() == [(1, b"1")]
+    connection.close()
+
+
+async def test_a_file_of_the_first_schema_is_upgraded_and_keeps_what_it_has(path: Path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.executescript(sqlite_file._SCHEMA)
+    connection.execute("INSERT INTO schema VALUES (1)")
+    connection.execute("INSERT INTO records VALUES ('a', 3, x'31', ?)", (sqlite_file.NEVER,))
+    connection.close()
+    stores = [SqliteStore(path) for _ in range(4)]
+    assert await asyncio.gather(*(store.read("a") for store in stores)) == [Record(3, b"1")] * 4
+    for number, store in enumerate(stores):
+        assert bool(await store.take_slot("s", str(number), limit=2, ttl_seconds=60)) is (number < 2)
+        await store.close()
+    connection = sqlite3.connect(path)
+    assert connection.execute("SELECT version FROM schema").fetchall() == [(SCHEMA_VERSION,)]
     connection.close()
 
 
@@ -194,17 +212,19 @@ async def test_what_has_expired_is_swept(path: Path, store: SqliteStore):
     await store.write("ever", b"x", expected=0)
     await store.add([Addition("old", {"n": 1}, 0.001), Addition("ever", {"n": 1})])
     await store.take_slot("s", "old", limit=None, ttl_seconds=0.001)
-    await store.take_slot("s", "new", limit=None, ttl_seconds=600)
+    await store.take_slot(
+        "s", "new", limit=None, ttl_seconds=600, quotas=[Quota("a", 9, 0.001, 1), Quota("b", 9, 9, 1)]
+    )
     await store.observe("old", b"x", stamp=1, ttl_seconds=0.001)
     for _ in range(SWEEP_WRITES):
         await store.add([Addition("ever", {"n": 1})])
     connection = sqlite3.connect(path)
     left = {
         table: connection.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608 - our tables
-        for table in ("records", "leases", "counters", "slots", "observations")
+        for table in ("records", "leases", "counters", "slots", "quotas", "observations")
     }
     connection.close()
-    assert left == {"records": 2, "leases": 0, "counters": 1, "slots": 1, "observations": 0}
+    assert left == {"records": 2, "leases": 0, "counters": 1, "slots": 2, "quotas": 1, "observations": 0}
 
 
 async def test_a_removed_file_is_made_anew_and_noticed_by_all(path: Path, store: SqliteStore):

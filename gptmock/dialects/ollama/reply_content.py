@@ -89,7 +89,7 @@ class ReplyContent:
         held = self._calls[index].input
 
         def keep(literals: list[bytes]) -> bytes:
-            held.append(text_of(literals))
+            held.append(text_of(b"".join(literals)))
             return b""
 
         return keep

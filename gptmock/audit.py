@@ -1,0 +1,61 @@
+"""The audit log: who administered what, when, and from where. Knows no store and no clock."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+Action: TypeAlias = Literal[
+    "key.created",
+    "key.updated",
+    "key.rotated",
+    "key.revoked",
+    "account.signed_in",
+    "account.signed_out",
+    "account.imported",
+    "account.exported",
+    "account.discarded",
+    "account.paused",
+    "account.resumed",
+    "account.made_default",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A person or program that administers."""
+
+    name: str
+    """The user of a command, the id of an admin key, or ``server``."""
+    origin: str
+    """Where from: the host of a command, the address of a client, the name of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One administrative action that was carried out. Holds no secret."""
+
+    at: float
+    """Unix seconds."""
+    actor: Actor
+    action: Action
+    target: str
+    """The id of the key or account."""
+    detail: str = ""
+    """The name or label of the target, and what was changed."""
+
+
+class AuditLog(Protocol):
+    """The newest events, shared by all servers of a store."""
+
+    async def record(self, event: AuditEvent) -> None:
+        """
+        Add an event.
+
+        Raises:
+            StoreUnavailable: it is unknown whether it was added.
+        """
+
+    async def latest(self, count: int) -> Sequence[AuditEvent]:
+        """The newest events, newest first."""
