@@ -144,7 +144,8 @@ def references(rendering: Rendering) -> Iterator[str]:
             for service in rendering.of("Service")
             if _selects(one["spec"]["selector"]["matchLabels"], service["metadata"]["labels"])
         ]
-        if [port["name"] for service in found for port in service["spec"]["ports"]] != ["metrics"]:
+        (endpoint,) = one["spec"]["endpoints"]
+        if [port["name"] for service in found for port in service["spec"]["ports"]] != [endpoint["port"]]:
             yield "ServiceMonitor: selector"
 
 

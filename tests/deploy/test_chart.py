@@ -211,6 +211,8 @@ def test_the_server_starts_as_the_pod_says_and_the_test_pod_approves(rendered, t
         assert get(f"{running.base_url}/v1/models", headers={"Authorization": "Bearer wrong"}).status_code == 401
         # No account has signed in: the key is accepted, the model call is not.
         assert get(f"{running.base_url}/v1/models", headers={"Authorization": f"Bearer {admin_key}"}).status_code != 401
+        scraped = get(f"{running.base_url}/metrics", headers={"Authorization": f"Bearer {admin_key}"})
+        assert "gptmock_workers" in scraped.text, "as the ServiceMonitor asks"
         (checks, _) = rendering.one("Pod")["spec"]["containers"]
         script = [sys.executable, "-c", *checks["args"]]
         asked = plain_environment(BASE_URL=running.base_url, EXPECT_KEY=checks["env"][1]["value"])

@@ -134,3 +134,13 @@ def test_no_file_here_says_where_it_was_written():
     suspicious = re.compile(r"snapshot\.debian\.org|/work/|files\.pythonhosted\.org")
     files = [path for path in (*DEPLOY.rglob("*"), *(ROOT / "helm").rglob("*")) if path.is_file()]
     assert [str(path) for path in files if suspicious.search(path.read_text(errors="replace"))] == []
+
+
+def test_prometheus_takes_its_configuration(secrets, tmp_path):
+    """With the rules beside it, as the compose file mounts them."""
+    config = (DEPLOY / "team" / "prometheus.yaml").read_text()
+    (tmp_path / "prometheus.yml").write_text(config.replace("/run/secrets", str(secrets)))
+    (tmp_path / "gptmock.rules.yml").write_bytes((DEPLOY / "prometheus" / "gptmock.rules.yml").read_bytes())
+    command = [need("promtool"), "check", "config", str(tmp_path / "prometheus.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

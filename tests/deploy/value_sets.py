@@ -72,6 +72,14 @@ GOOD: dict[str, dict[str, Any]] = {
             "dashboard": {"enabled": True},
         },
     },
+    "monitoring-port": {
+        **VALKEY,
+        "metrics": {
+            "ownPort": {"enabled": True},
+            "serviceMonitor": {"enabled": True},
+            "prometheusRule": {"enabled": True},
+        },
+    },
     "login": {**VALKEY, "login": {"enabled": True, "account": "team@example.org"}},
     "tls": {**VALKEY, "tls": {"existingSecret": "pod-tls"}, "ingress": {"enabled": True, "hosts": ["chat.example"]}},
     "long-streams": {**REDIS, "shutdown": {"drainDelaySeconds": 30, "graceSeconds": 3600, "marginSeconds": 60}},
@@ -88,7 +96,6 @@ GOOD: dict[str, dict[str, Any]] = {
         **REDIS,
         "networkPolicy": {"enabled": False},
         "podDisruptionBudget": {"enabled": False},
-        "metrics": {"enabled": False},
         "tests": {"enabled": False},
         "serviceAccount": {"create": False},
     },
@@ -151,8 +158,5 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {**VALKEY, "autoscaling": {"enabled": True, "minReplicas": 5, "maxReplicas": 2}},
         ("autoscaling.minReplicas is greater",),
     ),
-    "no-metrics": (
-        {**VALKEY, "metrics": {"enabled": False, "serviceMonitor": {"enabled": True}}},
-        ("metrics.serviceMonitor.enabled needs metrics.enabled",),
-    ),
+    "metrics-port": ({**VALKEY, "metrics": {"ownPort": {"port": 80}}}, ("/metrics/ownPort/port", "minimum")),
 }

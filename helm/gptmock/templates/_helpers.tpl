@@ -235,9 +235,4 @@ capabilities:
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}
 {{- fail "httpRoute.enabled needs httpRoute.parentRefs" }}
 {{- end }}
-{{- range list "serviceMonitor" "prometheusRule" }}
-{{- if and (index $v.metrics . "enabled") (not $v.metrics.enabled) }}
-{{- fail (printf "metrics.%s.enabled needs metrics.enabled" .) }}
-{{- end }}
-{{- end }}
 {{- end }}
