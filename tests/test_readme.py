@@ -22,7 +22,7 @@ from _pytest.mark.structures import ParameterSet
 
 from gptmock.cli import full_parser
 from gptmock.cli.completion import levels_of
-from gptmock.cli.options import add_serve_options
+from gptmock.cli.options import add_listening_options, add_serve_options
 from gptmock.settings import Settings
 from gptmock.settings_sources import FROM_FILE, variable_names
 from tests.clients.codex import codex_exec
@@ -86,7 +86,7 @@ def test_the_blocks_are_counted():
     """A new block changes these figures, so that nobody adds an unrun one by accident."""
     run = [block.kind for block in ALL if block.kind]
     assert len(run) == 12
-    assert len([block for block in ALL if block.reason]) == 15
+    assert len([block for block in ALL if block.reason]) == 16
     assert set(run) == {
         "annotation",
         "clean-clone",
@@ -116,6 +116,7 @@ def test_ci_runs_the_readmes_test_command():
 def _options() -> list[argparse.Action]:
     parser = argparse.ArgumentParser(add_help=False)
     add_serve_options(parser)
+    add_listening_options(parser)
     return parser._actions
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 import pydantic
@@ -15,13 +15,25 @@ from gptmock.protocol.surrogates import without_halves
 
 _Decoded = TypeVar("_Decoded")
 _Model = TypeVar("_Model", bound=pydantic.BaseModel)
+_Member = TypeVar("_Member")
+
+
+class _FirstMistake(pydantic.FailFast):
+    """Hashable, as members of a union have to be."""
+
+    def __hash__(self) -> int:
+        return hash(_FirstMistake)
+
+
+ListOf: TypeAlias = Annotated[list[_Member], _FirstMistake()]
+"""A list that is checked up to its first mistake: a body can have a hundred thousand, and one is told."""
 _FIELD = re.compile(r"[a-z][A-Za-z0-9_]*\Z")
 _BRANCHES = frozenset({"str", "int", "bool", "float", "dict", "list"})
 """Names of union branches in pydantic's error locations; they are not part of the field's path."""
 
 
-MAX_DEPTH = 200
-"""Nesting depth of objects and arrays. Python's recursion limit would allow about 1000, less the calls around it."""
+MAX_DEPTH = 128
+"""Nesting depth of objects and arrays; schemas of tools have less than 30. Python's recursion limit is at 1000."""
 _BOM = b"\xef\xbb\xbf"
 _SNIFFED_BYTES = 64
 """A multiple of four, the longest unit of an encoding."""

@@ -8,7 +8,7 @@ Source for fields: openai/openai-python ``types/responses/``, and streams record
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias, get_args
+from typing import Annotated, TypeAlias, get_args
 
 import msgspec
 from msgspec import Raw, Struct
@@ -16,26 +16,29 @@ from msgspec import Raw, Struct
 from gptmock.errors import UpstreamBroken
 from gptmock.protocol.surrogates import without_halves
 
+TokenCount: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+"""No more than a float holds exactly: counts are added up in several stores."""
+
 
 class InputTokensDetails(Struct, frozen=True):
     """Tokens; ``cache_write_tokens`` appears from gpt-5.6 on."""
 
-    cached_tokens: int = 0
-    cache_write_tokens: int | None = None
+    cached_tokens: TokenCount = 0
+    cache_write_tokens: TokenCount | None = None
 
 
 class OutputTokensDetails(Struct, frozen=True):
     """Tokens."""
 
-    reasoning_tokens: int = 0
+    reasoning_tokens: TokenCount = 0
 
 
 class ResponseUsage(Struct, frozen=True):
     """``usage`` of a response, in tokens."""
 
-    input_tokens: int = 0
-    output_tokens: int = 0
-    total_tokens: int = 0
+    input_tokens: TokenCount = 0
+    output_tokens: TokenCount = 0
+    total_tokens: TokenCount = 0
     input_tokens_details: InputTokensDetails | None = None
     output_tokens_details: OutputTokensDetails | None = None
 
@@ -122,6 +125,7 @@ class ReasoningItem(Struct, frozen=True, tag_field="type", tag="reasoning"):
     id: str | None = None
     summary: list[ContentPart] | None = None
     content: list[ContentPart] | None = None
+    encrypted_content: str | None = None
 
 
 class FunctionCallItem(Struct, frozen=True, tag_field="type", tag="function_call"):
@@ -142,15 +146,40 @@ class CustomToolCallItem(Struct, frozen=True, tag_field="type", tag="custom_tool
     input: str | None = None
 
 
+class WebSearchCallItem(Struct, frozen=True, tag_field="type", tag="web_search_call"):
+    """A hosted web search; see ``search_action``."""
+
+    id: str | None = None
+    # Decoded leniently: no dialect may fail because an action has a new form.
+    action: Raw = Raw()
+
+
+class SearchSource(Struct, frozen=True):
+    """A page that a search has found."""
+
+    url: str = ""
+
+
+class SearchAction(Struct, frozen=True):
+    """``action`` of a web search call: ``search``, or ``open_page`` and others without a query."""
+
+    type: str = ""
+    query: str | None = None
+    queries: list[str] | None = None
+    sources: list[SearchSource] | None = None
+
+
 class OtherItem(Struct, frozen=True):
     """An item of an unknown type."""
 
     type: str = ""
 
 
-OutputItem: TypeAlias = MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem | OtherItem
+OutputItem: TypeAlias = (
+    MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem | WebSearchCallItem | OtherItem
+)
 
-_KNOWN_ITEM: TypeAlias = MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem
+_KNOWN_ITEM: TypeAlias = MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem | WebSearchCallItem
 
 
 class _Typed(Struct, frozen=True):
@@ -182,6 +211,14 @@ def decode_item(raw: Raw) -> OutputItem:
         return OtherItem() if again == bytes(raw) else decode_item(Raw(again))
     except RecursionError:
         return OtherItem()
+
+
+def search_action(item: WebSearchCallItem) -> SearchAction:
+    """The action of a web search call; an empty one if it is absent or has an unknown form."""
+    try:
+        return msgspec.json.decode(item.action, type=SearchAction)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return SearchAction()
 
 
 def type_of(data: bytes | Raw) -> str | None:

@@ -6,23 +6,27 @@ closed with each worker.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, closing
 from types import SimpleNamespace
 from typing import Any
 
 from sanic import Request, Sanic
 from sanic.config import Config
+from sanic.http import Http
 from sanic.response import BaseHTTPResponse
 
-from gptmock.dialects.families import below_base_path
+from gptmock.dialects.families import below_base_path, family_of
 from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.errors import ClientError
+from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.conversations import add_conversation_routes
 from gptmock.server.cors import CorsPolicy
+from gptmock.server.descriptors import capacity, raise_descriptor_limit
 from gptmock.server.guard import Guard
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.listings import add_listing_routes
+from gptmock.server.messages import add_messages_routes
 from gptmock.server.ollama import add_ollama_routes
 from gptmock.server.openapi import add_openapi_route
 from gptmock.server.ops import add_ops_routes
@@ -30,7 +34,6 @@ from gptmock.server.replies import ErrorAnswers
 from gptmock.server.requests import ClientRequest, request_id
 from gptmock.server.responses import add_responses_routes
 from gptmock.server.streaming import Heartbeats
-from gptmock.server.supervisor import supervise
 from gptmock.server.turns import turn_handler
 from gptmock.server.usage import add_usage_routes
 
@@ -81,25 +84,16 @@ def create_app(
         configure_logging=False,
     )
     app.ctx.guard, app.ctx.base_path = Guard(options, cors), options.base_path
-    for route in dialects:
-        for number, path in enumerate(route.paths):
-            handler, name = turn_handler(route, options), f"{route.name}_{number}"
-            app.add_route(handler, path, methods=[route.method], name=name, ctx_dialect_route=route)
-    add_responses_routes(app, options)
-    add_listing_routes(app, options)
-    add_conversation_routes(app)
-    add_ollama_routes(app, options)
-    add_usage_routes(app)
-    add_ops_routes(app, options)
-    add_openapi_route(app, base_path=options.base_path)
+    _add_routes(app, options, dialects)
     app.register_middleware(_response_headers(cors), "response")
     stack = AsyncExitStack()
 
     async def open_worker(worker: App) -> None:
-        worker.ctx.heartbeats = Heartbeats()
-        worker.ctx.large_bodies = LargeBodies()
-        stack.callback(worker.ctx.large_bodies.close)
-        worker.ctx.services = await stack.enter_async_context(open_services())
+        worker.ctx.heartbeats, worker.ctx.turns = Heartbeats(), set()
+        worker.ctx.client_bounds = stack.enter_context(_client_bounds(options))
+        worker.ctx.large_bodies = stack.enter_context(closing(LargeBodies()))
+        services = worker.ctx.services = await stack.enter_async_context(open_services())
+        services.activity.count_connections = worker.ctx.client_bounds.count_connections
 
     async def close_worker(_: App) -> None:
         await stack.aclose()
@@ -107,8 +101,27 @@ def create_app(
     app.register_listener(open_worker, "before_server_start")
     # Not before_server_stop, when streams are still running.
     app.register_listener(close_worker, "after_server_stop")
-    supervise(app)
     return app
+
+
+def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRoute]) -> None:
+    for route in dialects:
+        for number, path in enumerate(route.paths):
+            handler, name = turn_handler(route, options), f"{route.name}_{number}"
+            app.add_route(handler, path, methods=[route.method], name=name, ctx_dialect_route=route)
+    add_responses_routes(app, options)
+    add_messages_routes(app, options)
+    add_listing_routes(app, options)
+    add_conversation_routes(app)
+    add_ollama_routes(app, options)
+    add_usage_routes(app)
+    add_ops_routes(app, options)
+    add_openapi_route(app, base_path=options.base_path)
+
+
+def _client_bounds(options: ServerOptions) -> ClientBounds:
+    room = capacity(raise_descriptor_limit(), max_connections=options.max_connections, max_streams=options.max_streams)
+    return ClientBounds(options.deadlines, room, max_drop_bytes=options.max_body_bytes)
 
 
 def _config(options: ServerOptions) -> Config:
@@ -127,7 +140,13 @@ def _response_headers(cors: CorsPolicy) -> Callable[[Request, BaseHTTPResponse],
     """Middleware that adds the request id and CORS headers to every response, also to errors and streams."""
 
     async def add_headers(request: Request, response: BaseHTTPResponse) -> None:
+        services: Services | None = getattr(request.app.ctx, "services", None)
+        if services is not None and services.draining and isinstance(request.stream, Http):
+            # The client is told to connect anew, which leads it to a server that stays.
+            request.stream.keep_alive = False
         response.headers["x-request-id"] = request_id(request)
+        if (name := family_of(request.path, request.headers).request_id_header) is not None:
+            response.headers[name] = request_id(request)
         for name, value in cors.answer(request.headers).items():
             response.headers[name] = value
 

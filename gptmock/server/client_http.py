@@ -106,7 +106,13 @@ class ClientHttp(Http):
                 return end
 
     def _refused(self, head: bytes, refused: Refusal) -> ClientError:
-        target = target_of(head)
-        # Sanic makes an empty request for its answer from ``url``, and its path decides whose error format is used.
-        self.url = target if target.startswith(("/", "http")) else None
+        self.name_target(head)
         return ClientError(f"The request is refused: {refused.reason}.", code=refused.code, status=refused.status)
+
+    def name_target(self, head: bytes) -> None:
+        """
+        Set the URL of a request that is answered with an error, perhaps before its head is complete: Sanic makes an
+        empty request from it, and its path decides whose error format is used.
+        """
+        target = target_of(head)
+        self.url = target if target.startswith(("/", "http")) else None

@@ -22,6 +22,7 @@ from gptmock.gateway.key_usage import KeyUsage
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
 from gptmock.protocol.upstream import Compacted
+from gptmock.server.client_bounds import ConnectionDeadlines
 
 App: TypeAlias = "Sanic[Config, SimpleNamespace]"
 
@@ -90,6 +91,13 @@ class ServerOptions:
     """Limits and features of the HTTP layer."""
 
     max_body_bytes: int = 64 * 1024 * 1024
+    """Also after decompression."""
+    max_connections: int | None = None
+    """Client connections of a worker; by default from its file descriptors, as below."""
+    max_streams: int | None = None
+    """Model calls in progress in a worker."""
+    deadlines: ConnectionDeadlines = field(default_factory=ConnectionDeadlines)
+    """How long a client may take to send a request."""
     shutdown_grace_seconds: int = 60
     deadline_seconds: float = 3660.0
     """The longest duration of a turn, with a margin: Sanic's idle timeout is raised to it for model calls."""
@@ -132,8 +140,8 @@ class Activity:
     """Model calls."""
     streams: int = 0
     """Those of them that are being streamed to their client."""
-    connections: int = 0
-    """Of clients."""
+    count_connections: Callable[[], int] = lambda: 0
+    """Those of clients."""
 
 
 @dataclass(slots=True)
@@ -157,12 +165,13 @@ class Services:
     """Set once the worker was told to stop."""
 
 
-def new_head() -> ReplyHead:
-    """The id, creation time and clock of a new reply."""
+def new_head(request_id: str = "") -> ReplyHead:
+    """The id, creation time and clock of the reply to a request."""
     started = time.monotonic()
     return ReplyHead(
         id=secrets.token_hex(ID_CHARACTERS // 2 + 1)[:ID_CHARACTERS],
         created=int(time.time()),
+        request_id=request_id,
         progress=Progress(partial(_since, started)),
     )
 

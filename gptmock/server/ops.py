@@ -13,6 +13,8 @@ from gptmock.errors import Forbidden
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.requests import headers_of
 
+PROBES = frozenset({"/health", "/readyz"})
+"""Answered also on a connection over the limit."""
 _JSON = "application/json"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 """The Prometheus text format, which every scraper takes."""

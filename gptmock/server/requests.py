@@ -6,13 +6,17 @@ import asyncio
 import io
 import re
 import secrets
+from functools import partial
 from typing import Any
 
 from sanic import Request
 from sanic.exceptions import BadURL
 
+from gptmock.errors import BodyTooLarge, GptmockError
 from gptmock.server.context import App
-from gptmock.server.encodings import decoded
+from gptmock.server.encodings import BodyDecoder
+from gptmock.server.json_bounds import check_json_bounds
+from gptmock.server.large_bodies import LARGE_BYTES, LargeBodies
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 _SLASHES = re.compile(rb"/{2,}")
@@ -59,18 +63,33 @@ class ClientRequest(Request):
 
     async def receive_body(self) -> None:
         """
-        Read the whole body, and undo its ``Content-Encoding``.
+        Read the whole body, undo its ``Content-Encoding`` and check its bounds.
 
         Raises:
-            ClientError: it cannot be decompressed, or not within ``REQUEST_MAX_SIZE``.
+            ServerBusy: a model call for which there is no room.
+            ClientError: it is larger than ``REQUEST_MAX_SIZE``, cannot be decompressed, or has too many JSON values.
         """
+        self._refuse_early()
         if not self.body:
-            self.body = await self._received()
-        codings = self.headers.popall("content-encoding", [])
-        if codings and self.body:
-            # In a thread: a bomb takes its time until it reaches the limit, and others are being served.
-            limit_bytes = self.app.config.REQUEST_MAX_SIZE
-            self.body = await asyncio.to_thread(decoded, self.body, ",".join(codings), limit_bytes=limit_bytes)
+            codings = self.headers.popall("content-encoding", [])
+            self.body = await (self._decoded(",".join(codings)) if codings else self._received())
+        if len(self.body) >= LARGE_BYTES:
+            bodies: LargeBodies = self.app.ctx.large_bodies
+            await bodies.run(len(self.body), partial(check_json_bounds, self.body))
+
+    def _refuse_early(self) -> None:
+        """Refuse what need not be read, before the client is told to send it (``Expect: 100-continue``)."""
+        stream: Any = self.stream
+        limit_bytes = self.app.config.REQUEST_MAX_SIZE
+        try:
+            if self.route is not None and hasattr(self.route.ctx, "dialect_route"):
+                self.app.ctx.client_bounds.check_streams()
+            if stream.request_bytes_left > limit_bytes:
+                stream.keep_alive = False
+                raise BodyTooLarge(f"The request body is larger than {limit_bytes} bytes.")
+        except GptmockError:
+            refuse_body(self)
+            raise
 
     async def _received(self) -> bytes:
         # Sanic joins the blocks at the end: that is a second copy, and one long step for a large body. Here the buffer
@@ -79,6 +98,21 @@ class ClientRequest(Request):
         async for block in self.stream:  # type: ignore[union-attr] # a request that is received has Sanic's Http stream
             buffer.write(block)
         return buffer.getvalue()
+
+    async def _decoded(self, codings: str) -> bytes:
+        decoder = BodyDecoder(codings, limit_bytes=self.app.config.REQUEST_MAX_SIZE)
+        async for block in self.stream:  # type: ignore[union-attr] # as above
+            # In a thread: others are being served meanwhile.
+            await asyncio.to_thread(decoder.feed, block)
+        return decoder.finish()
+
+
+def refuse_body(request: Request) -> None:
+    """A client that waits for leave to send its body (``Expect: 100-continue``) is not given it."""
+    stream: Any = request.stream
+    if stream.expecting_continue:
+        stream.expecting_continue = stream.keep_alive = False
+        stream.request_body = None
 
 
 def request_id(request: Request) -> str:

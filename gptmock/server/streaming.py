@@ -99,6 +99,30 @@ class ClientSink:
         elapsed: seconds since the call came in.
     """
 
+    __slots__ = (
+        "_beginning",
+        "_elapsed",
+        "_ending",
+        "_eventless_since",
+        "_first",
+        "_grace",
+        "_heartbeats",
+        "_looked",
+        "_loop",
+        "_pending",
+        "_quiet_since",
+        "_read_at",
+        "_seen_bytes",
+        "_unsent",
+        "_wire",
+        "begun",
+        "complete",
+        "first_seconds",
+        "heartbeat",
+        "sent_bytes",
+        "stall_seconds",
+    )
+
     def __init__(
         self,
         wire: Wire,

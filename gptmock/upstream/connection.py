@@ -36,6 +36,19 @@ class DirectBody(Body):
         request: named by errors until the head is there; then it is let go, with its body.
     """
 
+    __slots__ = (
+        "_blocks",
+        "_connection",
+        "_error",
+        "_head",
+        "_held",
+        "_request",
+        "_take",
+        "_waiter",
+        "complete",
+        "head",
+    )
+
     def __init__(self, request: httpx.Request) -> None:
         self._request: httpx.Request | None = request
         self._connection: Connection | None = None
@@ -143,6 +156,28 @@ class DirectBody(Body):
 
 class Connection(asyncio.Protocol):
     """One socket: an answer at a time. Callbacks of asyncio, and of httptools' parser."""
+
+    __slots__ = (
+        "_answer",
+        "_blocks",
+        "_head_bytes",
+        "_headers",
+        "_in_head",
+        "_is_interim",
+        "_is_writing",
+        "_keep",
+        "_loop",
+        "_parser",
+        "_paused",
+        "_registry",
+        "_transport",
+        "_until_close",
+        "_writable",
+        "idle_since",
+        "on_body",
+        "origin",
+        "was_answered",
+    )
 
     def __init__(
         self,

@@ -45,6 +45,21 @@ pool.
 class CodexEventStream:
     """An accepted turn (``protocol.upstream.EventStream``)."""
 
+    __slots__ = (
+        "_body",
+        "_ends_at",
+        "_has_ended",
+        "_idle_seconds",
+        "_is_read",
+        "_reader",
+        "_reads",
+        "_refusals",
+        "_start",
+        "headers",
+        "limits",
+        "models_etag",
+    )
+
     def __init__(
         self,
         response: httpx.Response,

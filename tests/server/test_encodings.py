@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gptmock.errors import BadRequest, BodyTooLarge, UnsupportedEncoding
-from gptmock.server.encodings import MAX_CODINGS, decoded
+from gptmock.server.encodings import FREE_BYTES, MAX_CODINGS, MAX_RATIO
+from tests.encodings import decoded
 
 MIB = 1024 * 1024
 BODY = b'{"model": "gpt-5.5", "messages": []}' * 50
@@ -49,6 +50,11 @@ def test_every_coding_is_undone(coding: str, body: bytes):
 @given(st.binary(max_size=3000), st.sampled_from(sorted(ENCODERS)))
 def test_any_body_comes_back(body: bytes, coding: str):
     assert decoded(ENCODERS[coding](body), coding, limit_bytes=3000) == body
+
+
+@given(st.binary(max_size=3000), st.sampled_from(sorted(ENCODERS)), st.integers(1, 4000))
+def test_a_body_may_arrive_in_any_blocks(body: bytes, coding: str, block_bytes: int):
+    assert decoded(ENCODERS[coding](body), coding, limit_bytes=3000, block_bytes=block_bytes) == body
 
 
 @pytest.mark.parametrize("codings", ["", "identity", " identity , ", ","])
@@ -110,6 +116,16 @@ def test_a_bomb_stops_at_the_limit(coding: str):
     finally:
         tracemalloc.stop()
     assert peak < 8 * MIB
+
+
+@each
+def test_more_than_the_ratio_is_refused_after_the_first_mebibyte(coding: str):
+    """Far below the limit of size, and after a few bytes of the input."""
+    assert decoded(ENCODERS[coding](b"\0" * FREE_BYTES), coding, limit_bytes=64 * MIB) == b"\0" * FREE_BYTES
+    bomb = ENCODERS[coding](b"\0" * (32 * MIB))
+    assert len(bomb) * MAX_RATIO < 32 * MIB
+    with pytest.raises(BodyTooLarge, match="more than 100 times"):
+        decoded(bomb, coding, limit_bytes=64 * MIB)
 
 
 def test_a_bomb_in_a_bomb_stops_at_the_outer_one():

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import math
 import re
@@ -188,6 +189,16 @@ async def test_only_a_large_body_takes_a_thread():
     bodies = LargeBodies()
     assert await bodies.run(LARGE_BYTES - 1, threading.current_thread) is threading.current_thread()
     assert await bodies.run(LARGE_BYTES, threading.current_thread) is not threading.current_thread()
+    bodies.close()
+
+
+async def test_garbage_is_not_collected_while_a_large_body_is_decoded():
+    bodies = LargeBodies()
+    assert await bodies.run(LARGE_BYTES - 1, gc.isenabled)
+    assert not await bodies.run(LARGE_BYTES, gc.isenabled)
+    with pytest.raises(ZeroDivisionError):
+        await bodies.run(LARGE_BYTES, lambda: 1 / int("0"))
+    assert gc.isenabled()
     bodies.close()
 
 

@@ -158,7 +158,7 @@ def _cut_after(mark: bytes, write: Callable[[Any, bytes], bool]) -> Callable[[An
 
     def write_and_cut(wire: Any, block: bytes) -> bool:
         if mark in block:
-            _after(1, wire._protocol._task.cancel)
+            _after(1, wire._response.stream.protocol._task.cancel)
         return write(wire, block)
 
     return write_and_cut

@@ -6,9 +6,9 @@ import time
 import httpx
 import pytest
 
-from gptmock.server.encodings import decoded
 from gptmock.simulator.scenes import STREAM_SCENE_NAMES, STREAM_SCENES
 from gptmock.simulator.server import Simulator, SimulatorOptions
+from tests.encodings import decoded
 from tests.simulator.sse import events, text_of, types
 from tests.simulator.wire import RESPONSES, body, headers_of
 from tests.timing import generous

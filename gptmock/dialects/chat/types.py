@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from gptmock.dialects.bodies import Body, ParameterBody
+from gptmock.dialects.bodies import Body, ListOf, ParameterBody
 
 JsonObject: TypeAlias = dict[str, Any]
 PositiveInt: TypeAlias = Annotated[int, Field(gt=0)]
@@ -74,9 +74,9 @@ class ChatMessage(Body):
     """A message of any role; which members count depends on ``role``."""
 
     role: str
-    content: str | list[Part] | None = None
+    content: str | ListOf[Part] | None = None
     refusal: str | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: ListOf[ToolCall] | None = None
     function_call: CalledFunction | None = None
     tool_call_id: str | None = None
     name: str | None = None
@@ -118,17 +118,17 @@ class ChatBody(ParameterBody):
     """The whole body."""
 
     model: str | None = None
-    messages: list[ChatMessage] | None = None
-    input: str | list[JsonObject] | None = None
+    messages: ListOf[ChatMessage] | None = None
+    input: str | ListOf[JsonObject] | None = None
     """Cursor sends a Responses body to the chat route."""
     instructions: str | None = None
 
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    tools: list[JsonObject] | None = None
+    tools: ListOf[JsonObject] | None = None
     tool_choice: str | JsonObject | None = None
     parallel_tool_calls: bool | None = None
-    functions: list[JsonObject] | None = None
+    functions: ListOf[JsonObject] | None = None
     function_call: str | JsonObject | None = None
     response_format: ResponseFormat | None = None
     reasoning_effort: str | None = None
@@ -140,9 +140,9 @@ class ChatBody(ParameterBody):
     service_tier: str | None = None
     prompt_cache_key: str | None = None
     web_search_options: JsonObject | None = None
-    responses_tools: list[JsonObject] | None = None
+    responses_tools: ListOf[JsonObject] | None = None
     responses_tool_choice: str | None = None
-    stop: str | list[str] | None = None
+    stop: str | ListOf[str] | None = None
 
     max_tokens: PositiveInt | None = None
     max_completion_tokens: PositiveInt | None = None
@@ -155,7 +155,7 @@ class ChatBody(ParameterBody):
     logprobs: bool | None = None
     top_logprobs: int | None = None
     n: int | None = None
-    modalities: list[str] | None = None
+    modalities: ListOf[str] | None = None
     audio: JsonObject | None = None
     prediction: JsonObject | None = None
     metadata: JsonObject | None = None

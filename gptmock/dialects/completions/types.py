@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeAlias
 
 from pydantic import Field
 
-from gptmock.dialects.bodies import ParameterBody
+from gptmock.dialects.bodies import ListOf, ParameterBody
 
 JsonObject: TypeAlias = dict[str, Any]
 PositiveInt: TypeAlias = Annotated[int, Field(gt=0)]
@@ -28,16 +28,16 @@ class CompletionBody(ParameterBody):
     """The whole body."""
 
     model: str | None = None
-    prompt: str | list[str] | list[int] | list[list[int]] | None = None
+    prompt: str | ListOf[str] | ListOf[int] | ListOf[ListOf[int]] | None = None
     """Text; token arrays are decoded only to be refused with a clear message."""
     suffix: str | None = None
     echo: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    stop: str | list[str] | None = None
+    stop: str | ListOf[str] | None = None
     reasoning_effort: str | None = None
     prompt_cache_key: str | None = None
-    responses_tools: list[JsonObject] | None = None
+    responses_tools: ListOf[JsonObject] | None = None
     responses_tool_choice: str | None = None
 
     n: int | None = None

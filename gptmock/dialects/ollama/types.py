@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from gptmock.dialects.bodies import ParameterBody
+from gptmock.dialects.bodies import ListOf, ParameterBody
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -16,7 +16,7 @@ JsonObject: TypeAlias = dict[str, Any]
 class Options(ParameterBody):
     """``options``: what Ollama's runners take. Of these only ``stop`` has an effect."""
 
-    stop: str | list[str] | None = None
+    stop: str | ListOf[str] | None = None
     num_predict: Any = None
     temperature: Any = None
     top_k: Any = None
@@ -47,7 +47,7 @@ class OllamaBody(ParameterBody):
     options: Options | None = None
     keep_alive: Any = None
     """Seconds, or a duration such as ``"5m"``. Only 0 has an effect: it makes a load request an unload request."""
-    responses_tools: list[JsonObject] | None = None
+    responses_tools: ListOf[JsonObject] | None = None
     responses_tool_choice: str | None = None
     truncate: bool | None = None
     shift: bool | None = None

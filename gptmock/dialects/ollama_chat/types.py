@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gptmock.dialects.bodies import Body
+from gptmock.dialects.bodies import Body, ListOf
 from gptmock.dialects.ollama.types import JsonObject, OllamaBody
 
 
@@ -25,8 +25,8 @@ class OllamaMessage(Body):
 
     role: str
     content: str | None = None
-    images: list[str] | None = None
-    tool_calls: list[ToolCall] | None = None
+    images: ListOf[str] | None = None
+    tool_calls: ListOf[ToolCall] | None = None
     tool_name: str | None = None
     tool_call_id: str | None = None
     name: str | None = None
@@ -36,7 +36,7 @@ class OllamaMessage(Body):
 class OllamaChatBody(OllamaBody):
     """The whole body."""
 
-    messages: list[OllamaMessage] | None = None
-    images: list[str] | None = None
+    messages: ListOf[OllamaMessage] | None = None
+    images: ListOf[str] | None = None
     """Images of the last user message; an extension of ChatMock."""
-    tools: list[JsonObject] | None = None
+    tools: ListOf[JsonObject] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gptmock.dialects.bodies import ListOf
 from gptmock.dialects.ollama.types import OllamaBody
 
 
@@ -13,8 +14,8 @@ class OllamaGenerateBody(OllamaBody):
     prompt: str | None = None
     suffix: str | None = None
     system: str | None = None
-    images: list[str] | None = None
+    images: ListOf[str] | None = None
     raw: bool | None = None
     template: str | None = None
-    context: list[Any] | None = None
+    context: ListOf[Any] | None = None
     """Tokens of an earlier turn; ignored, since they are specific to a local model."""

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 from pydantic import Field
 
-from gptmock.dialects.bodies import ParameterBody
+from gptmock.dialects.bodies import ListOf, ParameterBody
 
 JsonObject: TypeAlias = dict[str, Any]
 Number: TypeAlias = int | float
@@ -61,13 +61,13 @@ class ResponsesBody(Refused):
     """The whole body."""
 
     model: str | None = None
-    input: str | list[JsonObject] | None = None
+    input: str | ListOf[JsonObject] | None = None
     instructions: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     store: bool | None = None
-    include: list[str] | None = None
-    tools: list[JsonObject] | None = None
+    include: ListOf[str] | None = None
+    tools: ListOf[JsonObject] | None = None
     tool_choice: str | JsonObject | None = None
     parallel_tool_calls: bool | None = None
     reasoning: ReasoningParameter | None = None
@@ -75,7 +75,7 @@ class ResponsesBody(Refused):
     service_tier: str | None = None
     prompt_cache_key: str | None = None
     client_metadata: dict[str, str] | None = None
-    responses_tools: list[JsonObject] | None = None
+    responses_tools: ListOf[JsonObject] | None = None
     responses_tool_choice: str | None = None
 
     max_output_tokens: int | None = None
@@ -89,7 +89,7 @@ class ResponsesBody(Refused):
     safety_identifier: str | None = None
     prompt_cache_retention: str | None = None
     prompt_cache_options: JsonObject | None = None
-    context_management: list[JsonObject] | JsonObject | None = None
+    context_management: ListOf[JsonObject] | JsonObject | None = None
     moderation: JsonObject | None = None
     background_options: Any = None
     access_programs: Any = None
@@ -102,11 +102,11 @@ class CodexBody(Refused):
     """The body of a Codex client: other members are sent upstream unchanged."""
 
     model: str | None = None
-    input: str | list[JsonObject] | None = None
+    input: str | ListOf[JsonObject] | None = None
     instructions: str | None = None
     stream: bool | None = None
     store: Any = None
     """Ignored: the backend accepts only ``false``."""
-    include: list[str] | None = None
+    include: ListOf[str] | None = None
     reasoning: JsonObject | None = None
     prompt_cache_key: str | None = None
