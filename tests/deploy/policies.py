@@ -13,7 +13,7 @@ from tests.deploy.helm import WORKLOADS, Manifest, Rendering
 _VOLUME_KINDS = {"emptyDir", "projected", "secret", "configMap", "persistentVolumeClaim", "csi", "ephemeral"}
 """What the restricted profile allows (Kubernetes, "Pod Security Standards"), without the downward API."""
 _DRAINING_SECONDS = 15
-"""More than the server's own margin (server.supervisor.DRAIN_MARGIN_SECONDS)."""
+"""More than the server needs to close after the grace of its streams."""
 
 
 def restricted(rendering: Rendering) -> Iterator[str]:
