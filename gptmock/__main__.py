@@ -9,9 +9,14 @@ import sys
 _INTERRUPTED = 130
 """The exit code of a program that Ctrl-C has ended, as shells count."""
 
+_ON_WINDOWS = "gptmock: Windows itself is not supported; install gptmock in WSL 2, or run its Docker image.\n"
+
 
 def main() -> int:
     """Run one command; see ``gptmock.cli.main``. A stop while it is imported ends the process at once."""
+    if os.name == "nt":
+        sys.stderr.write(_ON_WINDOWS)
+        return 1
     signal.signal(signal.SIGTERM, leave_at_once)
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, leave_at_once)

@@ -86,7 +86,7 @@ def test_the_blocks_are_counted():
     """A new block changes these figures, so that nobody adds an unrun one by accident."""
     run = [block.kind for block in ALL if block.kind]
     assert len(run) == 12
-    assert len([block for block in ALL if block.reason]) == 11
+    assert len([block for block in ALL if block.reason]) == 17
     assert set(run) == {
         "annotation",
         "clean-clone",
@@ -149,8 +149,8 @@ def test_every_variable_and_flag_that_the_page_names_exists():
     known |= {"GPTMOCK_EXAMPLES", "GPTMOCK_FULL_FAULTS"}
     assert set(re.findall(r"GPTMOCK_[A-Z]+(?:_[A-Z]+)*", text)) - known == set()
     flags = {flag for level in levels_of(full_parser()) for flag in level.flags}
-    # Of the benchmarks, of uv and of git.
-    others = {"--quick", "--before", "--extra", "--git-dir"}
+    # Of the benchmarks, of uv, of git, of docker compose and of helm.
+    others = {"--quick", "--before", "--extra", "--git-dir", "--rm", "--service-ports", "--profile", "--set"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - flags - others == set()
 
 

@@ -458,3 +458,12 @@ def test_usage_is_kept_for_days(tmp_path: Path):
     for wrong in ("0", "23h", "401d", "x"):
         (line,) = mistakes(tmp_path, GPTMOCK_USAGE_RETENTION=wrong)
         assert line == "GPTMOCK_USAGE_RETENTION: must be a duration from 1d to 400d"
+
+
+def test_the_url_of_the_store_may_be_in_a_file_for_the_password_in_it(tmp_path: Path):
+    (tmp_path / "url").write_text("redis://:hush@redis:6379/0\n")
+    files = {"GPTMOCK_REDIS_URL_FILE": str(tmp_path / "url"), "GPTMOCK_ENCRYPTION_KEYS_FILE": "/keys"}
+    settings = load(tmp_path, environ=files)
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://:hush@redis:6379/0"
+    assert "hush" not in repr(settings)

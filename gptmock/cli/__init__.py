@@ -28,6 +28,7 @@ _COMMANDS: Mapping[str, str] = {
     "usage": "show requests and tokens by day, key, account and model",
     "audit": "show who administered keys and accounts",
     "doctor": "check everything that a server needs",
+    "service": "start the server at every login, by systemd or launchd",
     "store": "copy accounts and usage between the embedded store and Redis",
     "simulator": "run the simulated Codex backend alone, for tests",
     "completion": "print a completion script for your shell",

