@@ -23,7 +23,14 @@ QUESTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 ROUTES = {route.name: route for route in DIALECTS}
 routes = pytest.mark.parametrize("dialect", ROUTES)
-UNKNOWN: Mapping[str, Any] = {"typical_p": 1, "min_p": 0.0, "repetition_penalty": 1.1, "zz": False, "größe\n": {}, "aa": []}
+UNKNOWN: Mapping[str, Any] = {
+    "typical_p": 1,
+    "min_p": 0.0,
+    "repetition_penalty": 1.1,
+    "zz": False,
+    "größe\n": {},
+    "aa": [],
+}
 
 
 def understood(dialect: str, *, headers: Mapping[str, str] | None = None, strict: bool = False, **members: Any) -> Turn:
