@@ -1,0 +1,105 @@
+"""``gptmock launch``: starts a client against the server, shows how it is set up, or changes its configuration."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from typing import Any
+
+from gptmock import __version__
+from gptmock.cli.errors import WrongUsage
+from gptmock.cli.launch_target import find_server, target_of
+from gptmock.cli.settings import given_settings
+from gptmock.cli.terminal import show_document, show_table
+from gptmock.client_setups.setup import ClientSetup, Target
+from gptmock.client_setups.table import SETUPS, setup_document, setup_named
+
+_EPILOG = """example:
+  gptmock launch                          choose a client and a model
+  gptmock launch claude                   start Claude Code
+  gptmock launch codex --model gpt-6.2-sol -- exec "explain this folder"
+  gptmock launch zed --print              show how Zed is set up
+  gptmock launch opencode --config        change OpenCode's own configuration
+  gptmock launch opencode --restore       take that back
+
+The client gets what it needs for this run only; its own configuration stays as
+it is without --config. If no server answers at the configured address, one is
+started for as long as the client runs. The client key, where the server
+requires one, is read from GPTMOCK_API_KEY.
+"""
+
+
+def prepare(parser: argparse.ArgumentParser) -> None:
+    """Add the options, and what to run."""
+    parser.usage = (
+        "gptmock launch [-h] [--model MODEL]\n"
+        "                      [--print | --config | --restore] [--yes] [--json]\n"
+        "                      [CLIENT] [-- ARGUMENT ...]"
+    )
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "client", nargs="?", metavar="CLIENT", help=f"one of: {', '.join(setup.name for setup in SETUPS)}"
+    )
+    parser.add_argument("--model", metavar="MODEL", help="the model to use (default the first of the list)")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--print", action="store_true", help="show the setup, and start nothing")
+    parser.add_argument("--json", action="store_true", help="machine-readable output of the list or the setup")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Do what the options say with the client that they name."""
+    setup = None if options.client is None else _named(options.client)
+    settings = given_settings({})
+    server = find_server(settings)
+    target = target_of(server, settings, options.model)
+    if setup is None:
+        return _show_list(target, as_json=options.json)
+    return _show_setup(setup, target, as_json=options.json)
+
+
+def _named(name: str) -> ClientSetup:
+    setup = setup_named(name)
+    if setup is None:
+        raise WrongUsage(f"{name!r} is not a known client; these are: {', '.join(one.name for one in SETUPS)}")
+    return setup
+
+
+def is_installed(setup: ClientSetup) -> bool:
+    """Whether its program is on the PATH."""
+    return setup.command is not None and shutil.which(setup.command) is not None
+
+
+def _show_list(target: Target, *, as_json: bool) -> int:
+    if as_json:
+        clients = [{**setup_document(setup, target), "installed": is_installed(setup)} for setup in SETUPS]
+        show_document({**_server_document(target), "clients": clients})
+        return 0
+    show_table(("CLIENT", "NAME", "STATE"), [(setup.name, setup.title, state_of(setup)) for setup in SETUPS])
+    return 0
+
+
+def state_of(setup: ClientSetup) -> str:
+    """One or two words for the list."""
+    if setup.start is None:
+        return "see --print"
+    return "installed" if is_installed(setup) else "not installed"
+
+
+def _show_setup(setup: ClientSetup, target: Target, *, as_json: bool) -> int:
+    if as_json:
+        show_document({**_server_document(target), **setup_document(setup, target), "installed": is_installed(setup)})
+        return 0
+    parts = [f"# {snippet.title}\n{snippet.text}" for snippet in setup.snippets(target)]
+    print("\n\n".join(parts))
+    return 0
+
+
+def _server_document(target: Target) -> dict[str, Any]:
+    return {
+        "version": __version__,
+        "url": target.url,
+        "needs_key": target.needs_key,
+        "model": target.model.name,
+        "context_tokens": target.model.context_tokens,
+    }
