@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
+from contextlib import nullcontext
 from typing import Any
 
 from gptmock import __version__
+from gptmock.cli.client_process import client_environment, program_of, run_client
 from gptmock.cli.errors import WrongUsage
-from gptmock.cli.launch_target import find_server, target_of
+from gptmock.cli.launch_target import FoundServer, find_server, target_of
+from gptmock.cli.own_server import own_server
 from gptmock.cli.settings import given_settings
 from gptmock.cli.terminal import show_document, show_table
 from gptmock.client_setups.setup import ClientSetup, Target
 from gptmock.client_setups.table import SETUPS, setup_document, setup_named
+from gptmock.settings import Settings
 
 _EPILOG = """example:
   gptmock launch                          choose a client and a model
@@ -44,6 +49,7 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--print", action="store_true", help="show the setup, and start nothing")
     parser.add_argument("--json", action="store_true", help="machine-readable output of the list or the setup")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.set_defaults(run=run)
 
 
@@ -52,10 +58,27 @@ def run(options: argparse.Namespace) -> int:
     setup = None if options.client is None else _named(options.client)
     settings = given_settings({})
     server = find_server(settings)
-    target = target_of(server, settings, options.model)
     if setup is None:
-        return _show_list(target, as_json=options.json)
-    return _show_setup(setup, target, as_json=options.json)
+        return _show_list(target_of(server, settings, options.model), as_json=options.json)
+    if options.print or options.json:
+        return _show_setup(setup, target_of(server, settings, options.model), as_json=options.json)
+    return _launch(setup, server, settings, options)
+
+
+def _launch(setup: ClientSetup, server: FoundServer, settings: Settings, options: argparse.Namespace) -> int:
+    program = program_of(setup)
+    with nullcontext(server) if server.is_running else own_server(settings) as running:
+        return _run(setup, program, running, settings, options)
+
+
+def _run(setup: ClientSetup, program: str, server: FoundServer, settings: Settings, options: argparse.Namespace) -> int:
+    assert setup.start is not None  # noqa: S101 - it has a program
+    if server.reasons:
+        print(f"gptmock: the server at {server.url} is not ready: {'; '.join(server.reasons)}", file=sys.stderr)
+    target = target_of(server, settings, options.model)
+    start = setup.start(target)
+    key = None if settings.api_key is None else settings.api_key.get_secret_value()
+    return run_client(program, [*start.arguments, *options.passed_on], client_environment(start, key))
 
 
 def _named(name: str) -> ClientSetup:
