@@ -9,8 +9,9 @@ from contextlib import nullcontext
 from typing import Any
 
 from gptmock import __version__
+from gptmock.cli.client_files import configure, restore
 from gptmock.cli.client_process import client_environment, program_of, run_client
-from gptmock.cli.errors import WrongUsage
+from gptmock.cli.errors import CommandFailed, WrongUsage
 from gptmock.cli.launch_target import FoundServer, find_server, target_of
 from gptmock.cli.own_server import own_server
 from gptmock.cli.settings import given_settings
@@ -48,6 +49,8 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", metavar="MODEL", help="the model to use (default the first of the list)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--print", action="store_true", help="show the setup, and start nothing")
+    what.add_argument("--config", action="store_true", help="change the client's own configuration, after a question")
+    what.add_argument("--restore", action="store_true", help="put the configuration from before --config back")
     parser.add_argument("--json", action="store_true", help="machine-readable output of the list or the setup")
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.set_defaults(run=run)
@@ -57,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
     """Do what the options say with the client that they name."""
     setup = None if options.client is None else _named(options.client)
     settings = given_settings({})
+    if options.config or options.restore:
+        return _change(setup, settings, options)
     server = find_server(settings)
     if setup is None:
         return _show_list(target_of(server, settings, options.model), as_json=options.json)
@@ -65,9 +70,26 @@ def run(options: argparse.Namespace) -> int:
     return _launch(setup, server, settings, options)
 
 
+def _change(setup: ClientSetup | None, settings: Settings, options: argparse.Namespace) -> int:
+    if setup is None:
+        raise WrongUsage("name the client whose configuration is meant")
+    if setup.configuration is None:
+        raise CommandFailed(
+            f"the configuration of {setup.title} is not changed by this command. "
+            f"How it is set up: gptmock launch {setup.name} --print"
+        )
+    if options.restore:
+        return 0 if restore(setup, settings.home, yes=options.yes) else 1
+    target = target_of(find_server(settings), settings, options.model)
+    return 0 if configure(setup, setup.configuration(target), settings.home, yes=options.yes) else 1
+
+
 def _launch(setup: ClientSetup, server: FoundServer, settings: Settings, options: argparse.Namespace) -> int:
     program = program_of(setup)
-    with nullcontext(server) if server.is_running else own_server(settings) as running:
+    assert setup.start is not None  # noqa: S101 - it has a program
+    # A configuration file has to be right for the next run, too.
+    wanted = settings.port if setup.start(target_of(server, settings, options.model)).needs_configuration else 0
+    with nullcontext(server) if server.is_running else own_server(settings, wanted) as running:
         return _run(setup, program, running, settings, options)
 
 
@@ -77,6 +99,10 @@ def _run(setup: ClientSetup, program: str, server: FoundServer, settings: Settin
         print(f"gptmock: the server at {server.url} is not ready: {'; '.join(server.reasons)}", file=sys.stderr)
     target = target_of(server, settings, options.model)
     start = setup.start(target)
+    if start.needs_configuration and setup.configuration is not None:
+        print(f"gptmock: {setup.title} reads its own configuration only, so that has to be changed", file=sys.stderr)
+        if not configure(setup, setup.configuration(target), settings.home, yes=options.yes):
+            return 1
     key = None if settings.api_key is None else settings.api_key.get_secret_value()
     return run_client(program, [*start.arguments, *options.passed_on], client_environment(start, key))
 

@@ -16,7 +16,7 @@ import httpx
 from gptmock.cli.child import child_command
 from gptmock.cli.errors import CommandFailed
 from gptmock.cli.launch_target import FoundServer, ask_server
-from gptmock.cli.ports import free_port
+from gptmock.cli.ports import check_port, free_port
 from gptmock.settings import Settings
 
 START_SECONDS = 60.0
@@ -28,14 +28,20 @@ _LISTENING = ("GPTMOCK_UNIX_SOCKET", "GPTMOCK_TLS_CERT", "GPTMOCK_TLS_KEY", "GPT
 
 
 @contextmanager
-def own_server(settings: Settings) -> Iterator[FoundServer]:
+def own_server(settings: Settings, wanted_port: int = 0) -> Iterator[FoundServer]:
     """
     A server with the user's settings that is stopped with the context, and when this process is killed.
 
+    Args:
+        settings: the user's.
+        wanted_port: where it has to listen; 0 for any free port.
+
     Raises:
-        CommandFailed: it does not start; the message names its log.
+        CommandFailed: it does not start, and the message names its log; or the port is taken.
     """
-    port = free_port(_HOST, 0)
+    if wanted_port:
+        check_port(_HOST, wanted_port)
+    port = free_port(_HOST, wanted_port)
     url = f"http://{_HOST}:{port}{settings.base_path or ''}"
     log_path = settings.home / "launch" / "server.log"
     environment = {"GPTMOCK_HOST": _HOST, "GPTMOCK_PORT": str(port), **dict.fromkeys(_LISTENING, "")}
