@@ -13,6 +13,7 @@ from gptmock.cli.client_files import configure, restore
 from gptmock.cli.client_process import client_environment, program_of, run_client
 from gptmock.cli.errors import CommandFailed, WrongUsage
 from gptmock.cli.launch_target import FoundServer, find_server, target_of
+from gptmock.cli.menu import can_choose, choose
 from gptmock.cli.own_server import own_server
 from gptmock.cli.settings import given_settings
 from gptmock.cli.terminal import show_document, show_table
@@ -63,11 +64,44 @@ def run(options: argparse.Namespace) -> int:
     if options.config or options.restore:
         return _change(setup, settings, options)
     server = find_server(settings)
+    if setup is None and not (options.json or options.print) and can_choose():
+        return _choose(server, settings, options)
     if setup is None:
         return _show_list(target_of(server, settings, options.model), as_json=options.json)
     if options.print or options.json:
         return _show_setup(setup, target_of(server, settings, options.model), as_json=options.json)
     return _launch(setup, server, settings, options)
+
+
+def _choose(server: FoundServer, settings: Settings, options: argparse.Namespace) -> int:
+    """The menu of clients, then that of models."""
+    wide = max(len(setup.title) for setup in SETUPS)
+    place = choose("Which client?", [f"{setup.title:<{wide}}  {state_of(setup)}" for setup in SETUPS])
+    if place is None:
+        return 0
+    setup = SETUPS[place]
+    if setup.start is not None:
+        # Said before anything else is asked.
+        program_of(setup)
+    if options.model is None:
+        options.model = _chosen_model(server, settings)
+        if options.model is None:
+            return 0
+    if setup.start is None:
+        return _show_setup(setup, target_of(server, settings, options.model), as_json=False)
+    print(f"$ gptmock launch {setup.name} --model {options.model}", flush=True)
+    return _launch(setup, server, settings, options)
+
+
+def _chosen_model(server: FoundServer, settings: Settings) -> str | None:
+    usual, models = target_of(server, settings, None).model, list(server.models)
+    if usual.name not in [model.name for model in models]:
+        models.insert(0, usual)
+    wide = max(len(model.name) for model in models)
+    rows = [f"{model.name:<{wide}}  {model.context_tokens:>9,} tokens of context" for model in models]
+    first = [model.name for model in models].index(usual.name)
+    place = choose("Which model?", rows, first=first)
+    return None if place is None else models[place].name
 
 
 def _change(setup: ClientSetup | None, settings: Settings, options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""``gptmock launch --config`` and ``--restore`` on configurations that people have: everything else stays, byte for byte."""
+"""``gptmock launch --config`` and ``--restore`` on configurations that people have: everything else stays as it is."""
 
 from __future__ import annotations
 
