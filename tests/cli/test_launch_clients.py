@@ -137,6 +137,23 @@ def test_opencode_gets_an_inline_configuration(place: Place, serving: dict[str, 
     assert place.record["arguments"] == []
 
 
+@pytest.mark.parametrize(("name", "arguments"), [("droid", []), ("openclaw", ["gateway"])])
+def test_a_client_that_reads_only_its_file_is_configured_first(
+    place: Place, serving: dict[str, str], name: str, arguments: list[str]
+):
+    refused = place.launch(name, **serving)
+    assert refused.returncode == 2
+    assert "--yes" in refused.stderr
+    assert not (place.home / "record.json").exists()
+    assert place.launch(name, "--yes", "--", "more", **serving).returncode == 0
+    assert place.record["arguments"] == [*arguments, "more"]
+    assert place.record["environment"]["GPTMOCK_API_KEY"] == API_KEY
+    (written,) = (place.home / "user").glob(".*/*.json")
+    assert f"http://127.0.0.1:{serving['GPTMOCK_PORT']}/v1" in written.read_text()
+    # It is right already, so nobody is asked.
+    assert place.launch(name, **serving).returncode == 0
+
+
 @pytest.mark.parametrize(("key", "says"), [("", "requires a client key"), ("sk-wrong-0000", "refuses the key")])
 def test_a_missing_or_wrong_key_is_said_before_the_client_starts(
     place: Place, serving: dict[str, str], key: str, says: str
