@@ -15,6 +15,7 @@ import yaml
 from gptmock.client_setups.setup import KEY_VARIABLE, ServedModel, Snippet, Target
 from gptmock.client_setups.table import SETUPS, setup_document
 from tests.cli.inside import run
+from tests.readme import blocks
 
 AGENTS = ("claude", "codex", "opencode", "droid", "openclaw")
 SECRET = "sk-a-secret-of-the-tests"
@@ -100,6 +101,14 @@ def test_claude_is_told_what_it_needs(tmp_path: Path):
     assert "ANTHROPIC_MODEL=gpt-6.2-sol-high" in shown
     assert "ANTHROPIC_DEFAULT_HAIKU_MODEL=gpt-6-luna" in shown
     assert "CLAUDE_CODE_MAX_CONTEXT_TOKENS=500000" in shown
+
+
+def test_the_readme_says_the_same_of_codex():
+    (block,) = [block for block in blocks() if block.kind == "codex"]
+    (setup,) = [setup for setup in SETUPS if setup.name == "codex"]
+    (written,) = [snippet for snippet in setup.snippets(target()) if snippet.language == "toml"]
+    window = {"model_context_window": 500_000}
+    assert {**tomllib.loads(block.text), **window} == tomllib.loads(written.text)
 
 
 def test_an_unknown_client_is_wrong_usage_and_names_the_known_ones(tmp_path: Path):
