@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pydantic
 from pydantic import Field
 
-from gptmock.setting_values import is_base_path, is_host, is_loopback, is_network, listed, usable_cores
+from gptmock.setting_values import address_of, is_base_path, is_host, is_loopback, is_network, listed, usable_cores
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
 Style = Literal["think-tags", "o3", "legacy", "current", "reasoning-content", "standard", "openai", "hidden"]
@@ -83,6 +83,8 @@ class Settings(pydantic.BaseModel):
     strict_parameters: bool = False
     ollama_version: str = Field("0.13.5", pattern=r"^\d+\.\d+\.\d+$")
     """A real Ollama version: clients enable features by it, and Codex requires 0.13.4."""
+    metrics_bind: str | None = None
+    """``host:port`` of a listener for ``/metrics`` without a key."""
     webhook_url: pydantic.SecretStr | None = None
     """Told of ended logins, full windows and a store in trouble; may hold a token."""
     webhook_secret: pydantic.SecretStr | None = Field(None, validate_default=True)
@@ -159,6 +161,13 @@ class Settings(pydantic.BaseModel):
     def _proxy(cls, value: str | None) -> str | None:
         if value is not None and urlsplit(value).scheme not in ("http", "https"):
             raise ValueError("must be an http or https URL")
+        return value
+
+    @pydantic.field_validator("metrics_bind")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None and address_of(value) is None:
+            raise ValueError("must be an address and a port, such as 127.0.0.1:9464 or [::1]:9464")
         return value
 
     @pydantic.field_validator("webhook_url")
@@ -308,6 +317,11 @@ class Settings(pydantic.BaseModel):
     def cors_origin_list(self) -> tuple[str, ...]:
         """The origins that the operator named; empty for none."""
         return listed(self.cors_origins)
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """``metrics_bind`` as host and port."""
+        return None if self.metrics_bind is None else address_of(self.metrics_bind)
 
     @property
     def worker_count(self) -> int:

@@ -105,6 +105,7 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         max_body_bytes=settings.max_body_bytes,
         max_connections=settings.max_connections,
         max_streams=settings.max_streams,
+        metrics_address=settings.metrics_address,
         shutdown_grace_seconds=settings.shutdown_grace,
         deadline_seconds=deadlines.total + _DEADLINE_MARGIN_SECONDS,
         cors_origins=settings.cors_origin_list,

@@ -26,6 +26,11 @@ def add_listening_options(parser: argparse.ArgumentParser) -> None:
         help="listen at a path instead of a port; GPTMOCK_UNIX_SOCKET_MODE (0600) and GPTMOCK_UNIX_SOCKET_OWNER "
         "(USER:GROUP) say who may connect (GPTMOCK_UNIX_SOCKET)",
     )
+    add(
+        "--metrics-bind",
+        metavar="HOST:PORT",
+        help="a further listener for /metrics, without a key, and for the probes (GPTMOCK_METRICS_BIND, default none)",
+    )
     add("--tls-cert", metavar="FILE", help="serve https with this certificate chain in PEM (GPTMOCK_TLS_CERT)")
     add("--tls-key", metavar="FILE", help="the key of the certificate, in PEM (GPTMOCK_TLS_KEY)")
     add(

@@ -27,9 +27,10 @@ from gptmock.server.guard import Guard
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.listings import add_listing_routes
 from gptmock.server.messages import add_messages_routes
+from gptmock.server.metrics_listener import MetricsListener, refuse_others
 from gptmock.server.ollama import add_ollama_routes
 from gptmock.server.openapi import add_openapi_route
-from gptmock.server.ops import add_ops_routes
+from gptmock.server.ops import add_ops_routes, came_by_scrape_listener
 from gptmock.server.replies import ErrorAnswers
 from gptmock.server.requests import ClientRequest, request_id
 from gptmock.server.responses import add_responses_routes
@@ -52,9 +53,12 @@ class GuardedApp(Sanic[Config, SimpleNamespace]):
     async def handle_request(self, request: Request) -> None:
         """Answer a request."""
         try:
-            self.ctx.guard.admit(request)
-            if getattr(request, "is_outside", False):
-                raise below_base_path(request.method, request.path, base_path=self.ctx.base_path)
+            if came_by_scrape_listener(request):
+                refuse_others(request)
+            else:
+                self.ctx.guard.admit(request)
+                if getattr(request, "is_outside", False):
+                    raise below_base_path(request.method, request.path, base_path=self.ctx.base_path)
         except ClientError as refused:
             await self.handle_exception(request, refused)
         else:
@@ -101,6 +105,10 @@ def create_app(
     app.register_listener(open_worker, "before_server_start")
     # Not before_server_stop, when streams are still running.
     app.register_listener(close_worker, "after_server_stop")
+    if options.metrics_address is not None:
+        listener = MetricsListener(options.metrics_address)
+        app.register_listener(listener.open, "after_server_start")
+        app.register_listener(listener.close, "after_server_stop")
     return app
 
 

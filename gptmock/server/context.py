@@ -109,6 +109,8 @@ class ServerOptions:
     """A client that reads nothing of its stream for so long, though there is something to read, is disconnected."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may use this server; none by default."""
+    metrics_address: tuple[str, int] | None = None
+    """Host and port of the listener for scrapes alone; ``None`` for none."""
     expose_efforts: bool = False
     ollama_version: str = "0.13.5"
     """The version in ``/api/version``."""
