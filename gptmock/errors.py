@@ -16,6 +16,7 @@ The errors that clients may see, classified by cause. Dialects render them.
     │   ├── RequestTooSlow         408  the head or the body did not arrive in time
     │   ├── BodyTooLarge           413
     │   ├── UnknownClientKey       404  no client key of that name or id
+    │   ├── UnknownAccount         404  no account of that label or id
     │   ├── NameTaken              409  there is a valid client key of that name
     │   ├── UnsupportedEncoding    415
     │   ├── UnsafeContentType      415  a web page sent something other than JSON
@@ -227,6 +228,13 @@ class UnknownClientKey(ClientError):
     """There is no client key with this name or id."""
 
     code = "key_not_found"
+    status_hint = 404
+
+
+class UnknownAccount(ClientError):
+    """There is no account with this label or id."""
+
+    code = "account_not_found"
     status_hint = 404
 
 

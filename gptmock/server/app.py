@@ -17,6 +17,7 @@ from sanic.response import BaseHTTPResponse
 from gptmock.dialects.families import below_base_path
 from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.errors import ClientError
+from gptmock.server.admin import add_admin_routes
 from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.conversations import add_conversation_routes
@@ -115,6 +116,7 @@ def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRout
     add_ollama_routes(app, options)
     add_usage_routes(app)
     add_ops_routes(app, options)
+    add_admin_routes(app)
     add_openapi_route(app, base_path=options.base_path)
 
 

@@ -21,6 +21,8 @@ from gptmock.gateway.key_limits import UNLIMITED, Grant
 from gptmock.gateway.key_usage import KeyUsage
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
+from gptmock.gateway.team import Team
+from gptmock.live import LiveTurn
 from gptmock.protocol.upstream import Compacted
 from gptmock.server.client_bounds import ConnectionDeadlines
 
@@ -142,6 +144,8 @@ class Activity:
     """Those of them that are being streamed to their client."""
     count_connections: Callable[[], int] = lambda: 0
     """Those of clients."""
+    live: dict[int, Callable[[], LiveTurn]] = field(default_factory=dict)
+    """Describes each model call in progress, by ``id`` of what runs it; the oldest first."""
 
 
 @dataclass(slots=True)
@@ -158,6 +162,8 @@ class Services:
     """The cached label of an account id, for the log."""
     limits: LimitsKeys = field(default_factory=NoLimits)
     usage: ReportsUsage | None = None
+    team: Team | None = None
+    """What the admin API administers and shows."""
     exposition: Callable[[], Awaitable[bytes]] = field(default=_no_metrics)
     """The metrics of this server in the Prometheus text format."""
     activity: Activity = field(default_factory=Activity)

@@ -30,6 +30,7 @@ from gptmock.gateway.key_limits import UNLIMITED, Grant
 from gptmock.gateway.key_terms import check_model, terms_for
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
+from gptmock.live import LiveTurn
 from gptmock.protocol.items import ResponseUsage
 from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.client_wire import SanicWire
@@ -89,7 +90,9 @@ class TurnRequest:
     async def run(self) -> HTTPResponse | None:
         """The answer, or ``None`` when it was streamed; one line in the log either way."""
         status, ended = 500, "internal_error"
-        self._services.activity.turns += 1
+        activity = self._services.activity
+        activity.turns += 1
+        activity.live[id(self)] = self._live
         try:
             with self._bounds.stream():
                 response = await self._answer()
@@ -108,9 +111,21 @@ class TurnRequest:
         else:
             return response
         finally:
-            self._services.activity.turns -= 1
+            activity.turns -= 1
+            del activity.live[id(self)]
             self._grant.end(tokens=self._outcome.tokens)
             self._log(status, ended)
+
+    def _live(self) -> LiveTurn:
+        turn, sink, client = self._turn, self._sink, self._client
+        return LiveTurn(
+            started_at=self._head.created,
+            dialect=self._route.name,
+            tenant=client.tenant if client is not None else "",
+            model=turn.resolved.slug if turn is not None else None,
+            account_id=self._outcome.account_id,
+            sent_bytes=sink.sent_bytes if sink is not None else 0,
+        )
 
     @property
     def _ending(self) -> str:
