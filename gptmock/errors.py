@@ -16,7 +16,7 @@ The errors that clients may see, classified by cause. Dialects render them.
     │   ├── RequestTooSlow         408  the head or the body did not arrive in time
     │   ├── BodyTooLarge           413
     │   ├── UnknownClientKey       404  no client key of that name or id
-    │   ├── UnknownAccount         404  no account of that label or id
+    │   ├── Forbidden              403  insufficient_permissions: the role of the client key does not allow it
     │   ├── NameTaken              409  there is a valid client key of that name
     │   ├── UnsupportedEncoding    415
     │   ├── UnsafeContentType      415  a web page sent something other than JSON
@@ -228,13 +228,6 @@ class UnknownClientKey(ClientError):
     """There is no client key with this name or id."""
 
     code = "key_not_found"
-    status_hint = 404
-
-
-class UnknownAccount(ClientError):
-    """There is no account with this label or id."""
-
-    code = "account_not_found"
     status_hint = 404
 
 

@@ -24,6 +24,8 @@ from gptmock import __version__
 from gptmock.accounts import Secret
 from gptmock.gateway.admission import Admission
 from gptmock.gateway.key_limits import KeyLimiter
+from gptmock.gateway.key_usage import KeyUsageReport
+from gptmock.gateway.page_sessions import PageSessions
 from gptmock.gateway.recent_limits import RecentLimits
 from gptmock.gateway.reporting import Reporter
 from gptmock.gateway.team import Stores, Team
@@ -35,6 +37,7 @@ from gptmock.shared_state import State
 from gptmock.stores.audit import StoreAuditLog
 from gptmock.stores.limits_and_usage import SharedUsage
 from gptmock.stores.live import StoreLiveBoard
+from gptmock.stores.page_sessions import StoreSessions
 from gptmock.upstream.issuer import OAuthIssuer
 
 
@@ -49,6 +52,7 @@ def admission(settings: Settings, state: State, versions: VersionWatch) -> Admis
         keyless_role="user" if is_open else "admin",
         admin_key=_static_key(settings.admin_key),
         admitted=versions.note,
+        clock=time.time,
     )
 
 
@@ -84,6 +88,8 @@ async def administered(
     given = {"GPTMOCK_API_KEY": settings.api_key, "GPTMOCK_ADMIN_KEY": settings.admin_key}
     static = {key.fingerprint(): name for name, one in given.items() if (key := _static_key(one)) is not None}
     services.team = Team(stores, issuer, limiter, board, static_keys=static, clock=time.time)
+    services.usage = KeyUsageReport(ledger, limiter, clock=time.time)
+    services.sessions = PageSessions(StoreSessions(state.store), services.admission)
     blank = WorkerReport(secrets.token_hex(8), socket.gethostname(), os.getpid(), __version__, time.time(), 0.0)
     reporter = Reporter(board, partial(_report, blank, services), clock=time.time)
     with reporter.listening():

@@ -31,7 +31,6 @@ from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.freshness import FreshnessWatch
 from gptmock.gateway.gateway import Gateway
 from gptmock.gateway.key_limits import KeyLimiter
-from gptmock.gateway.key_usage import KeyUsageReport
 from gptmock.gateway.limit_polling import LimitPoller
 from gptmock.gateway.notices import NoticeWatch
 from gptmock.gateway.recent_limits import RecentLimits
@@ -198,7 +197,6 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
             conversations=conversations,
             label_of=selector.label_of,
             limits=limiter,
-            usage=KeyUsageReport(ledger, limiter, clock=time.time),
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_measured(services, metrics, state, board))

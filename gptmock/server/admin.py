@@ -12,15 +12,18 @@ from typing import Any, TypeAlias
 import msgspec
 from sanic import HTTPResponse, Request
 
-from gptmock.clients import Client, ClientKey, Given, IssuedKey, KeyTerms, revised
+from gptmock.accounts import Secret
+from gptmock.clients import ROLES, Client, ClientKey, Given, IssuedKey, KeyTerms, revised
 from gptmock.dialects.bodies import decode_body
-from gptmock.errors import BadRequest, NotLoggedIn, UnknownAccount, UnknownClientKey
+from gptmock.errors import BadRequest, ClientError, NotLoggedIn, UnknownClientKey
 from gptmock.gateway.administration import KeyAdministration
 from gptmock.overview import audit_document, key_document
 from gptmock.server import admin_views as views
-from gptmock.server.admin_bodies import NewKeyBody, RotationBody, TermsBody, given_terms, key_name
-from gptmock.server.callers import actor_of, caller, permitted, team_of
+from gptmock.server.admin_bodies import NewKeyBody, RotationBody, SignInBody, TermsBody, given_terms, key_name
+from gptmock.server.callers import actor_of, caller, permitted, sessions_of, team_of
 from gptmock.server.context import App
+from gptmock.server.guard import client_address
+from gptmock.server.session_cookie import clear_session, session_value, set_session
 
 _Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse]]
 _READ = ("GET", "HEAD")
@@ -47,6 +50,9 @@ def add_admin_routes(app: App) -> None:
         ("problems", _READ, _problems, None),
         ("workers", _READ, _workers, None),
         ("audit", _READ, _audit, None),
+        ("session", _READ, _session, None),
+        ("session", ("POST",), _sign_in, SignInBody),
+        ("session", ("DELETE",), _sign_out, None),
     ):
         _route(app, path, methods, handler, body)
 
@@ -96,7 +102,11 @@ async def _found(search: Coroutine[Any, Any, Any]) -> Any:
         return await search
     except NotLoggedIn as error:
         # For a model call it is 503: the server lacks an account.
-        raise UnknownAccount(error.message) from error
+        raise _unknown_account(error.message) from error
+
+
+def _unknown_account(message: str) -> ClientError:
+    return ClientError(message, code="account_not_found", status=404)
 
 
 # --- Keys ---------------------------------------------------------------------------------------
@@ -168,7 +178,7 @@ async def _with_account(request: Request, given: Given) -> Given:
         return {**others, "account_id": None}
     found = [one for one, known in (await team_of(request).labels()).items() if label in (one, known)]
     if not found:
-        raise UnknownAccount(f"There is no account {label[:100]!r}.", param="account")
+        raise _unknown_account(f"There is no account {label[:100]!r}.")
     return {**others, "account_id": found[0]}
 
 
@@ -215,6 +225,34 @@ async def _audit(request: Request) -> HTTPResponse:
     await caller(request, "viewer")
     events = await team_of(request).audit_events(_number(request, "count", 50, MAX_COUNT))
     return answer({"events": [audit_document(event) for event in events]})
+
+
+# --- The session of the page ----------------------------------------------------------------------
+
+
+async def _session(request: Request) -> HTTPResponse:
+    client, team = await caller(request), team_of(request)
+    names = await team.key_names()
+    role = next(role for role in reversed(ROLES) if client.may(role))
+    name = names.get(client.tenant, client.tenant) if client.tenant else None
+    return answer({"role": role, "name": name, "signed_in": session_value(request) is not None and bool(client.tenant)})
+
+
+async def _sign_in(request: Request) -> HTTPResponse:
+    key = Secret(decode_body(request.body, SignInBody).key)
+    value = await sessions_of(request).sign_in(key, source=client_address(request) or "unknown")
+    response = answer({"signed_in": True})
+    set_session(request, response, value)
+    return response
+
+
+async def _sign_out(request: Request) -> HTTPResponse:
+    value = session_value(request)
+    if value is not None:
+        await sessions_of(request).sign_out(value)
+    response = answer({"signed_in": False})
+    clear_session(request, response)
+    return response
 
 
 def _number(request: Request, name: str, default: int, most: int) -> int:

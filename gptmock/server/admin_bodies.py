@@ -69,6 +69,15 @@ class SignInBody(AdminBody):
     key: Annotated[str, pydantic.Field(min_length=1, max_length=500)]
 
 
+class DeviceLoginBody(AdminBody):
+    """A sign-in to an account by device code."""
+
+    label: Annotated[str, pydantic.Field(min_length=1, max_length=MAX_TEXT, pattern=r"^[^,\x00-\x1f\x7f]+$")] | None = (
+        None
+    )
+    """Of the account; its mail address by default."""
+
+
 def key_name(text: str) -> str:
     """
     The name of a new key.

@@ -7,12 +7,12 @@ from sanic import Request
 from gptmock.audit import Actor
 from gptmock.clients import Client, Role
 from gptmock.errors import Forbidden
+from gptmock.gateway.page_sessions import PageSessions
 from gptmock.gateway.team import Team
 from gptmock.server.context import Services
 from gptmock.server.guard import client_address
 from gptmock.server.requests import headers_of
-
-KEY_HEADERS = ("authorization", "x-api-key", "api-key")
+from gptmock.server.session_cookie import session_value
 
 
 async def caller(request: Request, role: Role = "user") -> Client:
@@ -24,7 +24,10 @@ async def caller(request: Request, role: Role = "user") -> Client:
         Forbidden: the caller's role is lower than ``role``.
     """
     services: Services = request.app.ctx.services
-    client = await services.admission.admit(headers_of(request))
+    value = session_value(request)
+    client = await services.sessions.client_of(value) if value is not None and services.sessions is not None else None
+    if client is None:
+        client = await services.admission.admit(headers_of(request))
     return permitted(client, role)
 
 
@@ -49,6 +52,13 @@ def team_of(request: Request) -> Team:
     services: Services = request.app.ctx.services
     assert services.team is not None  # noqa: S101 - a server has it; a test of other routes may not
     return services.team
+
+
+def sessions_of(request: Request) -> PageSessions:
+    """The sessions of the page."""
+    services: Services = request.app.ctx.services
+    assert services.sessions is not None  # noqa: S101 - as above
+    return services.sessions
 
 
 async def actor_of(request: Request, client: Client) -> Actor:

@@ -144,7 +144,8 @@ class TurnRequest:
         # Sanic's RESPONSE_TIMEOUT counts from the last byte sent: a model may think for longer than that.
         raise_idle_timeout(request, self._options.deadline_seconds)
         headers = headers_of(request)
-        client = self._client = await self._services.admission.admit(headers)
+        known: Client | None = getattr(request.ctx, "client", None)
+        client = self._client = known or await self._services.admission.admit(headers)
         self._outcome.tenant = client.tenant
         call = await self._recalled(Call(request.body, headers, client.tenant))
         terms = terms_for(client, self._services.terms)
