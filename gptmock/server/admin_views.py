@@ -8,7 +8,7 @@ from typing import Any
 
 from gptmock.accounts import BrokenLogin
 from gptmock.catalog import ModelCatalog
-from gptmock.clients import Client
+from gptmock.clients import Client, LimitState
 from gptmock.gateway.key_terms import catalog_for
 from gptmock.gateway.team import Team
 from gptmock.live import Problem, WorkerReport
@@ -58,13 +58,18 @@ async def keys(client: Client, team: Team, *, everything: bool = False) -> list[
                     "kind": state.kind,
                     "limit": state.limit,
                     "used": state.used,
-                    "resets_at": moment(now + state.reset_seconds) if state.reset_seconds else None,
+                    "resets_at": _reset(now, state),
                 }
                 for state in (await team.states(key) if key.terms.is_limited and key.is_living(now) else ())
             ],
         }
         for key in found
     ]
+
+
+def _reset(now: float, state: LimitState) -> str | None:
+    """To 5 seconds, so that it stays the same from one reading to the next; ``None`` while nothing is used."""
+    return moment(5.0 * round((now + state.reset_seconds) / 5.0)) if state.used and state.reset_seconds else None
 
 
 async def usage(client: Client, team: Team, *, days: int, by: Sequence[str]) -> dict[str, Any]:

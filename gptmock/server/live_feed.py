@@ -99,7 +99,9 @@ class LiveFeed:
                         view.offer(name, await self._read(name, view.client))
 
     async def _check(self, view: _View) -> None:
-        """End the pages of a caller whose key was revoked or changed; what is still valid connects again."""
+        """End the pages of a caller whose key was revoked or changed, and all at a stop; pages connect again."""
+        if self._services.draining:
+            view.end()
         if not view.client.tenant:
             return
         try:

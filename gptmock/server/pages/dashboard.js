@@ -22,7 +22,6 @@ const state = {};
 let me = null;
 let source = null;
 let freshKey = null;
-let clockOffset = 0;
 
 // --- Elements ---------------------------------------------------------------------------------
 
@@ -80,7 +79,7 @@ const empty = (text) => make("p", { class: "empty" }, text);
 
 // --- Time -------------------------------------------------------------------------------------
 
-const now = () => Date.now() + clockOffset;
+const now = () => Date.now();
 
 function span(milliseconds) {
   const seconds = Math.max(0, Math.round(milliseconds / 1000));
@@ -204,7 +203,7 @@ function showAccounts({ accounts, broken, any }) {
 }
 
 function showNow(shown) {
-  const first = shown.first_seconds_p50 === null ? "" : `  first token p50 ${shown.first_seconds_p50} s, p95 ${shown.first_seconds_p95} s`;
+  const first = shown.first_seconds_p50 === null ? "" : ` · first token p50 ${shown.first_seconds_p50} s, p95 ${shown.first_seconds_p95} s`;
   $("now-facts").textContent = `${shown.count} ${shown.count === 1 ? "turn" : "turns"}${first}`;
   $("facts").textContent = `${shown.servers} ${shown.servers === 1 ? "server" : "servers"} · ${shown.workers} ${shown.workers === 1 ? "worker" : "workers"}${shown.draining ? ` · ${shown.draining} draining` : ""}`;
   const rows = shown.turns.map((turn) => [clock(turn.started_at), turn.model ?? "–", turn.dialect, turn.key, span(now() - Date.parse(turn.started_at)),
@@ -221,14 +220,15 @@ function showUsage(shown) {
     return { day, requests: row.requests, fresh: row.input_tokens - row.cached_tokens, cached: row.cached_tokens, out: row.output_tokens };
   });
   const most = Math.max(1, ...bars.map((bar) => bar.fresh + bar.cached + bar.out));
-  const [width, height, step] = [560, 140, 40];
+  const [width, height] = [Math.max(260, $("chart").clientWidth || 560), 140];
+  const step = width / days.length;
   const say = (bar) => `${bar.day}: ${number.format(bar.fresh + bar.cached)} in (${number.format(bar.cached)} cached), ${number.format(bar.out)} out, ${number.format(bar.requests)} requests`;
   const groups = bars.map((bar, index) => {
     let y = height;
     const parts = [["in", bar.fresh], ["cached", bar.cached], ["out", bar.out]].map(([kind, amount]) => {
       const size = (amount / most) * (height - 16);
       y -= size;
-      return draw("rect", { class: kind, x: index * step + 8, y, width: step - 16, height: size });
+      return draw("rect", { class: kind, x: index * step + step / 5, y, width: (step * 3) / 5, height: size });
     });
     const group = draw("g", { tabindex: 0, role: "img", "aria-label": say(bar), "data-id": `day ${bar.day}` },
       draw("rect", { class: "hit", x: index * step + 2, y: 0, width: step - 4, height }), ...parts);
@@ -396,6 +396,12 @@ async function start() {
 // Ages and times to a reset move on without news.
 setInterval(() => { if (state.now?.turns.length) showNow(state.now); }, 1000);
 setInterval(() => { if (state.accounts) showAccounts(state.accounts); if (state.workers) showWorkers(state.workers); }, 30000);
+
+let chartWidth = 0;
+new ResizeObserver(([entry]) => {
+  if (state.usage && Math.abs(entry.contentRect.width - chartWidth) > 1) showUsage(state.usage);
+  chartWidth = entry.contentRect.width;
+}).observe($("chart"));
 
 // --- Forms and dialogs ------------------------------------------------------------------------
 
