@@ -112,6 +112,8 @@ Alias to slug, for names that the catalogue lacks: names of ChatMock and GPTMock
 """
 VENDORS = ("openai/", "chatgpt/", "gptmock/")
 """Vendor prefixes that routers and their clients add; removed if the rest is the name of a model."""
+CLAUDE = "claude-"
+"""Likewise: Claude Code lists only models whose name begins so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +201,8 @@ class ModelCatalog:
         """
         slug = name.strip()
         if slug.lower().startswith(VENDORS) and (bare := self._resolved(slug.partition("/")[2])).spec is not None:
+            return bare
+        if slug.lower().startswith(CLAUDE) and (bare := self._resolved(slug[len(CLAUDE) :])).spec is not None:
             return bare
         return self._resolved(slug)
 

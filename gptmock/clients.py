@@ -30,7 +30,7 @@ ID_CHARACTERS = 8
 SECRET_CHARACTERS = 43
 _CHECK_CHARACTERS = 6
 _SHAPE = re.compile(
-    rf"gm_([0-9A-Za-z]{{{ID_CHARACTERS}}})_[0-9A-Za-z]{{{SECRET_CHARACTERS}}}([0-9A-Za-z]{{{_CHECK_CHARACTERS}}})"
+    rf"(g[mi])_([0-9A-Za-z]{{{ID_CHARACTERS}}})_[0-9A-Za-z]{{{SECRET_CHARACTERS}}}([0-9A-Za-z]{{{_CHECK_CHARACTERS}}})"
 )
 
 
@@ -138,6 +138,57 @@ class Client:
     def account_id(self) -> str | None:
         """The id of the account that the key is bound to; ``None`` for any."""
         return self.key.terms.account_id if self.key is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """The offer to sign in to an account of one's own and to get a key that is bound to it. Times in Unix seconds."""
+
+    id: str
+    name: str
+    """Of the key to be."""
+    terms: KeyTerms
+    """Of the key to be; its account is that of the sign-in."""
+    created_at: float
+    expires_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedInvitation:
+    """A new invitation and its token, which is not stored and cannot be shown again."""
+
+    invitation: Invitation
+    text: Secret
+
+
+class Invitations(Protocol):
+    """The store of invitations. Each is redeemed once at most."""
+
+    async def create(self, name: str, terms: KeyTerms, *, ttl_seconds: float) -> IssuedInvitation:
+        """Create an invitation that expires after ``ttl_seconds``; raises ``StoreError`` if that fails."""
+
+    async def find(self, text: Secret) -> Invitation | None:
+        """The invitation with this token; ``None`` if it is unknown, wrong, expired, used or withdrawn."""
+
+    async def redeem(self, text: Secret) -> Invitation:
+        """
+        Use up the invitation with this token: of several callers at once, one succeeds.
+
+        Raises:
+            UnknownInvitation: there is none, as for ``find``.
+            StoreError: it is unknown whether it was used up.
+        """
+
+    async def all(self) -> Sequence[Invitation]:
+        """All open invitations by name."""
+
+    async def withdraw(self, name_or_id: str) -> Invitation:
+        """
+        End an open invitation.
+
+        Raises:
+            UnknownInvitation: there is none of this id or name.
+        """
 
 
 LimitKind: TypeAlias = Literal["turns", "requests", "tokens_per_day", "tokens_per_week"]
@@ -248,14 +299,34 @@ class ClientKeys(Protocol):
 
 def key_text(key_id: str, secret: str) -> Secret:
     """The text of a key, made of id, secret and checksum; both arguments are of ``ALPHABET``."""
-    body = f"gm_{key_id}_{secret}"
-    return Secret(body + _checksum(body))
+    return _text("gm", key_id, secret)
 
 
 def key_id_of(text: str) -> str | None:
     """The id in the text of a key; ``None`` if its form or checksum is wrong."""
+    return _id_of("gm", text)
+
+
+def invitation_text(invitation_id: str, secret: str) -> Secret:
+    """The token of an invitation, in the format of a key with ``gi_`` in place of ``gm_``."""
+    return _text("gi", invitation_id, secret)
+
+
+def invitation_id_of(text: str) -> str | None:
+    """The id in the token of an invitation; ``None`` if its form or checksum is wrong."""
+    return _id_of("gi", text)
+
+
+def _text(prefix: str, its_id: str, secret: str) -> Secret:
+    body = f"{prefix}_{its_id}_{secret}"
+    return Secret(body + _checksum(body))
+
+
+def _id_of(prefix: str, text: str) -> str | None:
     found = _SHAPE.fullmatch(text)
-    return found[1] if found is not None and _checksum(text[:-_CHECK_CHARACTERS]) == found[2] else None
+    if found is None or found[1] != prefix or _checksum(text[:-_CHECK_CHARACTERS]) != found[3]:
+        return None
+    return found[2]
 
 
 def _checksum(body: str) -> str:

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 _BASE_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~-]{1,100}){1,10}\Z")
+_MAX_PORT = 65535
 _HOST_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,252}\Z")
 
 
@@ -27,6 +28,15 @@ def is_network(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def address_of(text: str) -> tuple[str, int] | None:
+    """``host:port`` as host and port, an IPv6 address in brackets; ``None`` if it is none."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not port.isascii() or not port.isdecimal() or not 1 <= int(port) <= _MAX_PORT:
+        return None
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    return (bare, int(port)) if is_host(bare) and (":" not in bare or bare != host) else None
 
 
 def is_base_path(text: str) -> bool:

@@ -16,12 +16,13 @@ from urllib.parse import urlsplit
 import pydantic
 from pydantic import Field
 
-from gptmock.setting_values import is_base_path, is_host, is_loopback, is_network, listed, usable_cores
+from gptmock.setting_values import address_of, is_base_path, is_host, is_loopback, is_network, listed, usable_cores
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
 Style = Literal["think-tags", "o3", "legacy", "current", "reasoning-content", "standard", "openai", "hidden"]
 
 MAX_AUTO_WORKERS = 4
+CLAUDE_FAMILIES = ("opus", "sonnet", "haiku", "fable")
 MAX_RESPONSES_TTL_SECONDS = 30 * 24 * 3600
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 _DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd]?)\Z")
@@ -51,6 +52,8 @@ class Settings(pydantic.BaseModel):
     fast_mode: bool = False
     debug_model: str | None = None
     default_model: str | None = None
+    anthropic_models: str | None = None
+    """Families of Claude models and what stands for them, as ``opus=gpt-6.2-sol,haiku=gpt-6-luna``."""
     cors_origins: str | None = None
     """Origins of web pages, separated by commas; ``*`` for all. Unset: no page may use the server."""
     allow_unauthenticated: bool = False
@@ -80,11 +83,24 @@ class Settings(pydantic.BaseModel):
     strict_parameters: bool = False
     ollama_version: str = Field("0.13.5", pattern=r"^\d+\.\d+\.\d+$")
     """A real Ollama version: clients enable features by it, and Codex requires 0.13.4."""
+    metrics_bind: str | None = None
+    """``host:port`` of a listener for ``/metrics`` without a key."""
     webhook_url: pydantic.SecretStr | None = None
     """Told of ended logins, full windows and a store in trouble; may hold a token."""
     webhook_secret: pydantic.SecretStr | None = Field(None, validate_default=True)
     """Signs what the webhook is told: ``whsec_`` and 24 to 64 bytes in base64."""
     shutdown_grace: int = Field(60, ge=0)
+    drain_delay: float = Field(0, ge=0)
+    """Seconds between not ready and no new connections, for load balancers that look at ``/readyz``."""
+    pid_file: Path | None = None
+    """Unset: one in ``home``."""
+    unix_socket: Path | None = None
+    """Listen at this path, in the place of ``host`` and ``port``."""
+    unix_socket_mode: str = Field("0600", pattern=r"^0?[0-7]{3}$")
+    unix_socket_owner: str | None = None
+    """``USER``, ``USER:GROUP`` or ``:GROUP``; unset: whoever runs the server."""
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     max_body_bytes: int = Field(64 * 1024 * 1024, gt=0)
     max_connections: int | None = Field(None, gt=0)
     """Client connections of one worker. Unset: what its file descriptors allow, at most 10,000."""
@@ -106,10 +122,10 @@ class Settings(pydantic.BaseModel):
             raise ValueError("must be 'auto' or a number from 1 to 64")
         return value
 
-    @pydantic.field_validator("home")
+    @pydantic.field_validator("home", "pid_file", "unix_socket", "tls_cert", "tls_key")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return value.expanduser().absolute() if value is not None else None
 
     @pydantic.field_validator("responses_ttl", mode="before")
     @classmethod
@@ -145,6 +161,13 @@ class Settings(pydantic.BaseModel):
     def _proxy(cls, value: str | None) -> str | None:
         if value is not None and urlsplit(value).scheme not in ("http", "https"):
             raise ValueError("must be an http or https URL")
+        return value
+
+    @pydantic.field_validator("metrics_bind")
+    @classmethod
+    def _address(cls, value: str | None) -> str | None:
+        if value is not None and address_of(value) is None:
+            raise ValueError("must be an address and a port, such as 127.0.0.1:9464 or [::1]:9464")
         return value
 
     @pydantic.field_validator("webhook_url")
@@ -223,6 +246,18 @@ class Settings(pydantic.BaseModel):
             raise ValueError(f"{wrong[0]!r} is not an origin: write scheme://host or scheme://host:port, or * for all")
         return value
 
+    @pydantic.field_validator("anthropic_models")
+    @classmethod
+    def _families(cls, value: str | None) -> str | None:
+        for one in listed(value):
+            family, _, model = one.partition("=")
+            if family.strip() not in CLAUDE_FAMILIES or not model.strip():
+                raise ValueError(
+                    f"{one!r} is not FAMILY=MODEL with one of the families {', '.join(CLAUDE_FAMILIES)}; "
+                    "write for example opus=gpt-6.2-sol,haiku=gpt-6-luna"
+                )
+        return value
+
     @pydantic.field_validator("redis_url")
     @classmethod
     def _redis(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
@@ -237,6 +272,13 @@ class Settings(pydantic.BaseModel):
                 "GPTMOCK_ENCRYPTION_KEYS: required with GPTMOCK_REDIS_URL, because tokens are stored encrypted only; "
                 "create a key with: openssl rand -base64 32"
             )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _paired(self) -> Settings:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            given, missing = ("CERT", "KEY") if self.tls_key is None else ("KEY", "CERT")
+            raise ValueError(f"GPTMOCK_TLS_{missing}: required with GPTMOCK_TLS_{given}")
         return self
 
     @property
@@ -266,9 +308,20 @@ class Settings(pydantic.BaseModel):
         return listed(self.account_pool)
 
     @property
+    def claude_models(self) -> dict[str, str]:
+        """Family of Claude models to the model that the operator chose for it."""
+        pairs = (one.partition("=") for one in listed(self.anthropic_models))
+        return {family.strip(): model.strip() for family, _, model in pairs}
+
+    @property
     def cors_origin_list(self) -> tuple[str, ...]:
         """The origins that the operator named; empty for none."""
         return listed(self.cors_origins)
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        """``metrics_bind`` as host and port."""
+        return None if self.metrics_bind is None else address_of(self.metrics_bind)
 
     @property
     def worker_count(self) -> int:

@@ -16,7 +16,6 @@ from typing import TypeAlias
 from gptmock.accounts import SIGN_IN_HINT
 from gptmock.errors import GptmockError, SealBroken, StoreError, StoreUnavailable, UnusableKey
 from gptmock.gateway.refresh import LEASE_SECONDS
-from gptmock.server.temporary_folder import own_folder
 from gptmock.settings import Settings
 from gptmock.stores.auth_import import take_over
 from gptmock.stores.breaker import GuardedStore
@@ -43,6 +42,7 @@ class State:
     escrow: FileEscrow
     codex_version: SharedVersion
     snapshot: SealedSnapshot
+    sealer: Sealer
     home: Path
 
     def lease_of(self, account_id: str) -> StoreLease:
@@ -53,6 +53,7 @@ class State:
 @asynccontextmanager
 async def open_state(
     settings: Settings,
+    folder: Path | None = None,
     *,
     called: Callable[[str, float, StoreUnavailable | None], None] = lambda _name, _seconds, _error: None,
 ) -> AsyncIterator[State]:
@@ -61,13 +62,14 @@ async def open_state(
 
     Args:
         settings: name the store and its keys.
+        folder: private to this server, for a copy of what a store elsewhere holds; ``None`` keeps none.
         called: see ``GuardedStore``.
     """
     sealer = Sealer(_keys(settings))
     store = GuardedStore(_place(settings).open(), called=called)
     escrow = FileEscrow(settings.home, sealer)
     # The embedded store is a file itself: it is never away.
-    folder = own_folder() if settings.redis_url is not None else None
+    copied = folder if settings.redis_url is not None else None
     try:
         yield State(
             store=store,
@@ -76,7 +78,8 @@ async def open_state(
             conversations=SealedConversations(store, sealer, ttl_seconds=settings.responses_ttl),
             escrow=escrow,
             codex_version=SharedVersion(store),
-            snapshot=SealedSnapshot(folder, store, sealer, escrow, clock=time.time),
+            snapshot=SealedSnapshot(copied, store, sealer, escrow, clock=time.time),
+            sealer=sealer,
             home=settings.home,
         )
     finally:

@@ -1,8 +1,4 @@
-"""
-The composition root: builds the server from the settings. May import all packages; has no logic of its own.
-
-``build_app`` is a module-level function with one picklable argument, because Sanic calls it again in every worker.
-"""
+"""The composition root: builds the server from the settings. May import all packages; has no logic of its own."""
 
 from __future__ import annotations
 
@@ -15,10 +11,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from typing import TypeAlias
 
 from httpx import AsyncBaseTransport, AsyncClient
-from sanic import Sanic
-from sanic.worker.loader import AppLoader
 
 from gptmock.accounts import Secret
 from gptmock.catalog import ModelCatalog
@@ -44,11 +40,9 @@ from gptmock.metrics.accounts import AccountReadings
 from gptmock.metrics.events import counted
 from gptmock.metrics.worker import Exposition, Load, WorkerMetrics, open_metrics
 from gptmock.server.app import create_app
-from gptmock.server.client_connection import ClientConnection
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.logs import configure_logs
-from gptmock.server.supervisor import gave_up, hold_stops, is_stop_waiting
-from gptmock.server.temporary_folder import clear_left_folders, own_folder, use_own_folder
+from gptmock.server.tls import Certificate
 from gptmock.settings import Settings
 from gptmock.shared_state import State, open_state
 from gptmock.stores.auth_import import take_over
@@ -70,57 +64,28 @@ from gptmock.upstream.webhook import Webhook
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
 """Interval of re-encryption: after a change of keys all records are encrypted with the new one within a minute."""
-BACKLOG = 4096
-"""Connections that may wait to be accepted. With a shorter backlog (Sanic's 100), Linux resets
-some connections of a burst."""
 _DEADLINE_MARGIN_SECONDS = 60.0
-_GC_THRESHOLD = 10_000
-"""New objects before the garbage collector looks for cycles among them."""
+_Opened: TypeAlias = AsyncIterator[Services]
 
 
-class WorkersKeepDying(Exception):
-    """The server stopped because its workers kept dying; the log has the reasons."""
+def start_logs(settings: Settings) -> None:
+    """Write logs as the settings say."""
+    configure_logs(settings.log_format or ("text" if sys.stderr.isatty() else "json"))
 
 
-def serve(settings: Settings) -> None:
-    """
-    Run the server until it is stopped. One worker takes the same path as several.
-
-    Raises:
-        OSError: the address cannot be bound.
-        WorkersKeepDying: workers kept dying.
-    """
-    hold_stops()
-    if is_stop_waiting():
-        return
-    clear_left_folders()
-    with suppress(OSError):
-        # On failure multiprocessing chooses a directory itself, or raises its own error.
-        use_own_folder()
-    loader = AppLoader(factory=partial(build_app, settings))
-    app = loader.load()
-    app.prepare(
-        host=settings.host,
-        port=settings.port,
-        workers=settings.worker_count,
-        backlog=BACKLOG,
-        protocol=ClientConnection,
-        motd=False,
-        access_log=False,
-    )
-    Sanic.serve(primary=app, app_loader=loader)
-    if gave_up(app):
-        raise WorkersKeepDying
-
-
-def build_app(settings: Settings) -> App:
+def build_app(settings: Settings, folder: Path | None = None, tls: Certificate | None = None) -> App:
     """The app of one worker; opens nothing."""
-    log_format = settings.log_format or ("text" if sys.stderr.isatty() else "json")
-    configure_logs(log_format)
+    start_logs(settings)
     deadlines = UpstreamDeadlines()
-    app = create_app(partial(open_services, settings, deadlines), server_options(settings, deadlines))
+    app = create_app(partial(open_services, settings, deadlines, folder), server_options(settings, deadlines))
     app.register_listener(_freeze, "after_server_start")
+    if tls is not None:
+        app.register_listener(partial(_follow, tls), "after_server_start")
     return app
+
+
+async def _follow(tls: Certificate, app: App) -> None:
+    app.ctx.following_certificate = asyncio.get_running_loop().create_task(tls.follow(), name="certificate")
 
 
 async def _freeze(_: App) -> None:
@@ -128,7 +93,7 @@ async def _freeze(_: App) -> None:
     gc.collect()
     gc.freeze()
     # A turn makes some thousand objects and hardly a cycle: the default of 700 is several collections for each.
-    gc.set_threshold(_GC_THRESHOLD)
+    gc.set_threshold(10_000)
 
 
 def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOptions:
@@ -137,6 +102,7 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         max_body_bytes=settings.max_body_bytes,
         max_connections=settings.max_connections,
         max_streams=settings.max_streams,
+        metrics_address=settings.metrics_address,
         shutdown_grace_seconds=settings.shutdown_grace,
         deadline_seconds=deadlines.total + _DEADLINE_MARGIN_SECONDS,
         cors_origins=settings.cors_origin_list,
@@ -153,13 +119,13 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
 
 
 @asynccontextmanager
-async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> AsyncIterator[Services]:
+async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder: Path | None = None) -> _Opened:
     """The services of one worker, opened in its event loop and closed after its last stream."""
     async with AsyncExitStack() as stack:
         transport = open_transport(proxy=settings.upstream_proxy, direct=settings.fast_path)
         client = await stack.enter_async_context(open_client(transport))
-        metrics = _open_metrics()
-        state = await stack.enter_async_context(open_state(settings, called=metrics.store_called))
+        metrics = open_metrics(folder / "metrics" if folder is not None else None)
+        state = await stack.enter_async_context(open_state(settings, folder, called=metrics.store_called))
         keeper = _keeper(settings, client, state)
         stack.push_async_callback(keeper.close)
         board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
@@ -192,7 +158,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines) -> Asy
         services = Services(
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
             admission=admission(settings, state, versions),
-            terms=Terms(catalogs.current, _defaults(settings)),
+            terms=Terms(catalogs.current, _defaults(settings), state.sealer),
             readiness=readiness,
             conversations=conversations,
             label_of=selector.label_of,
@@ -220,11 +186,6 @@ def _recording(
 
 def _local_limits() -> StoreKeyLimits:
     return StoreKeyLimits(MemoryStore())
-
-
-def _open_metrics() -> WorkerMetrics:
-    folder = own_folder()
-    return open_metrics(folder / "metrics" if folder is not None else None)
 
 
 @asynccontextmanager
@@ -348,15 +309,14 @@ async def _reasons(selector: AccountSelector, keeper: CredentialKeeper) -> list[
 
 
 def _defaults(settings: Settings) -> Defaults:
-    asked = settings.reasoning_compat
     style: ReasoningStyle
-    match asked:
+    match settings.reasoning_compat:
         case "current":
             style = "legacy"
         case "standard" | "openai":
             style = "reasoning-content"
-        case _:
-            style = asked
+        case other:
+            style = other
     return Defaults(
         reasoning_effort=settings.reasoning_effort,
         reasoning_summary=settings.reasoning_summary,
@@ -364,6 +324,7 @@ def _defaults(settings: Settings) -> Defaults:
         web_search=settings.default_web_search,
         fast=settings.fast_mode,
         model=settings.default_model,
+        anthropic_models=settings.claude_models,
         debug_model=settings.debug_model,
         strict_parameters=settings.strict_parameters,
         store_responses=settings.responses_ttl > 0,

@@ -240,13 +240,19 @@ class ServerProcess:
         return [line for line in lines if event is None or line["event"] == event]
 
     def tree(self) -> set[int]:
-        """Its living processes: the manager, its workers and their helpers."""
+        """Its living processes: the supervisor, its starter, its workers and their helpers."""
         return processes_of(self.mark)
 
     def workers(self) -> set[int]:
-        """The processes that serve: those that hold the listening socket, the manager apart."""
-        socket_name = f"socket:[{_listening_inode(int(self.base_url.rpartition(':')[2]))}]"
-        return {pid for pid in self.tree() if socket_name in open_files(pid)} - {self.process.pid}
+        """The processes that serve: those that hold the listening socket, the supervisor and its starters apart."""
+        sockets = _listening_sockets(int(self.base_url.rpartition(":")[2]))
+        holders = {pid for pid in self.tree() if sockets.intersection(open_files(pid))}
+        return {pid for pid in holders if self.process.pid not in (pid, parent_of(pid))}
+
+    def starter(self) -> int:
+        """The process that forks the workers."""
+        (pid,) = (pid for pid in self.tree() if parent_of(pid) == self.process.pid)
+        return pid
 
     def stop(self, *, seconds: float = STOP_SECONDS) -> int:
         """SIGTERM; returns the exit code."""
@@ -433,6 +439,14 @@ def processes_of(mark: str) -> set[int]:
     return found
 
 
+def parent_of(pid: int) -> int:
+    """The pid of a process's parent; 0 if the process is gone."""
+    with contextlib.suppress(OSError):
+        # Behind the name, which may have any characters.
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return 0
+
+
 def open_files(pid: int) -> list[str]:
     """What the file descriptors of a process point to, as the kernel names it."""
     names = []
@@ -443,12 +457,10 @@ def open_files(pid: int) -> list[str]:
     return names
 
 
-def _listening_inode(port: int) -> str:
-    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-            return fields[9]
-    return ""
+def _listening_sockets(port: int) -> set[str]:
+    """Those that listen at a port, as ``open_files`` names them."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {f"socket:[{line[9]}]" for line in lines if line[3] == "0A" and int(line[1].rpartition(":")[2], 16) == port}
 
 
 def _line(process: subprocess.Popen[bytes]) -> str:

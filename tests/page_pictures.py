@@ -49,7 +49,7 @@ async def main() -> None:
 
 
 _TEAM: dict[str, dict[str, object]] = {
-    "anneliese": {"owner": "Anneliese", "rpm": 60, "tokens_per_day": 4000, "concurrency": 5},
+    "anneliese": {"owner": "Anneliese", "rpm": 60, "tokens_per_day": 20_000, "concurrency": 5},
     "ci": {"owner": "the build", "models": ["gpt-6*"], "rpm": 30},
     "grafana": {"role": "viewer"},
 }
@@ -76,11 +76,12 @@ async def _stream(opened: httpx.AsyncClient, key: dict[str, str], model: str) ->
 
 
 async def _take(tab: Tab, url: str) -> None:
-    await tab.size(1280, 1000)
+    await tab.size(1180, 860)
     for scheme in ("light", "dark"):
         await tab.prefers(scheme)
         await tab.open(f"{url}/dashboard")
-        await tab.until("document.querySelectorAll('#now tbody tr').length >= 2")
+        await tab.until("document.querySelectorAll('#now tbody tr').length >= 3")
+        await tab.until("/[0-9]B/.test(document.getElementById('now').textContent)")
         await tab.until("document.querySelectorAll('#problems tbody tr').length >= 1")
         await tab.until("!document.getElementById('chart-text').textContent.includes('today 0 in')")
         picture = await tab.picture(whole=False)

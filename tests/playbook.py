@@ -8,6 +8,7 @@ A new dialect adds one row to ``CLIENTS``: how its clients ask, and how they rea
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from gptmock.accounts import Account, Credential, Secret
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Call, Defaults, ReasoningStyle, ReplyHead, Terms, Turn
 from gptmock.dialects.table import DialectRoute
-from gptmock.errors import GptmockError
+from gptmock.errors import GptmockError, SealBroken
 from gptmock.gateway.first_event import Opened
 from gptmock.gateway.reply import Outcome, Reply
 from gptmock.gateway.stored_responses import ConversationKeeper
@@ -31,6 +32,7 @@ from gptmock.protocol.reader import Batch, EventReader, Received, received_of
 from gptmock.upstream.bodies import Body
 from gptmock.upstream.event_stream import CodexEventStream
 from gptmock.upstream.refusals import RefusalReader
+from tests.messages_client import fold_messages, messages_body, messages_document, messages_text
 from tests.ollama_client import (
     fold_ollama,
     ollama_chat_body,
@@ -74,7 +76,20 @@ class Frames(list[bytes]):
 
 def terms(**defaults: Any) -> Terms:
     """The built-in catalogue and these defaults."""
-    return Terms(catalog=ModelCatalog(), defaults=Defaults(**defaults))
+    return Terms(catalog=ModelCatalog(), defaults=Defaults(**defaults), sealing=RepeatableSealing())
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatableSealing:
+    """Seals the same record to the same bytes each time, so that replies can be compared; authenticated, not secret."""
+
+    def seal(self, plain: bytes, *, kind: str, name: str, version: int) -> bytes:
+        return hmac.digest(f"{kind}/{name}/{version}".encode(), plain, "sha256")[:8] + plain
+
+    def open(self, sealed: bytes, *, kind: str, name: str, version: int) -> bytes:
+        if self.seal(sealed[8:], kind=kind, name=name, version=version) != sealed:
+            raise SealBroken("changed or moved")
+        return sealed[8:]
 
 
 def decode(route: DialectRoute, body: bytes, *, style: ReasoningStyle = "think-tags") -> Turn:
@@ -566,6 +581,13 @@ def completion_text(reply: Mapping[str, Any]) -> str:
 CLIENTS: Mapping[str, Client] = {
     "chat": Client(chat_body, fold_chat, chat_document, chat_text),
     "completions": Client(completion_body, fold_completion, completion_document, completion_text, refuses_in_text=True),
+    "messages": Client(
+        messages_body,
+        lambda frames: Read(*fold_messages(frames)),
+        messages_document,
+        messages_text,
+        refuses_in_text=True,
+    ),
     "responses": Client(
         responses_body, lambda frames: Read(*fold_responses(frames)), responses_document, responses_text
     ),

@@ -10,7 +10,8 @@ from tests.checks import LATER, TABLE, TESTS, TITLES, all_checks, module_checks,
 
 
 def test_the_checks_are_numbered_without_a_gap():
-    assert list(TITLES) == list(range(1, 121))
+    # What lies between belongs to routes that do not exist yet.
+    assert list(TITLES) == [*range(1, 121), *range(200, 239), *range(300, 319), *range(361, 364)]
 
 
 def test_every_script_of_a_client_is_run():
@@ -79,7 +80,7 @@ def test_a_check_without_a_number_is_a_mistake(tmp_path, name, text):
 def test_the_table_names_tests_and_what_is_missing():
     rows = table({1: ["test_a.py::test_one", "test_b.py::test_two"]}).split("\n")
     assert f"| 1 | {TITLES[1]} | `test_a.py::test_one`<br>`test_b.py::test_two` |" in rows
-    assert f"| 117 | {TITLES[117]} | later: {LATER[117]} |" in rows
+    assert f"| 311 | {TITLES[311]} | later: {LATER[311]} |" in rows
     assert f"| 2 | {TITLES[2]} |  |" in rows
 
 

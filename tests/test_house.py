@@ -37,18 +37,8 @@ def test_imports_keep_the_contracts():
 
 def test_every_room_is_in_the_plan():
     rooms = {path.name for path in PACKAGE.iterdir() if path.is_dir() and not path.name.startswith("__")}
-    assert rooms == {
-        "cli",
-        "dialects",
-        "gateway",
-        "login",
-        "metrics",
-        "protocol",
-        "server",
-        "simulator",
-        "stores",
-        "upstream",
-    }
+    core = {"dialects", "errors", "gateway", "protocol"}
+    assert rooms == core | {"cli", "login", "metrics", "server", "simulator", "stores", "supervision", "upstream"}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=_name)
@@ -110,8 +100,10 @@ def test_broad_excepts_stand_only_at_the_outermost_edge():
         and not any(isinstance(statement, ast.Raise) and statement.exc is None for statement in node.body)
     ]
     # The reply's, twice: what a bug in a dialect raises ends a stream. And the callback of a read, which has no caller:
-    # whatever its consumer raises is raised where the consumer waits.
-    assert found == ["gptmock/gateway/reply.py"] * 2 + ["gptmock/upstream/connection.py"]
+    # whatever its consumer raises is raised where the consumer waits. And those of forked
+    # processes, which must not return to where they were forked.
+    processes = [f"gptmock/supervision/{name}.py" for name in ("starter", "starting", "worker")]
+    assert found == ["gptmock/gateway/reply.py"] * 2 + processes + ["gptmock/upstream/connection.py"]
 
 
 def test_what_a_module_is_for_is_said_first():

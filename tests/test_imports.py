@@ -52,11 +52,11 @@ def test_a_worker_imports_what_it_serves_with(tmp_path: Path, redis: bool):  # n
     url = "redis://127.0.0.1:1" if redis else ""
     opened = f"""
 import asyncio
-from gptmock import settings, shared_state, wiring
+from gptmock import settings_sources, shared_state, wiring
 from gptmock.upstream.transport import open_transport
 async def run():
     environ = {{"GPTMOCK_REDIS_URL": {url!r}}} if {url!r} else {{}}
-    loaded = settings.load_settings({{"home": {os.fspath(tmp_path)!r}, "encryption_keys": {KEY!r}}},
+    loaded = settings_sources.load_settings({{"home": {os.fspath(tmp_path)!r}, "encryption_keys": {KEY!r}}},
         environ=environ, directory=__import__("pathlib").Path({os.fspath(tmp_path)!r}))
     async with shared_state.open_state(loaded):
         open_transport()

@@ -58,6 +58,7 @@ FRAMINGS = [
 ]
 
 
+@pytest.mark.check(237)
 @routes
 def test_every_dialect_has_a_client_for_the_laws(route):
     client = client_of(route)

@@ -458,3 +458,29 @@ def test_usage_is_kept_for_days(tmp_path: Path):
     for wrong in ("0", "23h", "401d", "x"):
         (line,) = mistakes(tmp_path, GPTMOCK_USAGE_RETENTION=wrong)
         assert line == "GPTMOCK_USAGE_RETENTION: must be a duration from 1d to 400d"
+
+
+def test_the_url_of_the_store_may_be_in_a_file_for_the_password_in_it(tmp_path: Path):
+    (tmp_path / "url").write_text("redis://:hush@redis:6379/0\n")
+    files = {"GPTMOCK_REDIS_URL_FILE": str(tmp_path / "url"), "GPTMOCK_ENCRYPTION_KEYS_FILE": "/keys"}
+    settings = load(tmp_path, environ=files)
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://:hush@redis:6379/0"
+    assert "hush" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("bind", "address"),
+    [("127.0.0.1:9464", ("127.0.0.1", 9464)), ("[::1]:9464", ("::1", 9464)), ("localhost:1", ("localhost", 1))],
+)
+def test_the_listener_for_scrapes_has_an_address(tmp_path: Path, bind: str, address: tuple[str, int]):
+    settings = load_settings({}, environ={"GPTMOCK_METRICS_BIND": bind}, directory=tmp_path)
+    assert settings.metrics_address == address
+
+
+@pytest.mark.parametrize(
+    "bind", ["9464", ":9464", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "::1:9464", "a b:1", "x:²"]
+)
+def test_a_wrong_address_of_it_is_named(tmp_path: Path, bind: str):
+    with pytest.raises(SettingsError, match="GPTMOCK_METRICS_BIND: must be an address and a port"):
+        load_settings({}, environ={"GPTMOCK_METRICS_BIND": bind}, directory=tmp_path)

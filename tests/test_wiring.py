@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import base64
 import logging
-import multiprocessing
-import pickle
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -56,18 +53,6 @@ def built(given: Settings) -> App:
         app = wiring.build_app(given)
     Sanic.unregister_app(app)
     return app
-
-
-def test_the_factory_of_a_worker_travels_to_it(tmp_path: Path):
-    factory = pickle.loads(pickle.dumps(partial(wiring.build_app, settings(tmp_path))))  # noqa: S301 - our own bytes
-    assert factory.args == (settings(tmp_path),)
-
-
-def test_a_worker_is_a_process_that_can_build_the_app_by_itself(tmp_path: Path):
-    spawned = multiprocessing.get_context("spawn").Process(target=wiring.build_app, args=(settings(tmp_path),))
-    spawned.start()
-    spawned.join(60)
-    assert spawned.exitcode == 0
 
 
 def test_every_route_of_every_dialect_is_a_route(tmp_path: Path):

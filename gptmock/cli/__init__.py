@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import io
 import logging
-import os
 import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from typing import NoReturn
 
 from gptmock import __version__
-from gptmock.cli.errors import CommandFailed, WrongUsage
+from gptmock.cli.errors import exit_code_of
 
 _COMMANDS: Mapping[str, str] = {
     "serve": "run the server",
+    "reload": "restart the workers of a running server, one by one",
     "demo": "try the server without an account, with a simulated backend",
     "login": "sign in to ChatGPT",
     "logout": "sign out of an account",
@@ -28,6 +28,7 @@ _COMMANDS: Mapping[str, str] = {
     "usage": "show requests and tokens by day, key, account and model",
     "audit": "show who administered keys and accounts",
     "doctor": "check everything that a server needs",
+    "service": "start the server at every login, by systemd or launchd",
     "store": "copy accounts and usage between the embedded store and Redis",
     "simulator": "run the simulated Codex backend alone, for tests",
     "completion": "print a completion script for your shell",
@@ -65,40 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _stopped)
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    return _run(options)
-
-
-def _run(options: argparse.Namespace) -> int:
-    try:
-        code = int(options.run(options) or 0)
-        # Here, so that a closed pipe is handled below and gives no traceback.
-        sys.stdout.flush()
-    except WrongUsage as error:
-        for mistake in error.mistakes:
-            print(f"gptmock: {mistake}", file=sys.stderr)
-        return 2
-    except CommandFailed as error:
-        print(f"gptmock: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        # The reader of the pipe has left, as ``head`` does.
-        _discard_stdout()
-        return 0
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        _discard_stdout()
-        print(f"gptmock: {error.strerror}", file=sys.stderr)
-        return 1
-    else:
-        return code
-
-
-def _discard_stdout() -> None:
-    """Redirect stdout to /dev/null, since Python flushes it again at exit and would report the error once more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return exit_code_of(partial(options.run, options))
 
 
 def _stopped(number: int, _frame: object) -> None:

@@ -109,6 +109,8 @@ def _server(settings: Settings, port: int, simulator_url: str, lock: int) -> Ite
         "GPTMOCK_UPSTREAM_PROXY": "",
         # The simulator's account is nobody's.
         "GPTMOCK_ALLOW_UNAUTHENTICATED": "true",
+        # It listens at a port, for everything that is shown.
+        **dict.fromkeys(("GPTMOCK_UNIX_SOCKET", "GPTMOCK_TLS_CERT", "GPTMOCK_TLS_KEY", "GPTMOCK_PID_FILE"), ""),
     }
     with _process("serve", lock=lock, environment=environment, directory=home) as process:
         yield process

@@ -16,9 +16,11 @@ from rich.text import Text
 
 from gptmock import __version__, shared_state
 from gptmock.accounts import BrokenLogin
+from gptmock.catalog import ModelCatalog
 from gptmock.cli.settings import given_settings, prepare_state, with_command_services
 from gptmock.cli.terminal import bar, console, local, person_looks, printable, relative, show_document
 from gptmock.command_services import CommandServices
+from gptmock.dialects.messages.models import families
 from gptmock.limits import RateLimitWindow
 from gptmock.overview import AccountOverview, broken_document, overview_document, span, windows_of
 from gptmock.settings import Settings
@@ -178,8 +180,14 @@ def _storage_facts(settings: Settings) -> list[tuple[str, str]]:
         ("Storage", shared_state.storage(settings)),
         ("Shared by", shared),
         ("Encryption", shared_state.encryption(settings)),
+        ("Claude names", ", ".join(f"{family}={model}" for family, model in _claude_names(settings).items())),
         ("Version", __version__),
     ]
+
+
+def _claude_names(settings: Settings) -> dict[str, str]:
+    """Family of Claude models to what stands for it; by the built-in list where the operator chose none."""
+    return families(ModelCatalog(), settings.claude_models)
 
 
 def _window_text(window: RateLimitWindow, *, ascii_only: bool) -> Text:
@@ -214,6 +222,7 @@ def _document(settings: Settings, accounts: Sequence[AccountOverview], notes: Se
         "storage": shared_state.storage(settings),
         "store": "sqlite" if settings.redis_url is None else "redis",
         "encryption": shared_state.encryption(settings),
+        "anthropic_models": _claude_names(settings),
         "accounts": [overview_document(one) for one in accounts],
         "notes": list(notes),
     }

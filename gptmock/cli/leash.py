@@ -8,25 +8,27 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 
 from gptmock.__main__ import main
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def _follow() -> None:
-    # Not through ``sys.stdin``: its lock, held at the end of the interpreter, is a fatal error.
+def _start() -> None:
+    """A child waits for the end of the pipe. Not a thread: the server forks."""
+    watched = os.getpid()
+    if os.fork():
+        # Not to be read by anybody else; the child has it.
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        return
+    # It ends with what it watches over, and not before.
+    for number in _STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     while os.read(0, 1):
         pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _start() -> None:
-    # The thread inherits the mask, so that a stop comes to whoever waits for it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-    threading.Thread(target=_follow, name="leash", daemon=True).start()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOP_SIGNALS)
+    if os.getppid() == watched:
+        os.kill(watched, signal.SIGTERM)
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,30 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     _add_access(parser.add_argument_group("access and storage"))
 
 
+def add_listening_options(parser: argparse.ArgumentParser) -> None:
+    """Add what a demo does without."""
+    group = parser.add_argument_group("other ways to listen")
+    add = group.add_argument
+    add(
+        "--unix-socket",
+        metavar="PATH",
+        help="listen at a path instead of a port; GPTMOCK_UNIX_SOCKET_MODE (0600) and GPTMOCK_UNIX_SOCKET_OWNER "
+        "(USER:GROUP) say who may connect (GPTMOCK_UNIX_SOCKET)",
+    )
+    add(
+        "--metrics-bind",
+        metavar="HOST:PORT",
+        help="a further listener for /metrics, without a key, and for the probes (GPTMOCK_METRICS_BIND, default none)",
+    )
+    add("--tls-cert", metavar="FILE", help="serve https with this certificate chain in PEM (GPTMOCK_TLS_CERT)")
+    add("--tls-key", metavar="FILE", help="the key of the certificate, in PEM (GPTMOCK_TLS_KEY)")
+    add(
+        "--pid-file",
+        metavar="PATH",
+        help="file by which 'gptmock reload' finds this server (GPTMOCK_PID_FILE, default server.pid in GPTMOCK_HOME)",
+    )
+
+
 def _add_server(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add(
@@ -42,6 +66,12 @@ def _add_models(group: argparse._ArgumentGroup) -> None:
         "--default-model",
         metavar="MODEL",
         help="model for requests without a model (GPTMOCK_DEFAULT_MODEL, default the first of the list)",
+    )
+    add(
+        "--anthropic-models",
+        metavar="TABLE",
+        help="models that stand for Claude's families, as opus=MODEL,sonnet=MODEL,haiku=MODEL,fable=MODEL "
+        "(GPTMOCK_ANTHROPIC_MODELS, default haiku the smallest model, the others the first of the list)",
     )
     add(
         "--reasoning-effort",
@@ -101,6 +131,10 @@ def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
         "host",
         "port",
         "workers",
+        "pid_file",
+        "unix_socket",
+        "tls_cert",
+        "tls_key",
         "verbose",
         "log_format",
         "reasoning_effort",
@@ -111,12 +145,13 @@ def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
         "fast_mode",
         "debug_model",
         "default_model",
+        "anthropic_models",
         "cors_origins",
         "allow_unauthenticated",
         "redis_url",
         "base_path",
     )
-    return {name: getattr(options, name) for name in names}
+    return {name: getattr(options, name, None) for name in names}
 
 
 def _switch(group: argparse._ArgumentGroup, flag: str, text: str) -> None:

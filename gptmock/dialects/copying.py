@@ -19,7 +19,7 @@ have left them. No event in it ends a turn, so nobody has to look for that.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from gptmock.dialects.dialect import (
     CopiesDelta,
@@ -27,13 +27,28 @@ from gptmock.dialects.dialect import (
     Translator,
     supports,
 )
-from gptmock.dialects.presentation import Presenter, Shown
 from gptmock.protocol.assembler import OpenText, OutputAssembler
 from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
+from gptmock.protocol.output_parts import CallInput, Reasoning, Text
 from gptmock.protocol.reader import Batch, Received, received_of
 
 Encode: TypeAlias = Callable[[list[bytes]], bytes]
 """From the literals of deltas, without quotes, to their frames."""
+
+_Shown = TypeVar("_Shown")
+
+
+class PassesDeltas(Protocol[_Shown]):
+    """What decides how the pieces of a reply are shown (``presentation.Presenter``)."""
+
+    def passes(self, piece: Text | Reasoning | CallInput, /) -> _Shown | None:
+        """What any text of this piece is shown as, if it is shown as it is and alone; its own text does not matter."""
+
+    def copied(self, shown: _Shown, literals: list[bytes], /) -> None:
+        """Text was shown without ``feed``, after ``passes``."""
+
+    def copied_one(self, shown: _Shown, /) -> Callable[[bytes], None] | None:
+        """As ``copied``, for one text at a time; ``None`` if nobody has to be told."""
 
 
 class Around:
@@ -91,7 +106,7 @@ def _translated(run: DeltaRun, translator: Translator, copy: Callable[[DeltaRun]
     return [*frames, *_translated(rest, translator, None)] if rest is not None else frames
 
 
-class DeltaCopier:
+class DeltaCopier(Generic[_Shown]):
     """
     Copies the runs of one reply.
 
@@ -104,7 +119,10 @@ class DeltaCopier:
     __slots__ = ("_assembler", "_encode", "_encoder", "_place", "_presenter", "_shown", "_text")
 
     def __init__(
-        self, assembler: OutputAssembler, presenter: Presenter, encoder: Callable[[Shown], Encode | None]
+        self,
+        assembler: OutputAssembler,
+        presenter: PassesDeltas[_Shown],
+        encoder: Callable[[_Shown], Encode | None],
     ) -> None:
         self._assembler = assembler
         self._presenter = presenter
@@ -112,7 +130,7 @@ class DeltaCopier:
         self._place: DeltaPlace | None = None
         """Where deltas are copied; ``None`` after anything that was not copied."""
         self._text: OpenText
-        self._shown: Shown
+        self._shown: _Shown
         self._encode: Encode
 
     def interrupted(self) -> None:

@@ -41,8 +41,25 @@ class Defaults:
     """Sent upstream in place of any model name."""
     strict_parameters: bool = False
     """Refuse parameters without effect, instead of naming them in ``x-gptmock-ignored``."""
+    anthropic_models: Mapping[str, str] = field(default_factory=dict)
+    """Family of Claude models (``opus``, ``sonnet``, ``haiku``, ``fable``) to the model that stands for it."""
     store_responses: bool = False
     """Whether ``store`` defaults to true for Responses requests."""
+
+
+class Sealing(Protocol):
+    """Encrypts records that leave this server; any server with the same keys opens them (``stores.seal.Sealer``)."""
+
+    def seal(self, plain: bytes, *, kind: str, name: str, version: int) -> bytes:
+        """Encrypt; ``kind``, ``name`` and ``version`` are authenticated with the record."""
+
+    def open(self, sealed: bytes, *, kind: str, name: str, version: int) -> bytes:
+        """
+        Decrypt a record with the kind, name and version it was sealed with.
+
+        Raises:
+            SealBroken: no key fits, or the record was changed.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,8 @@ class Terms:
 
     catalog: ModelCatalog
     defaults: Defaults
+    sealing: Sealing | None = None
+    """Seals what a client keeps for us; ``None`` seals nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +118,14 @@ class ReadyReply:
 
 @dataclass(slots=True)
 class Progress:
-    """Timestamps of a turn, set by the gateway."""
+    """Timestamps and account of a turn, set by the gateway."""
 
     elapsed: Callable[[], float] = lambda: 0.0
     """Seconds since the call came in."""
     accepted_seconds: float | None = None
     begun_seconds: float | None = None
+    account_id: str | None = None
+    """The account that serves the turn; ``None`` until it is accepted. Encrypted reasoning opens only there."""
 
     def accepted(self) -> None:
         """The upstream has answered 200; after retries the last attempt counts."""
@@ -124,6 +145,8 @@ class ReplyHead:
     created: int
     """Unix seconds."""
     progress: Progress = field(default_factory=Progress)
+    request_id: str = ""
+    """``x-request-id`` of the call, for formats that repeat it."""
 
     def elapsed(self) -> float:
         """Seconds since the call came in."""
@@ -138,6 +161,8 @@ class ErrorReply:
     body: bytes
     headers: Mapping[str, str]
     content_type: str = "application/json"
+    with_request_id: Callable[[str], bytes] | None = field(default=None, compare=False)
+    """The body with the id of the request, where the format has a member for it."""
 
 
 class Translator(Protocol):
@@ -251,6 +276,16 @@ class KeepsAlive(Protocol):
 
     def keepalive(self) -> bytes | None:
         """An event that the client ignores, sent after a long silence besides heartbeats; ``None`` if not needed."""
+
+
+class ExplainsFailures(Protocol):
+    """A reply plan that says more of a failure than the upstream does, before the first byte of the reply."""
+
+    def reworded(self, error: GptmockError) -> GptmockError:
+        """The error to show; often the same."""
+
+    def answer(self, head: ReplyHead, error: GptmockError) -> bytes | None:
+        """A whole reply, streamed or not, where this is no error for the dialect; mostly ``None``."""
 
 
 class SeveralTurns(Protocol):

@@ -1,19 +1,20 @@
 """
-The error format by path prefix, OpenAI's or Ollama's, for requests that reach no dialect: unknown paths, wrong methods,
-unreadable requests. Errors of a route are rendered by its dialect, in the same format.
+The error format by path prefix, OpenAI's, Anthropic's or Ollama's, for requests that reach no dialect: unknown paths,
+wrong methods, unreadable requests. Errors of a route are rendered by its dialect, in the same format.
 
 Source: client contracts 4.2, 4.3 and 4.7.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from gptmock.dialects import ollama_errors, openai_errors
 from gptmock.dialects.dialect import ErrorReply
+from gptmock.dialects.messages import errors as messages_errors
 from gptmock.errors import GptmockError, MethodNotAllowed, UnknownRoute, UnsupportedEndpoint
 
 _SHOWN_CHARACTERS = 200
@@ -28,6 +29,8 @@ class Family:
     """Renders an error, as ``Dialect.error``."""
     error_schema: Mapping[str, Any]
     """The JSON schema of an error body."""
+    request_id_header: str | None = None
+    """Where its clients look for the request's id, besides ``x-request-id``."""
 
 
 OPENAI = Family(
@@ -67,6 +70,23 @@ OLLAMA = Family(
     ),
 )
 
+ANTHROPIC = Family(
+    "Anthropic", messages_errors.error_reply, messages_errors.ERROR_SCHEMA, request_id_header="request-id"
+)
+FAMILIES = (OPENAI, OLLAMA, ANTHROPIC)
+VERSION_HEADER = "anthropic-version"
+"""Every client of Anthropic's API sends it."""
+
+_ANTHROPIC_ENDPOINTS: Mapping[str, str] = MappingProxyType(
+    {
+        "batches": "not supported here: batches. Send the requests one by one",
+        "files": "not supported here: files. Send the data itself, as base64",
+        "skills": "not supported here: skills",
+        "complete": "not supported here: text completions. Use /v1/messages",
+        "embeddings": "not supported here: embeddings",
+    }
+)
+"""A path segment of Anthropic's API that cannot be served, to what to do instead."""
 _UNSUPPORTED_ENDPOINTS: Mapping[str, str] = MappingProxyType(
     {
         "embeddings": "the ChatGPT backend makes no embeddings: use another provider for them",
@@ -91,20 +111,36 @@ _UNSUPPORTED_ENDPOINTS: Mapping[str, str] = MappingProxyType(
 """First path segment of OpenAI endpoints that cannot be served, to the reason or the alternative."""
 
 
-def family_of(path: str) -> Family:
-    """The family of a path, even if no such route exists."""
-    return OLLAMA if path == "/api" or path.startswith("/api/") else OPENAI
+def family_of(path: str, headers: Container[str] = ()) -> Family:
+    """
+    The family of a path, even if no such route exists.
+
+    Args:
+        path: of the URL.
+        headers: those of the request, in lower case; clients of two families ask for some paths.
+    """
+    if path == "/api" or path.startswith("/api/"):
+        return OLLAMA
+    segments = _segments(path)
+    return ANTHROPIC if segments[0] in ("messages", "complete") or VERSION_HEADER in headers else OPENAI
 
 
-def unknown_route(method: str, path: str) -> UnknownRoute:
-    """The 404 error for a path without a route, with the reason for known unsupported endpoints."""
+def _segments(path: str) -> list[str]:
     segments = path.strip("/").split("/")
-    if segments[0] == "v1":
-        segments = segments[1:]
+    return segments[1:] if segments[0] == "v1" and len(segments) > 1 else segments
+
+
+def unknown_route(method: str, path: str, headers: Container[str] = ()) -> UnknownRoute:
+    """The 404 error for a path without a route, with the reason for known unsupported endpoints."""
+    segments = _segments(path)
     asked = f"{method} {_shown(path)}"
     if segments[:1] == ["v1"]:
         return UnknownRoute(f"Unknown request URL: {asked}. '/v1' stands there twice: check the client's base URL.")
-    if family_of(path) is OPENAI and segments and (instead := _UNSUPPORTED_ENDPOINTS.get(segments[0])):
+    family = family_of(path, headers)
+    for segment in segments if family is ANTHROPIC else ():
+        if (instead := _ANTHROPIC_ENDPOINTS.get(segment)) is not None:
+            return UnsupportedEndpoint(f"{instead}.")
+    if family is OPENAI and (instead := _UNSUPPORTED_ENDPOINTS.get(segments[0])):
         return UnsupportedEndpoint(f"gptmock does not serve {asked}: {instead}.")
     return UnknownRoute(f"Unknown request URL: {asked}.")
 
@@ -119,12 +155,6 @@ def below_base_path(method: str, path: str, *, base_path: str) -> UnknownRoute:
 
 def wrong_method(method: str, path: str, *, allowed: tuple[str, ...]) -> GptmockError:
     """The 405 error for a path whose route has only the methods ``allowed``."""
-    if path.strip("/").removeprefix("v1/") == "responses/input_tokens":
-        # The path matches ``/v1/responses/{id}``, but is another endpoint of the OpenAI API.
-        return UnsupportedEndpoint(
-            f"gptmock does not serve {method} {_shown(path)}: the ChatGPT backend counts tokens only as it answers; "
-            "the count stands in 'usage'."
-        )
     return MethodNotAllowed(f"Not allowed to {method} on {_shown(path)}.", allowed=allowed)
 
 

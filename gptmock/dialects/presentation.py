@@ -11,6 +11,7 @@ that point into the shown text, one finish reason. The same machine serves strea
     CallOpened   any          CallOpened under the client's own name; nothing after a stop sequence
     CallInput    any          CallInput
     Cited        any          kept for the Conclusion
+    Searched, ReasoningSealed, ItemEnded    nothing
     Finished     any          Conclusion
 
 Must not know any client's field names.
@@ -32,10 +33,13 @@ from gptmock.protocol.output_parts import (
     CallOpened,
     Cited,
     Finished,
+    ItemEnded,
     Piece,
     Reasoning,
+    ReasoningSealed,
     ReasoningSource,
     Refusal,
+    Searched,
     Text,
 )
 
@@ -136,6 +140,8 @@ class Presenter:
                 return [piece] if piece.index in self._opened else []
             case Cited():
                 self._cited.append(piece)
+                return []
+            case ReasoningSealed() | ItemEnded() | Searched():
                 return []
             case Finished():
                 return [*self._pause(), self._conclusion(piece)]

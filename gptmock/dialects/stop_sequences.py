@@ -29,13 +29,15 @@ class StopFilter:
     true and no more text is returned; the caller still reads the upstream to its end, to get the usage.
     """
 
-    __slots__ = ("_held", "_longest", "_stops", "hit")
+    __slots__ = ("_held", "_longest", "_stops", "hit", "matched")
 
     def __init__(self, stops: tuple[str, ...]) -> None:
         self._stops = stops
         self._longest = max(map(len, stops), default=0)
         self._held = ""
         self.hit = False
+        self.matched: str | None = None
+        """The stop sequence that ended the text."""
 
     def feed(self, text: str) -> str:
         """Take a delta; returns the text that can be shown now."""
@@ -47,6 +49,7 @@ class StopFilter:
         found = min(((at + len(stop), at) for stop in self._stops if (at := self._held.find(stop)) >= 0), default=None)
         if found is not None:
             self.hit = True
+            self.matched = self._held[found[1] : found[0]]
             shown, self._held = self._held[: found[1]], ""
             return shown
         keep = self._growing()

@@ -10,6 +10,8 @@ from gptmock.dialects.chat.types import ChatBody
 from gptmock.dialects.completions import TextCompletions
 from gptmock.dialects.completions.types import CompletionBody
 from gptmock.dialects.dialect import Dialect
+from gptmock.dialects.messages import Messages
+from gptmock.dialects.messages.types import CountBody, MessagesBody
 from gptmock.dialects.ollama_chat import OllamaChat
 from gptmock.dialects.ollama_chat.types import OllamaChatBody
 from gptmock.dialects.ollama_generate import OllamaGenerate
@@ -35,6 +37,7 @@ DIALECTS: tuple[DialectRoute, ...] = (
     DialectRoute("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions(), ChatBody),
     DialectRoute("completions", "POST", ("/v1/completions", "/completions"), TextCompletions(), CompletionBody),
     DialectRoute("responses", "POST", ("/v1/responses", "/responses"), Responses(), ResponsesBody),
+    DialectRoute("messages", "POST", ("/v1/messages", "/messages"), Messages(), MessagesBody),
     DialectRoute("ollama_chat", "POST", ("/api/chat",), OllamaChat(), OllamaChatBody),
     DialectRoute("ollama_generate", "POST", ("/api/generate",), OllamaGenerate(), OllamaGenerateBody),
 )
@@ -43,3 +46,11 @@ COMPACTION = DialectRoute(
     "compaction", "POST", ("/v1/responses/compact", "/responses/compact"), Responses(), ResponsesBody
 )
 """Not in ``DIALECTS``: it decodes as the Responses dialect, but its reply is not a turn."""
+
+COUNT_TOKENS = DialectRoute(
+    "count_tokens", "POST", ("/v1/messages/count_tokens", "/messages/count_tokens"), Messages(), CountBody
+)
+INPUT_TOKENS = DialectRoute(
+    "input_tokens", "POST", ("/v1/responses/input_tokens", "/responses/input_tokens"), Responses(), ResponsesBody
+)
+"""Both as ``COMPACTION``."""

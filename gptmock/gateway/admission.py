@@ -96,33 +96,42 @@ class Admission:
         return Client(key.id, key) if key.id == tenant and key.is_living(self._clock()) else None
 
     async def _client(self, headers: Mapping[str, str]) -> Client:
-        given = _given_key(headers)
+        given = _given_keys(headers)
         if self._required and not given:
             raise _refusal(
                 "You didn't provide an API key. Send it as a bearer token: 'Authorization: Bearer YOUR_KEY'.", headers
             )
-        if Secret(given) == self._api_key:
+        for text in given:
+            client = await self._client_of(text)
+            if client is not None:
+                return client
+        if not self._required and all(key_id_of(text) is None for text in given):
             return self._owner
-        if self._admin_key is not None and Secret(given) == self._admin_key:
+        raise _refusal(f"Incorrect API key provided: {_masked(given[0])}.", headers)
+
+    async def _client_of(self, text: str) -> Client | None:
+        if self._admin_key is not None and Secret(text) == self._admin_key:
             return self._admin
-        if key_id_of(given) is not None:
-            try:
-                key = await self._keys.find(Secret(given))
-            except StoreUnavailable as error:
-                raise AuthUnknown.because(error) from error
-            if key is not None:
-                return Client(key.id, key)
-        elif not self._required:
+        if Secret(text) == self._api_key:
             return self._owner
-        raise _refusal(f"Incorrect API key provided: {_masked(given)}.", headers)
+        if key_id_of(text) is None:
+            return None
+        try:
+            key = await self._keys.find(Secret(text))
+        except StoreUnavailable as error:
+            raise AuthUnknown.because(error) from error
+        return None if key is None else Client(key.id, key)
 
 
-def _given_key(headers: Mapping[str, str]) -> str:
+def _given_keys(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """
+    The keys of a request; the first valid one counts. Claude Code may send two that differ, in ``Authorization`` and in
+    ``x-api-key``; Azure's clients use ``api-key``. A signed-in Codex has its JWT in ``Authorization``.
+    """
     token = _bearer(headers)
-    if token and not _is_jwt(token):
-        return token
-    # Anthropic's SDK and Azure's clients use these headers; a signed-in Codex has its JWT in ``Authorization``.
-    return (headers.get("x-api-key") or headers.get("api-key") or "").strip() or token
+    named = [(headers.get(name) or "").strip() for name in ("x-api-key", "api-key")]
+    keys = [key for key in (*([] if _is_jwt(token) else [token]), *named) if key]
+    return tuple(dict.fromkeys(keys or ([token] if token else [])))
 
 
 def _bearer(headers: Mapping[str, str]) -> str:

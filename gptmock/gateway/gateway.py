@@ -183,7 +183,7 @@ class Gateway:
                     raise
                 log.warning("turn.handed_over", extra={"account": account_id, "code": error.code})
             else:
-                outcome.accepted = True
+                outcome.accepted, outcome.progress.account_id = True, account_id
                 self._recorder.began(account_id)
                 self._recorder.served(conversation, account_id, outcome.limits, shared=outcome.pooled)
                 return got

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -152,6 +153,9 @@ class Reply:
         self._accepting = accepting
         self._conversations = conversations
         self.outcome = outcome
+        self._limit: asyncio.Timeout | None = None
+        """While a stream is under way."""
+        self._cut_by: GptmockError | None = None
 
     @property
     def model(self) -> str | None:
@@ -170,13 +174,24 @@ class Reply:
         streamed = _StreamedReply(self._turn.reply.translator(self._head), self.outcome, sink, self._ending)
         cause: GptmockError | None = None
         try:
-            await (drive or self.drive)(streamed)
+            async with asyncio.timeout(None) as self._limit:
+                await (drive or self.drive)(streamed)
         except GptmockError as error:
             cause = error
         except Exception:
-            log.exception("turn.broken")
-            cause = InternalError("An internal error ended this answer.")
+            cause = self._cut_by
+            if cause is None:
+                log.exception("turn.broken")
+                cause = InternalError("An internal error ended this answer.")
         await streamed.finish(cause)
+
+    def cut(self, error: GptmockError) -> None:
+        """End a stream now, with the dialect's farewell for this error; nothing happens if it has ended."""
+        if self._limit is None:
+            return
+        with suppress(RuntimeError):
+            self._limit.reschedule(asyncio.get_running_loop().time())
+            self._cut_by = error
 
     async def document(self) -> bytes:
         """

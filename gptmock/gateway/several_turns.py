@@ -21,6 +21,7 @@ from gptmock.dialects.dialect import (
     Turn,
     supports,
 )
+from gptmock.errors import GptmockError
 from gptmock.gateway.reply import EventConsumer, FrameSink, Outcome, Reply
 from gptmock.protocol.fold import FoldedResponse
 from gptmock.protocol.upstream import Compacted
@@ -35,6 +36,9 @@ class AnyReply(Protocol):
 
     async def stream(self, sink: FrameSink, /) -> None:
         """The streamed reply; it always ends with the dialect's last frame, also after an error."""
+
+    def cut(self, error: GptmockError) -> None:
+        """End the stream now; see ``Reply.cut``."""
 
     async def document(self) -> bytes:
         """
@@ -139,6 +143,10 @@ class MultiTurnReply:
     async def stream(self, sink: FrameSink) -> None:
         """The streamed reply."""
         await self._first.stream(sink, self._drive)
+
+    def cut(self, error: GptmockError) -> None:
+        """See ``Reply.cut``."""
+        self._first.cut(error)
 
     async def document(self) -> bytes:
         """

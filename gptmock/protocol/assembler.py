@@ -11,6 +11,9 @@ The machine from events to pieces: each thing that the upstream tells is passed 
     *_arguments.delta, *_input.delta        CallInput, held until the call is open
     *_arguments.done, output_item.done      CallInput: the missing tail only; opens the call if nobody did
     output_text.annotation.added            Cited; those only in done events as well
+    output_item.done (reasoning)            ReasoningSealed, if it has encrypted content
+    output_item.done (web search)           Searched
+    output_item.done                        ItemEnded, if there were pieces of the item
     completed, incomplete                   tails from its output if it has any, then Finished
     failed, error                           nothing: a failure is no piece (protocol.failures)
 """
@@ -22,7 +25,7 @@ from typing import TypeAlias, assert_never
 
 from gptmock.protocol import events as ev
 from gptmock.protocol.delta_runs import DeltaPlace
-from gptmock.protocol.item_tracking import GrowingText, ItemTracker, Names, TrackedItem
+from gptmock.protocol.item_tracking import GrowingText, ItemTracker, TrackedItem
 from gptmock.protocol.items import (
     Annotation,
     ContentPart,
@@ -32,16 +35,20 @@ from gptmock.protocol.items import (
     OtherItem,
     OutputItem,
     ReasoningItem,
+    WebSearchCallItem,
     decode_item,
 )
+from gptmock.protocol.output_items import names_of, searched
 from gptmock.protocol.output_parts import (
     CallInput,
     CallKind,
     CallOpened,
     Cited,
     Finished,
+    ItemEnded,
     Piece,
     Reasoning,
+    ReasoningSealed,
     ReasoningSource,
     Refusal,
     Text,
@@ -93,6 +100,7 @@ class _Item(TrackedItem):
     refusals: dict[int, _Part] = field(default_factory=dict)
     thoughts: dict[int, _Thought] = field(default_factory=dict)
     source: ReasoningSource | None = None
+    reasoning: int | None = None
     message: int | None = None
     call: _Call = field(default_factory=_Call)
 
@@ -110,13 +118,14 @@ class OpenText:
 class OutputAssembler:
     """Events of one turn in, pieces out. ``calls`` counts the tool calls opened so far."""
 
-    __slots__ = ("_messages", "_slots", "_texts", "_thoughts", "calls")
+    __slots__ = ("_messages", "_reasonings", "_slots", "_texts", "_thoughts", "calls")
 
     def __init__(self) -> None:
         self._slots: ItemTracker[_Item] = ItemTracker(_Item)
         self._texts = 0
         self._thoughts = 0
         self._messages = 0
+        self._reasonings = 0
         self.calls = 0
 
     def feed(self, event: ev.ResponseEvent) -> list[Piece]:
@@ -217,7 +226,8 @@ class OutputAssembler:
         thought = item.thoughts.get(place.index)
         if thought is None or item.source != source or not thought.shown.passing:
             return None
-        return OpenText(Reasoning("", part=thought.number, source=source), thought.text, item)
+        reasoning = Reasoning("", part=thought.number, source=source, item=self._reasoning_number(item))
+        return OpenText(reasoning, thought.text, item)
 
     def copied(self, text: OpenText, literals: list[bytes]) -> None:
         """Deltas of an open text that were passed on without ``feed``."""
@@ -232,16 +242,16 @@ class OutputAssembler:
     def _item_added(self, item: OutputItem, output_index: int | None) -> list[Piece]:
         match item:
             case FunctionCallItem() | CustomToolCallItem():
-                return self._open(self._slots.found(output_index, _names(item), begins=True), item)
-            case MessageItem() | ReasoningItem() | OtherItem():
-                self._slots.found(output_index, _names(item), begins=True)
+                return self._open(self._slots.found(output_index, names_of(item), begins=True), item)
+            case MessageItem() | ReasoningItem() | WebSearchCallItem() | OtherItem():
+                self._slots.found(output_index, names_of(item), begins=True)
                 return []
             case _:
                 assert_never(item)
 
     def _item_done(self, item: OutputItem, output_index: int | None) -> list[Piece]:
-        slot = self._slots.found(output_index, _names(item), begins=False)
-        slot.done = True
+        slot = self._slots.found(output_index, names_of(item), begins=False)
+        repeated, slot.done = slot.done, True
         pieces: list[Piece] = []
         match item:
             case MessageItem():
@@ -252,14 +262,18 @@ class OutputAssembler:
                     pieces += self._thought(slot, "summary", index, whole=part.text or "")
                 for index, part in enumerate(item.content or ()):
                     pieces += self._thought(slot, "text", index, whole=part.text or "")
+                if item.encrypted_content and not repeated:
+                    pieces.append(ReasoningSealed(self._reasoning_number(slot), item.id, item.encrypted_content))
             case FunctionCallItem(arguments=whole) | CustomToolCallItem(input=whole):
                 pieces += self._open(slot, item)
                 pieces += self._call_input(slot.call, slot.call.input.tail(whole or ""), counted=True)
+            case WebSearchCallItem():
+                pieces += [] if repeated else searched(item)
             case OtherItem():
                 pass
             case _:
                 assert_never(item)
-        return pieces
+        return pieces if repeated else [*pieces, *_ended(slot)]
 
     # --- Text, refusal, reasoning ----------------------------------------------
 
@@ -275,10 +289,19 @@ class OutputAssembler:
         text = part.text.more(delta) if delta else part.text.tail(whole)
         if not text:
             return []
+        return [Text(text, part=part.number, message=self._message_number(item))]
+
+    def _message_number(self, item: _Item) -> int:
         if item.message is None:
             item.message = self._messages
             self._messages += 1
-        return [Text(text, part=part.number, message=item.message)]
+        return item.message
+
+    def _reasoning_number(self, item: _Item) -> int:
+        if item.reasoning is None:
+            item.reasoning = self._reasonings
+            self._reasonings += 1
+        return item.reasoning
 
     def _content_done(self, item: _Item, index: int, part: ContentPart) -> list[Piece]:
         if part.type == "refusal":
@@ -298,7 +321,7 @@ class OutputAssembler:
     def _refusal(self, item: _Item, index: int, *, delta: str = "", whole: str = "") -> list[Piece]:
         part = item.refusals.setdefault(index, _Part(0))
         text = part.text.more(delta) if delta else part.text.tail(whole)
-        return [Refusal(text)] if text else []
+        return [Refusal(text, self._message_number(item))] if text else []
 
     def _thought(
         self, item: _Item, source: ReasoningSource, index: int, *, delta: str = "", whole: str = ""
@@ -315,7 +338,9 @@ class OutputAssembler:
         text = part.shown.feed(part.text.more(delta) if delta else part.text.tail(whole))
         if whole:
             text += part.shown.flush()
-        return [Reasoning(text, part=part.number, source=source)] if text else []
+        if not text:
+            return []
+        return [Reasoning(text, part=part.number, source=source, item=self._reasoning_number(item))]
 
     # --- Calls -------------------------------------------------------------------
 
@@ -350,7 +375,7 @@ class OutputAssembler:
             incomplete_reason = (details and details.reason) or "unknown"
         pieces: list[Piece] = []
         output = [decode_item(raw) for raw in response.output or ()]
-        for place, index in self._slots.repeated(map(_names, output)):
+        for place, index in self._slots.repeated(map(names_of, output)):
             pieces += self._item_done(output[place], index)
         finished = Finished(
             incomplete_reason=incomplete_reason,
@@ -361,13 +386,9 @@ class OutputAssembler:
         return [*pieces, finished]
 
 
-def _names(item: OutputItem) -> Names:
-    match item:
-        case FunctionCallItem() | CustomToolCallItem():
-            return (item.id, item.call_id)
-        case MessageItem() | ReasoningItem():
-            return (item.id,)
-        case OtherItem():
-            return ()
-        case _:
-            assert_never(item)
+def _ended(item: _Item) -> list[ItemEnded]:
+    if item.message is not None:
+        return [ItemEnded("message", item.message)]
+    if item.reasoning is not None:
+        return [ItemEnded("reasoning", item.reasoning)]
+    return [] if item.call.index is None else [ItemEnded("call", item.call.index)]

@@ -125,6 +125,7 @@ class ReasoningItem(Struct, frozen=True, tag_field="type", tag="reasoning"):
     id: str | None = None
     summary: list[ContentPart] | None = None
     content: list[ContentPart] | None = None
+    encrypted_content: str | None = None
 
 
 class FunctionCallItem(Struct, frozen=True, tag_field="type", tag="function_call"):
@@ -145,15 +146,40 @@ class CustomToolCallItem(Struct, frozen=True, tag_field="type", tag="custom_tool
     input: str | None = None
 
 
+class WebSearchCallItem(Struct, frozen=True, tag_field="type", tag="web_search_call"):
+    """A hosted web search; see ``search_action``."""
+
+    id: str | None = None
+    # Decoded leniently: no dialect may fail because an action has a new form.
+    action: Raw = Raw()
+
+
+class SearchSource(Struct, frozen=True):
+    """A page that a search has found."""
+
+    url: str = ""
+
+
+class SearchAction(Struct, frozen=True):
+    """``action`` of a web search call: ``search``, or ``open_page`` and others without a query."""
+
+    type: str = ""
+    query: str | None = None
+    queries: list[str] | None = None
+    sources: list[SearchSource] | None = None
+
+
 class OtherItem(Struct, frozen=True):
     """An item of an unknown type."""
 
     type: str = ""
 
 
-OutputItem: TypeAlias = MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem | OtherItem
+OutputItem: TypeAlias = (
+    MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem | WebSearchCallItem | OtherItem
+)
 
-_KNOWN_ITEM: TypeAlias = MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem
+_KNOWN_ITEM: TypeAlias = MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem | WebSearchCallItem
 
 
 class _Typed(Struct, frozen=True):
@@ -185,6 +211,14 @@ def decode_item(raw: Raw) -> OutputItem:
         return OtherItem() if again == bytes(raw) else decode_item(Raw(again))
     except RecursionError:
         return OtherItem()
+
+
+def search_action(item: WebSearchCallItem) -> SearchAction:
+    """The action of a web search call; an empty one if it is absent or has an unknown form."""
+    try:
+        return msgspec.json.decode(item.action, type=SearchAction)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return SearchAction()
 
 
 def type_of(data: bytes | Raw) -> str | None:

@@ -15,6 +15,7 @@ from gptmock.protocol.items import Annotation, ResponseUsage
 
 CallKind: TypeAlias = Literal["function", "custom"]
 ReasoningSource: TypeAlias = Literal["summary", "text"]
+ItemKind: TypeAlias = Literal["message", "reasoning", "call"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class Reasoning:
     part: int
     """Number of the summary or reasoning part in the turn, from 0."""
     source: ReasoningSource
+    item: int = 0
+    """Number of the reasoning item in the turn, from 0; an item may have several parts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,8 @@ class Refusal:
     """A delta of a ``refusal`` part."""
 
     text: str
+    message: int = 0
+    """As ``Text.message``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,35 @@ class Cited:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasoningSealed:
+    """The encrypted content of a reasoning item, which a client may send back; before its ``ItemEnded``."""
+
+    item: int
+    """As ``Reasoning.item``; the item may have shown no text at all."""
+    id: str | None
+    encrypted_content: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemEnded:
+    """Nothing more comes of this item; only for items that other pieces were about, and once for each."""
+
+    kind: ItemKind
+    number: int
+    """``Text.message``, ``Reasoning.item`` or ``CallOpened.index``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A hosted web search has ended."""
+
+    id: str | None
+    query: str
+    urls: tuple[str, ...]
+    """Its sources, if the request asked for them (``include``)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The turn ended with ``response.completed`` or ``response.incomplete``; a failed turn yields none."""
 
@@ -84,4 +118,6 @@ class Finished:
     model: str | None
 
 
-Piece: TypeAlias = Text | Reasoning | Refusal | CallOpened | CallInput | Cited | Finished
+Piece: TypeAlias = (
+    Text | Reasoning | Refusal | CallOpened | CallInput | Cited | ReasoningSealed | ItemEnded | Searched | Finished
+)

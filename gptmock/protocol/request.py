@@ -44,10 +44,11 @@ class InputImage(Struct, frozen=True, tag_field="type", tag="input_image"):
 
 
 class InputFile(Struct, frozen=True, tag_field="type", tag="input_file"):
-    """``file_data`` is a data URL."""
+    """Either of ``file_data``, a data URL, and ``file_url``."""
 
-    file_data: str
+    file_data: str | UnsetType = UNSET
     filename: str | UnsetType = UNSET
+    file_url: str | UnsetType = UNSET
 
 
 Content: TypeAlias = InputText | OutputText | RefusalPart | InputImage | InputFile

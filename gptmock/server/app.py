@@ -12,9 +12,10 @@ from typing import Any
 
 from sanic import Request, Sanic
 from sanic.config import Config
+from sanic.http import Http
 from sanic.response import BaseHTTPResponse
 
-from gptmock.dialects.families import below_base_path
+from gptmock.dialects.families import below_base_path, family_of
 from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.errors import ClientError
 from gptmock.server.admin import add_admin_routes
@@ -29,15 +30,16 @@ from gptmock.server.guard import Guard
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.listings import add_listing_routes
 from gptmock.server.live_feed import LiveFeed
+from gptmock.server.messages import add_messages_routes
+from gptmock.server.metrics_listener import MetricsListener, refuse_others
 from gptmock.server.ollama import add_ollama_routes
 from gptmock.server.openapi import add_openapi_route
-from gptmock.server.ops import add_ops_routes
+from gptmock.server.ops import add_ops_routes, came_by_scrape_listener
 from gptmock.server.page_streams import add_page_streams
 from gptmock.server.replies import ErrorAnswers
 from gptmock.server.requests import ClientRequest, request_id
 from gptmock.server.responses import add_responses_routes
 from gptmock.server.streaming import Heartbeats
-from gptmock.server.supervisor import supervise
 from gptmock.server.turns import turn_handler
 from gptmock.server.usage import add_usage_routes
 
@@ -56,9 +58,12 @@ class GuardedApp(Sanic[Config, SimpleNamespace]):
     async def handle_request(self, request: Request) -> None:
         """Answer a request."""
         try:
-            self.ctx.guard.admit(request)
-            if getattr(request, "is_outside", False):
-                raise below_base_path(request.method, request.path, base_path=self.ctx.base_path)
+            if came_by_scrape_listener(request):
+                refuse_others(request)
+            else:
+                self.ctx.guard.admit(request)
+                if getattr(request, "is_outside", False):
+                    raise below_base_path(request.method, request.path, base_path=self.ctx.base_path)
         except ClientError as refused:
             await self.handle_exception(request, refused)
         else:
@@ -93,7 +98,7 @@ def create_app(
     stack = AsyncExitStack()
 
     async def open_worker(worker: App) -> None:
-        worker.ctx.heartbeats = Heartbeats()
+        worker.ctx.heartbeats, worker.ctx.turns = Heartbeats(), set()
         worker.ctx.client_bounds = stack.enter_context(_client_bounds(options))
         worker.ctx.large_bodies = stack.enter_context(closing(LargeBodies()))
         services = worker.ctx.services = await stack.enter_async_context(open_services())
@@ -106,7 +111,10 @@ def create_app(
     app.register_listener(open_worker, "before_server_start")
     # Not before_server_stop, when streams are still running.
     app.register_listener(close_worker, "after_server_stop")
-    supervise(app)
+    if options.metrics_address is not None:
+        listener = MetricsListener(options.metrics_address)
+        app.register_listener(listener.open, "after_server_start")
+        app.register_listener(listener.close, "after_server_stop")
     return app
 
 
@@ -116,6 +124,7 @@ def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRout
             handler, name = turn_handler(route, options), f"{route.name}_{number}"
             app.add_route(handler, path, methods=[route.method], name=name, ctx_dialect_route=route)
     add_responses_routes(app, options)
+    add_messages_routes(app, options)
     add_listing_routes(app, options)
     add_conversation_routes(app)
     add_ollama_routes(app, options)
@@ -149,7 +158,13 @@ def _response_headers(cors: CorsPolicy) -> Callable[[Request, BaseHTTPResponse],
     """Middleware that adds the request id and CORS headers to every response, also to errors and streams."""
 
     async def add_headers(request: Request, response: BaseHTTPResponse) -> None:
+        services: Services | None = getattr(request.app.ctx, "services", None)
+        if services is not None and services.draining and isinstance(request.stream, Http):
+            # The client is told to connect anew, which leads it to a server that stays.
+            request.stream.keep_alive = False
         response.headers["x-request-id"] = request_id(request)
+        if (name := family_of(request.path, request.headers).request_id_header) is not None:
+            response.headers[name] = request_id(request)
         for name, value in cors.answer(request.headers).items():
             response.headers[name] = value
 

@@ -202,6 +202,19 @@ class ClientConnection(HttpProtocol):
             self.transport.write_eof()
         self.transport.resume_reading()
 
+    def close_if_idle(self) -> bool:
+        """
+        Close the connection, or let it end with the response that it is busy with; says whether it is closed already.
+
+        A server that stops asks each connection once. Sanic leaves a busy one open for further requests, and a proxy
+        that keeps it would then hold up the stop for the whole grace.
+        """
+        if super().close_if_idle():
+            return True
+        if self.http is not None:
+            self.http.keep_alive = False
+        return False
+
     def _is_sent_to(self) -> bool:
         """Whether an open connection has unread bytes, or more of them may come."""
         if self.transport is None or self.transport.is_closing() or self._kept is None:

@@ -115,6 +115,8 @@ class ServerOptions:
     """A client that reads nothing of its stream for so long, though there is something to read, is disconnected."""
     cors_origins: tuple[str, ...] = ()
     """Origins of web pages that may use this server; none by default."""
+    metrics_address: tuple[str, int] | None = None
+    """Host and port of the listener for scrapes alone; ``None`` for none."""
     expose_efforts: bool = False
     ollama_version: str = "0.13.5"
     """The version in ``/api/version``."""
@@ -177,12 +179,13 @@ class Services:
     """Set once the worker was told to stop."""
 
 
-def new_head() -> ReplyHead:
-    """The id, creation time and clock of a new reply."""
+def new_head(request_id: str = "") -> ReplyHead:
+    """The id, creation time and clock of the reply to a request."""
     started = time.monotonic()
     return ReplyHead(
         id=secrets.token_hex(ID_CHARACTERS // 2 + 1)[:ID_CHARACTERS],
         created=int(time.time()),
+        request_id=request_id,
         progress=Progress(partial(_since, started)),
     )
 

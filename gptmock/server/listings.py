@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from urllib.parse import unquote
 
 from sanic import HTTPResponse, Request
 
 from gptmock.catalog import ModelCatalog
 from gptmock.clients import Client
+from gptmock.dialects.families import VERSION_HEADER
 from gptmock.dialects.listings import model_document, models_document
+from gptmock.dialects.messages import models as claude
 from gptmock.gateway.key_terms import catalog_for
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.requests import headers_of
@@ -17,10 +20,16 @@ MODELS_PATHS = ("/v1/models", "/models")
 
 
 def add_listing_routes(app: App, options: ServerOptions) -> None:
-    """Add ``/v1/models``, also without ``/v1``; a client key is required if model calls require one."""
+    """
+    Add ``/v1/models``, also without ``/v1``; a client key is required if model calls require one. A request with
+    ``anthropic-version`` gets Anthropic's shape.
+    """
 
     async def models(request: Request) -> HTTPResponse:
         catalog = await allowed_models(request)
+        if VERSION_HEADER in request.headers:
+            query = {name: values[0] for name, values in request.args.items() if values}
+            return HTTPResponse(claude.models_page(catalog, query), content_type="application/json")
         client_version = request.args.get("client_version")
         body = models_document(catalog, expose_efforts=options.expose_efforts, client_version=client_version)
         # Codex compares it with the ETag that each reply names.
@@ -32,7 +41,12 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
         if not wanted:
             # ``/v1/models/`` is the list.
             return await models(request)
-        body = model_document(await allowed_models(request), wanted)
+        catalog = await allowed_models(request)
+        if VERSION_HEADER in request.headers:
+            services: Services = request.app.ctx.services
+            body = claude.model_document(replace(services.terms, catalog=catalog), wanted)
+        else:
+            body = model_document(catalog, wanted)
         return HTTPResponse(body, content_type="application/json")
 
     for number, path in enumerate(MODELS_PATHS):

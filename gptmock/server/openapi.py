@@ -20,7 +20,7 @@ from pydantic.json_schema import models_json_schema
 from sanic import HTTPResponse, Request
 
 from gptmock import __version__
-from gptmock.dialects.families import OLLAMA, OPENAI, Family, family_of
+from gptmock.dialects.families import FAMILIES, Family, family_of
 from gptmock.dialects.table import DialectRoute
 from gptmock.server.context import App
 
@@ -29,9 +29,9 @@ _PARAMETER = re.compile(r"<(?P<name>\w+)(?::[^>]*)?>")
 _LISTED = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = (
-    "The OpenAI and Ollama APIs for a ChatGPT account. Paths under /v1 are served without /v1 too, doubled and "
-    "trailing slashes are forgiven, GET routes answer HEAD. Keys of a body that are not listed are ignored; they and "
-    "parameters that have no effect are named in the header x-gptmock-ignored."
+    "The OpenAI, Anthropic and Ollama APIs for a ChatGPT account. Paths under /v1 are served without /v1 too, doubled "
+    "and trailing slashes are forgiven, GET routes answer HEAD. Keys of a body that are not listed are ignored; they "
+    "and parameters that have no effect are named in the header x-gptmock-ignored."
 )
 
 Json = dict[str, Any]
@@ -87,7 +87,7 @@ def openapi_document(routes: Iterable[Route]) -> Json:
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
             "headers": {"RequestId": {"required": True, "schema": {"type": "string", "minLength": 1}}},
-            "schemas": {**schemas, **{_error_name(family): dict(family.error_schema) for family in (OPENAI, OLLAMA)}},
+            "schemas": {**schemas, **{_error_name(family): dict(family.error_schema) for family in FAMILIES}},
         },
     }
 

@@ -13,21 +13,27 @@ from gptmock.errors import Forbidden
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.requests import headers_of
 
+METRICS_PATH = "/metrics"
 PROBES = frozenset({"/health", "/readyz"})
 """Answered also on a connection over the limit."""
 _JSON = "application/json"
-_METRICS = "text/plain; version=0.0.4; charset=utf-8"
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """The Prometheus text format, which every scraper takes."""
 OPEN_TO_ALL = "unauthenticated: other machines can use this server without a client key (--allow-unauthenticated)"
+
+
+def came_by_scrape_listener(request: Request) -> bool:
+    """Whether a request came by the listener of ``--metrics-bind`` (``metrics_listener.ScrapeConnection``)."""
+    return getattr(request.protocol, "is_for_scrapes", False)
 
 
 def add_ops_routes(app: App, options: ServerOptions) -> None:
     """Add them, for GET and HEAD; the probes need no key, the metrics that of a viewer."""
     is_open = options.is_exposed and not options.requires_key
     app.ctx.warnings = [OPEN_TO_ALL] if is_open else []
+    app.add_route(_metrics, METRICS_PATH, methods=["GET", "HEAD"], name="metrics")
     app.add_route(_health, "/health", methods=["GET", "HEAD"], name="health")
     app.add_route(_readyz, "/readyz", methods=["GET", "HEAD"], name="readyz", ctx_own_statuses=(503,))
-    app.add_route(_metrics, "/metrics", methods=["GET", "HEAD"], name="metrics")
 
 
 async def _health(_: Request) -> HTTPResponse:
@@ -45,7 +51,8 @@ async def _readyz(request: Request) -> HTTPResponse:
 
 async def _metrics(request: Request) -> HTTPResponse:
     services: Services = request.app.ctx.services
-    client = await services.admission.admit(headers_of(request))
-    if not client.may("viewer"):
-        raise Forbidden("The metrics need the key of a viewer or an admin: gptmock keys create NAME --role viewer.")
-    return HTTPResponse(await services.exposition(), content_type=_METRICS)
+    if not came_by_scrape_listener(request):
+        client = await services.admission.admit(headers_of(request))
+        if not client.may("viewer"):
+            raise Forbidden("The metrics need the key of a viewer or an admin: gptmock keys create NAME --role viewer.")
+    return HTTPResponse(await services.exposition(), content_type=METRICS_TYPE)

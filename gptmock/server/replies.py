@@ -35,10 +35,18 @@ class SaysErrors(Protocol):
         """An error in its own shape."""
 
 
-def error_response(error: GptmockError, speaker: SaysErrors) -> HTTPResponse:
-    """The answer for an error, before anything was sent."""
+def error_response(error: GptmockError, speaker: SaysErrors, *, asked: str) -> HTTPResponse:
+    """
+    The answer for an error, before anything was sent.
+
+    Args:
+        error: what is wrong.
+        speaker: gives it its shape.
+        asked: the id of the request.
+    """
     reply = speaker.error(error)
-    return HTTPResponse(reply.body, status=reply.status, headers=dict(reply.headers), content_type=reply.content_type)
+    body = reply.body if reply.with_request_id is None else reply.with_request_id(asked)
+    return HTTPResponse(body, status=reply.status, headers=dict(reply.headers), content_type=reply.content_type)
 
 
 class ErrorAnswers(ErrorHandler):
@@ -63,7 +71,7 @@ class ErrorAnswers(ErrorHandler):
         # A client that leaves before its request is complete (Sanic's RequestCancelled) is no fault of ours.
         if isinstance(error, InternalError) and not isinstance(exception, asyncio.CancelledError):
             log.error("server.error", exc_info=exception, extra={"request_id": request_id(request)})
-        answer = error_response(error, family_of(request.path))
+        answer = error_response(error, family_of(request.path, request.headers), asked=request_id(request))
         _log_refused(request, answer.status, error)
         return answer
 
@@ -97,7 +105,7 @@ def as_gptmock_error(request: Request, exception: BaseException) -> GptmockError
 def _framework_error(request: Request, exception: SanicException) -> GptmockError:
     status = exception.status_code
     if status == 404:
-        return unknown_route(request.method, request.path)
+        return unknown_route(request.method, request.path, request.headers)
     if status == 405 and request.headers.get("upgrade", "").lower() == "websocket":
         # Codex falls back to HTTP at once on this status, and on no other.
         return ClientError(

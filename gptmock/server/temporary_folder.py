@@ -1,11 +1,11 @@
 """
-Temporary folders: that of ``multiprocessing``, which holds the sockets of the server's processes, and the demo's home.
-A killed process leaves its folder behind; the next server that starts removes it. Knows files and locks, no server.
+Temporary folders of servers and demos. One whose processes have all been killed leaves its folder behind; the next one
+removes it.
 
-    gptmock-mp-XXXXXXXX/lock      locked (``flock``) for as long as its owner lives, by the kernel
-    gptmock-mp-XXXXXXXX/...       whatever multiprocessing makes, and the snapshot of the store
-    gptmock-demo-XXXXXXXX/lock    the same; the processes that the demo starts keep the lock too
-    gptmock-demo-XXXXXXXX/...     the home of the demo's server
+    gptmock-server-XXXXXXXX/lock    locked (``flock``) for as long as a process of the server lives
+    gptmock-server-XXXXXXXX/...     what its workers share: metrics, and the snapshot of a store elsewhere
+    gptmock-demo-XXXXXXXX/lock      the same for a demo and the processes that it has started
+    gptmock-demo-XXXXXXXX/...       the home of the demo's server
 
 Only a process that holds a folder's lock removes it; pids are no evidence where containers share a directory.
 """
@@ -13,7 +13,6 @@ Only a process that holds a folder's lock removes it; pids are no evidence where
 from __future__ import annotations
 
 import fcntl
-import multiprocessing
 import os
 import shutil
 import stat
@@ -21,22 +20,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing import AuthenticationError
-from multiprocessing.connection import Client
-from multiprocessing.managers import dispatch  # type: ignore[attr-defined]
-from multiprocessing.util import Finalize, get_temp_dir
 from pathlib import Path
 
-PREFIX = "gptmock-mp-"
-DEMO_PREFIX = "gptmock-demo-"
+SERVER_PREFIX, DEMO_PREFIX = "gptmock-server-", "gptmock-demo-"
 LOCK_FILE = "lock"
-_LISTENERS = "listener-*"
-_SHORT_DIRECTORY = "/tmp"  # noqa: S108 - mkdtemp makes a folder of its own in it
-"""Where the folder is made if ``TMPDIR`` is too long for the sockets in it."""
-_MAX_SOCKET_PATH_BYTES = 103
-"""Of ``sockaddr_un`` without its last zero; macOS has the least. Linux has 107."""
-_LAST = -101
-"""Multiprocessing removes a folder of its own at priority -100, after all that uses it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,45 +43,24 @@ class ClaimedFolder:
 @contextmanager
 def claimed_folder(prefix: str) -> Iterator[ClaimedFolder]:
     """
-    A folder in the temporary directory, mode 0700, while the context lasts; ``clear_left_folders`` knows its prefix.
+    A folder in the temporary directory, mode 0700, while the context lasts; removes those that others have left.
 
     Raises:
         OSError: the temporary directory cannot be written.
     """
-    folder = _claimed(prefix, tempfile.gettempdir())
+    clear_left_folders()
+    folder = claim_folder(prefix)
     try:
         yield folder
     finally:
         folder.remove()
 
 
-def use_own_folder() -> Path:
-    """
-    Give this process and those that it starts a temporary folder that the next server can tell from all others.
-
-    Returns the folder; it is removed when this process ends by itself.
-
-    Raises:
-        OSError: the temporary directory cannot be written.
-    """
-    folder = _claimed(PREFIX, _directory())
-    # What ``multiprocessing.util.get_temp_dir`` looks at first; children copy it. No public name sets it.
-    multiprocessing.process.current_process()._config["tempdir"] = str(folder.path)  # type: ignore[attr-defined] # noqa: SLF001
-    Finalize(None, folder.remove, exitpriority=_LAST)
-    return folder.path
-
-
-def own_folder() -> Path | None:
-    """The folder of the server that this process belongs to; ``None`` for a process of no server."""
-    folder: str | None = multiprocessing.process.current_process()._config.get("tempdir")  # type: ignore[attr-defined] # noqa: SLF001
-    return Path(folder) if folder is not None and Path(folder).name.startswith(PREFIX) else None
-
-
 def clear_left_folders() -> list[Path]:
     """Remove what servers and demos of this user left that live no more. Returns what was removed."""
     removed = []
-    servers, demos = Path(_directory()).glob(f"{PREFIX}*"), Path(tempfile.gettempdir()).glob(f"{DEMO_PREFIX}*")
-    for folder in (*servers, *demos):
+    directory = Path(tempfile.gettempdir())
+    for folder in (*directory.glob(f"{SERVER_PREFIX}*"), *directory.glob(f"{DEMO_PREFIX}*")):
         with suppress(OSError), _locked(folder) as is_left:
             if is_left:
                 shutil.rmtree(folder)
@@ -102,34 +68,19 @@ def clear_left_folders() -> list[Path]:
     return removed
 
 
-def end_state_process() -> None:
+def claim_folder(prefix: str) -> ClaimedFolder:
     """
-    Tell the process that holds Sanic's shared state (a ``multiprocessing.Manager``) to end, if nobody else has: without
-    the one that started it, it would stay for ever. For a child of the process with the folder.
+    A folder in the temporary directory, mode 0700; whoever has it removes it.
+
+    Raises:
+        OSError: the temporary directory cannot be written.
     """
-    for address in Path(get_temp_dir()).glob(_LISTENERS):
-        with (
-            suppress(OSError, EOFError, AuthenticationError),
-            Client(str(address), authkey=multiprocessing.current_process().authkey) as connection,
-        ):
-            dispatch(connection, None, "shutdown")
-
-
-def _directory() -> str:
-    """The temporary directory, unless a socket in a folder of it would have too long a path."""
-    directory = tempfile.gettempdir()
-    listener = Path(directory, f"{PREFIX}XXXXXXXX", "listener-XXXXXXXX")
-    is_short = len(os.fsencode(listener)) <= _MAX_SOCKET_PATH_BYTES
-    return directory if is_short or not os.access(_SHORT_DIRECTORY, os.W_OK) else _SHORT_DIRECTORY
-
-
-def _claimed(prefix: str, directory: str) -> ClaimedFolder:
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=directory))
+        folder = Path(tempfile.mkdtemp(prefix=prefix))
         descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Between the two lines above another server may have taken it for one that was left.
+            # Between the two lines above another process may have taken it for one that was left.
             if (folder / LOCK_FILE).stat().st_ino == os.fstat(descriptor).st_ino:
                 return ClaimedFolder(folder, descriptor)
         os.close(descriptor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -16,6 +17,7 @@ from gptmock.clients import Client
 from gptmock.dialects.dialect import (
     Call,
     Dialect,
+    ExplainsFailures,
     KeepsAlive,
     ReadyReply,
     ReplyHead,
@@ -25,7 +27,7 @@ from gptmock.dialects.dialect import (
     supports,
 )
 from gptmock.dialects.table import DialectRoute
-from gptmock.errors import GptmockError
+from gptmock.errors import DEFAULT_RETRY_SECONDS, GptmockError, ServerStopping
 from gptmock.gateway.key_limits import UNLIMITED, Grant
 from gptmock.gateway.key_terms import check_model, terms_for
 from gptmock.gateway.reply import Outcome
@@ -34,7 +36,7 @@ from gptmock.live import LiveTurn
 from gptmock.protocol.items import ResponseUsage
 from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.client_wire import SanicWire
-from gptmock.server.context import ServerOptions, Services, new_head
+from gptmock.server.context import App, ServerOptions, Services, new_head
 from gptmock.server.guard import client_address
 from gptmock.server.ignored_header import IGNORED, ignored_header
 from gptmock.server.large_bodies import LargeBodies
@@ -44,7 +46,7 @@ from gptmock.server.streaming import ClientSink, Heartbeat
 
 log = logging.getLogger("gptmock.turn")
 
-_Understood = TypeVar("_Understood", Turn, Turn | ReadyReply)
+_Understood = TypeVar("_Understood")
 Handler: TypeAlias = Callable[[Request], Coroutine[Any, Any, HTTPResponse | None]]
 CLIENT_GONE = 499
 """In the log only, for a client that left before its status; nginx's number."""
@@ -63,6 +65,12 @@ def turn_handler(route: DialectRoute, options: ServerOptions) -> Handler:
     return handle
 
 
+def cut_turns(app: App) -> None:
+    """End all calls of a worker now; each client is told so in its dialect."""
+    for turn in list(app.ctx.turns):
+        turn.cut()
+
+
 class TurnRequest:
     """One client call from its first byte to the log line."""
 
@@ -73,7 +81,7 @@ class TurnRequest:
         self._services: Services = request.app.ctx.services
         self._large_bodies: LargeBodies = request.app.ctx.large_bodies
         self._bounds: ClientBounds = request.app.ctx.client_bounds
-        self._head: ReplyHead = new_head()
+        self._head: ReplyHead = new_head(request_id(request))
         self._client: Client | None = None
         self._turn: Turn | None = None
         self._outcome = Outcome()
@@ -82,6 +90,10 @@ class TurnRequest:
         self._sent_bytes = 0
         self._sink: ClientSink | None = None
         """Of a stream."""
+        self._reply: AnyReply | None = None
+        """Of a stream."""
+        self._limit = asyncio.timeout(None)
+        """Until there is a stream."""
 
     @property
     def _dialect(self) -> Dialect:
@@ -93,9 +105,11 @@ class TurnRequest:
         activity = self._services.activity
         activity.turns += 1
         activity.live[id(self)] = self._live
+        turns: set[TurnRequest] = self._request.app.ctx.turns
+        turns.add(self)
         try:
             with self._bounds.stream():
-                response = await self._answer()
+                response = await self._answer_in_time()
             status = 200 if response is None else response.status
             ended = self._ending
         except asyncio.CancelledError:
@@ -105,14 +119,16 @@ class TurnRequest:
         except (GptmockError, RecursionError) as exception:
             error = as_gptmock_error(self._request, exception)
             status, ended = error.status_hint, error.code
-            refused = error_response(error, self._dialect)
+            refused = self._explained(error)
             refused.headers.update(self._grant.headers)
+            status = refused.status
             return refused
         else:
             return response
         finally:
             activity.turns -= 1
             del activity.live[id(self)]
+            turns.discard(self)
             self._grant.end(tokens=self._outcome.tokens)
             self._log(status, ended)
 
@@ -126,6 +142,34 @@ class TurnRequest:
             account_id=self._outcome.account_id,
             sent_bytes=sink.sent_bytes if sink is not None else 0,
         )
+
+    def _explained(self, error: GptmockError) -> HTTPResponse:
+        """The answer for an error, before anything was sent."""
+        turn = self._turn
+        if turn is not None and supports(turn.reply, ExplainsFailures):
+            error = turn.reply.reworded(error)
+            body = turn.reply.answer(self._head, error)
+            if body is not None:
+                kind = self._dialect.content_type if turn.stream else "application/json"
+                return HTTPResponse(body, headers=self._reply_headers(turn, None), content_type=kind)
+        return error_response(error, self._dialect, asked=request_id(self._request))
+
+    def cut(self) -> None:
+        """Answer now that the server stops: by a status, or within the stream."""
+        if self._reply is not None:
+            self._reply.cut(_stopping())
+            return
+        with suppress(RuntimeError):
+            self._limit.reschedule(asyncio.get_running_loop().time())
+
+    async def _answer_in_time(self) -> HTTPResponse | None:
+        try:
+            async with self._limit:
+                return await self._answer()
+        except TimeoutError:
+            if self._limit.expired():
+                raise _stopping() from None
+            raise
 
     @property
     def _ending(self) -> str:
@@ -198,6 +242,7 @@ class TurnRequest:
             stall_seconds=self._options.write_stall_seconds,
             elapsed=self._head.elapsed,
         )
+        self._reply = reply
         activity = self._services.activity
         activity.streams += 1
         try:
@@ -265,6 +310,13 @@ class TurnRequest:
                 "at_terminal": {"effort": _effort(turn), "label": self._services.label_of(outcome.account_id)},
             },
         )
+
+
+def _stopping() -> ServerStopping:
+    return ServerStopping(
+        "The server was stopped or restarted before this answer was complete. Send the request again.",
+        retry_after_seconds=DEFAULT_RETRY_SECONDS,
+    )
 
 
 def _effort(turn: Turn | None) -> str | None:

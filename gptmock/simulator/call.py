@@ -66,13 +66,21 @@ class Call:
 
     @cached_property
     def trailing_outputs(self) -> list[Json]:
-        """The tool outputs at the end of the input, behind any other item."""
+        """The tool outputs at the end of the input; only instructions of the developer may follow them."""
         found: list[Json] = []
         for item in reversed(self.items):
+            if item.get("role") == "developer":
+                continue
             if item.get("type") not in OUTPUT_TYPES:
                 break
             found.insert(0, item)
         return found
+
+    @cached_property
+    def follows_outputs(self) -> bool:
+        """Whether tool outputs are the last that happened, with nothing but words of the user or developer since."""
+        others = (item for item in reversed(self.items) if item.get("role") not in ("user", "developer"))
+        return next(others, {}).get("type") in OUTPUT_TYPES
 
     @cached_property
     def ends_with_user(self) -> bool:

@@ -166,7 +166,10 @@ class Composer:
         yield self._added(item)
         for phase in ("in_progress", "searching", "completed"):
             yield event(f"web_search_call.{phase}", **spot)
-        yield self._done(item, action={"type": "search", "query": query, "queries": [query]})
+        action: Json = {"type": "search", "query": query, "queries": [query]}
+        if "web_search_call.action.sources" in (self._call.body.get("include") or []):
+            action["sources"] = [{"type": "url", "url": "https://example.test/source"}]
+        yield self._done(item, action=action)
 
     def image(self, prompt: str) -> Iterator[Event]:
         """An image generation call whose result is one pixel."""

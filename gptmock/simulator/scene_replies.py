@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from gptmock.simulator.call import Call, Tool
 from gptmock.simulator.events import Composer, event
-from gptmock.simulator.smart import PATCH, citation, cited_search, tool_call
+from gptmock.simulator.smart import PATCH, answer, citation, cited_search, tool_call
 from gptmock.simulator.steps import Event, Json, Step
 
 GREETING = "Hello from the simulator. Zażółć gęślą jaźń, 你好, 🙂!"
@@ -129,6 +129,12 @@ def image(composer: Composer, call: Call) -> Iterator[Event]:
 def separators(composer: Composer, _call: Call) -> Iterator[Event]:
     """A text with all characters at which Python's ``str.splitlines`` splits."""
     return composer.message("next\u0085line\u2028line\u2029paragraph\x0bvertical\x0cform\x1cend")
+
+
+def sealed(composer: Composer, call: Call) -> Iterator[Event]:
+    """A reasoning item without a summary, then what a model would do with the request."""
+    yield from composer.reasoning([])
+    yield from answer(composer, call)
 
 
 # -- variations of a complete stream ----------------------------------------------------------------------------------

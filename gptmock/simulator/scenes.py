@@ -68,6 +68,7 @@ _TABLE: tuple[Scene, ...] = (
     _S("long", "a text in 200 deltas", _whole(replies.long)),
     _S("reasoning", "two summary parts of reasoning, then a text", _whole(replies.reasoning)),
     _S("reasoning-raw", "the raw thought (reasoning_text), then a text", _whole(replies.reasoning_raw)),
+    _S("sealed", "reasoning without a summary, then as auto", _whole(replies.sealed)),
     _S("interleaved", "reasoning, text, reasoning, text", _whole(replies.interleaved)),
     _S("tool", "one function call", _whole(replies.tool)),
     _S("tools2", "reasoning, then two function calls", _whole(replies.two_tools)),

@@ -1,7 +1,9 @@
 """The automatic reply: imitates a model, so that an agent's tool loop terminates. Pure."""
 
+import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 
 import msgspec
 
@@ -11,18 +13,23 @@ from gptmock.simulator.samples import sample
 from gptmock.simulator.steps import Event, Json, Step
 
 QUOTE_LIMIT = 2000
+_SCRIPTED = re.compile(r"call:([A-Za-z0-9_-]+)(?=\{)")
 PATCH = "*** Begin Patch\n*** Add File: hello.txt\n+Hello\n*** End Patch\n"
 
 
 def smart(call: Call) -> Iterator[Step]:
-    """Answer tool outputs, else call requested tools, else obey ``text.format``, else search, else quote the user."""
+    """
+    Answer tool outputs, else call requested tools, else obey ``text.format``, else search, else quote the user.
+
+    ``call:NAME{...}`` in the user's last text is a call with these very arguments; several are parallel calls.
+    """
     composer = Composer(call)
     yield from composer.start()
     if call.items and call.items[-1].get("type") == "compaction_trigger":
         yield from composer.compaction()
     else:
         yield from _thinking(composer, call)
-        yield from _answer(composer, call)
+        yield from answer(composer, call)
     yield composer.completed()
 
 
@@ -61,9 +68,13 @@ def _thinking(composer: Composer, call: Call) -> Iterator[Event]:
         yield from composer.reasoning(parts)
 
 
-def _answer(composer: Composer, call: Call) -> Iterator[Event]:
+def answer(composer: Composer, call: Call) -> Iterator[Event]:
+    """What follows the thinking."""
     if call.trailing_outputs:
         yield from _report(composer, call)
+    elif scripted := _scripted(call):
+        for name, arguments in scripted:
+            yield from composer.function_call(name, arguments)
     elif chosen := _chosen_tools(call):
         for tool in chosen:
             yield from tool_call(composer, tool)
@@ -75,6 +86,17 @@ def _answer(composer: Composer, call: Call) -> Iterator[Event]:
         yield from composer.image(call.last_user_text[:200] or "a pixel")
     else:
         yield from composer.message(f"You said: {call.last_user_text[:QUOTE_LIMIT] or 'nothing at all'}")
+
+
+def _scripted(call: Call) -> list[tuple[str, str]]:
+    """Names and arguments of the calls that the user's text spells out, of tools that there are."""
+    text, names = call.last_user_text, {tool.name for tool in call.tools}
+    found = []
+    for match in _SCRIPTED.finditer(text):
+        with suppress(ValueError):
+            _, end = json.JSONDecoder().raw_decode(text, match.end())
+            found.append((match[1], text[match.end() : end]))
+    return [(name, arguments) for name, arguments in found if name in names]
 
 
 def _report(composer: Composer, call: Call) -> Iterator[Event]:
@@ -96,6 +118,9 @@ def _chosen_tools(call: Call) -> list[Tool]:
         return []
     if isinstance(choice, dict) and "name" in choice:
         return [tool for tool in call.tools if tool.name == choice["name"]][:1]
+    if call.follows_outputs and _choice(call) == "auto":
+        # An agent's loop ends by itself, whatever its client adds to the outputs.
+        return []
     tools = _allowed(call)
     named = mentioned(tools, call.last_user_text)
     if named:

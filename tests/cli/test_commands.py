@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from tests.harness import (
 
 COMMANDS = (
     "serve",
+    "reload",
     "demo",
     "login",
     "logout",
@@ -65,6 +66,11 @@ def run(directory: Path, *arguments: str, **variables: str) -> subprocess.Comple
         timeout=90,
         check=False,
     )
+
+
+def runner(command: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """A server forks, which a test process with its threads and captured output must not do."""
+    return run if command == "serve" else run_inside
 
 
 @contextmanager
@@ -153,7 +159,7 @@ def test_wrong_usage_is_exit_code_2_and_no_traceback(tmp_path: Path, arguments: 
 
 
 def test_wrong_settings_are_all_listed_and_exit_code_2(tmp_path: Path):
-    shown = run_inside(
+    shown = run(
         tmp_path,
         "serve",
         "--port",
@@ -172,7 +178,7 @@ def test_wrong_settings_are_all_listed_and_exit_code_2(tmp_path: Path):
 
 
 def test_beyond_loopback_without_a_key_is_exit_code_2(tmp_path: Path):
-    shown = run_inside(tmp_path, "serve", "--host", "0.0.0.0")
+    shown = run(tmp_path, "serve", "--host", "0.0.0.0")
     (line,) = shown.stderr.splitlines()
     assert shown.returncode == 2
     assert "GPTMOCK_API_KEY" in line
@@ -184,7 +190,7 @@ def test_a_port_in_use_is_one_clear_line_and_exit_code_1(tmp_path: Path, command
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        shown = run_inside(tmp_path, command, "--port", str(taken.getsockname()[1]))
+        shown = runner(command)(tmp_path, command, "--port", str(taken.getsockname()[1]))
     (line,) = shown.stderr.splitlines()
     assert shown.returncode == 1
     assert re.match(r"gptmock: port \d+ on 127\.0\.0\.1 is in use", line)
@@ -193,7 +199,7 @@ def test_a_port_in_use_is_one_clear_line_and_exit_code_1(tmp_path: Path, command
 
 def test_a_dotenv_may_not_redirect_tokens(tmp_path: Path):
     (tmp_path / ".env").write_text("GPTMOCK_UPSTREAM_URL=https://evil.example.test\n")
-    shown = run_inside(tmp_path, "serve")
+    shown = run(tmp_path, "serve")
     assert shown.returncode == 2
     assert "must not be set in .env" in shown.stderr
 
@@ -204,7 +210,7 @@ def test_a_dotenv_may_not_redirect_tokens(tmp_path: Path):
 @pytest.mark.parametrize("command", ["info", "serve"])
 @pytest.mark.parametrize("key", ["c2hvcnQ=", "planted and not base64"])
 def test_a_key_that_must_not_be_used_is_wrong_usage_and_is_not_shown(tmp_path: Path, command: str, key: str):
-    shown = run_inside(tmp_path, command, GPTMOCK_ENCRYPTION_KEYS=key, GPTMOCK_PORT=str(free_port()))
+    shown = runner(command)(tmp_path, command, GPTMOCK_ENCRYPTION_KEYS=key, GPTMOCK_PORT=str(free_port()))
     (line,) = shown.stderr.splitlines()
     assert (shown.returncode, shown.stdout) == (2, "")
     assert line.startswith("gptmock: GPTMOCK_ENCRYPTION_KEYS: ")
@@ -216,7 +222,7 @@ def test_another_key_than_the_one_of_the_store_is_wrong_usage(tmp_path: Path):
     assert run_inside(tmp_path, "info", "--offline").returncode == 0
     key = base64.b64encode(os.urandom(32)).decode()
     for command in ("info", "serve"):
-        shown = run_inside(tmp_path, command, GPTMOCK_ENCRYPTION_KEYS=key, GPTMOCK_PORT=str(free_port()))
+        shown = runner(command)(tmp_path, command, GPTMOCK_ENCRYPTION_KEYS=key, GPTMOCK_PORT=str(free_port()))
         (line,) = shown.stderr.splitlines()
         assert (shown.returncode, shown.stdout) == (2, "")
         assert "Nothing was changed" in line

@@ -18,7 +18,19 @@ from tests.harness import plain_environment
 
 SCRIPTS = Path(__file__).parent / "scripts"
 CHECK_SECONDS = 60
-_STRANGE = ("OPENAI_", "LANGCHAIN_", "LANGSMITH_", "LOGFIRE_", "OTEL_", "OLLAMA_", "LITELLM_", "NODE_", "CODEX_")
+_STRANGE = (
+    "OPENAI_",
+    "LANGCHAIN_",
+    "LANGSMITH_",
+    "LOGFIRE_",
+    "OTEL_",
+    "OLLAMA_",
+    "LITELLM_",
+    "NODE_",
+    "CODEX_",
+    "ANTHROPIC_",
+    "CLAUDE_",
+)
 """What the libraries would read from the environment; some of it would send traces somewhere."""
 
 

@@ -17,7 +17,7 @@ from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from gptmock.stores.limits_and_usage import SharedLimits
 from tests.clients.checks import Client, Server, node_command, python_command
-from tests.clients.environments import Node, NotInstalled, client_node, client_python
+from tests.clients.environments import CLAUDE, Node, NotInstalled, client_claude, client_node, client_python
 from tests.harness import SimulatorProcess, server_process, simulator_process, write_login
 
 API_KEY = "sk-for-the-clients-0001"
@@ -77,6 +77,8 @@ def installed(pytestconfig: pytest.Config) -> Callable[[str], Path | Node]:
     def tried(name: str) -> Path | Node | NotInstalled:
         """An installation that failed is not tried again for each check."""
         try:
+            if name in CLAUDE:
+                return client_claude(name, tell=tell)
             return client_node(tell=tell) if name == "node" else client_python(name, tell=tell)
         except NotInstalled as error:
             return error

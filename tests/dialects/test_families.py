@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from gptmock.dialects.families import OLLAMA, OPENAI, family_of, unknown_route, wrong_method
+from gptmock.dialects.families import ANTHROPIC, OLLAMA, OPENAI, family_of, unknown_route, wrong_method
 from gptmock.dialects.table import DIALECTS
 from gptmock.errors import BadRequest, Unauthorized, UnsupportedEndpoint
 
@@ -21,10 +21,40 @@ from gptmock.errors import BadRequest, Unauthorized, UnsupportedEndpoint
         ("/api/", OLLAMA),
         ("/api/nowhere", OLLAMA),
         ("/api/v1/models", OLLAMA),
+        ("/v1/messages", ANTHROPIC),
+        ("/messages/nowhere", ANTHROPIC),
+        ("/v1/messages/batches", ANTHROPIC),
+        ("/v1/complete", ANTHROPIC),
+        ("/v1/completions", OPENAI),
+        ("/v1/files", OPENAI),
+        ("/v1", OPENAI),
     ],
 )
 def test_the_family_is_a_matter_of_the_prefix(path, family):
     assert family_of(path) is family
+
+
+@pytest.mark.check(317)
+@pytest.mark.parametrize(
+    ("path", "thing"),
+    [
+        ("/v1/messages/batches", "batches"),
+        ("/v1/messages/batches/b_1/results", "batches"),
+        ("/v1/files", "files"),
+        ("/v1/skills", "skills"),
+        ("/v1/complete", "text completions"),
+    ],
+)
+def test_what_anthropic_has_and_is_not_here_is_named(path, thing):
+    headers = {"anthropic-version"}
+    assert family_of(path, headers) is ANTHROPIC
+    error = unknown_route("POST", path, headers)
+    reply = ANTHROPIC.error(error)
+    said = json.loads(reply.body)
+    assert (reply.status, said["error"]["type"]) == (404, "not_found_error")
+    assert f"not supported here: {thing}" in said["error"]["message"]
+    assert reply.headers["x-should-retry"] == "false"
+    assert family_of("/api/nowhere", headers) is OLLAMA
 
 
 @pytest.mark.parametrize("route", DIALECTS, ids=lambda route: route.name)

@@ -25,14 +25,16 @@ QUESTIONS: Mapping[str, Mapping[str, Any]] = {
     "chat": {"messages": [{"role": "user", "content": "hi"}]},
     "completions": {"prompt": "hi"},
     "responses": {"input": "hi"},
+    "messages": {"max_tokens": 1024, "messages": [{"role": "user", "content": "hi"}]},
     "ollama_chat": {"messages": [{"role": "user", "content": "hi"}]},
     "ollama_generate": {"prompt": "hi"},
 }
 SO_ANYWAY = {
+    "messages": {"max_tokens"},
     "ollama_chat": {"keep_alive"},
     "ollama_generate": {"keep_alive", "raw"},
 }
-"""Fields for what is so anyway: models stay loaded, and no template is put around a prompt."""
+"""Fields for what is so anyway: models stay loaded, no template is put around a prompt, all clients send a limit."""
 
 
 def fields(fate: str) -> list[ParameterSet]:

@@ -1,15 +1,14 @@
 """
 ``python -m tests.faults.staged serve ...``: the program, stopping where a test wants it to. The product knows nothing
-of it: the contracts that a refresh goes through are wrapped here, in the manager and again in every worker.
+of it: the contracts that a refresh goes through are wrapped here, before any process is forked.
 
     {folder}/armed-{stage}           made by the test: the next refresh that comes to this stage
     {folder}/reached-{stage}-{pid}   the same file, renamed by the process that is there and waits until it is gone
 
 Variables: ``TEST_STAGES`` the folder; ``TEST_LEASE_SECONDS`` a shorter lease with its deadlines, so that waiting for
 its end does not take the test's time; ``TEST_DEADLINES`` those of client connections, as JSON; ``TEST_DEATHS`` how many
-deaths of workers the manager bears; ``TEST_SLOT_SECONDS`` how long a turn holds its place among those of its client
-key; ``TEST_PATIENT`` a long timeout of the store, where a busy machine must not pass for a store that is
-away.
+early deaths of workers the supervisor bears; ``TEST_SLOT_SECONDS`` how long a turn holds its place among those of its
+client key; ``TEST_PATIENT`` a long timeout of the store, where a busy machine must not pass for a store that is away.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from gptmock import shared_state, wiring
 from gptmock.accounts import IssuedTokens, Secret, TokenSet
 from gptmock.cli import main
 from gptmock.gateway import key_limits, refresh
-from gptmock.server import supervisor
 from gptmock.server.client_bounds import ConnectionDeadlines
 from gptmock.server.context import ServerOptions
 from gptmock.stores import key_limits as stored_limits
@@ -34,6 +32,7 @@ from gptmock.stores import redis, sqlite_file
 from gptmock.stores.escrow import FileEscrow
 from gptmock.stores.lease import StoreLease
 from gptmock.stores.vault import SealedVault
+from gptmock.supervision import fleet
 from gptmock.upstream.issuer import OAuthIssuer
 
 PASSED_BY = frozenset({"in-flight"})
@@ -103,7 +102,7 @@ def hurried_options(*settings: Any) -> ServerOptions:
 server_options = wiring.server_options
 if "TEST_DEADLINES" in os.environ:
     setattr(wiring, "server_options", hurried_options)  # noqa: B010 - a constant of another module
-# On import, since a worker is a new process that imports this module and then builds its app.
+# On import: all processes of the server are forked from this one.
 for module, name, staged in (
     (shared_state, "StoreLease", StagedLease),
     (wiring, "OAuthIssuer", StagedIssuer),
@@ -125,7 +124,7 @@ if "TEST_PATIENT" in os.environ:
     setattr(sqlite_file, "CALL_TIMEOUT_SECONDS", 30.0)  # noqa: B010
     setattr(sqlite_file, "BUSY_SECONDS", 30.0)  # noqa: B010
     setattr(redis, "TIMEOUT_SECONDS", 30.0)  # noqa: B010
-setattr(supervisor, "MAX_DEATHS", int(os.environ.get("TEST_DEATHS", "5")))  # noqa: B010
+setattr(fleet, "MAX_DEATHS", int(os.environ.get("TEST_DEATHS", "5")))  # noqa: B010
 
 if __name__ == "__main__":
     sys.exit(main())

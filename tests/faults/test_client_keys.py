@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from gptmock.clients import KeyTerms
+from gptmock.stores.key_limits import StoreKeyLimits
 from tests.faults.state import STAGED, Place
 from tests.harness import (
     CHAT_PATH,
@@ -139,3 +140,28 @@ async def test_a_killed_worker_gives_its_places_back_and_the_living_keep_theirs(
             # Longer than a place is held without being extended.
             await asyncio.sleep(SLOT_SECONDS)
             assert [await held(opened, stack, headers) for _ in range(3)] == [200, 200, 429]
+
+
+@pytest.mark.timeout(120)
+async def test_a_store_that_freezes_refuses_nobody_and_forgets_no_token(
+    redis_place: Place, simulator: SimulatorProcess
+):
+    assert redis_place.redis is not None
+    await redis_place.enroll(simulator.new_login())
+    with server_process(redis_place.home, simulator.base_url, workers=1, env=redis_place.env) as server:
+        headers = await key_of(redis_place, "ada", tokens_per_day=10**6, concurrency=4)
+        async with client(server.base_url, headers=headers) as opened:
+
+            async def tokens() -> int:
+                answer = await opened.post(CHAT_PATH, json=chat("scene:text"))
+                assert answer.status_code == 200, answer.text
+                return int(answer.json()["usage"]["total_tokens"])
+
+            before = [await tokens() for _ in range(3)]
+            with redis_place.redis.frozen():
+                meanwhile = [await tokens() for _ in range(5)]
+        async with redis_place.opened() as state, asyncio.timeout(30):
+            key, limits = await state.keys.show("ada"), StoreKeyLimits(state.store)
+            wanted = {"turns": 0, "tokens_per_day": sum(before) + sum(meanwhile)}
+            while {one.kind: one.used for one in await limits.states(key)} != wanted:  # noqa: ASYNC110 - another process has no event to wait for
+                await asyncio.sleep(0.1)

@@ -88,6 +88,27 @@ async def test_the_static_key_calls_models_and_reads_no_metrics(simulator: Simul
     assert (user.status_code, user.json()["error"]["code"]) == (403, "insufficient_permissions")
 
 
+async def test_a_listener_for_scrapes_alone(simulator: SimulatorProcess, home: Path):
+    port = free_port()
+    env = {"GPTMOCK_API_KEY": "for-calls", "GPTMOCK_METRICS_BIND": f"127.0.0.1:{port}"}
+    with server_process(home, simulator.base_url, workers=WORKERS, env=env) as server:
+        await until_all_serve(server, WORKERS)
+        async with client(f"http://127.0.0.1:{port}") as opened:
+            told = [samples((await opened.get("/metrics", headers={"connection": "close"})).content) for _ in range(8)]
+            probes = [(await opened.get(path)).status_code for path in ("/health", "/readyz")]
+            model = await opened.post(CHAT_PATH, json=chat())
+        assert (await get_metrics(server)).status_code == 401
+        assert server.stop() == 0
+    assert {one["gptmock_workers", ()] for one in told} == {WORKERS}
+    assert probes == [200, 200]
+    assert (model.status_code, model.json()["error"]["code"]) == (404, "unknown_url")
+
+
+async def get_metrics(server: ServerProcess) -> httpx.Response:
+    async with client(server.base_url) as opened:
+        return await opened.get("/metrics")
+
+
 @pytest.mark.skipif(shutil.which("prometheus") is None, reason="Prometheus (Debian: prometheus) is not installed")
 async def test_a_real_prometheus_scrapes_a_server(simulator: SimulatorProcess, home: Path, tmp_path: Path):
     with server_process(home, simulator.base_url, workers=1) as server:

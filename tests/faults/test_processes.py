@@ -1,8 +1,9 @@
-"""Starting and stopping: early signals, failed starts, workers that die, managers that die."""
+"""Starting and stopping: early signals, failed starts, workers that die, supervisors that die."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -34,7 +35,7 @@ from tests.harness import (
     until,
     until_all_serve,
     wait_until,
-    wait_until_ready,
+    write_login,
 )
 from tests.timing import generous
 
@@ -45,53 +46,41 @@ EXIT_SECONDS = generous(5)
 
 FAILING_START = """
 import sys
-from functools import partial
-from sanic import Sanic
-from sanic.worker.loader import AppLoader
-from sanic.worker.manager import WorkerManager
-from gptmock.server.app import create_app
-from gptmock.server.context import ServerOptions
+from gptmock import serving
+from gptmock.__main__ import main
 
-WorkerManager.THRESHOLD = 20
-
-def build():
-    import multiprocessing
-    if multiprocessing.parent_process() is not None:
-        raise ZeroDivisionError("planted")
-    return create_app(None, ServerOptions())
+def build(*_):
+    raise ZeroDivisionError("planted")
 
 if __name__ == "__main__":
-    loader = AppLoader(factory=build)
-    app = loader.load()
-    app.prepare(host="127.0.0.1", port=int(sys.argv[1]), workers=2, motd=False)
-    Sanic.serve(primary=app, app_loader=loader)
+    serving.build_app = build
+    sys.exit(main())
 """
 
 STOPPED_START = """
 import os, signal, sys, time
-from gptmock.cli import main
-from gptmock.server import supervisor
+from gptmock.__main__ import main
+from gptmock.supervision.supervisor import Supervisor
 
-correct = supervisor._correct_manager
+start = Supervisor._start_worker
 
-async def stopped(app):
-    when = os.environ.pop("STOP_WHEN")
+def stopped(supervisor, starter):
+    when = os.environ.pop("STOP_WHEN", None)
     if when == "before":
         os.kill(os.getpid(), signal.SIGTERM)
-    await correct(app)
+    start(supervisor, starter)
     if when == "after":
         os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(1.0)
 
 if __name__ == "__main__":
-    supervisor._correct_manager = stopped
+    Supervisor._start_worker = stopped
     sys.exit(main())
 """
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_stop_before_the_workers_are_started_reaches_them(simulator: SimulatorProcess, home: Path, when: str):
-    """The manager has taken note of the stop, and has had nobody to tell it to."""
+    """The workers are just being forked."""
     script = home / "stopped.py"
     script.write_text(STOPPED_START)
     env = {"STOP_WHEN": when, "PYTHONPATH": os.pathsep.join(sys.path)}
@@ -128,12 +117,15 @@ def test_a_stop_at_any_moment_of_the_start_is_a_clean_stop(
 
 
 STOPPED_IMPORT = """
-import multiprocessing, os, signal, sys
+import os, signal, sys
 
 class Stop:
+    first = os.getpid()
+
     def find_spec(self, name, path=None, target=None):
-        if f"{multiprocessing.current_process().name}:{name}" == os.environ["STOP_AT"]:
-            os.kill(os.getpid(), int(os.environ["STOP_BY"]))
+        if name == os.environ["STOP_AT"]:
+            victim = self.first if os.environ["STOP_WHOM"] == "supervisor" else os.getpid()
+            os.kill(victim, int(os.environ["STOP_BY"]))
         return None
 
 sys.meta_path.insert(0, Stop())
@@ -146,29 +138,43 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize(
-    "module", ["gptmock.cli", "argparse", "gptmock.cli.serve", "numbers", "gptmock.gateway.refresh"]
+    ("whom", "module"),
+    [
+        *(("supervisor", name) for name in ("gptmock.cli", "argparse", "gptmock.cli.serve", "numbers")),
+        *((whom, "gptmock.gateway.refresh") for whom in ("supervisor", "starter")),
+    ],
 )
 def test_a_stop_while_the_program_is_imported_is_heard(
-    simulator: SimulatorProcess, home: Path, module: str, number: signal.Signals
+    simulator: SimulatorProcess, home: Path, module: str, number: signal.Signals, whom: str
 ):
-    """An exception out of a signal handler is lost wherever an import takes it for its own failure."""
-    with stopped_import(simulator, home, f"MainProcess:{module}", number) as server:
+    """
+    An exception out of a signal handler is lost wherever an import takes it for its own failure. The later modules are
+    imported by the starter.
+    """
+    script = home / "stopped.py"
+    script.write_text(STOPPED_IMPORT)
+    paths = os.pathsep.join(sys.path)
+    env = {"STOP_AT": module, "STOP_BY": str(int(number)), "STOP_WHOM": whom, "PYTHONPATH": paths}
+    program = (sys.executable, str(script))
+    with server_process(home, simulator.base_url, workers=1, env=env, program=program, wait_ready=False) as server:
         assert server.process.wait(EXIT_SECONDS) == (0 if number == signal.SIGTERM else 130)
         assert server.text() == ""
+        wait_until(lambda: not server.tree(), seconds=STOP_SECONDS)
 
 
 SWALLOWED_STOP = """
 import os, signal, sys
-from gptmock.cli import main, serve
+from gptmock import wiring
+from gptmock.__main__ import main
 
-def announce(settings, notes):
+def swallowed(settings):
     try:
         os.kill(os.getpid(), signal.SIGTERM)
     except SystemExit:
         print("swallowed", flush=True)
 
 if __name__ == "__main__":
-    serve.announce = announce
+    wiring.start_logs = swallowed
     sys.exit(main())
 """
 
@@ -183,30 +189,21 @@ def test_a_stop_that_somebody_has_swallowed_is_heard_before_the_server_starts(si
         assert server.text() == "swallowed\n"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize(
-    "place", ["SyncManager-1:multiprocessing.managers", "Sanic-Server-0-0:gptmock.gateway.refresh"]
-)
-def test_a_signal_to_a_process_of_the_server_that_is_being_imported_harms_nobody(
-    simulator: SimulatorProcess, home: Path, place: str, number: signal.Signals
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_the_other_processes_of_the_server_harms_nobody(
+    simulator: SimulatorProcess, home: Path, number: signal.Signals
 ):
     """A terminal and some service managers signal all processes; the server's first one tells the others itself."""
-    with stopped_import(simulator, home, place, number) as server:
-        wait_until_ready(server)
+    with server_process(home, simulator.base_url) as server:
+        others = server.tree() - {server.process.pid}
+        assert len(others) == 3
+        for pid in others:
+            os.kill(pid, number)
+        assert httpx.post(server.base_url + CHAT_PATH, json=chat("scene:text"), trust_env=False).status_code == 200
+        assert server.tree() - {server.process.pid} == others
         assert server.stop() == 0
         assert "Traceback" not in server.text()
         assert server.logs("server.worker_died") == []
-
-
-def stopped_import(
-    simulator: SimulatorProcess, home: Path, place: str, number: signal.Signals
-) -> AbstractContextManager[ServerProcess]:
-    """A server of which one process signals itself as it imports a module; ``place`` names both."""
-    script = home / "stopped.py"
-    script.write_text(STOPPED_IMPORT)
-    env = {"STOP_AT": place, "STOP_BY": str(int(number)), "PYTHONPATH": os.pathsep.join(sys.path)}
-    program = (sys.executable, str(script))
-    return server_process(home, simulator.base_url, workers=1, env=env, program=program, wait_ready=False)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -222,7 +219,7 @@ def test_a_stop_while_serving_is_a_clean_stop(simulator: SimulatorProcess, home:
 
 
 def test_a_stop_just_after_the_first_answer_is_heard(simulator: SimulatorProcess, home: Path):
-    # The manager is still taking note of its workers: a signal in the middle of that once broke it, one time in sixty.
+    # The supervisor is still taking note of its workers.
     for number in range(12):
         with server_process(home, simulator.base_url, workers=1 + number % 2) as server:
             began = time.monotonic()
@@ -286,12 +283,12 @@ def test_a_port_in_use_is_one_clear_line_and_exit_code_1(simulator: SimulatorPro
 
 
 def test_a_start_that_fails_is_exit_code_1_and_takes_nobody_with_it(tmp_path: Path):
-    script, mark = tmp_path / "failing.py", new_mark()
+    script, mark, port = tmp_path / "failing.py", new_mark(), str(free_port())
     script.write_text(FAILING_START)
     # A shell leads the process group, as a terminal or a test run would; it must live to tell the code.
     shell = subprocess.run(
-        ["sh", "-c", '"$0" "$1" "$2"; echo "code $?"', sys.executable, str(script), str(free_port())],
-        env=plain_environment(**{MARK: mark, "PYTHONPATH": os.pathsep.join(sys.path)}),
+        ["sh", "-c", '"$0" "$1" serve --port "$2" --workers 2; echo "code $?"', sys.executable, str(script), port],
+        env=plain_environment(**{MARK: mark, "PYTHONPATH": os.pathsep.join(sys.path), "GPTMOCK_HOME": str(tmp_path)}),
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -300,7 +297,9 @@ def test_a_start_that_fails_is_exit_code_1_and_takes_nobody_with_it(tmp_path: Pa
         check=False,
     )
     assert shell.returncode == 0, shell.stderr[-2000:]
-    assert shell.stdout.strip().endswith("code 1"), shell.stderr[-2000:]
+    assert shell.stdout == "code 1\n", shell.stderr[-2000:]
+    assert "planted" in shell.stderr
+    assert shell.stderr.splitlines()[-1] == "gptmock: the server could not start; see the log above"
     wait_until(lambda: not processes_of(mark), seconds=10)
 
 
@@ -362,13 +361,13 @@ async def test_a_stream_whose_worker_dies_breaks_off_and_never_looks_complete(si
         await until(lambda: simulator.stats()["open_streams"] == 0, seconds=generous(1))
 
 
-def test_workers_do_not_outlive_a_manager_that_was_killed(simulator: SimulatorProcess, home: Path):
+def test_workers_do_not_outlive_a_supervisor_that_was_killed(simulator: SimulatorProcess, home: Path):
     with server_process(home, simulator.base_url, workers=2) as server:
         workers = server.workers()
         assert len(workers) == 2
         server.process.kill()
         wait_until(lambda: not server.tree() & workers, seconds=10)
-        # Nor does the process with their shared state, or any other helper.
+        # Nor does their starter.
         wait_until(lambda: not server.tree(), seconds=STOP_SECONDS)
         port = int(server.base_url.rpartition(":")[2])
         try:
@@ -404,25 +403,60 @@ def _without_room() -> int:
     return int(values[names.index("ListenOverflows")])
 
 
-def test_the_folder_of_a_server_that_was_killed_goes_with_the_next_start(simulator: SimulatorProcess, home: Path):
+def test_a_server_leaves_nothing_behind_even_if_it_is_killed(simulator: SimulatorProcess, home: Path):
     with tempfile.TemporaryDirectory(prefix="gm-") as name:
-        temporary, env = Path(name), {"TMPDIR": name}
+        for victims in ("all", "supervisor", "none"):
+            with server_process(home, simulator.base_url, env={"TMPDIR": name}) as server:
+                # A start removes what a server has left that is gone altogether.
+                assert len(list(Path(name).iterdir())) == 1
+                killed = {"all": server.tree(), "supervisor": {server.process.pid}, "none": set[int]()}[victims]
+                for pid in killed:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+                if not killed:
+                    server.stop()
+                wait_until(partial(_is_over, server), seconds=generous(8))
+            if victims != "all":
+                assert list(Path(name).iterdir()) == []
 
-        def folders() -> set[Path]:
-            return {path for path in temporary.iterdir() if path.is_dir()}
 
-        with server_process(home, simulator.base_url, env=env) as killed:
-            (left,) = folders()
-            with server_process(home, simulator.base_url, env=env) as neighbour:
-                # A start beside a living server takes nothing away.
-                assert len(folders()) == 2
-                assert neighbour.stop() == 0
-            assert folders() == {left}
-            killed.process.kill()
-            wait_until(lambda: not killed.tree(), seconds=STOP_SECONDS)
-            assert folders() == {left}
-        with server_process(home, simulator.base_url, env=env) as server:
-            (own,) = folders()
-            assert own != left
-            assert server.stop() == 0
-        assert folders() == set()
+def _is_over(server: ServerProcess) -> bool:
+    return not server.tree()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_the_supervisor_is_small(simulator: SimulatorProcess, home: Path):
+    with server_process(home, simulator.base_url) as server:
+        status = Path(f"/proc/{server.process.pid}/status").read_text()
+        resident = int(status.partition("VmRSS:")[2].split()[0]) / 1024
+        report(resident_megabytes=round(resident, 1))
+        assert resident <= 25
+
+
+async def test_a_starter_that_dies_is_replaced_and_no_stream_is_cut(simulator: SimulatorProcess, home: Path):
+    with server_process(home, simulator.base_url, workers=2) as server:
+        await until_all_serve(server, 2)
+        starter, before = server.starter(), server.workers()
+        async with client(server.base_url) as opened:
+            running = asyncio.ensure_future(opened.post(CHAT_PATH, json=chat("scene:stall:2", stream=True)))
+            await until(lambda: simulator.stats()["open_streams"] == 1)
+            os.kill(starter, signal.SIGKILL)
+            assert (await running).content.endswith(b"data: [DONE]\n\n")
+        # Its children are replaced by those of its successor, so that nobody is missing whom it could not replace.
+        await until(lambda: len(server.workers()) == 2 and not server.workers() & before, seconds=generous(10))
+        assert server.starter() != starter
+
+
+async def test_a_client_that_keeps_its_connection_does_not_hold_up_the_stop(tmp_path, simulator):
+    """Every proxy keeps the connection of a stream for the next request."""
+    write_login(tmp_path, simulator.new_login())
+    with server_process(tmp_path, simulator.base_url, workers=1) as server:
+        async with client(server.base_url) as opened:
+            async with opened.stream("POST", CHAT_PATH, json=chat("scene:stall:2", stream=True)) as response:
+                chunks = response.aiter_raw()
+                await anext(chunks)
+                server.process.send_signal(signal.SIGTERM)
+                rest = [chunk async for chunk in chunks]
+            # The connection is still in the client's pool: it is the server that closes it.
+            assert rest[-1].endswith(b"data: [DONE]\n\n")
+            assert await asyncio.to_thread(server.process.wait, EXIT_SECONDS) == 0

@@ -27,7 +27,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from gptmock.dialects.families import OLLAMA, family_of
+from gptmock.dialects.families import ANTHROPIC, OLLAMA, family_of
 from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.server.app import create_app
 from gptmock.server.context import ServerOptions
@@ -97,7 +97,7 @@ def _mend(route: DialectRoute, body: dict[str, Any], client: httpx.Client) -> No
             return
         assert 400 <= response.status_code < 500, response.text
         error = assert_family(route.paths[0], response.content)
-        at_fault = re.match(r"\w*", error["param"] or "") if isinstance(error, dict) else None
+        at_fault = re.match(r"\w*", error.get("param", error["message"]) or "") if isinstance(error, dict) else None
         key = at_fault[0] if at_fault else ""
         if step < MOST_STEPS - 2 and key in body and body[key] != good.get(key):
             body = {**body, key: good.get(key)}
@@ -111,6 +111,8 @@ def assert_family(path: str, body: bytes) -> Any:
     error = json.loads(body)["error"]
     if family_of(path) is OLLAMA:
         assert isinstance(error, str)
+    elif family_of(path) is ANTHROPIC:
+        assert set(error) == {"type", "message"}
     else:
         assert set(error) == {"message", "type", "param", "code"}
     return error

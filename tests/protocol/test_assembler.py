@@ -16,8 +16,11 @@ from gptmock.protocol.output_parts import (
     CallOpened,
     Cited,
     Finished,
+    ItemEnded,
     Reasoning,
+    ReasoningSealed,
     Refusal,
+    Searched,
     Text,
 )
 from gptmock.simulator.scenes import render_scene
@@ -30,6 +33,11 @@ CITE: dict[str, Any] = {"type": "url_citation", "url": "u", "title": "t", "start
 
 
 def assemble(*events):
+    """All pieces but the ends of items, which have tests of their own."""
+    return [piece for piece in assemble_all(*events) if not isinstance(piece, ItemEnded)]
+
+
+def assemble_all(*events):
     assembler = OutputAssembler()
     decoded = [decode_event(json.dumps(event).encode()) for event in events]
     return [piece for event in decoded if event is not None for piece in assembler.feed(event)]
@@ -119,8 +127,41 @@ def test_only_the_first_of_the_two_sources_of_reasoning_is_shown_for_an_item():
     assert pieces == [
         Reasoning("sum", part=0, source="summary"),
         Reasoning("two", part=1, source="summary"),
-        Reasoning("raw", part=2, source="text"),
+        Reasoning("raw", part=2, source="text", item=1),
     ]
+
+
+def test_an_item_ends_once_and_only_if_it_said_something():
+    text, silent = message("Hi", id="m"), {"type": "message", "id": "n", "content": []}
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "sealed"}
+    empty = {"type": "reasoning", "id": "rs_2", "summary": []}
+    ended = {"type": "response.completed", "response": {"output": [thought, text, silent, call(), empty]}}
+    items = [done(item, output_index=place) for place, item in enumerate([thought, text, silent, call(), empty])]
+    assert assemble_all(*items, ended)[:-1] == [
+        ReasoningSealed(0, "rs_1", "sealed"),
+        ItemEnded("reasoning", 0),
+        Text("Hi", part=0, message=0),
+        ItemEnded("message", 0),
+        CallOpened(0, kind="function", call_id="call_1", name="f"),
+        ItemEnded("call", 0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        ({"type": "search", "query": "q", "sources": [{"type": "url", "url": "u"}, {"url": "u"}, {}]}, ("q", ("u",))),
+        ({"type": "search", "queries": ["a", "b"]}, ("a", ())),
+        ({"type": "open_page", "url": "u"}, None),
+        ({"type": "search", "query": 5}, None),
+        ("odd", None),
+        (None, None),
+    ],
+)
+def test_a_search_is_told_when_it_has_a_query(action, expected):
+    item = {"type": "web_search_call", "id": "ws_1", "action": action}
+    pieces = assemble_all(done(item, output_index=0), done(item, output_index=0))
+    assert pieces == ([] if expected is None else [Searched("ws_1", *expected)])
 
 
 def test_an_empty_summary_does_not_hide_the_raw_thought():
@@ -311,15 +352,16 @@ def _said(story):
 @given(story=stories())
 def test_any_legal_stream_is_told_once_and_whole(story):
     pieces = _said(story)
-    messages = [""] * len(story.messages)
+    # Messages that refuse have numbers too.
+    messages: dict[int, str] = {}
     inputs = [""] * len(story.calls)
     for piece in pieces:
         if isinstance(piece, Text):
-            messages[piece.message] += piece.text
+            messages[piece.message] = messages.get(piece.message, "") + piece.text
         elif isinstance(piece, CallInput):
             inputs[piece.index] += piece.text
     opened = [piece for piece in pieces if isinstance(piece, CallOpened)]
-    assert messages == story.messages
+    assert [text for _, text in sorted(messages.items())] == story.messages
     assert [(one.kind, one.name, text) for one, text in zip(opened, inputs, strict=True)] == story.calls
     assert "".join(piece.text for piece in pieces if isinstance(piece, Refusal)) == "".join(story.refusals)
     assert "".join(piece.text for piece in pieces if isinstance(piece, Reasoning)) == "".join(story.thoughts)

@@ -190,7 +190,7 @@ def test_mending_leaves_sound_text_alone(text):
     ("data", "expected"),
     [
         ('{"type":"message","id":"m","phase":"commentary"}', MessageItem(id="m", phase="commentary")),
-        ('{"type":"reasoning","id":"r","encrypted_content":"g"}', ReasoningItem(id="r")),
+        ('{"type":"reasoning","id":"r","encrypted_content":"g"}', ReasoningItem(id="r", encrypted_content="g")),
         (
             '{"type":"function_call","call_id":"c","name":"f","arguments":""}',
             FunctionCallItem(call_id="c", name="f", arguments=""),

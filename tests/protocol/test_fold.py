@@ -5,7 +5,18 @@ from gptmock.errors import UpstreamBroken, UpstreamFailed, UpstreamUnavailable
 from gptmock.protocol.assembler import OutputAssembler
 from gptmock.protocol.fold import ResponseFold, join_neighbours
 from gptmock.protocol.items import Annotation
-from gptmock.protocol.output_parts import CallInput, CallOpened, Cited, Finished, Piece, Reasoning, Refusal, Text
+from gptmock.protocol.output_parts import (
+    CallInput,
+    CallOpened,
+    Cited,
+    Finished,
+    ItemEnded,
+    Piece,
+    Reasoning,
+    ReasoningSealed,
+    Refusal,
+    Text,
+)
 from gptmock.simulator.scene_replies import GREETING, THOUGHTS
 from gptmock.simulator.scenes import render_scene
 from tests.playbook import events_of
@@ -21,7 +32,7 @@ def folded(data):
 
 def test_a_turn_is_folded_into_one_piece_for_each_part():
     whole = folded(render_scene("reasoning"))
-    assert whole.pieces == (
+    assert tuple(piece for piece in whole.pieces if not isinstance(piece, ReasoningSealed | ItemEnded)) == (
         Reasoning(THOUGHTS[0], part=0, source="summary"),
         Reasoning(THOUGHTS[1], part=1, source="summary"),
         Text(GREETING, part=0, message=0),
@@ -33,7 +44,7 @@ def test_a_turn_is_folded_into_one_piece_for_each_part():
 
 def test_the_order_of_arrival_is_kept():
     kinds = [type(piece).__name__ for piece in folded(render_scene("interleaved")).pieces]
-    assert kinds == ["Reasoning", "Text", "Reasoning", "Text"]
+    assert kinds == ["Reasoning", "ReasoningSealed", "ItemEnded", "Text", "ItemEnded"] * 2
 
 
 @pytest.mark.parametrize("scene", ["eof-first", "eof-mid", "truncated-chunk"])

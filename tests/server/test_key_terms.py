@@ -36,6 +36,7 @@ ROUTES: dict[str, dict[str, Any]] = {
     CHAT_PATH: chat("scene:text"),
     "/v1/completions": {"model": MODEL, "prompt": "scene:text"},
     RESPONSES: {"model": MODEL, "input": "scene:text"},
+    "/v1/messages": {"model": MODEL, "max_tokens": 99, "messages": [{"role": "user", "content": "scene:text"}]},
     "/api/chat": {"model": MODEL, "messages": [{"role": "user", "content": "scene:text"}]},
     "/api/generate": {"model": MODEL, "prompt": "scene:text"},
 }
@@ -87,7 +88,10 @@ async def test_each_dialect_counts_down_and_refuses_in_its_own_shape(opened: htt
         if path.startswith("/api/"):
             assert "2 requests per minute" in error
         else:
-            assert (error["code"], error["type"]) == ("rate_limit_exceeded", "rate_limit_error")
+            assert (error.get("code", "rate_limit_exceeded"), error["type"]) == (
+                "rate_limit_exceeded",
+                "rate_limit_error",
+            )
             assert "2 requests per minute" in error["message"]
 
 
@@ -159,7 +163,9 @@ async def test_a_model_that_the_key_may_not_use_is_a_403(
     assert refused.status_code == 403
     error = refused.json()["error"]
     assert "It allows: gpt-6*." in (error if path.startswith("/api/") else error["message"])
-    if not path.startswith("/api/"):
+    if path == "/v1/messages":
+        assert error["type"] == "permission_error"
+    elif not path.startswith("/api/"):
         assert (error["code"], error["param"]) == ("model_not_allowed", "model")
     assert simulator.state.model_call_count == 0
     allowed = await opened.post(path, json={**ROUTES[path], "model": f"{OTHER}-high", "stream": False}, headers=headers)

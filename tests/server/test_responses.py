@@ -159,12 +159,29 @@ async def test_a_websocket_is_refused_so_that_clients_fall_back(client: httpx.As
     assert (await client.post(PATH, json={"input": "scene:text"})).status_code == 200
 
 
-@pytest.mark.check(115)
-async def test_tokens_are_not_counted_in_advance(client: httpx.AsyncClient):
+@pytest.mark.check(115, 361)
+async def test_tokens_are_counted_in_advance(client: httpx.AsyncClient, simulator: Simulator):
+    counts = set()
     for path in (f"{PATH}/input_tokens", "/responses/input_tokens"):
-        response = await client.post(path, json={"model": "gpt-5.5", "input": "hi"})
-        assert (response.status_code, response.json()["error"]["code"]) == (404, "unsupported_endpoint")
-        assert response.headers["x-should-retry"] == "false"
+        response = await client.post(path, json={"model": "gpt-5.5", "input": "hi " * 100})
+        assert response.status_code == 200
+        assert response.json()["object"] == "response.input_tokens"
+        assert response.headers["x-gptmock-estimate"] == "true"
+        counts.add(response.json()["input_tokens"])
+    assert all(50 < count < 150 for count in counts)
+    assert simulator.state.model_call_count == 0
+    assert (await client.post(f"{PATH}/input_tokens", json={"input": 5})).status_code == 400
+
+
+@pytest.mark.check(361)
+async def test_the_stored_part_of_a_conversation_counts_too(client: httpx.AsyncClient):
+    long = "word " * 1000
+    first = (await client.post(PATH, json={"input": long, "store": True})).json()
+    further = {"input": "and?", "previous_response_id": first["id"]}
+    alone = (await client.post(f"{PATH}/input_tokens", json={"input": "and?"})).json()["input_tokens"]
+    assert (await client.post(f"{PATH}/input_tokens", json=further)).json()["input_tokens"] > alone + 900
+    unknown = await client.post(f"{PATH}/input_tokens", json={**further, "previous_response_id": "resp_unknown"})
+    assert unknown.status_code == 400
 
 
 @pytest.mark.check(61)

@@ -318,7 +318,8 @@ async def test_a_client_that_reads_nothing_for_too_long_is_disconnected_and_its_
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             sock.connect(("127.0.0.1", int(url.rpartition(":")[2])))
-            sock.sendall(b"POST %b HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (CHAT_PATH.encode(), len(body)) + body)
+            head = b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n"
+            sock.sendall(head % (CHAT_PATH.encode(), len(body)) + body)
             # The socket stays open: only the server can end this.
             async with asyncio.timeout(generous(10)):
                 await upstream.left.wait()

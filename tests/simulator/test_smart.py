@@ -46,8 +46,36 @@ def test_which_tools_it_calls(text, changes, called):
     assert names(body(text, tools=[WEATHER, CLOCK], **changes)) == called
 
 
+def test_calls_can_be_spelled_out():
+    text = 'call:get_weather{"city": "Oslo {1}"} and call:get_time{} call:nowhere{} call:get_time{oops'
+    called = [
+        (item["name"], item["arguments"])
+        for item in items_of(render_scene("auto", request=body(text, tools=[WEATHER, CLOCK])))
+        if item["type"] == "function_call"
+    ]
+    assert called == [("get_weather", '{"city": "Oslo {1}"}'), ("get_time", "{}")]
+
+
+def test_reasoning_can_be_sealed_without_a_summary():
+    items = items_of(render_scene("sealed", request=body("use get_time", tools=[CLOCK])))
+    assert [item["type"] for item in items] == ["reasoning", "function_call"]
+    assert (items[0]["summary"], items[0]["encrypted_content"][:5]) == ([], "gAAAA")
+
+
 def test_it_reports_what_the_tools_answered():
     request = body(tools=[WEATHER], input=[user("use get_weather"), CALL, OUTPUT])
+    assert said(request) == "The tools answered: 18 degrees"
+
+
+def test_words_after_the_outputs_call_no_tool_again():
+    request = body(tools=[WEATHER], input=[user("use get_weather"), CALL, OUTPUT, user("Tool get_weather loaded.")])
+    assert said(request) == "You said: Tool get_weather loaded."
+    assert names({**request, "tool_choice": "required"}) == ["get_weather"]
+
+
+def test_what_the_developer_adds_does_not_hide_the_outputs():
+    note = {"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "note"}]}
+    request = body(tools=[WEATHER], input=[user("use get_weather"), CALL, OUTPUT, note])
     assert said(request) == "The tools answered: 18 degrees"
 
 

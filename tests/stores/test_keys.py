@@ -25,6 +25,11 @@ def test_a_tag_of_its_own_is_kept():
     assert KEYS.lease("{7}:tokens") == "gptmock:lease:{7}:tokens"
 
 
+@pytest.mark.parametrize("name", ["a", "key:{0123abcd}:limits"])
+def test_slots_and_quotas_of_a_name_are_on_one_node_of_a_cluster(name: str):
+    assert tag_of(KEYS.slots(name)) == tag_of(KEYS.quota(name))
+
+
 def test_tests_have_keys_of_their_own():
     assert Keys("test1").slots("a") == "test1:slots:{a}"
     assert Keys("test1").probe() == "test1:probe"

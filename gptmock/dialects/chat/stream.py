@@ -70,7 +70,7 @@ class ChatTranslator:
         self._options = options
         self._assembler = OutputAssembler()
         self._presenter = Presenter(options.style, options.stops, options.tool_names)
-        self._copier = DeltaCopier(self._assembler, self._presenter, self._encoder)
+        self._copier: DeltaCopier[Shown] = DeltaCopier(self._assembler, self._presenter, self._encoder)
         self._kinds: dict[int, str] = {}
         self._started = False
         self._ended = False

@@ -67,7 +67,7 @@ class CompletionTranslator:
         self._options = options
         self._assembler = OutputAssembler()
         self._presenter = new_presenter(options)
-        self._copier = DeltaCopier(self._assembler, self._presenter, self._encoder)
+        self._copier: DeltaCopier[Shown] = DeltaCopier(self._assembler, self._presenter, self._encoder)
         self._index = 0
         """Of the choice that is being written."""
         self._usages: list[ResponseUsage | None] = []

@@ -43,7 +43,7 @@ class OllamaTranslator:
         self._assembler = OutputAssembler()
         self._presenter = Presenter(options.style, options.stops, options.tool_names)
         self._telling = ReplyContent()
-        self._copier = DeltaCopier(self._assembler, self._presenter, self._encoder)
+        self._copier: DeltaCopier[Shown] = DeltaCopier(self._assembler, self._presenter, self._encoder)
         self._ended = False
         self.failure: GptmockError | None = None
 

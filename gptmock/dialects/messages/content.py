@@ -1,0 +1,151 @@
+"""
+Converts content blocks of a request to content parts of the Responses API (next doors A.3). Must not know in which
+message they stand, but for its role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from gptmock.dialects.bodies import missing
+from gptmock.dialects.images import image_address
+from gptmock.dialects.messages.types import Block, Source
+from gptmock.errors import BadRequest
+from gptmock.protocol.request import Content, InputFile, InputImage, InputText
+
+FILES = "there is no files API here: send the data itself, as base64"
+_PDF = "application/pdf"
+_DOCUMENT_NAME = "document.pdf"
+RESULTS_SUFFIX = "_tool_result"
+"""Of the types of results of server tools, such as ``web_search_tool_result``."""
+_TEXTUAL = frozenset(
+    {"mcp_tool_use", "mcp_tool_result", "fallback", "compaction", "container_upload", "tool_reference"}
+)
+
+
+def is_server_block(kind: str) -> bool:
+    """Whether a block is of a tool that a server runs: it becomes text."""
+    return kind in _TEXTUAL or kind == "server_tool_use" or kind.endswith((RESULTS_SUFFIX, "_state"))
+
+
+def input_parts(block: Block, within: str) -> list[Content]:
+    """
+    The parts of one block of a user message or a tool result; often one.
+
+    Raises:
+        BadRequest: an unknown type, or a source that cannot be sent.
+    """
+    match block.type:
+        case "text":
+            return _texts(_required(block.text, f"{within}.text"))
+        case "image":
+            return [_image(block, within)]
+        case "document":
+            return _document(block, within)
+        case "search_result":
+            return _texts(_joined([_source_text(block), block.title, *texts_of(block.content)]))
+        case "tool_reference":
+            return _texts(f"Loaded: {block.tool_name or 'a tool'}")
+        case kind if is_server_block(kind):
+            return _texts(server_text(block))
+        case _:
+            raise unknown_type(block.type, within)
+
+
+def unknown_type(kind: str, within: str) -> BadRequest:
+    """The 400 for a block that is not known here."""
+    return BadRequest(f"Input tag '{kind[:60]}' is not a content block that can be sent here.", param=f"{within}.type")
+
+
+def server_text(block: Block) -> str:
+    """What a block of a server tool says, as text; often nothing."""
+    if block.type in ("server_tool_use", "mcp_tool_use"):
+        query = block.input.get("query") if isinstance(block.input, dict) else None
+        return f"[{block.name or 'tool'}: {query}]" if isinstance(query, str) else ""
+    return _joined([block.text, *texts_of(block.content)])
+
+
+def texts_of(content: str | list[Block] | dict[str, Any] | None) -> Iterator[str]:
+    """All texts in a content, in order; results of a search as ``title: URL``."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, list):
+        for block in content:
+            if block.url:
+                yield f"{block.title or ''}: {block.url}".removeprefix(": ")
+            elif block.text:
+                yield block.text
+            else:
+                yield from texts_of(block.content)
+
+
+def _texts(text: str) -> list[Content]:
+    return [InputText(text)] if text else []
+
+
+def _joined(texts: Iterable[str | None]) -> str:
+    return "\n".join(text for text in texts if text)
+
+
+def _source_text(block: Block) -> str | None:
+    return block.source if isinstance(block.source, str) else None
+
+
+def _required(value: str | None, param: str) -> str:
+    if value is None:
+        raise missing(param)
+    return value
+
+
+def _source(block: Block, within: str) -> Source:
+    if not isinstance(block.source, Source):
+        raise missing(f"{within}.source")
+    return block.source
+
+
+def _image(block: Block, within: str) -> InputImage:
+    source = _source(block, within)
+    place = f"{within}.source"
+    if source.type == "base64":
+        data = _required(source.data, f"{place}.data")
+        kind = source.media_type or ""
+        url = f"data:{kind};base64,{data}" if kind.startswith("image/") else data
+        return InputImage(image_address(url, within=f"{place}.data"))
+    if source.type == "url":
+        return InputImage(image_address(_required(source.url, f"{place}.url"), within=f"{place}.url"))
+    raise _no_source(source, place)
+
+
+def _document(block: Block, within: str) -> list[Content]:
+    source = _source(block, within)
+    place = f"{within}.source"
+    match source.type:
+        case "base64":
+            data = _required(source.data, f"{place}.data")
+            return [InputFile(f"data:{source.media_type or _PDF};base64,{data}", block.title or _DOCUMENT_NAME)]
+        case "url":
+            url = _required(source.url, f"{place}.url")
+            return [InputFile(file_url=url, filename=block.title or _DOCUMENT_NAME)]
+        case "text":
+            return _texts(_joined([block.title, block.context, _required(source.data, f"{place}.data")]))
+        case "content":
+            return [*_texts(_joined([block.title, block.context])), *_inner(source, place)]
+        case _:
+            raise _no_source(source, place)
+
+
+def _inner(source: Source, place: str) -> Iterator[Content]:
+    if isinstance(source.content, str):
+        yield from _texts(source.content)
+        return
+    for index, block in enumerate(source.content or ()):
+        if block.type not in ("text", "image"):
+            raise unknown_type(block.type, f"{place}.content[{index}]")
+        yield from input_parts(block, f"{place}.content[{index}]")
+
+
+def _no_source(source: Source, place: str) -> BadRequest:
+    if source.type == "file":
+        return BadRequest(f"Files cannot be referred to: {FILES}.", param=f"{place}.type")
+    return BadRequest(f"The source type '{source.type[:60]}' cannot be sent here.", param=f"{place}.type")

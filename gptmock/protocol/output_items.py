@@ -1,0 +1,41 @@
+"""What the assembler reads of whole output items: their identifiers, and what a web search found. Knows no event."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from gptmock.protocol.item_tracking import Names
+from gptmock.protocol.items import (
+    CustomToolCallItem,
+    FunctionCallItem,
+    MessageItem,
+    OtherItem,
+    OutputItem,
+    ReasoningItem,
+    WebSearchCallItem,
+    search_action,
+)
+from gptmock.protocol.output_parts import Searched
+
+
+def names_of(item: OutputItem) -> Names:
+    """The identifiers of an item."""
+    match item:
+        case FunctionCallItem() | CustomToolCallItem():
+            return (item.id, item.call_id)
+        case MessageItem() | ReasoningItem() | WebSearchCallItem():
+            return (item.id,)
+        case OtherItem():
+            return ()
+        case _:
+            assert_never(item)
+
+
+def searched(item: WebSearchCallItem) -> list[Searched]:
+    """The search; none for an action without a query, such as opening a page."""
+    action = search_action(item)
+    query = action.query or next(iter(action.queries or ()), "")
+    if not query:
+        return []
+    urls = tuple(dict.fromkeys(source.url for source in action.sources or () if source.url))
+    return [Searched(item.id, query, urls)]

@@ -1,0 +1,238 @@
+{{- define "gptmock.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" }}
+{{- end }}
+
+{{- /* At most 40 characters: suffixes follow, and a Job's pods need a few more. */}}
+{{- define "gptmock.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" }}
+{{- else if contains (include "gptmock.name" .) .Release.Name }}
+{{- .Release.Name | trunc 40 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "gptmock.name" .) | trunc 40 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- /* Call with (dict "root" $ "component" NAME). */}}
+{{- define "gptmock.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "gptmock.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "gptmock.releaseLabels" -}}
+app.kubernetes.io/name: {{ include "gptmock.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "gptmock.labels" -}}
+{{- $own := merge (include "gptmock.selectorLabels" . | fromYaml) (dict
+  "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+  "app.kubernetes.io/version" (default .root.Chart.AppVersion .root.Values.image.tag | trunc 63)
+  "app.kubernetes.io/managed-by" .root.Release.Service) }}
+{{- toYaml (merge $own .root.Values.commonLabels) }}
+{{- end }}
+
+{{- define "gptmock.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end }}
+{{- end }}
+
+{{- define "gptmock.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "gptmock.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "gptmock.secretName" -}}
+{{- default (printf "%s-secrets" (include "gptmock.fullname" .)) .Values.secrets.existingSecret }}
+{{- end }}
+
+{{- define "gptmock.valkeySecretName" -}}
+{{- default (printf "%s-valkey" (include "gptmock.fullname" .)) .Values.valkey.existingSecret }}
+{{- end }}
+
+{{- /* The Secret and the key of the store's URL; empty when the URL is no secret, or there is none. */}}
+{{- define "gptmock.storeSecret" -}}
+{{- if .Values.valkey.enabled -}}
+name: {{ include "gptmock.valkeySecretName" . }}
+key: redis-url
+{{- else if .Values.redis.existingSecret -}}
+name: {{ .Values.redis.existingSecret }}
+key: {{ .Values.redis.existingSecretKey }}
+{{- end }}
+{{- end }}
+
+{{- define "gptmock.scheme" -}}
+{{- ternary "HTTPS" "HTTP" (not (empty .Values.tls.existingSecret)) }}
+{{- end }}
+
+{{- define "gptmock.gracePeriod" -}}
+{{- add .Values.shutdown.drainDelaySeconds .Values.shutdown.graceSeconds .Values.shutdown.marginSeconds }}
+{{- end }}
+
+{{- define "gptmock.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "gptmock.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- /* The environment of the server, and of commands that use its store. */}}
+{{- define "gptmock.env" -}}
+- name: GPTMOCK_HOME
+  value: /data
+- name: GPTMOCK_ENCRYPTION_KEYS_FILE
+  value: /etc/gptmock/secrets/encryption-keys
+{{- if include "gptmock.storeSecret" . }}
+- name: GPTMOCK_REDIS_URL_FILE
+  value: /etc/gptmock/secrets/redis-url
+{{- else if .Values.redis.url }}
+- name: GPTMOCK_REDIS_URL
+  value: {{ .Values.redis.url | quote }}
+{{- end }}
+{{- range $name, $value := .Values.config }}
+- name: {{ $name }}
+  value: {{ $value | toString | quote }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "gptmock.volumeMounts" -}}
+- name: data
+  mountPath: /data
+- name: tmp
+  mountPath: /tmp
+- name: secrets
+  mountPath: /etc/gptmock/secrets
+  readOnly: true
+{{- if .Values.redis.tlsSecret }}
+- name: redis-tls
+  mountPath: /etc/gptmock/redis-tls
+  readOnly: true
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "gptmock.volumes" -}}
+- name: data
+{{- if .Values.persistence.enabled }}
+  persistentVolumeClaim:
+    claimName: {{ default (include "gptmock.fullname" .) .Values.persistence.existingClaim }}
+{{- else }}
+  emptyDir:
+    sizeLimit: 64Mi
+{{- end }}
+- name: tmp
+  emptyDir:
+    sizeLimit: 256Mi
+- name: secrets
+  projected:
+    defaultMode: 0400
+    sources:
+      - secret:
+          name: {{ include "gptmock.secretName" . }}
+          items:
+            - key: {{ .Values.secrets.keys.encryptionKeys }}
+              path: encryption-keys
+            - key: {{ .Values.secrets.keys.adminKey }}
+              path: admin-key
+            {{- with .Values.secrets.keys.apiKey }}
+            - key: {{ . }}
+              path: api-key
+            {{- end }}
+      {{- with include "gptmock.storeSecret" . | fromYaml }}
+      - secret:
+          name: {{ .name }}
+          items:
+            - key: {{ .key }}
+              path: redis-url
+      {{- end }}
+{{- with .Values.redis.tlsSecret }}
+- name: redis-tls
+  secret:
+    secretName: {{ . }}
+    defaultMode: 0400
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* Host names that browsers may use: those of the routes and those that were named. */}}
+{{- define "gptmock.allowedHosts" -}}
+{{- $hosts := .Values.allowedHosts }}
+{{- if .Values.ingress.enabled }}{{ $hosts = concat $hosts .Values.ingress.hosts }}{{ end }}
+{{- if .Values.httpRoute.enabled }}{{ $hosts = concat $hosts .Values.httpRoute.hostnames }}{{ end }}
+{{- join "," (uniq $hosts) }}
+{{- end }}
+
+{{- /* What no schema can say. */}}
+{{- define "gptmock.validate" -}}
+{{- $v := .Values }}
+{{- if and $v.secrets.generate $v.secrets.existingSecret }}
+{{- fail "secrets.generate and secrets.existingSecret exclude each other" }}
+{{- end }}
+{{- if not (or $v.secrets.generate $v.secrets.existingSecret) }}
+{{- fail "the server needs an encryption key and an admin key: set secrets.existingSecret to the name of a Secret that has them, or secrets.generate=true" }}
+{{- end }}
+{{- range list "ADMIN_KEY" "API_KEY" "ENCRYPTION_KEYS" "REDIS_URL" }}
+{{- if or (hasKey $v.config (printf "GPTMOCK_%s" .)) (hasKey $v.config (printf "GPTMOCK_%s_FILE" .)) }}
+{{- fail (printf "config.GPTMOCK_%s is a secret: put it into a Secret, see secrets and redis" .) }}
+{{- end }}
+{{- end }}
+{{- range list "HOME" "HOST" "PORT" "WORKERS" "DRAIN_DELAY" "SHUTDOWN_GRACE" "METRICS_BIND" "ALLOWED_HOSTS" "TLS_CERT" "TLS_KEY" "UNIX_SOCKET" }}
+{{- if hasKey $v.config (printf "GPTMOCK_%s" .) }}
+{{- fail (printf "config.GPTMOCK_%s is computed by the chart: use workers, shutdown, metrics, allowedHosts or tls" .) }}
+{{- end }}
+{{- end }}
+{{- $stores := 0 }}
+{{- range list $v.redis.url $v.redis.existingSecret $v.valkey.enabled $v.persistence.enabled }}
+{{- if . }}{{ $stores = add1 $stores }}{{ end }}
+{{- end }}
+{{- if ne (int $stores) 1 }}
+{{- fail (printf "choose one store, not %d: redis.url, redis.existingSecret, valkey.enabled, or persistence.enabled for one pod" (int $stores)) }}
+{{- end }}
+{{- if $v.persistence.enabled }}
+{{- if or (gt (int $v.replicaCount) 1) $v.autoscaling.enabled }}
+{{- fail "persistence.enabled is the embedded store of one pod: set replicaCount=1 and autoscaling.enabled=false, or use redis or valkey" }}
+{{- end }}
+{{- if $v.login.enabled }}
+{{- fail "login.enabled needs redis or valkey: a Job cannot use the volume of the server. Sign in with: kubectl exec -it deploy/NAME -- gptmock login --headless" }}
+{{- end }}
+{{- end }}
+{{- if $v.autoscaling.enabled }}
+{{- if gt (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas) }}
+{{- fail "autoscaling.minReplicas is greater than autoscaling.maxReplicas" }}
+{{- end }}
+{{- if not (or $v.autoscaling.targetCPUUtilizationPercentage $v.autoscaling.metrics) }}
+{{- fail "autoscaling.enabled needs targetCPUUtilizationPercentage or metrics" }}
+{{- end }}
+{{- end }}
+{{- if and $v.ingress.enabled (not $v.ingress.hosts) }}
+{{- fail "ingress.enabled needs ingress.hosts" }}
+{{- end }}
+{{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}
+{{- fail "httpRoute.enabled needs httpRoute.parentRefs" }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,81 @@
+// The AI SDK of Vercel with its provider for Anthropic. Numbers are those of next doors, section G.
+
+import assert from "node:assert/strict";
+import { createAnthropic } from "@ai-sdk/anthropic";
+import { Output, generateText, isStepCount, streamText, tool } from "ai";
+import { z } from "zod";
+import { GREETING, failure } from "./checking.mjs";
+
+const model = (bench, name = "claude-opus-5-5") =>
+  createAnthropic({ baseURL: bench.baseURL, apiKey: bench.apiKey })(name);
+const asked = (bench, prompt, more = {}) => generateText({ model: model(bench), prompt, maxRetries: 0, ...more });
+const streamed = (bench, prompt, more = {}) =>
+  streamText({ model: model(bench), prompt, maxRetries: 0, onError: () => {}, ...more });
+
+function weather(called) {
+  return tool({
+    description: "Weather of a city",
+    inputSchema: z.object({ city: z.string() }),
+    execute: async ({ city }) => {
+      called.push(city);
+      return `rain in ${city}`;
+    },
+  });
+}
+
+/** 215. */
+export async function checkText(bench) {
+  const answer = await asked(bench, "scene:text");
+  assert.equal(answer.text, GREETING);
+  assert.equal(answer.finishReason, "stop");
+  assert.ok(answer.usage.inputTokens > 0);
+}
+
+/** 215, 313. */
+export async function checkEveryStreamIsInItsSchema(bench) {
+  const scenes = ["text", "reasoning", "interleaved", "tools2", "text+tool", "search", "refusal", "incomplete", "filter"];
+  for (const scene of [...scenes, "done-only", "noids", "custom", "unknown", "sealed"]) {
+    const options = { anthropic: { thinking: { type: "enabled", budgetTokens: 1024 } } };
+    const result = streamed(bench, `scene:${scene}`, {
+      providerOptions: options,
+      tools: { get_weather: tool({ inputSchema: z.object({ city: z.string() }) }) },
+    });
+    const kinds = [];
+    for await (const part of result.stream ?? result.fullStream) kinds.push([part.type, part.error]);
+    const errors = kinds.filter(([kind]) => kind === "error");
+    assert.deepEqual(errors, [], scene);
+    assert.equal(kinds.at(-1)[0], "finish", scene);
+  }
+}
+
+/** 215. */
+export async function checkToolLoop(bench) {
+  const called = [];
+  const answer = await asked(bench, "use get_weather", {
+    tools: { get_weather: weather(called) },
+    stopWhen: isStepCount(3),
+  });
+  assert.deepEqual(called, ["Paris"]);
+  assert.match(answer.text, /rain in Paris/);
+}
+
+/** 206, 215. */
+export async function checkObject(bench) {
+  const City = z.object({ city: z.string() });
+  const answer = await asked(bench, "where?", { output: Output.object({ schema: City }) });
+  assert.deepEqual(answer.output, { city: "Paris" });
+}
+
+/** 204, 215. */
+export async function checkSources(bench) {
+  const provider = createAnthropic({ baseURL: bench.baseURL, apiKey: bench.apiKey });
+  const tools = { web_search: provider.tools.webSearch_20250305({ maxUses: 2 }) };
+  const answer = await asked(bench, "search for gptmock", { tools });
+  assert.ok(answer.sources.some((source) => source.url === "https://example.test/source"));
+}
+
+/** 119, 215. */
+export async function checkFailures(bench) {
+  const error = await failure(() => asked(bench, "scene:429-burst"));
+  assert.equal(error.statusCode, 429, String(error));
+}

@@ -1,0 +1,14 @@
+"""The anthropic library of a year ago (httpx)."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.clients.checks import checks_of
+
+pytestmark = pytest.mark.clients
+
+
+@pytest.mark.parametrize("check", checks_of("anthropic_checks.py"))
+def test_anthropic_old(client_of, check):
+    client_of("anthropic_old", "anthropic_checks.py").run(check)

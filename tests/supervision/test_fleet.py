@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import time
+
+from gptmock.supervision.fleet import DEATH_WINDOW_SECONDS, MAX_DEATHS, SETTLED_SECONDS, Deaths, Fleet, Worker
+from gptmock.supervision.link import Link
+
+
+def worker(place: int = 0, generation: int = 1) -> Worker:
+    ours, theirs = Link.pair()
+    ours.close()
+    theirs.close()
+    return Worker(ours, place, generation)
+
+
+def test_each_early_death_in_a_row_makes_the_next_start_later_until_there_are_too_many():
+    now = 1000.0
+    deaths = Deaths(clock=lambda: now)
+    assert deaths.pause == 0
+    pauses = []
+    for _ in range(MAX_DEATHS):
+        assert deaths.note()
+        pauses.append(round(deaths.pause, 3))
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6]
+    assert not deaths.note()
+
+
+def test_deaths_of_long_ago_do_not_count():
+    now = 1000.0
+    deaths = Deaths(clock=lambda: now)
+    for _ in range(MAX_DEATHS):
+        assert deaths.note()
+    now += DEATH_WINDOW_SECONDS + 1
+    assert deaths.pause == 0
+    assert deaths.note()
+    assert (deaths.count, round(deaths.pause, 3)) == (1, 0.1)
+
+
+def test_a_worker_that_has_served_for_a_while_is_settled():
+    one = worker()
+    assert (one.serving, one.settled) == (False, False)
+    one.serving_since = time.monotonic()
+    assert (one.serving, one.settled) == (True, False)
+    one.serving_since -= SETTLED_SECONDS
+    assert one.settled
+
+
+def test_a_worker_that_does_not_start_or_does_not_end_is_overdue():
+    starting, serving, draining = (worker() for _ in range(3))
+    serving.serving_since = draining.serving_since = time.monotonic()
+    draining.drain(delay=0, grace=0, linger=0)
+    assert [one.overdue for one in (starting, serving, draining)] == [False] * 3
+    for one in (starting, serving, draining):
+        one.ends_by = time.monotonic() - 1
+    assert [one.overdue for one in (starting, serving, draining)] == [True, False, True]
+
+
+def test_places_are_filled_from_the_lowest_one_for_each_generation():
+    fleet = Fleet([worker(0, 1), worker(2, 1), worker(0, 2)])
+    assert (fleet.free_place(1), fleet.free_place(2), fleet.free_place(3)) == (1, 1, 0)
+    fleet.workers[0].draining = True
+    assert fleet.free_place(1) == 0
+    assert (len(fleet.of(1)), len(fleet.before(2)), len(fleet.before(3))) == (1, 1, 2)
