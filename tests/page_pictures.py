@@ -39,7 +39,7 @@ async def main() -> None:
             ):
                 keys = [await _key(opened, name, terms) for name, terms in _TEAM.items()]
                 await _use(opened, simulator, keys)
-                simulator.state.options = replace(simulator.state.options, pace_seconds=0.4)
+                simulator.state.options = replace(simulator.state.options, pace_seconds=1.0)
                 streams = [
                     calls.create_task(_stream(opened, key, model)) for key, model in zip(keys, MODELS, strict=True)
                 ]

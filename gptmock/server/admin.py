@@ -69,10 +69,10 @@ def _route(app: App, path: str, methods: tuple[str, ...], handler: _Handler, bod
     app.add_route(handle, f"/admin/{path}", methods=list(methods), name=name, unquote=True, **context)
 
 
-def answer(document: Any, *, status: int = 200) -> HTTPResponse:
+def answer(document: Any) -> HTTPResponse:
     """A JSON response that no cache keeps."""
     body = msgspec.json.encode(document)
-    return HTTPResponse(body, status=status, headers={"cache-control": "no-store"}, content_type="application/json")
+    return HTTPResponse(body, headers={"cache-control": "no-store"}, content_type="application/json")
 
 
 # --- Accounts -----------------------------------------------------------------------------------
@@ -128,7 +128,7 @@ async def _create_key(request: Request) -> HTTPResponse:
     keys = await _administration(request)
     body = decode_body(request.body, NewKeyBody)
     name, given = key_name(body.name), await _with_account(request, given_terms(body))
-    return await _issued(request, await keys.create(name, revised(KeyTerms(), given)), status=201)
+    return await _issued(request, await keys.create(name, revised(KeyTerms(), given)))
 
 
 async def _update_key(request: Request, name: str) -> HTTPResponse:
@@ -187,10 +187,10 @@ async def _key(request: Request, key: ClientKey) -> HTTPResponse:
     return answer(key_document(key, await team.labels(), now=team.clock()))
 
 
-async def _issued(request: Request, issued: IssuedKey, *, status: int = 200) -> HTTPResponse:
+async def _issued(request: Request, issued: IssuedKey) -> HTTPResponse:
     team = team_of(request)
     document = key_document(issued.key, await team.labels(), now=team.clock())
-    return answer({"key": issued.text.reveal(), **document}, status=status)
+    return answer({"key": issued.text.reveal(), **document})
 
 
 # --- What is shown ------------------------------------------------------------------------------
