@@ -58,8 +58,10 @@ class RedisAddress:
         scheme = url.partition("://")[0].lower()
         kind = SCHEMES.get(scheme)
         if kind is None:
-            raise ValueError("the address of Redis begins with redis://, rediss:// or unix://, or is of a set of servers: "
-                             "redis+sentinel://, rediss+sentinel://, redis+cluster:// or rediss+cluster://")
+            raise ValueError(
+                "the address of Redis begins with redis://, rediss:// or unix://, or is of a set of servers: "
+                "redis+sentinel://, rediss+sentinel://, redis+cluster:// or rediss+cluster://"
+            )
         try:
             parts = urlsplit(url)
             if kind == "single":
@@ -104,9 +106,10 @@ def _path(kind: Kind, path: str) -> tuple[str, int]:
     words = [unquote(word) for word in path.strip("/").split("/")] if path.strip("/") else []
     if kind == "cluster":
         if words not in ([], ["0"]):
-            raise ValueError("a Redis Cluster has one database: redis+cluster://HOST:PORT[,HOST:PORT...] without a path")
+            raise ValueError("a Redis Cluster has one database; its address has no path: redis+cluster://HOST:PORT")
         return "", 0
-    service, database = (words + ["", "0"])[0], (words + ["0"])[1] if len(words) > 1 else "0"
+    service = words[0] if words else ""
+    database = words[1] if len(words) > 1 else "0"
     if not service or len(words) > 2 or not (database.isascii() and database.isdigit()):
         raise ValueError(
             "the address of a Redis behind Sentinel ends with the name of its master: "

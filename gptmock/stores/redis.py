@@ -36,7 +36,7 @@ SCAN_COUNT = 10_000
 
 class RedisStore:
     """
-    ``Store`` on one Redis endpoint, or on the master that sentinels name; ``RedisClusterStore`` is on a Cluster.
+    ``Store`` on one Redis endpoint, the base of ``RedisSentinelStore`` and ``RedisClusterStore``.
 
     Args:
         client: without retries and with ``decode_responses=False``; see ``open_redis``.
@@ -326,14 +326,14 @@ def open_redis(
         if address.kind == "cluster":
             from gptmock.stores.redis_cluster import RedisClusterStore  # noqa: PLC0415 - a subclass of the above
 
-            client = redis_clients.cluster(address, **common)
-            return RedisClusterStore(
-                client, prefix=prefix, timeout_seconds=timeout_seconds, max_running=max_connections
-            )
+            nodes = redis_clients.cluster(address, **common)
+            return RedisClusterStore(nodes, prefix=prefix, timeout_seconds=timeout_seconds, max_running=max_connections)
         if address.kind == "sentinel":
-            client_of_master = redis_clients.sentinel(address, **common)
-            return RedisStore(
-                client_of_master, prefix=prefix, timeout_seconds=timeout_seconds, max_running=max_connections
+            from gptmock.stores.redis_sentinel import RedisSentinelStore  # noqa: PLC0415 - as above
+
+            master = redis_clients.sentinel(address, **common)
+            return RedisSentinelStore(
+                master, prefix=prefix, timeout_seconds=timeout_seconds, max_running=max_connections
             )
         one = redis_clients.single(address, **common, max_connections=max_connections)
         return RedisStore(one, prefix=prefix, timeout_seconds=timeout_seconds)

@@ -49,7 +49,9 @@ def sentinel(address: RedisAddress, *, timeout_seconds: float, client_name: str)
     # A sentinel that does not answer holds up the others, which are asked after it: no longer than one call.
     patience = {"socket_timeout": timeout_seconds, "socket_connect_timeout": timeout_seconds}
     common = _options(timeout_seconds, client_name)
-    sentinels = Sentinel(list(address.nodes), sentinel_kwargs={**common, **patience, **tls, **credentials})
+    sentinels: Any = Sentinel(  # type: ignore[no-untyped-call]
+        list(address.nodes), sentinel_kwargs={**common, **patience, **tls, **credentials}
+    )
     client: Redis = sentinels.master_for(
         address.service, db=address.database, max_connections=UNBOUNDED, **common, **given
     )

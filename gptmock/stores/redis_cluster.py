@@ -41,9 +41,7 @@ class RedisClusterStore(RedisStore):
 
     async def describe(self) -> RedisFacts:
         """The weakest facts of all masters; see ``RedisStore.describe``."""
-        found = [
-            await self._run(self._info(self._client.info(target_nodes=node))) for node in await self._masters()
-        ]
+        found = [await self._run(self._info(self._client.info(target_nodes=node))) for node in await self._masters()]
         return weakest([facts_of(info) for info in found])
 
     async def _scan(self, kind: str, prefix: str) -> list[str]:
