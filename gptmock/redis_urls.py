@@ -55,8 +55,9 @@ class RedisAddress:
         Raises:
             ValueError: it is none of the four forms; the message does not repeat it.
         """
-        scheme = url.partition("://")[0].lower()
-        kind = SCHEMES.get(scheme)
+        scheme, separator, _ = url.partition("://")
+        scheme = scheme.lower()
+        kind = SCHEMES.get(scheme) if separator else None
         if kind is None:
             raise ValueError(
                 "the address of Redis begins with redis://, rediss:// or unix://, or is of a set of servers: "
