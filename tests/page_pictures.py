@@ -66,6 +66,10 @@ async def _use(opened: httpx.AsyncClient, simulator: Simulator, keys: list[dict[
         await opened.post(CHAT_PATH, json=chat(QUESTION, model=MODELS[number % 2]), headers=key)
     simulator.state.scenes.append("429-burst")
     await opened.post(CHAT_PATH, json=chat(model="gpt-5.5"), headers=keys[0])
+    # Usage is written some seconds later.
+    async with asyncio.timeout(30):
+        while (await opened.get("/admin/usage")).json()["total"]["requests"] < 22:  # noqa: ASYNC110 - over HTTP
+            await asyncio.sleep(0.2)
 
 
 async def _stream(opened: httpx.AsyncClient, key: dict[str, str], model: str) -> None:

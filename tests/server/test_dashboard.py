@@ -166,5 +166,6 @@ async def test_a_member_signs_in_and_sees_its_own(tab: Tab, simulator: Simulator
         await tab.until(holds("keys", "today 1 requests"))
         await state.keys.revoke("ada")
         await tab.until("!document.getElementById('sign-in').hidden")
+        assert not await tab.run("document.getElementById('keys').children.length")
     # The refusals of the two wrong keys, which the browser reports itself.
     tab.complaints[:] = [one for one in tab.complaints if "status of 401" not in one]

@@ -232,7 +232,7 @@ function showUsage(shown) {
     });
     const group = draw("g", { tabindex: 0, role: "img", "aria-label": say(bar), "data-id": `day ${bar.day}` },
       draw("rect", { class: "hit", x: index * step + 2, y: 0, width: step - 4, height }), ...parts);
-    if (index % 2 === (days.length - 1) % 2) {
+    if ((days.length - 1 - index) % (width < 420 ? 4 : 2) === 0) {
       const label = draw("text", { x: index * step + step / 2, y: height + 16, "text-anchor": "middle" });
       label.textContent = `${Number(bar.day.slice(8))}.${Number(bar.day.slice(5, 7))}.`;
       group.append(label);
@@ -364,6 +364,14 @@ function listen() {
   });
 }
 
+// Nothing of the last reader is left for the next.
+function forget() {
+  freshKey = null;
+  for (const name of Object.keys(state)) delete state[name];
+  for (const place of ["accounts", "now", "now-facts", "chart", "chart-text", "keys", "models", "problems", "workers", "try-answer"]) $(place).replaceChildren();
+  for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
+}
+
 async function start() {
   try {
     me = await api("GET", "session");
@@ -378,6 +386,7 @@ async function start() {
       $("sign-out").hidden = true;
       $("who").textContent = "";
       $("facts").textContent = "";
+      forget();
       $("sign-in-key").focus();
     } else {
       banner("The server does not answer. Trying again…");
