@@ -102,8 +102,13 @@ def test_claude_beside_a_server(place: Place, serving: dict[str, str]):
     given = {**serving, "ANTHROPIC_API_KEY": "sk-of-another-account", "CODE": "7"}
     shown = place.launch("claude", "--model", "gpt-5.5", "--", "-p", "hi", "--model", "--", **given)
     assert (shown.returncode, shown.stderr) == (7, "")
-    assert place.record["arguments"] == ["-p", "hi", "--model", "--"]
+    option, settings, *passed_on = place.record["arguments"]
+    assert (option, passed_on) == ("--settings", ["-p", "hi", "--model", "--"])
     environment = place.record["environment"]
+    # The settings of the user have precedence over variables, and these over both.
+    for name, value in json.loads(settings)["env"].items():
+        assert environment.get(name, "") == value
+    assert API_KEY not in settings
     assert environment["ANTHROPIC_BASE_URL"] == url
     assert environment["ANTHROPIC_AUTH_TOKEN"] == API_KEY
     assert environment["ANTHROPIC_MODEL"] == environment["ANTHROPIC_DEFAULT_OPUS_MODEL"] == "gpt-5.5"
@@ -120,8 +125,8 @@ def test_codex_gets_a_provider_for_this_run(place: Place, serving: dict[str, str
     assert (verb, prompt) == ("exec", "hi")
     assert set(options[::2]) == {"-c"}
     given = tomllib.loads("\n".join(options[1::2]))
-    provider = given["model_providers"]["gptmock"]
-    assert given["model_provider"] == "gptmock"
+    provider = given["model_providers"]["gptmock-launch"]
+    assert given["model_provider"] == "gptmock-launch"
     assert provider["base_url"] == f"http://127.0.0.1:{serving['GPTMOCK_PORT']}/v1"
     assert place.record["environment"][provider["env_key"]] == API_KEY
     assert API_KEY not in "".join(options)
