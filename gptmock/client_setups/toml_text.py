@@ -13,6 +13,7 @@ from gptmock.client_setups.json_text import UnreadableText
 from gptmock.client_setups.setup import Edit
 
 _HEADER = re.compile(r"^\s*\[")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _BARE = re.compile(r"""["'\s]""")
 
 
@@ -27,7 +28,7 @@ def toml_with(text: str, edits: Sequence[Edit]) -> str:
     """
     wanted = copy.deepcopy(toml_value(text))
     newline = "\r\n" if "\r\n" in text else "\n"
-    lines = text.splitlines(keepends=True)
+    lines = _LINE.findall(text)
     for edit in edits:
         names = [part for part in edit.path if isinstance(part, str)]
         if _get(wanted, names) == edit.value:
