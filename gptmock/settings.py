@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 import pydantic
 from pydantic import Field
 
+from gptmock.redis_urls import RedisAddress
 from gptmock.setting_values import address_of, is_base_path, is_host, is_loopback, is_network, listed, usable_cores
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
@@ -261,8 +262,8 @@ class Settings(pydantic.BaseModel):
     @pydantic.field_validator("redis_url")
     @classmethod
     def _redis(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
-        if value is not None and urlsplit(value.get_secret_value()).scheme not in ("redis", "rediss", "unix"):
-            raise ValueError("must be a redis://, rediss:// or unix:// URL")
+        if value is not None:
+            RedisAddress.parse(value.get_secret_value())
         return value
 
     @pydantic.model_validator(mode="after")

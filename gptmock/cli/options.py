@@ -120,7 +120,8 @@ def _add_access(group: argparse._ArgumentGroup) -> None:
     add(
         "--redis-url",
         metavar="URL",
-        help="keep state in this Redis (redis://, rediss:// or unix://); needs GPTMOCK_ENCRYPTION_KEYS "
+        help="keep state in this Redis (redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://); needs "
+        "GPTMOCK_ENCRYPTION_KEYS "
         "(GPTMOCK_REDIS_URL, default the embedded store)",
     )
 

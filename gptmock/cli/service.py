@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from gptmock.cli.errors import CommandFailed, WrongUsage
 from gptmock.cli.options import add_serve_options, serve_flags
 from gptmock.cli.service_files import AGENT_LABEL, UNIT_NAME, launchd_agent, systemd_unit
 from gptmock.cli.settings import given_settings
+from gptmock.redis_urls import holds_password
 from gptmock.settings import Settings
 
 _EPILOG = """example:
@@ -145,7 +145,7 @@ def _install(options: argparse.Namespace) -> int:
     manager = _manager()
     flags = serve_flags(options)
     settings = given_settings(flags)
-    if urlsplit(str(flags.get("redis_url") or "")).password:
+    if holds_password(str(flags.get("redis_url") or "")):
         raise WrongUsage(
             f"--redis-url: a password would be readable in the list of processes; write GPTMOCK_REDIS_URL=... into "
             f"{settings.home / '.env'}"

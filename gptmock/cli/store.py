@@ -27,6 +27,10 @@ FROM and TO are each one of:
   redis                the Redis of GPTMOCK_REDIS_URL; its password then stays
                        out of the list of processes
   redis://HOST:6379/0  a Redis, also rediss:// and unix://
+  redis+sentinel://HOST:26379,HOST:26379/SERVICE/0
+                       the master that these sentinels name
+  redis+cluster://HOST:6379,HOST:6379
+                       a Redis Cluster
   PATH                 a state file, or its directory
 
 Records stay encrypted: GPTMOCK_ENCRYPTION_KEYS, or the file that is named by

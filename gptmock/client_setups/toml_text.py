@@ -12,8 +12,9 @@ from typing import Any
 from gptmock.client_setups.json_text import UnreadableText
 from gptmock.client_setups.setup import Edit
 
-_HEADER = re.compile(r"^\s*\[")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
+"""TOML has no other line ends than LF and CRLF."""
+_HEADER = re.compile(r"^\s*\[")
 _BARE = re.compile(r"""["'\s]""")
 
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from gptmock.errors import WrongPlace
+from gptmock.redis_urls import RedisAddress
 from gptmock.stores.store import Store
 
 STATE_FILE = "state.db"
 KEY_FILE = "encryption.key"
-REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """The location of a store: an SQLite state file or one Redis endpoint; exactly one of the two is given."""
+    """The location of a store: an SQLite state file or a Redis; exactly one of the two is given."""
 
     file: Path | None = None
     redis_url: str | None = field(default=None, repr=False)
@@ -55,8 +54,7 @@ class Place:
         """The location for output: the path, or the URL without user and password."""
         if self.redis_url is None:
             return str(self.file)
-        url = urlsplit(self.redis_url)
-        return f"{url.scheme}://{url.hostname or ''}{f':{url.port}' if url.port else ''}{url.path}"
+        return RedisAddress.parse(self.redis_url).shown
 
     @property
     def key_file(self) -> Path | None:
@@ -89,10 +87,6 @@ class Place:
 
 def _check_address(url: str) -> None:
     try:
-        parts = urlsplit(url)
-        known = parts.scheme in REDIS_SCHEMES and (parts.port is None or parts.port > 0)
-    except ValueError:
-        known = False
-    if not known:
-        # Without the parser's own message: it may quote a part of the password.
-        raise WrongPlace("the address of Redis begins with redis://, rediss:// or unix://, and its port is a number")
+        RedisAddress.parse(url)
+    except ValueError as error:
+        raise WrongPlace(str(error)) from error

@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
+from redis.asyncio import Redis, RedisCluster
 
 from gptmock.errors import StoreUnavailable
-from gptmock.stores import redis_scripts
+from gptmock.redis_urls import RedisAddress
+from gptmock.stores import redis_clients, redis_scripts
 from gptmock.stores.keys import PREFIX, Keys, milliseconds, successor
+from gptmock.stores.redis_clients import STALLED
 from gptmock.stores.redis_errors import RETRY_AFTER_SECONDS, unavailable
 from gptmock.stores.redis_facts import RedisFacts
 from gptmock.stores.store import SETTLED_SECONDS, Addition, Quota, QuotaUse, Record, SlotAnswer
@@ -28,10 +28,7 @@ T = TypeVar("T")
 
 TIMEOUT_SECONDS = 0.4
 SLACK_SECONDS = 0.05
-STALLED = 5
-"""A call lasts at most this many timeouts when this process itself is held up (a busy event loop)."""
 MAX_CONNECTIONS = 32
-HEALTH_CHECK_SECONDS = 30
 _SETTLED = milliseconds(SETTLED_SECONDS)
 SCAN_COUNT = 10_000
 """``COUNT`` of ``SCAN``: blocks the server for a millisecond or two; stored responses make many keys."""
@@ -39,24 +36,28 @@ SCAN_COUNT = 10_000
 
 class RedisStore:
     """
-    ``Store`` on one Redis endpoint.
+    ``Store`` on one Redis endpoint, the base of ``RedisSentinelStore`` and ``RedisClusterStore``.
 
     Args:
-        client: with a bounded, blocking pool, without retries and with ``decode_responses=False``; see ``open_redis``.
+        client: without retries and with ``decode_responses=False``; see ``open_redis``.
         prefix: of all key names.
         timeout_seconds: how long a call waits in all, for a connection and for the reply.
         scan_count: ``COUNT`` of the ``SCAN`` behind ``names``.
+        max_running: how many commands run at once, for a client whose pool does not wait for a free connection;
+            ``None`` leaves it to the pool.
     """
 
     def __init__(
         self,
-        client: Redis,
+        client: Redis | RedisCluster,
         *,
         prefix: str = PREFIX,
         timeout_seconds: float = TIMEOUT_SECONDS,
         scan_count: int = SCAN_COUNT,
+        max_running: int | None = None,
     ) -> None:
-        self._client = client
+        self._client: Any = client  # the commands of both kinds have the same names, but no common type
+        self._gate = None if max_running is None else asyncio.Semaphore(max_running)
         self._keys = Keys(prefix)
         self._timeout_seconds = timeout_seconds
         self._scan_count = scan_count
@@ -219,15 +220,7 @@ class RedisStore:
         Raises:
             StoreUnavailable: Redis does not answer. A missing permission for ``INFO`` is no error.
         """
-        info = await self._run(self._info())
-        version = info.get("valkey_version") or info.get("redis_version")
-        append_only = info.get("aof_enabled")
-        return RedisFacts(
-            version=None if version is None else str(version),
-            role=info.get("role"),
-            eviction_policy=info.get("maxmemory_policy"),
-            append_only=None if append_only is None else bool(append_only),
-        )
+        return facts_of(await self._run(self._info(self._client.info())))
 
     async def warnings(self) -> list[str]:
         """The warnings of ``describe``."""
@@ -238,7 +231,13 @@ class RedisStore:
         if self._running:
             await asyncio.wait(self._running, timeout=(STALLED + 1) * self._timeout_seconds)
         await self._client.aclose()
+        await self._disconnect_all()
+
+    async def _disconnect_all(self) -> None:
         await self._client.connection_pool.disconnect()
+
+    async def _disconnect_idle(self) -> None:
+        await self._client.connection_pool.disconnect(inuse_connections=False)
 
     async def _scan(self, kind: str, prefix: str) -> list[str]:
         found: set[str] = set()
@@ -254,9 +253,9 @@ class RedisStore:
     def _slot_keys(self, name: str) -> list[str]:
         return [self._keys.slots(name), self._keys.quota(name)]
 
-    async def _info(self) -> dict[str, Any]:
+    async def _info(self, command: Awaitable[dict[str, Any]]) -> dict[str, Any]:
         try:
-            return await self._client.info()
+            return await command
         except exceptions.ResponseError:
             return {}  # not permitted, or unknown to the server
 
@@ -267,7 +266,7 @@ class RedisStore:
         The timeout is counted in short waits, not by the clock: after the event loop was blocked, a due timer and an
         unread reply arrive together, and Redis must not be blamed for the time in which this process did not run.
         """
-        task = self._track(asyncio.ensure_future(command))
+        task = self._track(asyncio.ensure_future(command if self._gate is None else self._in_turn(self._gate, command)))
         loop, waited = asyncio.get_running_loop(), 0.0
         last = loop.time() + STALLED * self._timeout_seconds
         while not (await asyncio.wait({task}, timeout=SLACK_SECONDS))[0]:
@@ -277,16 +276,19 @@ class RedisStore:
                 raise StoreUnavailable("Redis does not answer in time.", retry_after_seconds=RETRY_AFTER_SECONDS)
         try:
             return task.result()
-        except (exceptions.RedisError, OSError) as error:
+        except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
             if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | exceptions.ReadOnlyError):
                 await self._drop_idle()
             raise unavailable(error) from error
 
+    async def _in_turn(self, gate: asyncio.Semaphore, command: Awaitable[T]) -> T:
+        async with gate:
+            return await command
+
     async def _drop_idle(self) -> None:
         """Close idle connections: they would fail one by one too, and after a failover lead to the wrong server."""
         if self._dropping is None or self._dropping.done():
-            pool = self._client.connection_pool
-            self._dropping = self._track(asyncio.ensure_future(pool.disconnect(inuse_connections=False)))
+            self._dropping = self._track(asyncio.ensure_future(self._disconnect_idle()))
         await asyncio.wait({self._dropping}, timeout=SLACK_SECONDS)
 
     def _track(self, task: asyncio.Future[T]) -> asyncio.Future[T]:
@@ -310,31 +312,45 @@ def open_redis(
     client_name: str = "gptmock",
 ) -> RedisStore:
     """
-    A store at ``redis://``, ``rediss://`` or ``unix://``; connects when it is first used.
+    A store at a URL of ``gptmock.redis_urls``; connects when it is first used.
 
-    TLS uses OpenSSL's default certificates and ``SSL_CERT_FILE``; the URL may set others (``?ssl_ca_certs=``).
+    TLS uses OpenSSL's default certificates and ``SSL_CERT_FILE``; the URL may set others (``?ssl_ca_certs=``) and a
+    client certificate (``&ssl_certfile=&ssl_keyfile=``).
 
     Raises:
         ValueError: the URL is not valid; the message does not repeat it.
     """
+    address = RedisAddress.parse(url)
+    common: dict[str, Any] = {"timeout_seconds": timeout_seconds, "client_name": client_name}
     try:
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=max_connections,
-            # ``RedisStore._run`` has the caller's timeout; these longer ones end commands whose caller has left.
-            timeout=STALLED * timeout_seconds,
-            socket_timeout=STALLED * timeout_seconds,
-            socket_connect_timeout=STALLED * timeout_seconds,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=HEALTH_CHECK_SECONDS,
-            client_name=client_name,
-            decode_responses=False,
-            protocol=2,  # RESP2 needs no HELLO, so a new connection is ready sooner
-            driver_info=None,
-        )
+        if address.kind == "cluster":
+            from gptmock.stores.redis_cluster import RedisClusterStore  # noqa: PLC0415 - a subclass of the above
+
+            nodes = redis_clients.cluster(address, **common)
+            return RedisClusterStore(nodes, prefix=prefix, timeout_seconds=timeout_seconds, max_running=max_connections)
+        if address.kind == "sentinel":
+            from gptmock.stores.redis_sentinel import RedisSentinelStore  # noqa: PLC0415 - as above
+
+            master = redis_clients.sentinel(address, **common)
+            return RedisSentinelStore(
+                master, prefix=prefix, timeout_seconds=timeout_seconds, max_running=max_connections
+            )
+        one = redis_clients.single(address, **common, max_connections=max_connections)
+        return RedisStore(one, prefix=prefix, timeout_seconds=timeout_seconds)
     except ValueError:
-        raise ValueError("the address of Redis begins with redis://, rediss:// or unix://") from None
-    return RedisStore(Redis(connection_pool=pool), prefix=prefix, timeout_seconds=timeout_seconds)
+        raise ValueError("redis-py does not accept the address of Redis; check its options") from None
+
+
+def facts_of(info: dict[str, Any]) -> RedisFacts:
+    """The facts in a reply of ``INFO``."""
+    version = info.get("valkey_version") or info.get("redis_version")
+    append_only = info.get("aof_enabled")
+    return RedisFacts(
+        version=None if version is None else str(version),
+        role=info.get("role"),
+        eviction_policy=info.get("maxmemory_policy"),
+        append_only=None if append_only is None else bool(append_only),
+    )
 
 
 def _quota_arguments(quotas: Sequence[Quota]) -> list[str | int]:

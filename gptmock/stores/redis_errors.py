@@ -17,6 +17,8 @@ _REASONS: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], str
     ((exceptions.ConnectionError, OSError), "cannot be reached"),
     (exceptions.ReadOnlyError, "is a read-only replica"),
     (exceptions.OutOfMemoryError, "is out of memory"),
+    (exceptions.ClusterDownError, "is a cluster that is down"),
+    (exceptions.RedisClusterException, "is a cluster that is down or cannot be reached"),
     (exceptions.InvalidResponse, "does not speak the Redis protocol"),
 )
 """The reason for each exception of redis-py; the first match counts, so subclasses stand before their bases."""
@@ -26,7 +28,7 @@ _CODES = {
     "LOADING": "is still loading its data",
     "MASTERDOWN": "is a replica that has lost its master",
     "MISCONF": "cannot save to its disk and takes no writes",
-    "MOVED": "is a cluster; one endpoint is needed",
+    "MOVED": "is a cluster; its URL begins with redis+cluster://",
     "NOAUTH": "asks for a password",
     "NOREPLICAS": "has too few replicas to take writes",
     "OOM": "is out of memory",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -40,3 +41,19 @@ class RedisFacts:
         if self.role not in (None, "master"):
             found.append("This Redis is a replica: it takes no writes. Use the address of its master.")
         return found
+
+
+def weakest(nodes: Sequence[RedisFacts]) -> RedisFacts:
+    """The facts of a Cluster: of each kind those of the node that an operator should change first."""
+    policies = sorted((one.eviction_policy for one in nodes if one.eviction_policy), key=_weakness)
+    files = [one.append_only for one in nodes if one.append_only is not None]
+    return RedisFacts(
+        version=min((one.version for one in nodes if one.version), default=None),
+        role="master" if nodes else None,
+        eviction_policy=policies[0] if policies else None,
+        append_only=all(files) if files else None,
+    )
+
+
+def _weakness(policy: str) -> int:
+    return next((rank for rank, start in enumerate(("allkeys-", "volatile-")) if policy.startswith(start)), 2)

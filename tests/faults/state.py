@@ -44,12 +44,15 @@ class Place:
     home: Path
     redis: RedisServer | None = None
     keys: str = KEY
+    url: str | None = None
+    """Of a store that is more than one server."""
 
     @property
     def env(self) -> dict[str, str]:
         """What ``serve`` is told."""
         told = {"GPTMOCK_ENCRYPTION_KEYS": self.keys}
-        return told if self.redis is None else {**told, "GPTMOCK_REDIS_URL": self.redis.url}
+        url = self.redis.url if self.redis is not None else self.url
+        return told if url is None else {**told, "GPTMOCK_REDIS_URL": url}
 
     @property
     def settings(self) -> Settings:

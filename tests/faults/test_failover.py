@@ -1,0 +1,71 @@
+"""The master of a Redis behind three sentinels dies or freezes under load: no login is lost, no token spent twice."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.state import Place, exchanges, load, login_again, report, spent_twice, statuses, times
+from tests.faults.test_store_faults import ALL_LOOKED_SECONDS, until_available
+from tests.harness import SimulatorProcess, server_process, until_all_serve
+from tests.stores.clusters import SentinelSet, running_sentinels, wait_for
+from tests.stores.servers import binary_of
+from tests.timing import generous
+
+pytestmark = pytest.mark.faults
+RECOVERY_SECONDS = generous(10.0)
+
+
+@pytest.fixture
+def sentinels() -> Iterator[SentinelSet]:
+    kind = "valkey" if binary_of("valkey") is not None else "redis"
+    with running_sentinels(kind) as servers:
+        yield servers
+
+
+@pytest.mark.timeout(900)
+async def test_a_failover_under_load_loses_no_login_and_spends_nothing_twice(
+    simulator: SimulatorProcess, tmp_path: Path, sentinels: SentinelSet
+):
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    place = Place("sentinel", home, url=sentinels.url)
+    account = await place.enroll(simulator.new_login())
+    replayed, slowest = spent_twice(simulator), 0.0
+    rounds = times(2, 20)
+    with server_process(place.home, simulator.base_url, env=place.env) as server:
+        await until_all_serve(server, 2)
+        for number in range(rounds):
+            simulator.reset()
+            await place.enroll(login_again(simulator, account, expires_in=200), aged=True)
+            seen = await place.version(account.id)
+            async with load(server.base_url, lines=2) as made:
+                # The token is due, so a refresh is under way when the master stops.
+                master = sentinels.master()
+                began = time.monotonic()
+                if number % 2 == 0:
+                    master.stop()
+                    await place.until_version(account.id, seen + 1, seconds=30)
+                    slowest = max(slowest, time.monotonic() - began)
+                else:
+                    with master.frozen():
+                        await place.until_version(account.id, seen + 1, seconds=30)
+                        slowest = max(slowest, time.monotonic() - began)
+                await until_available(server)
+            assert set(made.statuses) == {200}, made.bodies[:3]
+            assert made.broken == 0
+            if not master.alive:
+                master.start()
+            await asyncio.to_thread(wait_for, sentinels.settled, seconds=60)
+            await asyncio.sleep(ALL_LOOKED_SECONDS)
+            simulator.expire()
+            assert await statuses(server.base_url, 20) == {200: 20}
+            assert exchanges(simulator) == {"ok": 2, "refused": 0}
+            assert spent_twice(simulator) == replayed
+            assert await place.version(account.id) >= seen + 2
+    assert slowest < RECOVERY_SECONDS
+    report(rounds=rounds, recovery_seconds=round(slowest, 2))

@@ -1,0 +1,148 @@
+"""Real Redis Clusters and sets of servers under Sentinel on loopback ports, of the servers of ``servers.py``."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from tests.stores.servers import START_SECONDS, RedisServer, binary_of, running
+
+SLOTS = 16384
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def wait_for(condition: Callable[[], bool], *, seconds: float = START_SECONDS) -> float:
+    """
+    Wait until it holds. Returns the seconds that it took.
+
+    Raises:
+        TimeoutError: it never did.
+    """
+    began = time.monotonic()
+    while not condition():
+        if time.monotonic() > began + seconds:
+            raise TimeoutError
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+@contextmanager
+def running_cluster(kind: str, nodes: int = 3) -> Iterator[str]:
+    """
+    A Cluster of masters, each with its share of the slots. Yields its URL.
+
+    Raises:
+        FileNotFoundError: there is no server of that kind here.
+    """
+    with ExitStack() as stack:
+        servers: list[tuple[RedisServer, int, int]] = []
+        for _ in range(nodes):
+            port, bus = free_port(), free_port()
+            words = ("--port", str(port), "--cluster-enabled", "yes", "--cluster-port", str(bus))
+            servers.append((stack.enter_context(running(kind, *words)), port, bus))
+        for number, (server, _, _) in enumerate(servers):
+            first, last = SLOTS * number // nodes, SLOTS * (number + 1) // nodes - 1
+            assert server.say("CLUSTER", "ADDSLOTSRANGE", str(first), str(last)) == b"+OK\r\n"
+            assert server.say("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1)) == b"+OK\r\n"
+        for _, port, bus in servers[1:]:
+            servers[0][0].say("CLUSTER", "MEET", "127.0.0.1", str(port), str(bus))
+        wait_for(lambda: all(_covered(server, nodes) for server, _, _ in servers))
+        yield "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for _, port, _ in servers)
+
+
+def _covered(server: RedisServer, nodes: int) -> bool:
+    said = server.say("CLUSTER", "INFO")
+    return b"cluster_state:ok" in said and f"cluster_known_nodes:{nodes}\r".encode() in said
+
+
+class SentinelSet:
+    """One master, replicas and sentinels, all on loopback; tests kill and freeze the master."""
+
+    def __init__(self, servers: list[RedisServer], ports: list[int], sentinels: list[RedisServer], url: str) -> None:
+        self.servers = servers
+        self.sentinels = sentinels
+        self.url = url
+        self._ports = ports
+
+    def master(self) -> RedisServer:
+        """The server that the first sentinel calls the master."""
+        said = self.sentinels[0].say("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "team").split(b"\r\n")
+        return self.servers[self._ports.index(int(said[4]))]
+
+    def settled(self) -> bool:
+        """Whether there is one master, with every other server as its replica in step, and every sentinel agrees."""
+        try:
+            said = self.master().say("INFO", "replication")
+            roles = [b"role:master" in server.say("INFO", "replication") for server in self.servers]
+            known = [self._known(sentinel) for sentinel in self.sentinels]
+        except (OSError, IndexError, ValueError):
+            return False
+        replicas = len(self.servers) - 1
+        return said.count(b"state=online") == replicas and sum(roles) == 1 and all(known)
+
+    def _known(self, sentinel: RedisServer) -> bool:
+        said = sentinel.say("INFO", "sentinel")
+        wanted = f"status=ok,address=127.0.0.1:{self._ports[self.servers.index(self.master())]}"
+        counts = f"slaves={len(self.servers) - 1},sentinels={len(self.sentinels)}"
+        return wanted.encode() in said and counts.encode() in said
+
+
+@contextmanager
+def running_sentinels(
+    kind: str, *, replicas: int = 2, sentinels: int = 3, down_after_ms: int = 1000
+) -> Iterator[SentinelSet]:
+    """
+    A master with replicas, watched by sentinels; the service is called ``team``.
+
+    Raises:
+        FileNotFoundError: there is no server of that kind here.
+    """
+    with ExitStack() as stack:
+        ports = [free_port() for _ in range(replicas + 1)]
+        servers: list[RedisServer] = []
+        for port in ports:
+            words = ["--port", str(port), "--appendonly", "yes", "--repl-diskless-sync-delay", "0"]
+            words += ["--repl-timeout", "5", "--repl-ping-replica-period", "1", "--min-replicas-max-lag", "2"]
+            words += ["--min-replicas-to-write", "1" if replicas else "0"]
+            words += ["--replicaof", f"127.0.0.1 {ports[0]}"] if servers else []
+            servers.append(stack.enter_context(running(kind, *words)))
+        quorum = sentinels // 2 + 1
+        watchers = [
+            (port, stack.enter_context(_sentinel(kind, port, ports[0], quorum, down_after_ms)))
+            for port in (free_port() for _ in range(sentinels))
+        ]
+        hosts = ",".join(f"127.0.0.1:{port}" for port, _ in watchers)
+        found = SentinelSet(servers, ports, [one for _, one in watchers], f"redis+sentinel://{hosts}/team/0")
+        wait_for(found.settled, seconds=60)
+        yield found
+
+
+@contextmanager
+def _sentinel(kind: str, port: int, master: int, quorum: int, down_after_ms: int) -> Iterator[RedisServer]:
+    binary = binary_of(kind)
+    assert binary is not None
+    directory = Path(tempfile.mkdtemp(prefix="gm-"))
+    config = directory / "sentinel.conf"
+    config.write_text(
+        f"port {port}\nunixsocket {directory / 's'}\ndir {directory}\nlogfile {directory / 'log'}\n"
+        f"sentinel monitor team 127.0.0.1 {master} {quorum}\nsentinel down-after-milliseconds team {down_after_ms}\n"
+        "sentinel failover-timeout team 3000\nsentinel parallel-syncs team 2\n"
+    )
+    server = RedisServer(binary, directory, command=[str(binary), str(config), "--sentinel"])
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(directory)
