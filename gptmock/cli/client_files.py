@@ -123,10 +123,15 @@ def _changed(path: Path, before: bytes | None, configuration: Configuration, set
 
 def _show_difference(path: Path, before: bytes | None, after: bytes | None) -> None:
     """As ``diff -u`` does, with the secrets of the user's own lines hidden."""
-    old, new = ((text or b"").decode("utf-8", "replace").split("\n") for text in (before, after))
+    old, new = _lines(before), _lines(after)
     old_name, new_name = (str(path) if text is not None else "/dev/null" for text in (before, after))
     for line in difflib.unified_diff(old, new, old_name, new_name, lineterm="", n=2):
         print(_SECRET.sub(r"\1\2***\2", printable(line.replace("\t", "    "))))
+
+
+def _lines(text: bytes | None) -> list[str]:
+    shown = (text or b"").decode("utf-8", "replace").replace("\r\n", "\n").removesuffix("\n")
+    return shown.split("\n") if shown else []
 
 
 def _agreed(question: str, *, yes: bool) -> bool:

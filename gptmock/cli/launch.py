@@ -138,7 +138,7 @@ def _run(setup: ClientSetup, program: str, server: FoundServer, settings: Settin
         if not configure(setup, setup.configuration(target), settings.home, yes=options.yes):
             return 1
     key = None if settings.api_key is None else settings.api_key.get_secret_value()
-    return run_client(program, [*start.arguments, *options.passed_on], client_environment(start, key))
+    return run_client(program, [*start.overrides, *start.arguments, *options.passed_on], client_environment(start, key))
 
 
 def _named(name: str) -> ClientSetup:

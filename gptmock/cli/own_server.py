@@ -23,7 +23,7 @@ START_SECONDS = 60.0
 LOG_BYTES = 4 * 1024 * 1024
 """A longer log is begun anew by the next server."""
 _HOST = "127.0.0.1"
-_LISTENING = ("GPTMOCK_UNIX_SOCKET", "GPTMOCK_TLS_CERT", "GPTMOCK_TLS_KEY", "GPTMOCK_PID_FILE")
+_LISTENING = ("GPTMOCK_UNIX_SOCKET", "GPTMOCK_TLS_CERT", "GPTMOCK_TLS_KEY", "GPTMOCK_PID_FILE", "GPTMOCK_METRICS_BIND")
 """Not for this server, which is reached at its port by one client only."""
 
 

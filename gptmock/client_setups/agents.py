@@ -22,6 +22,8 @@ from gptmock.client_setups.setup import (
 
 PROVIDER = "gptmock"
 """The name of the provider in the clients' configurations."""
+LAUNCH_PROVIDER = "gptmock-launch"
+"""For one run of Codex: its arguments are merged with a provider of the same name in the user's configuration."""
 OUTPUT_TOKENS = 128_000
 """What the models can answer with at most."""
 
@@ -44,9 +46,19 @@ def claude_environment(target: Target) -> dict[str, str]:
 
 
 def _claude_start(target: Target) -> Start:
+    """
+    Variables, and the same as ``--settings``: the ``env`` of a user's own ``settings.json`` has precedence over
+    variables (seen with 2.1.332), and ``--settings`` over both. The key is not among the arguments, which every process
+    can read.
+    """
     key = KEY if target.needs_key else NO_KEY
+    shown = claude_environment(target) | {"ANTHROPIC_API_KEY": ""}
+    if not target.needs_key:
+        shown["ANTHROPIC_AUTH_TOKEN"] = NO_KEY
     return Start(
-        environment={**claude_environment(target), "ANTHROPIC_AUTH_TOKEN": key}, without=("ANTHROPIC_API_KEY",)
+        environment={**claude_environment(target), "ANTHROPIC_AUTH_TOKEN": key},
+        without=("ANTHROPIC_API_KEY",),
+        overrides=("--settings", json.dumps({"env": shown})),
     )
 
 
@@ -59,13 +71,13 @@ def _claude_configuration(target: Target) -> Configuration:
     return Configuration(folder=".claude", names=("settings.json",), edits=tuple(edits), variable="CLAUDE_CONFIG_DIR")
 
 
-def _codex_edits(target: Target) -> tuple[Edit, ...]:
-    provider = ("model_providers", PROVIDER)
+def _codex_edits(target: Target, name: str = PROVIDER) -> tuple[Edit, ...]:
+    provider = ("model_providers", name)
     edits = (
         Edit(("model",), target.model.name),
-        Edit(("model_provider",), PROVIDER),
+        Edit(("model_provider",), name),
         Edit(("model_context_window",), target.model.context_tokens),
-        Edit((*provider, "name"), PROVIDER),
+        Edit((*provider, "name"), name),
         Edit((*provider, "base_url"), target.openai_url),
         Edit((*provider, "wire_api"), "responses"),
     )
@@ -74,7 +86,7 @@ def _codex_edits(target: Target) -> tuple[Edit, ...]:
 
 def _codex_start(target: Target) -> Start:
     """By ``-c`` only: a value is parsed as TOML, and holds for this run."""
-    given = [f"{_dotted(edit)}={json.dumps(edit.value)}" for edit in _codex_edits(target)]
+    given = [f"{_dotted(edit)}={json.dumps(edit.value)}" for edit in _codex_edits(target, LAUNCH_PROVIDER)]
     return Start(
         environment={KEY_VARIABLE: KEY} if target.needs_key else {},
         arguments=tuple(word for value in given for word in ("-c", value)),

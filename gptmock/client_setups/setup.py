@@ -102,6 +102,8 @@ class Start:
     """Variables that the client must not see."""
     arguments: tuple[str, ...] = ()
     """Before those of the user."""
+    overrides: tuple[str, ...] = ()
+    """Further arguments before these, which matter only where the client's own configuration says otherwise."""
     needs_configuration: bool = False
     """The client reads its configuration file only, so that has to be written first."""
 

@@ -157,6 +157,7 @@ def test_everything_else_stays_and_restore_puts_every_byte_back(home: Home, name
     assert path.stat().st_mode & 0o777 == 0o640
     assert f"--- {path}" in shown.stdout
     assert USERS not in shown.stdout
+    assert "\N{REPLACEMENT CHARACTER}" not in shown.stdout
 
     again = home.launch(name, "--config", "--yes")
     assert "already set up" in again.stdout

@@ -16,15 +16,23 @@ from tests.harness import CONSOLE_SCRIPT
 
 pytestmark = pytest.mark.clients
 
-RUN_SECONDS = 90
+RUN_SECONDS = 60
 CODEX_CONFIG = """\
 model_provider = "somebody-else"
 check_for_update_on_startup = false
 analytics = { enabled = false }
 
+[model_providers.gptmock]
+name = "mine"
+base_url = "http://127.0.0.1:1/v1"
+env_key = "NOT_SET"
+
 [model_providers.somebody-else]
 name = "somebody-else"
 base_url = "http://127.0.0.1:1/v1"
+"""
+CLAUDE_SETTINGS = """\
+{"env": {"ANTHROPIC_BASE_URL": "http://127.0.0.1:1", "ANTHROPIC_MODEL": "other", "ANTHROPIC_API_KEY": "sk-ant-other"}}
 """
 
 
@@ -71,11 +79,14 @@ def test_codex(installed: Callable[[str], Path | Node], server: Server, tmp_path
 
 @pytest.mark.check(311)
 def test_claude(installed: Callable[[str], Path | Node], server: Server, tmp_path: Path):
-    """It knows the window of the model, and does not warn that it guesses."""
+    """It knows the window of the model, and does not warn that it guesses. Its own settings name another server."""
     claude = installed(CLAUDE[0])
     assert isinstance(claude, Path)
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "claude").symlink_to(claude)
+    settings = tmp_path / ".claude" / "settings.json"
+    settings.parent.mkdir()
+    settings.write_text(CLAUDE_SETTINGS)
     options = ["-p", "--output-format", "stream-json", "--verbose", "hello"]
     run = launch(tmp_path, server, "claude", "--model", "gpt-6.2-sol", "--", *options, **QUIET)
     assert run.returncode == 0, run
@@ -83,4 +94,5 @@ def test_claude(installed: Callable[[str], Path | Node], server: Server, tmp_pat
     result = events[-1]
     assert (result["type"], result["is_error"]) == ("result", False)
     assert result["modelUsage"]["gpt-6.2-sol"]["contextWindow"] == 500_000
+    assert settings.read_text() == CLAUDE_SETTINGS
     assert "1,000,000" not in run.stdout + run.stderr
