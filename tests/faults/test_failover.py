@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,10 @@ def stopped(server: RedisServer, *, by_kill: bool) -> Iterator[None]:
     server.start()
 
 
+def promoted(sentinels: SentinelSet, before: RedisServer) -> bool:
+    return sentinels.master() is not before
+
+
 @pytest.mark.timeout(900)
 async def test_a_failover_under_load_loses_no_login_and_spends_nothing_twice(
     simulator: SimulatorProcess, tmp_path: Path, sentinels: SentinelSet
@@ -62,7 +67,7 @@ async def test_a_failover_under_load_loses_no_login_and_spends_nothing_twice(
                 master = sentinels.master()
                 began = time.monotonic()
                 with stopped(master, by_kill=number % 2 == 0):
-                    await asyncio.to_thread(wait_for, lambda: sentinels.master() is not master, seconds=30)
+                    await asyncio.to_thread(wait_for, partial(promoted, sentinels, master), seconds=30)
                     await place.until_version(account.id, seen + 1, seconds=30)
                     await until_available(server)
                     slowest = max(slowest, time.monotonic() - began)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ipaddress
 from pathlib import Path
 
@@ -93,14 +93,14 @@ async def test_a_certificate_authority_and_a_client_certificate(tmp_path: Path, 
 
 def write_certificates(folder: Path) -> tuple[Path, Path, Path]:
     """A certificate authority, and a certificate for 127.0.0.1 with its key, for server and client."""
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
 
     def certificate(subject: x509.Name, own: ec.EllipticCurvePrivateKey, *, ca: bool) -> bytes:
         builder = x509.CertificateBuilder(issuer, subject, own.public_key(), x509.random_serial_number())
-        builder = builder.not_valid_before(now - datetime.timedelta(days=1))
-        builder = builder.not_valid_after(now + datetime.timedelta(days=1))
+        builder = builder.not_valid_before(now - dt.timedelta(days=1))
+        builder = builder.not_valid_after(now + dt.timedelta(days=1))
         builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
         address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
         builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
@@ -110,8 +110,6 @@ def write_certificates(folder: Path) -> tuple[Path, Path, Path]:
     paths[0].write_bytes(certificate(issuer, ca_key, ca=True))
     paths[1].write_bytes(certificate(x509.Name([]), key, ca=False))
     paths[2].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     return paths
