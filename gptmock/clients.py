@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 import string
 import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from gptmock.accounts import Secret
 from gptmock.catalog import Effort
@@ -75,6 +75,23 @@ class KeyTerms:
     def allows(self, slug: str) -> bool:
         """Whether the key may use this model."""
         return not self.models or any(fnmatchcase(slug.lower(), pattern.lower()) for pattern in self.models)
+
+
+Given: TypeAlias = Mapping[str, Any]
+"""Name of a field of ``KeyTerms`` or ``KeyDefaults`` to its value; only what was given. ``account`` has a label."""
+
+
+def revised(terms: KeyTerms, given: Given) -> KeyTerms:
+    """The terms with what was given; ``account`` must have been replaced by ``account_id``."""
+    names = {one.name for one in fields(KeyDefaults)}
+    defaults = replace(terms.defaults, **{name: value for name, value in given.items() if name in names})
+    others = {name: value for name, value in given.items() if name not in names}
+    return replace(terms, defaults=defaults, **others)
+
+
+def is_key_name(text: str) -> bool:
+    """Whether a key may have this name: 1 to 100 printable characters, no space around them."""
+    return bool(text) and text == text.strip() and text.isprintable() and len(text) <= 100
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +20,10 @@ from gptmock.gateway.administration import AuditTrail, KeyAdministration
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.logins import LoginBook
 from gptmock.gateway.refresh import Refresher
+from gptmock.gateway.team import Stores, overview_of
 from gptmock.gateway.version import VersionWatch
-from gptmock.limits import RateLimitSnapshot
 from gptmock.login.flow import BrowserLogin, device_login
+from gptmock.overview import AccountOverview
 from gptmock.server.temporary_folder import DEMO_PREFIX, ClaimedFolder, claimed_folder
 from gptmock.settings import Settings
 from gptmock.shared_state import State, open_state
@@ -35,21 +36,7 @@ from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client
 from gptmock.upstream.usage import CodexUsage
-from gptmock.usage import AccountUsage, UsageRow
-
-
-@dataclass(frozen=True, slots=True)
-class AccountOverview:
-    """An account with its limits and usage, for display; no secret in it."""
-
-    login: Login
-    is_default: bool
-    parked_until: float | None
-    """Unix seconds."""
-    limits: RateLimitSnapshot | None
-    usage: AccountUsage
-    unheard: str | None = None
-    """Why fetching the limits failed; ``None`` if it succeeded or was not requested."""
+from gptmock.usage import UsageRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +87,14 @@ class CommandServices:
         Raises:
             StoreError: the accounts cannot be read.
         """
-        logins, default = await self.logins(), await self.default()
+        logins = await self.logins()
         unheard = await asyncio.gather(*(self._hear(login) for login in logins)) if ask else [None] * len(logins)
-        standings = await self._board.look([login.account.id for login in logins], conversation=None)
         # Loaded again, since fetching the limits may have refreshed tokens.
         newer = {login.account.id: login for login in await self.logins()}
-        return [
-            AccountOverview(
-                login=newer.get(login.account.id, login),
-                is_default=login.account.id == default,
-                parked_until=standing.parked_until or None,
-                limits=await self._board.snapshot(login.account.id),
-                usage=await self._ledger.read(login.account.id),
-                unheard=reason,
-            )
-            for login, standing, reason in zip(logins, standings.accounts, unheard, strict=True)
-        ]
+        state = self._state
+        stores = Stores(state.vault, state.keys, self._board, self._ledger, state.escrow, StoreAuditLog(state.store))
+        found = await overview_of(stores, [newer.get(login.account.id, login) for login in logins])
+        return [replace(one, unheard=reason) for one, reason in zip(found, unheard, strict=True)]
 
     async def _hear(self, login: Login) -> str | None:
         """Fetch and store an account's usage windows; returns the error message if that fails."""

@@ -7,30 +7,26 @@ import gc
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from httpx import AsyncBaseTransport, AsyncClient
-from pydantic import SecretStr
 
 from gptmock.accounts import Secret
 from gptmock.catalog import ModelCatalog
-from gptmock.clients import Role
 from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
 from gptmock.dialects.responses.codex import shown_version
 from gptmock.errors import GptmockError
 from gptmock.gateway.account_selection import AccountSelector
-from gptmock.gateway.admission import Admission
 from gptmock.gateway.catalogue import CatalogWatch
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.freshness import FreshnessWatch
 from gptmock.gateway.gateway import Gateway
 from gptmock.gateway.key_limits import KeyLimiter
-from gptmock.gateway.key_usage import KeyUsageReport
 from gptmock.gateway.limit_polling import LimitPoller
 from gptmock.gateway.notices import NoticeWatch
 from gptmock.gateway.recent_limits import RecentLimits
@@ -56,6 +52,7 @@ from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
 from gptmock.stores.memory import MemoryStore
 from gptmock.stores.notices import StoreToldRecord
 from gptmock.stores.snapshot import SealedSnapshot
+from gptmock.team_wiring import administered, admission, beside
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
 from gptmock.upstream.identity import ClientIdentity
@@ -145,7 +142,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         fresh = _fresh(state, selector, keeper, versions)
         await _load(state, fresh, catalogs)
         await stack.enter_async_context(
-            _beside(
+            beside(
                 ledger.run(),
                 limiter.run(),
                 keeper.watch(selector.account_ids),
@@ -160,17 +157,17 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
-            admission=_admission(settings, state, versions),
+            admission=admission(settings, state, versions),
             terms=Terms(catalogs.current, _defaults(settings), state.sealer),
             readiness=readiness,
             conversations=conversations,
             label_of=selector.label_of,
             limits=limiter,
-            usage=KeyUsageReport(ledger, limiter, clock=time.time),
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_measured(services, metrics, state, board))
-        await stack.enter_async_context(_beside(catalogs.run(), _tell(settings, metrics, state, board)))
+        await stack.enter_async_context(administered(settings, services, client, state, (board, ledger, limiter)))
+        await stack.enter_async_context(beside(catalogs.run(), _tell(settings, metrics, state, board)))
         yield services
 
 
@@ -198,7 +195,7 @@ async def _measured(
     """Count what this worker does while the context lasts, and let it be scraped."""
     services.exposition = Exposition(metrics, AccountReadings(state.vault, limits, clock=time.time))
     with counted(metrics.instruments, partial(_is_known, services)):
-        async with _beside(metrics.sample(partial(_load_of, services, state))):
+        async with beside(metrics.sample(partial(_load_of, services, state))):
             yield
 
 
@@ -223,19 +220,6 @@ def _is_known(services: Services, slug: str) -> bool:
 def _load_of(services: Services, state: State) -> Load:
     activity = services.activity
     return Load(activity.turns, activity.streams, activity.count_connections(), has_store=state.store.available)
-
-
-def _admission(settings: Settings, state: State, versions: VersionWatch) -> Admission:
-    key, admin_key = _static_key(settings.api_key), _static_key(settings.admin_key)
-    # Who needs no key is the operator, unless other machines can connect.
-    is_open = settings.is_exposed or settings.trusted_proxy_list or settings.admin_key is not None
-    role: Role = "user" if is_open else "admin"
-    required = settings.requires_key
-    return Admission(key, state.keys, admin_key=admin_key, required=required, keyless_role=role, admitted=versions.note)
-
-
-def _static_key(given: SecretStr | None) -> Secret | None:
-    return Secret(given.get_secret_value()) if given is not None else None
 
 
 def _upstream(
@@ -290,18 +274,6 @@ def _change_terms(services: Services, snapshot: SealedSnapshot, catalog: ModelCa
     # A call under way keeps the terms that it was decoded by.
     services.terms = replace(services.terms, catalog=catalog)
     snapshot.outdate()
-
-
-@asynccontextmanager
-async def _beside(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run background tasks while the context lasts. Not Sanic's tasks: it cancels those before streams have drained."""
-    tasks = [asyncio.get_running_loop().create_task(one) for one in work]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)
 
 
 async def _take_over(state: State, readiness: Callable[[], Awaitable[list[str]]]) -> None:

@@ -23,7 +23,6 @@ LATER: Mapping[int, str] = {
     214: "langchain-anthropic comes with the other frameworks for Anthropic's API",
     216: "pydantic-ai's Anthropic model comes with the other frameworks for Anthropic's API",
     217: "litellm's Anthropic client comes with the other frameworks for Anthropic's API",
-    311: "`gptmock launch` comes in a change of its own",
     29: "keys of clients come with the issue on client keys",
     79: "keys of clients come with the issue on client keys",
 }

@@ -30,6 +30,7 @@ SHOWN_HOME = "/home/ada/.config/gptmock"
 COMMANDS = {"info": 164, "doctor": 110}
 """The command and how wide its terminal is."""
 ANSWER_COLUMNS = 96
+MENU_COLUMNS = 64
 PACE_SECONDS = 0.07
 """Between two events of the simulated model, so that a reader can follow."""
 QUESTION = "Please answer word by word, so that I can watch the stream arrive."
@@ -53,6 +54,8 @@ def main(names: Sequence[str]) -> None:
         for command, columns in COMMANDS.items():
             if not names or command in names:
                 (DEPLOY / f"{command}.svg").write_text(picture(home, simulator, command, columns=columns))
+        if not names or "launch" in names:
+            (DEPLOY / "launch.svg").write_text(menu(home, simulator))
         if not names or "answer" in names:
             (DEPLOY / "answer.svg").write_text(answer(home, simulator))
 
@@ -70,6 +73,31 @@ def picture(home: Path, simulator: SimulatorProcess, command: str, *, columns: i
         assert code == 0, terminal.text
         shown = terminal.raw.replace(str(home), SHOWN_HOME).replace(variables["GPTMOCK_PORT"], "8000")
     shown = shown.replace(simulator.base_url.removeprefix("http://"), "127.0.0.1:8765")
+    return _drawn(shown, command, columns=columns)
+
+
+def menu(home: Path, simulator: SimulatorProcess) -> str:
+    """The menu of ``gptmock launch`` for somebody who has some of the clients, as SVG."""
+    (home / "bin").mkdir()
+    for name in ("claude", "codex", "opencode"):
+        (home / "bin" / name).touch(mode=0o755)
+    variables = {
+        "GPTMOCK_ISSUER": simulator.base_url,
+        "GPTMOCK_UPSTREAM_URL": f"{simulator.base_url}/backend-api",
+        "GPTMOCK_PORT": str(free_port()),
+        "PATH": f"{home / 'bin'}{os.pathsep}/usr/bin",
+        "COLUMNS": str(MENU_COLUMNS),
+    }
+    with at_terminal(home, "launch", **variables) as terminal:
+        terminal.until("to leave")
+        shown = terminal.raw.partition("to leave")
+        terminal.type("q")
+        assert terminal.ended() == 0
+    # Colours are kept, movements of the cursor are not.
+    return _drawn(re.sub(r"\x1b\[[0-9;?]*[A-Zlh]", "", "".join(shown[:2])), "launch", columns=MENU_COLUMNS)
+
+
+def _drawn(shown: str, command: str, *, columns: int) -> str:
     lines = [line.rstrip() for line in shown.replace("\r", "").split("\n")]
     console = Console(record=True, width=columns, file=io.StringIO(), force_terminal=True)
     console.print(Text.from_ansi("\n".join(lines).strip("\n")))

@@ -10,9 +10,10 @@ from sanic import Sanic
 
 from gptmock import shared_state, wiring
 from gptmock.accounts import Secret
-from gptmock.command_services import AccountOverview, open_command_services
+from gptmock.command_services import open_command_services
 from gptmock.dialects.table import DIALECTS
 from gptmock.errors import UnusableKey
+from gptmock.overview import AccountOverview
 from gptmock.server.context import App
 from gptmock.settings import Settings
 from gptmock.settings_sources import load_settings

@@ -20,6 +20,7 @@ _COMMANDS: Mapping[str, str] = {
     "serve": "run the server",
     "reload": "restart the workers of a running server, one by one",
     "demo": "try the server without an account, with a simulated backend",
+    "launch": "start a client that uses the server, or show how to set it up",
     "login": "sign in to ChatGPT",
     "logout": "sign out of an account",
     "accounts": "list, select, pause, import and export accounts",
@@ -58,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     given = sys.argv[1:] if arguments is None else list(arguments)
     parser = _parser(next((word for word in given if not word.startswith("-")), None))
-    options = parser.parse_args(given)
+    own, passed_on = _divided(given) if "launch" in given[:1] else (given, [])
+    options = parser.parse_args(own)
+    options.passed_on = passed_on
     if options.run is None:
         parser.print_help()
         return 0
@@ -67,6 +70,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     return exit_code_of(partial(options.run, options))
+
+
+def _divided(given: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words before and after ``--``; argparse loses where the latter began."""
+    place = given.index("--") if "--" in given else len(given)
+    return list(given[:place]), list(given[place + 1 :])
 
 
 def _stopped(number: int, _frame: object) -> None:

@@ -12,8 +12,9 @@ from typing import Any
 from gptmock.accounts import BrokenLogin, Login
 from gptmock.cli.errors import CommandFailed, WrongUsage
 from gptmock.cli.settings import with_command_services
-from gptmock.cli.terminal import moment, relative, show_document, show_table
+from gptmock.cli.terminal import relative, show_document, show_table
 from gptmock.command_services import CommandServices
+from gptmock.overview import broken_document, login_document
 from gptmock.signin import LogoutResult
 
 _EPILOG = """example:
@@ -195,31 +196,6 @@ def sign_out(label: str | None, *, revoke: bool = True) -> int:
     if revoke and not result.revoked:
         print("gptmock: it is deleted here, but it could not be revoked at the issuer.", file=sys.stderr)
     return 0
-
-
-def login_document(login: Login, *, is_default: bool) -> dict[str, Any]:
-    """An account for ``--json``; no secret in it."""
-    return {
-        "label": login.label,
-        "id": login.account.id,
-        "email": login.account.email,
-        "plan": login.account.plan,
-        "organization": login.organization,
-        "account_id": login.account.workspace_id,
-        "user_id": login.account.user_id,
-        "default": is_default,
-        "paused": login.paused,
-        "refused": login.refused,
-        "renewable": login.renewable,
-        "access_token_expires_at": moment(login.expires_at),
-        "id_token_expires_at": moment(login.id_expires_at),
-        "last_refresh": moment(login.last_refresh),
-    }
-
-
-def broken_document(broken: BrokenLogin) -> dict[str, Any]:
-    """An account whose record cannot be decrypted, for ``--json``."""
-    return {"label": broken.label, "id": broken.account_id, "reason": broken.reason}
 
 
 def _only(logins: list[Login], broken: list[BrokenLogin]) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from gptmock.audit import AuditEvent
 from gptmock.cli.settings import with_command_services
-from gptmock.cli.terminal import local, moment, show_document, show_table
+from gptmock.cli.terminal import local, show_document, show_table
 from gptmock.command_services import CommandServices
+from gptmock.overview import audit_document
 
 MAX_COUNT = 10_000
 _EPILOG = """example:
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
 
     events = with_command_services(work)
     if options.json:
-        show_document({"events": [{**asdict(event), "at": moment(event.at)} for event in events]})
+        show_document({"events": [audit_document(event) for event in events]})
     elif events:
         rows = [
             (local(event.at), event.actor.name, event.actor.origin, event.action, event.target, event.detail)

@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 
 from gptmock.catalog import ModelCatalog
+from gptmock.cli.child import child_command
 from gptmock.cli.errors import CommandFailed
 from gptmock.cli.options import add_serve_options, serve_flags
-from gptmock.cli.ports import check_port, free_port
+from gptmock.cli.ports import check_port, free_port, reachable_host
 from gptmock.cli.settings import given_settings
 from gptmock.command_services import demo_folder
 from gptmock.settings import Settings
 
 START_SECONDS = 60.0
-STOP_SECONDS = 10.0
 _QUESTION = "Say hello to the world."
 _EPILOG = """example:
   gptmock demo
@@ -63,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
             _simulator(folder.lock) as simulator_url,
             _server(settings, port, simulator_url, folder.lock) as server,
         ):
-            base_url = f"http://{_reachable(settings.host)}:{port}{settings.base_path or ''}"
+            base_url = f"http://{reachable_host(settings.host)}:{port}{settings.base_path or ''}"
             with _client() as client:
                 _wait_until_ready(client, base_url, server)
                 _show(client, base_url, settings)
@@ -76,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
 
 @contextmanager
 def _simulator(lock: int) -> Iterator[str]:
-    with _process("simulator", "--port", "0", lock=lock, environment={}, stdout=subprocess.PIPE) as process:
+    with child_command("simulator", "--port", "0", keeps=[lock], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None  # noqa: S101 - a pipe was asked for
         line = process.stdout.readline().decode()
         _, found, url = line.strip().rpartition("issuer at ")
@@ -112,45 +109,13 @@ def _server(settings: Settings, port: int, simulator_url: str, lock: int) -> Ite
         # It listens at a port, for everything that is shown.
         **dict.fromkeys(("GPTMOCK_UNIX_SOCKET", "GPTMOCK_TLS_CERT", "GPTMOCK_TLS_KEY", "GPTMOCK_PID_FILE"), ""),
     }
-    with _process("serve", lock=lock, environment=environment, directory=home) as process:
+    with child_command("serve", keeps=[lock], environment=environment, directory=home) as process:
         yield process
 
 
 def _client() -> httpx.Client:
     """All that is asked is on this machine: no proxy of the environment belongs between."""
     return httpx.Client(trust_env=False, timeout=30.0)
-
-
-@contextmanager
-def _process(
-    *arguments: str, lock: int, environment: dict[str, str], directory: Path | None = None, stdout: int | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """One of our own commands, which ends with the context, or when this process is killed; it keeps the lock."""
-    # Run elsewhere, it reads no .env of the user's; a program that is not installed is found all the same.
-    package = Path(__file__).parents[2]
-    python_path = os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH"))))
-    process = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-m", "gptmock.cli.leash", *arguments],
-        env={**os.environ, "PYTHONPATH": python_path, **environment},
-        cwd=directory,
-        stdin=subprocess.PIPE,
-        stdout=stdout if stdout is not None else sys.stderr,
-        pass_fds=[lock],
-        # Ctrl-C is for this process; it stops the others in their order.
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                pipe.close()
 
 
 def _wait_until_ready(client: httpx.Client, base_url: str, server: subprocess.Popen[bytes]) -> None:
@@ -200,12 +165,6 @@ def _snippet(base_url: str, body: dict[str, Any], *, needs_key: bool) -> str:
 client = OpenAI(base_url="{base_url}/v1", api_key={key})
 completion = client.chat.completions.create(model="{body["model"]}", messages={json.dumps(body["messages"])})
 print(completion.choices[0].message.content)"""
-
-
-def _reachable(host: str) -> str:
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - a comparison
-        return "127.0.0.1"
-    return f"[{host}]" if ":" in host else host
 
 
 def _text(value: object) -> str:

@@ -17,12 +17,12 @@ from rich.text import Text
 from gptmock import __version__, shared_state
 from gptmock.accounts import BrokenLogin
 from gptmock.catalog import ModelCatalog
-from gptmock.cli.accounts import broken_document, login_document
 from gptmock.cli.settings import given_settings, prepare_state, with_command_services
-from gptmock.cli.terminal import bar, console, local, moment, person_looks, printable, relative, show_document
-from gptmock.command_services import AccountOverview, CommandServices
+from gptmock.cli.terminal import bar, console, local, person_looks, printable, relative, show_document
+from gptmock.command_services import CommandServices
 from gptmock.dialects.messages.models import families
 from gptmock.limits import RateLimitWindow
+from gptmock.overview import AccountOverview, broken_document, overview_document, span, windows_of
 from gptmock.settings import Settings
 
 PANEL_CELLS = 80
@@ -99,7 +99,7 @@ def _plain(
     lines = [Text(note) for note in notes]
     for one in accounts:
         lines += [_line(name, Text(value)) for name, value in _account_facts(one)]
-        lines += [_line("Window", _window_text(window, ascii_only=True)) for window in _windows(one)]
+        lines += [_line("Window", _window_text(window, ascii_only=True)) for window in windows_of(one)]
         lines.append(Text())
     if first_run:
         lines += [Text(), *(Text(line) for line in _FIRST_STEPS), Text()]
@@ -112,7 +112,7 @@ def _line(name: str, value: Text) -> Text:
 
 def _account_rows(one: AccountOverview) -> list[RenderableType]:
     rows: list[RenderableType] = [_facts(_account_facts(one))]
-    if windows := _windows(one):
+    if windows := windows_of(one):
         ascii_only = not (sys.stdout.encoding or "").lower().startswith("utf")
         table = Table.grid(padding=(0, 1))
         for window in windows:
@@ -190,11 +190,6 @@ def _claude_names(settings: Settings) -> dict[str, str]:
     return families(ModelCatalog(), settings.claude_models)
 
 
-def _windows(one: AccountOverview) -> list[RateLimitWindow]:
-    """The windows sorted by length: the upstream's order (primary, secondary) has no meaning."""
-    return sorted(one.limits.windows if one.limits is not None else (), key=lambda window: window.window_minutes)
-
-
 def _window_text(window: RateLimitWindow, *, ascii_only: bool) -> Text:
     used, resets_at = window.used_percent, window.resets_at
     if resets_at is not None and resets_at <= time.time():
@@ -209,15 +204,6 @@ def _window_text(window: RateLimitWindow, *, ascii_only: bool) -> Text:
         + bar(used, ascii_only=ascii_only)
         + Text(f" {used:3.0f} %  {ending}")
     )
-
-
-def span(minutes: int) -> str:
-    """The length of a window as text: ``5 hours``, ``7 days``."""
-    for size, word in ((1440, "day"), (60, "hour"), (1, "minute")):
-        if minutes >= size and minutes % size == 0:
-            count = minutes // size
-            return f"{count} {word}{'s' if count > 1 else ''}"
-    return f"{minutes} minutes"
 
 
 def _lifetime(expires_at: float | None, *, renewable: bool | None) -> str:
@@ -237,27 +223,6 @@ def _document(settings: Settings, accounts: Sequence[AccountOverview], notes: Se
         "store": "sqlite" if settings.redis_url is None else "redis",
         "encryption": shared_state.encryption(settings),
         "anthropic_models": _claude_names(settings),
-        "accounts": [_account(one) for one in accounts],
+        "accounts": [overview_document(one) for one in accounts],
         "notes": list(notes),
-    }
-
-
-def _account(one: AccountOverview) -> dict[str, Any]:
-    limits = one.limits
-    return {
-        **login_document(one.login, is_default=one.is_default),
-        "parked_until": moment(one.parked_until),
-        "today": one.usage.today,
-        "in_flight": one.usage.in_flight,
-        "not_asked": one.unheard,
-        "windows_as_of": moment(limits.taken_at) if limits is not None else None,
-        "windows": [
-            {
-                "name": span(window.window_minutes),
-                "used_percent": window.used_percent,
-                "window_minutes": window.window_minutes,
-                "resets_at": moment(window.resets_at),
-            }
-            for window in _windows(one)
-        ],
     }

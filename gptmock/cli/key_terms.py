@@ -5,16 +5,12 @@ from __future__ import annotations
 import argparse
 import re
 import time
-from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from datetime import UTC, datetime
-from typing import Any, TypeAlias, get_args
+from typing import Any, get_args
 
 from gptmock.catalog import EFFORTS
-from gptmock.clients import KeyDefaults, KeyTerms, ReasoningStyle, Role
-
-Given: TypeAlias = Mapping[str, Any]
-"""Name of a field of ``KeyTerms`` or ``KeyDefaults`` to its value; only what was given. ``account`` has a label."""
+from gptmock.clients import Given, KeyDefaults, KeyTerms, ReasoningStyle, Role, is_key_name
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 _DURATION = re.compile(r"([0-9]{1,6})([smhdw])", re.ASCII)
@@ -59,14 +55,6 @@ def given_terms(options: argparse.Namespace) -> Given:
     return {name: value for name, value in vars(options).items() if name in known}
 
 
-def revised(terms: KeyTerms, given: Given) -> KeyTerms:
-    """The terms with what was given; ``account`` must have been replaced by ``account_id``."""
-    names = {one.name for one in fields(KeyDefaults)}
-    defaults = replace(terms.defaults, **{name: value for name, value in given.items() if name in names})
-    others = {name: value for name, value in given.items() if name not in names}
-    return replace(terms, defaults=defaults, **others)
-
-
 def name_text(text: str) -> str:
     """
     Validate the name of a key.
@@ -74,7 +62,7 @@ def name_text(text: str) -> str:
     Raises:
         ArgumentTypeError: it is empty, too long, or has spaces around it or unprintable characters.
     """
-    if not text or text != text.strip() or not text.isprintable() or len(text) > 100:
+    if not is_key_name(text):
         raise argparse.ArgumentTypeError("a name has 1 to 100 printable characters")
     return text
 

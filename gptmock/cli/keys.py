@@ -6,16 +6,16 @@ import argparse
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from typing import Any
 
 from gptmock.cli.errors import WrongUsage
-from gptmock.cli.key_terms import Given, add_term_options, duration_seconds, given_terms, name_text, revised
+from gptmock.cli.key_terms import add_term_options, duration_seconds, given_terms, name_text
 from gptmock.cli.settings import with_command_services
-from gptmock.cli.terminal import local, moment, relative, show_document, show_table
-from gptmock.clients import ClientKey, IssuedKey, KeyTerms
+from gptmock.cli.terminal import local, relative, show_document, show_table
+from gptmock.clients import ClientKey, Given, IssuedKey, KeyTerms, revised
 from gptmock.command_services import CommandServices
+from gptmock.overview import key_document, key_state
 
 _EPILOG = """example:
   gptmock keys create ci --rpm 60 --tokens-per-day 2M --expires 90d
@@ -86,7 +86,7 @@ def run_list(options: argparse.Namespace) -> int:
     now = time.time()
     shown = [key for key in keys if options.all or key.is_living(now)]
     if options.json:
-        show_document({"keys": [key_document(key, labels) for key in shown]})
+        show_document({"keys": [key_document(key, labels, now=time.time()) for key in shown]})
     elif shown:
         show_table(_COLUMNS, [_row(key, labels) for key in shown])
     elif keys:
@@ -137,33 +137,10 @@ def run_revoke(options: argparse.Namespace) -> int:
 
     key, labels = with_command_services(work)
     if options.json:
-        show_document(key_document(key, labels))
+        show_document(key_document(key, labels, now=time.time()))
     else:
         print(f"{key.name} is revoked; every server refuses it within a second.")
     return 0
-
-
-def key_document(key: ClientKey, labels: Mapping[str, str]) -> dict[str, Any]:
-    """A key for ``--json``; no secret in it. ``labels`` has the label of each account id."""
-    terms = key.terms
-    return {
-        "name": key.name,
-        "id": key.id,
-        "owner": terms.owner,
-        "role": terms.role,
-        "state": _state(key),
-        "models": list(terms.models),
-        "rpm": terms.rpm,
-        "tokens_per_day": terms.tokens_per_day,
-        "tokens_per_week": terms.tokens_per_week,
-        "concurrency": terms.concurrency,
-        "account": None if terms.account_id is None else labels.get(terms.account_id, terms.account_id),
-        "defaults": asdict(terms.defaults),
-        "created_at": moment(key.created_at),
-        "expires_at": moment(terms.expires_at),
-        "rotated_at": moment(key.rotated_at),
-        "revoked_at": moment(key.revoked_at),
-    }
 
 
 async def _with_account(services: CommandServices, given: Given) -> Given:
@@ -178,7 +155,7 @@ async def _with_account(services: CommandServices, given: Given) -> Given:
 
 def _show_issued(issued: IssuedKey, labels: Mapping[str, str], *, as_json: bool) -> int:
     if as_json:
-        show_document({"key": issued.text.reveal(), **key_document(issued.key, labels)})
+        show_document({"key": issued.text.reveal(), **key_document(issued.key, labels, now=time.time())})
     else:
         # Alone on stdout, so that a script can read it.
         print(issued.text.reveal())
@@ -188,7 +165,7 @@ def _show_issued(issued: IssuedKey, labels: Mapping[str, str], *, as_json: bool)
 
 def _show(key: ClientKey, labels: Mapping[str, str], *, as_json: bool) -> int:
     if as_json:
-        show_document(key_document(key, labels))
+        show_document(key_document(key, labels, now=time.time()))
         return 0
     defaults = key.terms.defaults
     search = {True: "on", False: "off", None: "default"}[defaults.web_search]
@@ -216,15 +193,9 @@ def _row(key: ClientKey, labels: Mapping[str, str]) -> tuple[str, ...]:
         key.name,
         key.id,
         terms.role,
-        _state(key),
+        key_state(key, time.time()),
         ", ".join(f"{amount}{unit}" for amount, unit in limits if amount is not None) or "none",
         ",".join(terms.models) or "all",
         "any" if terms.account_id is None else labels.get(terms.account_id, "removed"),
         "never" if terms.expires_at is None else relative(terms.expires_at),
     )
-
-
-def _state(key: ClientKey) -> str:
-    if key.revoked_at is not None:
-        return "revoked"
-    return "valid" if key.is_living(time.time()) else "expired"

@@ -53,3 +53,10 @@ def free_port(host: str, wanted: int) -> int:
         return wanted
     with bind_tcp(host, 0) as probe:
         return int(probe.getsockname()[1])
+
+
+def reachable_host(host: str) -> str:
+    """The host of URLs for clients on this machine, of a server that listens on ``host``."""
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - a comparison
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host

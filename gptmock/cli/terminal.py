@@ -10,7 +10,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from rich.console import Console
@@ -84,11 +84,6 @@ def sparkline(values: Sequence[int], *, ascii_only: bool) -> str:
     most = max(values, default=0)
     # The smallest amount is seen, too.
     return "".join(steps[0] if not one else steps[max(1, round(one / most * (len(steps) - 1)))] for one in values)
-
-
-def moment(seconds: float | None) -> str | None:
-    """Unix seconds as RFC 3339 in UTC, for JSON."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
 def local(seconds: float) -> str:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 
-from gptmock.accounts import Login, Secret
+from gptmock.accounts import Secret
 from gptmock.cli.settings import given_settings, with_command_services
 from gptmock.cli.terminal import person_looks, show_document, show_table, sparkline
 from gptmock.command_services import CommandServices
+from gptmock.overview import filled, grouped, last_days, named_rows
 from gptmock.settings import Settings
-from gptmock.usage import AMOUNTS, UsageRow
+from gptmock.usage import AMOUNTS
 
 GROUPS = ("day", "key", "account", "model")
 MAX_DAYS = 400
@@ -51,24 +52,22 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the usage as a table or JSON."""
-    today = datetime.now(UTC).date()
-    days = [(today - timedelta(days=ago)).isoformat() for ago in reversed(range(options.days))]
-
+    days = last_days(options.days, time.time())
     settings = given_settings({})
 
     async def work(services: CommandServices) -> list[tuple[dict[str, str], dict[str, int]]]:
         keys = _static_keys(settings) | await services.key_names()
-        return _named(await services.used(days), await services.logins(), keys)
+        return named_rows(await services.used(days), await services.account_labels(), keys)
 
     rows = with_command_services(work)
     groups = grouped(rows, options.by)
     if options.json:
-        document = [dict(zip(options.by, group, strict=True)) | _filled(amounts) for group, amounts in groups.items()]
+        document = [dict(zip(options.by, group, strict=True)) | filled(amounts) for group, amounts in groups.items()]
         show_document({"from": days[0], "to": days[-1], "by": list(options.by), "usage": document})
     elif options.csv:
         table = csv.writer(sys.stdout, lineterminator="\n")
         table.writerow([*options.by, *AMOUNTS])
-        table.writerows([*map(harmless, group), *_filled(amounts).values()] for group, amounts in groups.items())
+        table.writerows([*map(harmless, group), *filled(amounts).values()] for group, amounts in groups.items())
     elif not groups:
         print(f"Nothing was used from {days[0]} to {days[-1]}.")
     else:
@@ -78,39 +77,10 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def grouped(
-    rows: Sequence[tuple[Mapping[str, str], Mapping[str, int]]], by: Sequence[str]
-) -> dict[tuple[str, ...], Counter[str]]:
-    """Sum the rows by the columns ``by`` (GROUP BY), sorted."""
-    sums: dict[tuple[str, ...], Counter[str]] = {}
-    for names, amounts in rows:
-        sums.setdefault(tuple(names[word] for word in by), Counter()).update(amounts)
-    return dict(sorted(sums.items()))
-
-
 def _static_keys(settings: Settings) -> dict[str, str]:
     given = {"GPTMOCK_API_KEY": settings.api_key, "GPTMOCK_ADMIN_KEY": settings.admin_key}
     known = {Secret(key.get_secret_value()).fingerprint(): name for name, key in given.items() if key is not None}
     return {"": "none", **known}
-
-
-def _named(
-    rows: Sequence[UsageRow], logins: Sequence[Login], keys: Mapping[str, str]
-) -> list[tuple[dict[str, str], dict[str, int]]]:
-    """Replace ids by labels and names; an id without one stays."""
-    labels = {login.account.id: login.label for login in logins}
-    return [
-        (
-            {
-                "day": row.day,
-                "key": keys.get(row.tenant, row.tenant),
-                "account": labels.get(row.account_id, row.account_id),
-                "model": row.model or "none",
-            },
-            row.amounts,
-        )
-        for row in rows
-    ]
 
 
 def _show(by: Sequence[str], groups: Mapping[tuple[str, ...], Counter[str]]) -> None:
@@ -134,10 +104,6 @@ def _show_days(days: Sequence[str], rows: Sequence[tuple[Mapping[str, str], Mapp
 def harmless(cell: str) -> str:
     """A cell that no spreadsheet takes for a formula (OWASP, "CSV Injection")."""
     return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
-
-
-def _filled(amounts: Counter[str]) -> dict[str, int]:
-    return {name: amounts[name] for name in AMOUNTS}
 
 
 def _days(text: str) -> int:

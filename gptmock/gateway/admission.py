@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from gptmock.accounts import Secret
 from gptmock.clients import Client, ClientKeys, Role, key_id_of
-from gptmock.errors import AuthUnknown, ClientError, ForeignLogin, StoreUnavailable, Unauthorized
+from gptmock.errors import AuthUnknown, ClientError, ForeignLogin, StoreUnavailable, Unauthorized, UnknownClientKey
 
 FOREIGN_LOGIN = """\
 This server needs a client key of its own; your ChatGPT login is neither used nor passed on. Put this into \
@@ -39,6 +39,7 @@ class Admission:
         keyless_role: of a request that needs no key.
         admin_key: the static key ``GPTMOCK_ADMIN_KEY``, whose role is ``admin``.
         admitted: called with the headers of each authenticated request.
+        clock: Unix seconds, for ``known``.
     """
 
     def __init__(  # noqa: PLR0913 - each is a thing of its own
@@ -50,11 +51,13 @@ class Admission:
         keyless_role: Role = "user",
         admin_key: Secret | None = None,
         admitted: Callable[[Mapping[str, str]], None] = lambda _: None,
+        clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self._api_key = api_key
         self._keys = keys
         self._required = required or api_key is not None
         self._admitted = admitted
+        self._clock = clock
         # The static key is made for calling models.
         self._owner = Client("", role=keyless_role) if api_key is None else Client(api_key.fingerprint(), role="user")
         self._admin_key = admin_key
@@ -75,6 +78,22 @@ class Admission:
         client = await self._client(headers)
         self._admitted(headers)
         return client
+
+    async def known(self, tenant: str) -> Client | None:
+        """
+        The caller of this tenant, whose key was checked before; ``None`` if that key is no longer valid.
+
+        Raises:
+            StoreError: the store cannot tell.
+        """
+        for client in (self._owner, self._admin):
+            if tenant and client.tenant == tenant:
+                return client
+        try:
+            key = await self._keys.show(tenant)
+        except UnknownClientKey:
+            return None
+        return Client(key.id, key) if key.id == tenant and key.is_living(self._clock()) else None
 
     async def _client(self, headers: Mapping[str, str]) -> Client:
         given = _given_keys(headers)

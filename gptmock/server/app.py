@@ -18,19 +18,24 @@ from sanic.response import BaseHTTPResponse
 from gptmock.dialects.families import below_base_path, family_of
 from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.errors import ClientError
+from gptmock.server.admin import add_admin_routes
 from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.conversations import add_conversation_routes
 from gptmock.server.cors import CorsPolicy
+from gptmock.server.dashboard import add_dashboard_routes
 from gptmock.server.descriptors import capacity, raise_descriptor_limit
+from gptmock.server.events import add_events_route
 from gptmock.server.guard import Guard
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.listings import add_listing_routes
+from gptmock.server.live_feed import LiveFeed
 from gptmock.server.messages import add_messages_routes
 from gptmock.server.metrics_listener import MetricsListener, refuse_others
 from gptmock.server.ollama import add_ollama_routes
 from gptmock.server.openapi import add_openapi_route
 from gptmock.server.ops import add_ops_routes, came_by_scrape_listener
+from gptmock.server.page_streams import add_page_streams
 from gptmock.server.replies import ErrorAnswers
 from gptmock.server.requests import ClientRequest, request_id
 from gptmock.server.responses import add_responses_routes
@@ -98,6 +103,7 @@ def create_app(
         worker.ctx.large_bodies = stack.enter_context(closing(LargeBodies()))
         services = worker.ctx.services = await stack.enter_async_context(open_services())
         services.activity.count_connections = worker.ctx.client_bounds.count_connections
+        worker.ctx.live_feed = LiveFeed(services)
 
     async def close_worker(_: App) -> None:
         await stack.aclose()
@@ -124,6 +130,10 @@ def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRout
     add_ollama_routes(app, options)
     add_usage_routes(app)
     add_ops_routes(app, options)
+    add_admin_routes(app)
+    add_events_route(app, options)
+    add_page_streams(app, options)
+    add_dashboard_routes(app, options)
     add_openapi_route(app, base_path=options.base_path)
 
 

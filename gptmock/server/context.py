@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,8 +19,11 @@ from gptmock.conversations import ContextReferences, LoadedContext, Snapshot
 from gptmock.dialects.dialect import Progress, ReplyHead, Terms, Turn
 from gptmock.gateway.key_limits import UNLIMITED, Grant
 from gptmock.gateway.key_usage import KeyUsage
+from gptmock.gateway.page_sessions import PageSessions
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
+from gptmock.gateway.team import Team
+from gptmock.live import LiveTurn
 from gptmock.protocol.upstream import Compacted
 from gptmock.server.client_bounds import ConnectionDeadlines
 
@@ -44,8 +47,11 @@ class OpensTurns(Protocol):
 class Admits(Protocol):
     """Authenticates requests (``gateway.admission.Admission``)."""
 
-    async def admit(self, headers: dict[str, str]) -> Client:
+    async def admit(self, headers: Mapping[str, str]) -> Client:
         """Check the client key; raises ``Unauthorized``."""
+
+    async def known(self, tenant: str) -> Client | None:
+        """The caller of a tenant whose key is still valid."""
 
 
 class LimitsKeys(Protocol):
@@ -144,6 +150,8 @@ class Activity:
     """Those of them that are being streamed to their client."""
     count_connections: Callable[[], int] = lambda: 0
     """Those of clients."""
+    live: dict[int, Callable[[], LiveTurn]] = field(default_factory=dict)
+    """Describes each model call in progress, by ``id`` of what runs it; the oldest first."""
 
 
 @dataclass(slots=True)
@@ -160,6 +168,10 @@ class Services:
     """The cached label of an account id, for the log."""
     limits: LimitsKeys = field(default_factory=NoLimits)
     usage: ReportsUsage | None = None
+    team: Team | None = None
+    """What the admin API administers and shows."""
+    sessions: PageSessions | None = None
+    """Of people who have signed in to the page."""
     exposition: Callable[[], Awaitable[bytes]] = field(default=_no_metrics)
     """The metrics of this server in the Prometheus text format."""
     activity: Activity = field(default_factory=Activity)

@@ -82,7 +82,7 @@ class Guard:
                 _host(request),
             ),
         )
-        request.ctx.client_address = view.address
+        request.ctx.client_address, request.ctx.client_scheme = view.address, view.scheme
         self.check(request.method, request.path, request.headers, view)
 
     def check(self, method: str, path: str, headers: AskedHeaders, view: ClientView) -> None:
@@ -146,6 +146,11 @@ def client_address(request: Request) -> str | None:
     """The client's IP address, behind trusted proxies too; ``None`` if it was not read."""
     address: str | None = getattr(request.ctx, "client_address", None)
     return address or None
+
+
+def is_https(request: Request) -> bool:
+    """Whether the client uses TLS, also if a trusted proxy ends it."""
+    return getattr(request.ctx, "client_scheme", "http") == "https"
 
 
 def _host(request: Request) -> str | None:

@@ -15,6 +15,8 @@ from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.ollama import catalogue
 from gptmock.protocol.ndjson import NDJSON
 from gptmock.server.context import App, ServerOptions
+from gptmock.server.dashboard import PATH as PAGE_PATH
+from gptmock.server.dashboard import wants_page
 from gptmock.server.listings import admitted, allowed_models
 from gptmock.server.turns import STREAM_HEADERS
 
@@ -34,7 +36,7 @@ def add_ollama_routes(app: App, options: ServerOptions) -> None:
         return _json(catalogue.tags(await allowed_models(request), expose_efforts=options.expose_efforts))
 
     about_one = {"ctx_body": catalogue.ModelBody}
-    _route(app, "/", _GET, _greeting, "greeting")
+    _route(app, "/", _GET, _greeting(options), "greeting")
     _route(app, "/api/version", _GET, version, "version")
     _route(app, "/api/tags", _GET, tags, "tags")
     _route(app, "/api/ps", _GET, _running, "ps")
@@ -52,8 +54,15 @@ def _route(app: App, path: str, methods: tuple[str, ...], handler: _Handler, nam
     app.add_route(handler, path, methods=list(methods), name=f"ollama_{name}", **context)
 
 
-async def _greeting(_: Request) -> HTTPResponse:
-    return HTTPResponse(_GREETING, content_type="text/plain; charset=utf-8")
+def _greeting(options: ServerOptions) -> _Handler:
+    page = {"location": f"{options.base_path}{PAGE_PATH}", "vary": "accept"}
+
+    async def greeting(request: Request) -> HTTPResponse:
+        if wants_page(request):
+            return HTTPResponse(status=302, headers=page)
+        return HTTPResponse(_GREETING, headers={"vary": "accept"}, content_type="text/plain; charset=utf-8")
+
+    return greeting
 
 
 async def _running(request: Request) -> HTTPResponse:

@@ -40,7 +40,8 @@ Json = dict[str, Any]
 class Route(Protocol):
     """
     The attributes of a Sanic route that are read here. ``ctx`` may hold ``dialect_route`` (of a model call), ``body``
-    (the pydantic model of the request body) and ``own_statuses`` (error statuses whose bodies are not the family's).
+    (the pydantic model of the request body), ``bodiless`` (it has none) and ``own_statuses`` (error statuses whose
+    bodies are not the family's).
     """
 
     name: str
@@ -139,7 +140,7 @@ def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic
             },
         },
     }
-    if method == "POST":
+    if method in ("POST", "PUT", "PATCH") and not getattr(route.ctx, "bodiless", False):
         model = _body_of(route)
         schema = {"type": "object"} if model is None else refs[model]
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}

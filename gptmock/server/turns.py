@@ -32,6 +32,7 @@ from gptmock.gateway.key_limits import UNLIMITED, Grant
 from gptmock.gateway.key_terms import check_model, terms_for
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
+from gptmock.live import LiveTurn
 from gptmock.protocol.items import ResponseUsage
 from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.client_wire import SanicWire
@@ -101,9 +102,11 @@ class TurnRequest:
     async def run(self) -> HTTPResponse | None:
         """The answer, or ``None`` when it was streamed; one line in the log either way."""
         status, ended = 500, "internal_error"
+        activity = self._services.activity
+        activity.turns += 1
+        activity.live[id(self)] = self._live
         turns: set[TurnRequest] = self._request.app.ctx.turns
         turns.add(self)
-        self._services.activity.turns += 1
         try:
             with self._bounds.stream():
                 response = await self._answer_in_time()
@@ -123,10 +126,22 @@ class TurnRequest:
         else:
             return response
         finally:
-            self._services.activity.turns -= 1
+            activity.turns -= 1
+            del activity.live[id(self)]
             turns.discard(self)
             self._grant.end(tokens=self._outcome.tokens)
             self._log(status, ended)
+
+    def _live(self) -> LiveTurn:
+        turn, sink, client = self._turn, self._sink, self._client
+        return LiveTurn(
+            started_at=self._head.created,
+            dialect=self._route.name,
+            tenant=client.tenant if client is not None else "",
+            model=turn.resolved.slug if turn is not None else None,
+            account_id=self._outcome.account_id,
+            sent_bytes=sink.sent_bytes if sink is not None else 0,
+        )
 
     def _explained(self, error: GptmockError) -> HTTPResponse:
         """The answer for an error, before anything was sent."""
@@ -173,7 +188,8 @@ class TurnRequest:
         # Sanic's RESPONSE_TIMEOUT counts from the last byte sent: a model may think for longer than that.
         raise_idle_timeout(request, self._options.deadline_seconds)
         headers = headers_of(request)
-        client = self._client = await self._services.admission.admit(headers)
+        known: Client | None = getattr(request.ctx, "client", None)
+        client = self._client = known or await self._services.admission.admit(headers)
         self._outcome.tenant = client.tenant
         call = await self._recalled(Call(request.body, headers, client.tenant))
         terms = terms_for(client, self._services.terms)

@@ -41,6 +41,7 @@ COMMANDS = (
     "serve",
     "reload",
     "demo",
+    "launch",
     "login",
     "logout",
     "accounts",

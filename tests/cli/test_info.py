@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from gptmock.cli.info import span
 from gptmock.cli.terminal import BAR_CELLS, bar, duration, printable
+from gptmock.overview import span
 from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.jwt import encode_jwt
 from gptmock.simulator.options import SimulatorOptions

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from gptmock.cli.terminal import sparkline
-from gptmock.cli.usage import GROUPS, grouped, harmless
+from gptmock.cli.usage import GROUPS, harmless
 from gptmock.clients import KeyTerms
+from gptmock.overview import grouped
 from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from gptmock.stores.limits_and_usage import SharedUsage

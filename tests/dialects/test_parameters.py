@@ -19,10 +19,18 @@ QUESTIONS: Mapping[str, Mapping[str, Any]] = {
     "responses": {"input": "hi"},
     "ollama_chat": {"messages": [{"role": "user", "content": "hi"}]},
     "ollama_generate": {"prompt": "hi"},
+    "messages": {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 1024},
 }
 ROUTES = {route.name: route for route in DIALECTS}
 routes = pytest.mark.parametrize("dialect", ROUTES)
-UNKNOWN: Mapping[str, Any] = {"top_k": 1, "min_p": 0.0, "repetition_penalty": 1.1, "zz": False, "größe\n": {}, "aa": []}
+UNKNOWN: Mapping[str, Any] = {
+    "typical_p": 1,
+    "min_p": 0.0,
+    "repetition_penalty": 1.1,
+    "zz": False,
+    "größe\n": {},
+    "aa": [],
+}
 
 
 def understood(dialect: str, *, headers: Mapping[str, str] | None = None, strict: bool = False, **members: Any) -> Turn:

@@ -112,7 +112,7 @@ def assert_family(path: str, body: bytes) -> Any:
     if family_of(path) is OLLAMA:
         assert isinstance(error, str)
     elif family_of(path) is ANTHROPIC:
-        assert set(error) == {"type", "message"}
+        assert {"type", "message"} <= set(error) <= {"type", "message", "details"}
     else:
         assert set(error) == {"message", "type", "param", "code"}
     return error

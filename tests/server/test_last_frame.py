@@ -29,6 +29,7 @@ LAST = {
     "responses": b"response.completed",
     "ollama_chat": b'"done":true',
     "ollama_generate": b'"done":true',
+    "messages": b"message_stop",
 }
 routes = pytest.mark.parametrize("route", DIALECTS, ids=lambda route: route.name)
 

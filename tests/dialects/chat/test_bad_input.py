@@ -504,8 +504,8 @@ ODD = {
         tools=[{"type": "function", "function": {"name": "f", "parameters": {"maximum": 10**40, "minimum": -(10**40)}}}]
     ),
     "an int beyond 64 bits as seed": with_user(seed=10**40),
-    "150 levels of schema": BEFORE_SCHEMA
-    + deep_schema(150)
+    "100 levels of schema": BEFORE_SCHEMA
+    + deep_schema(100)
     + b"}}]}",
     "a quarter million brackets in a string": with_user(user="[{" * 125_000),
     "a name of unprintable characters": with_user(tools=[{"type": "custom", "name": "\u2028\x00🙂"}]),

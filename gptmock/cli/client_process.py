@@ -1,0 +1,71 @@
+"""Runs a client at this terminal, with the environment and the arguments of its setup."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from gptmock.cli.errors import CommandFailed
+from gptmock.client_setups.setup import KEY, ClientSetup, Start
+
+_SIGNAL_EXIT = 128
+"""Shells add the number of the signal to this."""
+
+
+def program_of(setup: ClientSetup) -> str:
+    """
+    The path of the client's program.
+
+    Raises:
+        CommandFailed: it is not installed, with how to install it; or it cannot be started from a terminal.
+    """
+    if setup.command is None or setup.start is None:
+        raise CommandFailed(
+            f"{setup.title} cannot be started from here. How it is set up: gptmock launch {setup.name} --print"
+        )
+    found = shutil.which(setup.command)
+    if found is None:
+        raise CommandFailed(
+            f"{setup.title} is not installed: there is no {setup.command} on the PATH. "
+            f"Install it with: {setup.install} (more at {setup.page})"
+        )
+    return found
+
+
+def client_environment(start: Start, key: str | None) -> dict[str, str]:
+    """This process's environment as the client gets it; ``key`` stands where the setup says so."""
+    given = {
+        name: (key or "") if value == KEY else value
+        for name, value in start.environment.items()
+        # Without a key the variable stays as it is.
+        if value != KEY or key is not None
+    }
+    kept = {name: value for name, value in os.environ.items() if name not in start.without}
+    return {**kept, **given}
+
+
+def run_client(program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """
+    Run the client to its end. Ctrl-C is for the client, which shares the terminal; SIGTERM is passed on.
+
+    Returns its exit code, or 128 and the number of the signal that ended it.
+
+    Raises:
+        CommandFailed: the program cannot be run.
+    """
+    # A handler and not SIG_IGN, which the client would inherit.
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        process = subprocess.Popen([program, *arguments], env=dict(environment))  # noqa: S603 - what the user asks for
+        signal.signal(signal.SIGTERM, lambda number, _: process.send_signal(number))
+        code = process.wait()
+    except OSError as error:
+        raise CommandFailed(f"{program} cannot be run: {error.strerror}") from error
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else _SIGNAL_EXIT - code

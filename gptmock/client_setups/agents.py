@@ -1,0 +1,281 @@
+"""Coding agents that ``gptmock launch`` starts: the words, arguments and files of each. Pure."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from functools import partial
+
+from gptmock.client_setups.setup import (
+    KEY,
+    KEY_VARIABLE,
+    NO_KEY,
+    ClientSetup,
+    Configuration,
+    Edit,
+    Item,
+    Snippet,
+    Start,
+    Target,
+)
+
+PROVIDER = "gptmock"
+"""The name of the provider in the clients' configurations."""
+OUTPUT_TOKENS = 128_000
+"""What the models can answer with at most."""
+
+
+def claude_environment(target: Target) -> dict[str, str]:
+    """
+    The variables of Claude Code, without its credentials.
+
+    The window is told because Claude Code otherwise assumes one of 1,000,000 tokens (next doors A.7).
+    """
+    return {
+        "ANTHROPIC_BASE_URL": target.url,
+        "ANTHROPIC_MODEL": target.model.name,
+        "ANTHROPIC_DEFAULT_OPUS_MODEL": target.model.name,
+        "ANTHROPIC_DEFAULT_SONNET_MODEL": target.model.name,
+        "ANTHROPIC_DEFAULT_HAIKU_MODEL": target.small_model,
+        "CLAUDE_CODE_MAX_CONTEXT_TOKENS": str(target.model.context_tokens),
+        "CLAUDE_CODE_ATTRIBUTION_HEADER": "0",
+    }
+
+
+def _claude_start(target: Target) -> Start:
+    key = KEY if target.needs_key else NO_KEY
+    return Start(
+        environment={**claude_environment(target), "ANTHROPIC_AUTH_TOKEN": key}, without=("ANTHROPIC_API_KEY",)
+    )
+
+
+def _claude_configuration(target: Target) -> Configuration:
+    edits = [Edit(("env", name), value) for name, value in claude_environment(target).items()]
+    if target.needs_key:
+        edits.append(Edit(("apiKeyHelper",), f"printenv {KEY_VARIABLE}"))
+    else:
+        edits.append(Edit(("env", "ANTHROPIC_AUTH_TOKEN"), NO_KEY))
+    return Configuration(folder=".claude", names=("settings.json",), edits=tuple(edits), variable="CLAUDE_CONFIG_DIR")
+
+
+def _codex_edits(target: Target) -> tuple[Edit, ...]:
+    provider = ("model_providers", PROVIDER)
+    edits = (
+        Edit(("model",), target.model.name),
+        Edit(("model_provider",), PROVIDER),
+        Edit(("model_context_window",), target.model.context_tokens),
+        Edit((*provider, "name"), PROVIDER),
+        Edit((*provider, "base_url"), target.openai_url),
+        Edit((*provider, "wire_api"), "responses"),
+    )
+    return (*edits, Edit((*provider, "env_key"), KEY_VARIABLE)) if target.needs_key else edits
+
+
+def _codex_start(target: Target) -> Start:
+    """By ``-c`` only: a value is parsed as TOML, and holds for this run."""
+    given = [f"{_dotted(edit)}={json.dumps(edit.value)}" for edit in _codex_edits(target)]
+    return Start(
+        environment={KEY_VARIABLE: KEY} if target.needs_key else {},
+        arguments=tuple(word for value in given for word in ("-c", value)),
+    )
+
+
+def _dotted(edit: Edit) -> str:
+    return ".".join(part for part in edit.path if isinstance(part, str))
+
+
+def _codex_configuration(target: Target) -> Configuration:
+    return Configuration(
+        folder=".codex", names=("config.toml",), edits=_codex_edits(target), format="toml", variable="CODEX_HOME"
+    )
+
+
+def _opencode_edits(target: Target) -> tuple[Edit, ...]:
+    options = {"baseURL": target.openai_url, "apiKey": f"{{env:{KEY_VARIABLE}}}" if target.needs_key else NO_KEY}
+    model = {
+        "name": target.model.name,
+        "limit": {"context": target.model.context_tokens, "output": OUTPUT_TOKENS},
+        "attachment": True,
+        "reasoning": True,
+        "tool_call": True,
+    }
+    provider = {
+        "npm": "@ai-sdk/openai-compatible",
+        "name": PROVIDER,
+        "options": options,
+        "models": {target.model.name: model},
+    }
+    return (
+        Edit(("$schema",), "https://opencode.ai/config.json"),
+        Edit(("provider", PROVIDER), provider),
+        Edit(("model",), f"{PROVIDER}/{target.model.name}"),
+    )
+
+
+def _opencode_configuration(target: Target) -> Configuration:
+    return Configuration(
+        folder=".config/opencode",
+        names=("opencode.json", "opencode.jsonc"),
+        edits=_opencode_edits(target),
+        variable="XDG_CONFIG_HOME",
+        below="opencode",
+    )
+
+
+def _opencode_start(target: Target) -> Start:
+    """Its inline configuration is merged over the files, and holds for this run."""
+    content = json.dumps(json.loads(_opencode_configuration(target).text))
+    return Start(
+        environment={"OPENCODE_CONFIG_CONTENT": content, **({KEY_VARIABLE: KEY} if target.needs_key else {})},
+    )
+
+
+def _droid_configuration(target: Target) -> Configuration:
+    label = f"{target.model.name} [{PROVIDER}]"
+    model = {
+        "model": target.model.name,
+        "id": f"custom:{PROVIDER}",
+        "displayName": label,
+        "baseUrl": target.openai_url,
+        "apiKey": f"${{{KEY_VARIABLE}}}" if target.needs_key else NO_KEY,
+        "provider": "openai",
+        "maxOutputTokens": OUTPUT_TOKENS,
+    }
+    edits = (
+        Edit(("customModels", Item("id", f"custom:{PROVIDER}")), model),
+        Edit(("sessionDefaultSettings", "model"), f"custom:{PROVIDER}"),
+    )
+    return Configuration(folder=".factory", names=("settings.json",), edits=edits)
+
+
+def _openclaw_configuration(target: Target) -> Configuration:
+    model = {
+        "id": target.model.name,
+        "name": target.model.name,
+        "reasoning": True,
+        "input": ["text", "image"],
+        "contextWindow": target.model.context_tokens,
+        "maxTokens": OUTPUT_TOKENS,
+    }
+    provider = {
+        "baseUrl": target.openai_url,
+        "apiKey": f"${{{KEY_VARIABLE}}}" if target.needs_key else NO_KEY,
+        "api": "openai-responses",
+        "models": [model],
+    }
+    edits = (
+        Edit(("models", "providers", PROVIDER), provider),
+        Edit(("agents", "defaults", "model", "primary"), f"{PROVIDER}/{target.model.name}"),
+    )
+    return Configuration(folder=".openclaw", names=("openclaw.json",), edits=edits)
+
+
+def _configured_start(target: Target, *, arguments: tuple[str, ...] = ()) -> Start:
+    return Start(
+        environment={KEY_VARIABLE: KEY} if target.needs_key else {}, arguments=arguments, needs_configuration=True
+    )
+
+
+def shell_line(command: str, start: Start) -> str:
+    """What a person types to start the client in the same way."""
+    removed = [word for name in start.without for word in ("-u", name)]
+    given = [
+        # Double quotes, so that the shell puts the key in.
+        f'{name}="{value}"' if value == KEY else f"{name}={shlex.quote(value)}"
+        for name, value in start.environment.items()
+        if (name, value) != (KEY_VARIABLE, KEY)
+    ]
+    words = [*removed, *given]
+    lead = ["env", *removed, *given] if removed else given
+    return (
+        " ".join([*lead, command, *map(shlex.quote, start.arguments)])
+        if words
+        else shlex.join([command, *start.arguments])
+    )
+
+
+def _agent_snippets(setup: ClientSetup, target: Target) -> Sequence[Snippet]:
+    assert setup.start is not None  # noqa: S101 - every agent has both
+    assert setup.configuration is not None  # noqa: S101
+    assert setup.command is not None  # noqa: S101
+    start, configuration = setup.start(target), setup.configuration(target)
+    written = Snippet(configuration.shown_path, configuration.format, configuration.text)
+    line = Snippet("shell", "sh", shell_line(setup.command, start))
+    return [written, line] if start.needs_configuration else [line, written]
+
+
+def _agent(setup: ClientSetup) -> ClientSetup:
+    """The setup with its texts, which say what its start and its configuration do."""
+    return ClientSetup(
+        name=setup.name,
+        title=setup.title,
+        command=setup.command,
+        install=setup.install,
+        page=setup.page,
+        start=setup.start,
+        configuration=setup.configuration,
+        snippets=partial(_agent_snippets, setup),
+    )
+
+
+def _unset(_: Target) -> Sequence[Snippet]:
+    return ()
+
+
+AGENTS = tuple(
+    _agent(setup)
+    for setup in (
+        ClientSetup(
+            name="claude",
+            title="Claude Code",
+            command="claude",
+            install="npm install -g @anthropic-ai/claude-code",
+            page="https://code.claude.com/docs/en/quickstart",
+            start=_claude_start,
+            configuration=_claude_configuration,
+            snippets=_unset,
+        ),
+        ClientSetup(
+            name="codex",
+            title="Codex CLI",
+            command="codex",
+            install="npm install -g @openai/codex",
+            page="https://developers.openai.com/codex/cli",
+            start=_codex_start,
+            configuration=_codex_configuration,
+            snippets=_unset,
+        ),
+        ClientSetup(
+            name="opencode",
+            title="OpenCode",
+            command="opencode",
+            install="npm install -g opencode-ai",
+            page="https://opencode.ai/docs",
+            start=_opencode_start,
+            configuration=_opencode_configuration,
+            snippets=_unset,
+        ),
+        ClientSetup(
+            name="droid",
+            title="Droid",
+            command="droid",
+            install="curl -fsSL https://app.factory.ai/cli | sh",
+            page="https://docs.factory.ai",
+            start=_configured_start,
+            configuration=_droid_configuration,
+            snippets=_unset,
+        ),
+        ClientSetup(
+            name="openclaw",
+            title="OpenClaw",
+            command="openclaw",
+            install="npm install -g openclaw",
+            page="https://docs.openclaw.ai",
+            start=partial(_configured_start, arguments=("gateway",)),
+            configuration=_openclaw_configuration,
+            snippets=_unset,
+        ),
+    )
+)
+"""In the order in which they are shown."""

@@ -1,0 +1,179 @@
+"""
+What the page shows, and its stream of differences. Each worker reads the shared state once for all its open pages, and
+only while there are any; each page gets the sections that have changed, at most once a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from gptmock.clients import Client
+from gptmock.errors import GptmockError
+from gptmock.gateway.team import Team
+from gptmock.server import admin_views as views
+from gptmock.server.context import Services
+
+log = logging.getLogger("gptmock.server")
+
+TICK_SECONDS = 1.0
+DAYS = 14
+PROBLEMS = 20
+EVERY_TICKS: Mapping[str, int] = {
+    "now": 1,
+    "status": 1,
+    "accounts": 2,
+    "problems": 2,
+    "keys": 3,
+    "workers": 3,
+    "usage": 5,
+    "models": 5,
+}
+"""How often each section is read."""
+
+
+@dataclass(eq=False, slots=True)
+class Watcher:
+    """One open page."""
+
+    client: Client
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+    waiting: dict[str, bytes] = field(default_factory=dict)
+    """Sections that the page has not got, as JSON."""
+    ended: bool = False
+    """The caller's key is no longer valid."""
+
+
+class LiveFeed:
+    """
+    Feeds the open pages of a worker.
+
+    Args:
+        services: of the worker.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._views: dict[str, _View] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    async def state(self, client: Client) -> dict[str, bytes]:
+        """All sections as a caller sees them now, as JSON."""
+        return {name: await self._read(name, client) for name in EVERY_TICKS}
+
+    @asynccontextmanager
+    async def watching(self, client: Client) -> AsyncIterator[Watcher]:
+        """Feed a page while the context lasts; all sections wait for it at first."""
+        key = client.tenant
+        view = self._views.setdefault(key, _View(client))
+        watcher = Watcher(client, waiting=dict(view.sections or await self.state(client)))
+        watcher.wake.set()
+        self._views.setdefault(key, view).watchers.add(watcher)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._run(), name="live feed")
+        try:
+            yield watcher
+        finally:
+            view.watchers.discard(watcher)
+            if not view.watchers:
+                self._views.pop(key, None)
+            if not self._views and self._task is not None:
+                self._task.cancel()
+                self._task = None
+
+    async def _run(self) -> None:
+        tick = 0
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            tick += 1
+            for view in list(self._views.values()):
+                await self._check(view)
+                for name, every in EVERY_TICKS.items():
+                    if tick % every == 0:
+                        view.offer(name, await self._read(name, view.client))
+
+    async def _check(self, view: _View) -> None:
+        """End the pages of a caller whose key was revoked or changed, and all at a stop; pages connect again."""
+        if self._services.draining:
+            view.end()
+        if not view.client.tenant:
+            return
+        try:
+            known = await self._services.admission.known(view.client.tenant)
+        except GptmockError:
+            return
+        if known != view.client:
+            view.end()
+
+    async def _read(self, name: str, client: Client) -> bytes:
+        services = self._services
+        assert services.team is not None  # noqa: S101 - a server has it
+        read = _SECTIONS[name]
+        try:
+            return msgspec.json.encode(await read(services, services.team, client))
+        except GptmockError as error:
+            # The page says so, and shows what it had.
+            return msgspec.json.encode({"error": error.code, "message": error.message})
+
+
+@dataclass(eq=False, slots=True)
+class _View:
+    """What the callers with one key see."""
+
+    client: Client
+    sections: dict[str, bytes] = field(default_factory=dict)
+    watchers: set[Watcher] = field(default_factory=set)
+
+    def offer(self, name: str, section: bytes) -> None:
+        if self.sections.get(name) == section:
+            return
+        self.sections[name] = section
+        for watcher in self.watchers:
+            watcher.waiting[name] = section
+            watcher.wake.set()
+
+    def end(self) -> None:
+        for watcher in self.watchers:
+            watcher.ended = True
+            watcher.wake.set()
+
+
+async def _status(services: Services, _team: Team, client: Client) -> dict[str, Any]:
+    reasons = ["draining"] if services.draining else await services.readiness()
+    return {"ready": not reasons, "reasons": reasons if client.may("viewer") else []}
+
+
+async def _accounts(_: Services, team: Team, client: Client) -> dict[str, Any]:
+    shown = await team.overview()
+    return views.accounts(client, shown, await team.broken()) | {"any": bool(shown)}
+
+
+async def _workers(_: Services, team: Team, client: Client) -> list[dict[str, Any]]:
+    if not client.may("viewer"):
+        return []
+    # Without what changes all the time: that is in ``now``.
+    return [
+        {name: value for name, value in views.worker(one).items() if name != "seen_at"} for one in await team.workers()
+    ]
+
+
+async def _models(services: Services, _team: Team, client: Client) -> list[dict[str, Any]]:
+    return [one for one in views.models(client, services.terms.catalog) if one["listed"]]
+
+
+_SECTIONS: Mapping[str, Callable[[Services, Team, Client], Awaitable[Any]]] = {
+    "now": lambda _, team, client: views.now(client, team),
+    "status": _status,
+    "accounts": _accounts,
+    "problems": lambda _, team, client: views.problems(client, team, count=PROBLEMS),
+    "keys": lambda _, team, client: views.keys(client, team),
+    "workers": _workers,
+    "usage": lambda _, team, client: views.usage(client, team, days=DAYS, by=("day",)),
+    "models": _models,
+}

@@ -1,0 +1,86 @@
+"""``gptmock launch`` with the real Codex CLI and the real Claude Code, beside a server that runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.clients.checks import Server, client_environment
+from tests.clients.claude_code import QUIET
+from tests.clients.environments import CLAUDE, Node
+from tests.harness import CONSOLE_SCRIPT
+
+pytestmark = pytest.mark.clients
+
+RUN_SECONDS = 90
+CODEX_CONFIG = """\
+model_provider = "somebody-else"
+check_for_update_on_startup = false
+analytics = { enabled = false }
+
+[model_providers.somebody-else]
+name = "somebody-else"
+base_url = "http://127.0.0.1:1/v1"
+"""
+
+
+def launch(home: Path, server: Server, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """``gptmock launch`` in the home of a person who has the programs of ``home/bin``."""
+    environment = client_environment()
+    given = {
+        "HOME": str(home),
+        "PATH": f"{home / 'bin'}:{environment['PATH']}",
+        "GPTMOCK_HOME": str(home / "gptmock"),
+        "GPTMOCK_PORT": server.url.rpartition(":")[2],
+        "GPTMOCK_API_KEY": server.api_key,
+    }
+    (home / "work").mkdir()
+    return subprocess.run(
+        [CONSOLE_SCRIPT, "launch", *arguments],
+        env={**environment, **given, **variables},
+        cwd=home / "work",
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=RUN_SECONDS,
+        check=False,
+    )
+
+
+def test_codex(installed: Callable[[str], Path | Node], server: Server, tmp_path: Path):
+    """Its own configuration names another server, and stays as it is."""
+    node = installed("node")
+    assert isinstance(node, Node)
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "codex"
+    program.write_text(f'#!/bin/sh\nexec "{node.program}" "{node.root}/node_modules/@openai/codex/bin/codex.js" "$@"\n')
+    program.chmod(0o755)
+    config = tmp_path / ".codex" / "config.toml"
+    config.parent.mkdir()
+    config.write_text(CODEX_CONFIG)
+    options = ["exec", "--json", "--skip-git-repo-check", "--sandbox", "read-only", "Please play scene:text"]
+    run = launch(tmp_path, server, "codex", "--model", "gpt-5.5", "--", *options)
+    assert run.returncode == 0, run
+    assert "Hello from the simulator." in run.stdout
+    assert config.read_text() == CODEX_CONFIG
+
+
+@pytest.mark.check(311)
+def test_claude(installed: Callable[[str], Path | Node], server: Server, tmp_path: Path):
+    """It knows the window of the model, and does not warn that it guesses."""
+    claude = installed(CLAUDE[0])
+    assert isinstance(claude, Path)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "claude").symlink_to(claude)
+    options = ["-p", "--output-format", "stream-json", "--verbose", "hello"]
+    run = launch(tmp_path, server, "claude", "--model", "gpt-6.2-sol", "--", *options, **QUIET)
+    assert run.returncode == 0, run
+    events = [json.loads(line) for line in run.stdout.split("\n") if line.startswith("{")]
+    result = events[-1]
+    assert (result["type"], result["is_error"]) == ("result", False)
+    assert result["modelUsage"]["gpt-6.2-sol"]["contextWindow"] == 500_000
+    assert "1,000,000" not in run.stdout + run.stderr
