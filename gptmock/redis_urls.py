@@ -30,6 +30,10 @@ REDIS_PORT = 6379
 SENTINEL_PORT = 26379
 TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl_cert_reqs")
 SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
+_NO_ADDRESS = (
+    "the address of Redis begins with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, "
+    "and its port is a number"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +60,24 @@ class RedisAddress:
             ValueError: it is none of the four forms; the message does not repeat it.
         """
         scheme, separator, _ = url.partition("://")
-        scheme = scheme.lower()
-        kind = SCHEMES.get(scheme) if separator else None
+        kind = SCHEMES.get(scheme.lower()) if separator else None
         if kind is None:
-            raise ValueError(
-                "the address of Redis begins with redis://, rediss:// or unix://, or is of a set of servers: "
-                "redis+sentinel://, rediss+sentinel://, redis+cluster:// or rediss+cluster://"
-            )
+            raise ValueError(_NO_ADDRESS)
+        tls = scheme.lower().startswith("rediss")
         try:
             parts = urlsplit(url)
             if kind == "single":
-                _ = parts.port
-                return cls(url, kind, tls=scheme == "rediss")
+                if parts.port == 0:
+                    raise ValueError(_NO_ADDRESS)  # noqa: TRY301 - as for a port that is no number
+                return cls(url, kind, tls=tls)
             user_info, _, hosts = parts.netloc.rpartition("@")
             nodes = tuple(_node(one, SENTINEL_PORT if kind == "sentinel" else REDIS_PORT) for one in hosts.split(","))
         except ValueError:
             # Without the parser's own message: it may quote a part of the password.
-            raise ValueError(
-                "the address of Redis names a host, and its port is a number; special characters of a password are "
-                "percent-encoded"
-            ) from None
+            raise ValueError(_NO_ADDRESS) from None
         service, database = _path(kind, parts.path)
         options = _options(kind, parts.query)
-        return cls(url, kind, scheme.startswith("rediss"), user_info, nodes, service, database, options)
+        return cls(url, kind, tls, user_info, nodes, service, database, options)
 
     @property
     def shown(self) -> str:

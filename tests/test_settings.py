@@ -328,7 +328,10 @@ def test_redis_needs_a_key_from_the_environment_or_a_file(tmp_path: Path, url: s
 @pytest.mark.parametrize("url", ["http://10.0.0.1", "10.0.0.1:6379", "sqlite:x", "redis"])
 def test_what_is_no_redis_is_named(tmp_path: Path, url: str):
     (line,) = mistakes(tmp_path, GPTMOCK_REDIS_URL=url, GPTMOCK_ENCRYPTION_KEYS=KEYS)
-    assert line.startswith("GPTMOCK_REDIS_URL: the address of Redis begins with redis://, rediss:// or unix://, or is")
+    assert line == (
+        "GPTMOCK_REDIS_URL: the address of Redis begins with redis://, rediss://, unix://, redis+sentinel:// or "
+        "redis+cluster://, and its port is a number"
+    )
 
 
 def test_keys_and_pool_travel_to_the_workers_and_are_not_shown(tmp_path: Path):

@@ -85,7 +85,7 @@ def test_between_two_homes_the_key_goes_by_hand_and_that_is_said(home: Path, tmp
         ("nowhere.db", "embedded", "no state file"),
         ("embedded", "redis", "GPTMOCK_REDIS_URL, which is not set"),
         ("embedded", f"http://:{PASSWORD}@h", "begins with redis://"),
-        ("embedded", f"redis://:{PASSWORD}/@h:1", "percent-encoded"),
+        ("embedded", f"redis://:{PASSWORD}/@h:1", "begins with redis://"),
     ],
 )
 def test_a_place_that_will_not_do_is_wrong_usage(home: Path, source: str, target: str, said: str):

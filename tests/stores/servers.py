@@ -63,10 +63,6 @@ class RedisServer:
         self.stop()
         self.start()
 
-    @property
-    def alive(self) -> bool:
-        return self._process is not None
-
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """SIGSTOP: the kernel still accepts connections, but nothing answers."""

@@ -1,0 +1,115 @@
+"""Cluster and Sentinel beyond the contract: facts, places of ``store migrate``, TLS with client certificates."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ipaddress
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from gptmock.errors import StoreUnavailable
+from gptmock.stores.locations import Place
+from gptmock.stores.redis import open_redis
+from gptmock.stores.redis_cluster import RedisClusterStore
+from gptmock.stores.redis_facts import RedisFacts, weakest
+from gptmock.stores.redis_sentinel import RedisSentinelStore
+from gptmock.stores.store import Addition
+from tests.stores.clusters import free_port, wait_for
+from tests.stores.servers import binary_of, running
+
+
+async def test_names_of_all_nodes_and_their_facts(cluster: str):
+    place = Place.named(cluster, home=Path("/"), redis_url=None)
+    assert place.shown == cluster
+    store = place.open()
+    assert isinstance(store, RedisClusterStore)
+    names = [f"facts{number:02}" for number in range(40)]
+    for name in names:
+        await store.write(name, name.encode(), expected=0)
+    await store.add([Addition(name, {"n": 2}) for name in names])
+    assert await store.names("facts") == names
+    assert await store.counter_names("facts") == names
+    assert [one.value for one in await store.read_many(names) if one is not None] == [name.encode() for name in names]
+    facts = await store.describe()
+    assert (facts.role, facts.append_only) == ("master", False)
+    await store.close()
+
+
+async def test_facts_behind_a_sentinel(sentinel: str):
+    store = Place.named(sentinel, home=Path("/"), redis_url=None).open()
+    assert isinstance(store, RedisSentinelStore)
+    await store.probe()
+    assert (await store.describe()).role == "master"
+    await store.close()
+    nobody = open_redis(sentinel.replace("/team", "/other"))
+    with pytest.raises(StoreUnavailable, match=r"^Redis cannot be reached\.$"):
+        await nobody.probe()
+    await nobody.close()
+
+
+@pytest.mark.parametrize("scheme", ["redis+cluster", "redis+sentinel"])
+async def test_nobody_is_there(scheme: str):
+    store = open_redis(f"{scheme}://127.0.0.1:{free_port()}" + ("/team" if "sentinel" in scheme else ""))
+    with pytest.raises(StoreUnavailable, match=r"^Redis .*cannot be reached\.$"):
+        await store.probe()
+    await store.close()
+
+
+def test_the_weakest_facts_of_a_cluster():
+    good, bad = RedisFacts("7.0", "master", "noeviction", True), RedisFacts("7.2", "master", "allkeys-lru", False)
+    assert weakest([good, bad]) == RedisFacts("7.0", "master", "allkeys-lru", False)
+    assert weakest([]) == RedisFacts()
+
+
+@pytest.mark.parametrize("scheme", ["rediss", "rediss+cluster"])
+async def test_a_certificate_authority_and_a_client_certificate(tmp_path: Path, scheme: str):
+    if binary_of("redis") is None:
+        pytest.skip("no redis-server with TLS here: apt-get install redis-server")
+    ca, certificate, key = write_certificates(tmp_path)
+    port = free_port()
+    words = ["--tls-port", str(port), "--tls-ca-cert-file", str(ca), "--tls-cert-file", str(certificate)]
+    words += ["--tls-key-file", str(key), "--tls-auth-clients", "yes"]
+    if scheme == "rediss+cluster":
+        words += ["--tls-cluster", "yes", "--cluster-enabled", "yes", "--cluster-port", str(free_port())]
+    with running("redis", *words) as server:
+        if scheme == "rediss+cluster":
+            server.say("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+            wait_for(lambda: b"cluster_state:ok" in server.say("CLUSTER", "INFO"))
+        url = f"{scheme}://127.0.0.1:{port}?ssl_ca_certs={ca}"
+        store = open_redis(f"{url}&ssl_certfile={certificate}&ssl_keyfile={key}", timeout_seconds=5)
+        await store.write("a", b"1", expected=0)
+        assert await store.names("") == ["a"]
+        await store.close()
+        stranger = open_redis(url)
+        with pytest.raises(StoreUnavailable, match="Redis"):
+            await stranger.probe()
+        await stranger.close()
+
+
+def write_certificates(folder: Path) -> tuple[Path, Path, Path]:
+    """A certificate authority, and a certificate for 127.0.0.1 with its key, for server and client."""
+    now = dt.datetime.now(dt.UTC)
+    ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+
+    def certificate(subject: x509.Name, own: ec.EllipticCurvePrivateKey, *, ca: bool) -> bytes:
+        builder = x509.CertificateBuilder(issuer, subject, own.public_key(), x509.random_serial_number())
+        builder = builder.not_valid_before(now - dt.timedelta(days=1))
+        builder = builder.not_valid_after(now + dt.timedelta(days=1))
+        builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        builder = builder.add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        return builder.sign(ca_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    paths = folder / "ca.pem", folder / "own.pem", folder / "own.key"
+    paths[0].write_bytes(certificate(issuer, ca_key, ca=True))
+    paths[1].write_bytes(certificate(x509.Name([]), key, ca=False))
+    paths[2].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return paths
