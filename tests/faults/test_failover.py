@@ -79,7 +79,7 @@ async def test_a_failover_under_load_loses_no_login_and_spends_nothing_twice(
             simulator.expire()
             # All of them need the refresh. While a replica catches up, the store may refuse writes for a moment.
             async with asyncio.timeout(generous(RECOVERY_SECONDS)):
-                while await statuses(server.base_url, 20) != {200: 20}:
+                while await statuses(server.base_url, 20) != {200: 20}:  # noqa: ASYNC110
                     await asyncio.sleep(0.2)
             assert exchanges(simulator) == {"ok": 2, "refused": 0}
             assert spent_twice(simulator) == replayed
