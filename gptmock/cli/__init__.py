@@ -30,7 +30,7 @@ _COMMANDS: Mapping[str, str] = {
     "audit": "show who administered keys and accounts",
     "doctor": "check everything that a server needs",
     "service": "start the server at every login, by systemd or launchd",
-    "store": "copy accounts and usage between the embedded store and Redis",
+    "store": "copy accounts, keys and usage between the embedded store and Redis",
     "simulator": "run the simulated Codex backend alone, for tests",
     "completion": "print a completion script for your shell",
 }
@@ -100,7 +100,7 @@ def full_parser() -> argparse.ArgumentParser:
 def _parser(*chosen: str | None) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="gptmock",
-        description="API server for OpenAI and Ollama clients that uses your own ChatGPT account.",
+        description="API server for OpenAI, Anthropic and Ollama clients that uses your own ChatGPT account.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
