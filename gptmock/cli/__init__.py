@@ -100,7 +100,7 @@ def full_parser() -> argparse.ArgumentParser:
 def _parser(*chosen: str | None) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="gptmock",
-        description="API server for OpenAI, Anthropic and Ollama clients that uses your own ChatGPT account.",
+        description="Serves OpenAI, Anthropic and Ollama clients from your own ChatGPT account.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
