@@ -89,9 +89,15 @@ def revised(terms: KeyTerms, given: Given) -> KeyTerms:
     return replace(terms, defaults=defaults, **others)
 
 
+NAMES_OF_KEYLESS = ("GPTMOCK_API_KEY", "GPTMOCK_ADMIN_KEY", "server without client keys")
+"""As whom the audit log names callers without an issued key."""
+
+
 def is_key_name(text: str) -> bool:
-    """Whether a key may have this name: 1 to 100 printable characters, no space around them."""
-    return bool(text) and text == text.strip() and text.isprintable() and len(text) <= 100
+    """Whether a key may have this name: 1 to 100 printable characters, no space around them, none that means others."""
+    return (
+        bool(text) and text == text.strip() and text.isprintable() and len(text) <= 100 and text not in NAMES_OF_KEYLESS
+    )
 
 
 @dataclass(frozen=True, slots=True)

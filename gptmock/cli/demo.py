@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import pydantic
 
 from gptmock.catalog import ModelCatalog
 from gptmock.cli.child import child_command
@@ -82,6 +83,18 @@ def _simulator(lock: int) -> Iterator[str]:
         yield url
 
 
+_SECRETS = ("api_key", "admin_key")
+_NOT_FOR_A_DEMO = (
+    "redis_url",
+    "encryption_keys",
+    "encryption_keys_file",
+    "webhook_url",
+    "webhook_secret",
+    "metrics_bind",
+)
+"""The operator's own store, keys, receiver and scraper."""
+
+
 @contextmanager
 def _server(settings: Settings, port: int, simulator_url: str, lock: int) -> Iterator[subprocess.Popen[bytes]]:
     """``gptmock serve`` with every setting said, so that no variable of the user's own login is read."""
@@ -93,12 +106,15 @@ def _server(settings: Settings, port: int, simulator_url: str, lock: int) -> Ite
     auth_file.write_text(json.dumps(login))
     environment = {
         f"GPTMOCK_{name.upper()}": _text(value)
-        for name, value in settings.model_dump(exclude={"api_key"}).items()
+        for name, value in settings.model_dump(exclude={*_SECRETS, *_NOT_FOR_A_DEMO}).items()
         if value is not None
     }
-    if settings.api_key is not None:
-        environment["GPTMOCK_API_KEY"] = settings.api_key.get_secret_value()
+    secrets: dict[str, pydantic.SecretStr | None] = {name: getattr(settings, name) for name in _SECRETS}
     environment |= {
+        f"GPTMOCK_{name.upper()}": one.get_secret_value() for name, one in secrets.items() if one is not None
+    }
+    environment |= {
+        **{f"GPTMOCK_{name.upper()}": "" for name in _NOT_FOR_A_DEMO},
         "GPTMOCK_HOME": str(home),
         "GPTMOCK_PORT": str(port),
         "GPTMOCK_UPSTREAM_URL": f"{simulator_url}/backend-api",

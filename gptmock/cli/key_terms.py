@@ -63,7 +63,9 @@ def name_text(text: str) -> str:
         ArgumentTypeError: it is empty, too long, or has spaces around it or unprintable characters.
     """
     if not is_key_name(text):
-        raise argparse.ArgumentTypeError("a name has 1 to 100 printable characters")
+        raise argparse.ArgumentTypeError(
+            "a name has 1 to 100 printable characters, and is not GPTMOCK_API_KEY or GPTMOCK_ADMIN_KEY"
+        )
     return text
 
 

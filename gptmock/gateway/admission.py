@@ -21,6 +21,8 @@ base_url = "<this server>/v1"
 wire_api = "responses"
 env_key = "GPTMOCK_API_KEY"
 """
+_FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"})
+"""Headers that proxies add."""
 _JWT = re.compile(r"[\w-]+\.[\w-]+\.[\w-]*", re.ASCII)
 _SHOWN_CHARACTERS = 4
 _LONG_ENOUGH = 12
@@ -60,6 +62,7 @@ class Admission:
         self._clock = clock
         # The static key is made for calling models.
         self._owner = Client("", role=keyless_role) if api_key is None else Client(api_key.fingerprint(), role="user")
+        self._guest = Client(self._owner.tenant, role="user")
         self._admin_key = admin_key
         self._admin = Client("" if admin_key is None else admin_key.fingerprint(), role="admin")
 
@@ -106,7 +109,8 @@ class Admission:
             if client is not None:
                 return client
         if not self._required and all(key_id_of(text) is None for text in given):
-            return self._owner
+            # What came by a proxy may come from anywhere, whether the operator has named the proxy or not.
+            return self._owner if _FORWARDED.isdisjoint(headers) else self._guest
         raise _refusal(f"Incorrect API key provided: {_masked(given[0])}.", headers)
 
     async def _client_of(self, text: str) -> Client | None:

@@ -70,25 +70,42 @@ class PageSessions:
             Unauthorized: it is no valid key.
             StoreError: the store does not answer.
         """
-        wait = await self._records.attempt(source, limit=MAX_ATTEMPTS, window_seconds=ATTEMPT_SECONDS)
-        if wait is not None:
-            raise TooManyRequests("Too many attempts to sign in. Try again in some minutes.", retry_after_seconds=wait)
+        try:
+            client = await self._holder_of(key)
+        except Unauthorized:
+            # Only failures count: whoever shares an address with a guesser can sign in all the same.
+            wait = await self._records.attempt(source, limit=MAX_ATTEMPTS, window_seconds=ATTEMPT_SECONDS)
+            if wait is None:
+                raise
+            raise TooManyRequests(
+                "Too many attempts to sign in. Try again in some minutes.", retry_after_seconds=wait
+            ) from None
+        value = secrets.token_urlsafe(_BYTES)
+        holder = f"{client.tenant} {_generation(client)}"
+        await self._records.save(_digest(value), holder, ttl_seconds=SESSION_SECONDS)
+        return value
+
+    async def _holder_of(self, key: Secret) -> Client:
         client = await self._keys.admit({"authorization": f"Bearer {key.reveal()}"})
         if not client.tenant:
             # A server that requires no key takes any text for one.
             raise Unauthorized("This is not a key of this server.")
-        value = secrets.token_urlsafe(_BYTES)
-        await self._records.save(_digest(value), client.tenant, ttl_seconds=SESSION_SECONDS)
-        return value
+        return client
 
     async def client_of(self, value: str) -> Client | None:
-        """The caller with this session; ``None`` if it has ended, or its key has."""
-        tenant = await self._records.load(_digest(value))
-        return await self._keys.known(tenant) if tenant else None
+        """The caller with this session; ``None`` if it has ended, or its key has, or was replaced."""
+        tenant, _, generation = (await self._records.load(_digest(value)) or "").partition(" ")
+        client = await self._keys.known(tenant) if tenant else None
+        return client if client is not None and _generation(client) == generation else None
 
     async def sign_out(self, value: str) -> None:
         """End a session."""
         await self._records.delete(_digest(value))
+
+
+def _generation(client: Client) -> str:
+    """Changes when the caller's key gets another text."""
+    return "" if client.key is None else str(client.key.rotated_at)
 
 
 def _digest(value: str) -> str:

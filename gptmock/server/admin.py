@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
+from ipaddress import ip_address, ip_network
 from typing import Any, TypeAlias
 
 import msgspec
@@ -240,10 +241,22 @@ async def _session(request: Request) -> HTTPResponse:
 
 async def _sign_in(request: Request) -> HTTPResponse:
     key = Secret(decode_body(request.body, SignInBody).key)
-    value = await sessions_of(request).sign_in(key, source=client_address(request) or "unknown")
+    value = await sessions_of(request).sign_in(key, source=_source(client_address(request)))
+    former = session_value(request)
+    if former is not None:
+        await sessions_of(request).sign_out(former)
     response = answer({"signed_in": True})
     set_session(request, response, value)
     return response
+
+
+def _source(address: str | None) -> str:
+    """Whose attempts are counted together: an address, or the network that one IPv6 customer has."""
+    try:
+        found = ip_address(address or "")
+    except ValueError:
+        return address or "unknown"
+    return str(ip_network(f"{found}/64", strict=False)) if found.version == 6 else str(found)
 
 
 async def _sign_out(request: Request) -> HTTPResponse:

@@ -361,7 +361,15 @@ def test_the_demo_needs_nothing_of_the_users_and_touches_nothing(tmp_path: Path)
 
 
 def test_the_demo_with_a_key_shows_where_it_goes_and_not_what_it_is(tmp_path: Path):
-    shown = run(tmp_path, "demo", "--once", GPTMOCK_API_KEY="sk-planted-0123456789", TMPDIR=str(tmp_path))
+    # The operator's own store and receiver are not for a demo, and secrets travel as they are.
+    own = {
+        "GPTMOCK_ADMIN_KEY": "planted-admin-key-0123456789",
+        "GPTMOCK_REDIS_URL": "redis://:planted@127.0.0.1:9/0",
+        "GPTMOCK_ENCRYPTION_KEYS": base64.b64encode(bytes(range(32))).decode(),
+        "GPTMOCK_WEBHOOK_URL": "http://127.0.0.1:9/planted",
+        "GPTMOCK_WEBHOOK_SECRET": "whsec_" + "QUJD" * 10,
+    }
+    shown = run(tmp_path, "demo", "--once", GPTMOCK_API_KEY="sk-planted-0123456789", TMPDIR=str(tmp_path), **own)
     assert shown.returncode == 0, shown.stderr
     assert "sk-planted" not in shown.stdout + shown.stderr
     assert "$GPTMOCK_API_KEY" in shown.stdout

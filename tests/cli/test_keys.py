@@ -138,6 +138,14 @@ def test_wrong_words_are_wrong_usage(tmp_path: Path, arguments: tuple[str, ...],
     assert said in shown.stderr
 
 
+@pytest.mark.parametrize("name", ["GPTMOCK_ADMIN_KEY", " ci", "ci\x1b[31m"])
+def test_a_name_that_is_none_makes_no_key(tmp_path: Path, name: str):
+    refused = run(tmp_path, "keys", "create", name)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "a name has 1 to 100 printable characters" in refused.stderr
+    assert document(tmp_path, "list", "--all") == {"keys": []}
+
+
 def test_errors_say_what_to_do(tmp_path: Path):
     assert "gptmock keys create" in run(tmp_path, "keys", "list").stdout
     for command in (("show", "ci"), ("revoke", "ci"), ("rotate", "ci"), ("update", "ci", "--rpm", "1")):

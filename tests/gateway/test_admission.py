@@ -242,3 +242,13 @@ async def test_the_admin_key_needs_no_store_and_is_a_tenant_of_its_own(api_key: 
     assert admin_key not in admin.tenant
     other = await admission.admit({"authorization": f"Bearer {KEY}"})
     assert (other.role, other.tenant == admin.tenant) == ("user", False)
+
+
+@pytest.mark.parametrize(
+    "name", ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"]
+)
+async def test_who_comes_by_a_proxy_without_a_key_is_no_operator(name: str):
+    house = House(None)
+    admission = Admission(None, house.keys, keyless_role="admin")
+    assert (await admission.admit({})).may("admin")
+    assert not (await admission.admit({name: "198.51.100.7"})).may("viewer")

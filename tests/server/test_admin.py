@@ -152,6 +152,8 @@ async def test_a_key_from_its_creation_to_its_end(opened: httpx.AsyncClient):
         {"name": "x", "rpm": "60"},
         {"name": "x", "role": "root"},
         {"name": "x", "models": [""]},
+        {"name": "GPTMOCK_ADMIN_KEY"},
+        {"name": "server without client keys"},
         {"name": "x", "owner": "\u202eevil"},
         {"name": "x", "expires_at": "tomorrow"},
         {"name": "x", "expires_at": "2001-01-01"},
