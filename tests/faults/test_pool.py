@@ -34,7 +34,7 @@ LABELS = ("one", "two", "three")
 MODEL_PATH = "/backend-api/codex/responses"
 LINES = 12
 """Requests under way at once."""
-SETTLED_SECONDS = 2.5
+SETTLED_SECONDS = generous(1)
 """After the first refusal has been written down, nobody begins another try."""
 SEEN_SECONDS = generous(5)
 FAILOVER_SECONDS = generous(0.2)
