@@ -102,8 +102,8 @@ class SealedConversations:
         """
         See ``Conversations.find``.
 
-        One round trip for the index of 250 items, and one for each response that holds some of the items: mostly one, since the
-        newest response of a conversation has all its items.
+        One round trip for the index of 250 items, and one for each response that holds some of the items: mostly one,
+        since the newest response of a conversation has all its items.
         """
         missing = list(dict.fromkeys(item_ids))
         entries: list[bytes | None] = []
