@@ -105,6 +105,10 @@ class _Item(TrackedItem):
     call: _Call = field(default_factory=_Call)
 
 
+_SILENT = frozenset({ev.ResponseCreated, ev.ResponseInProgress, ev.ContentPartAdded, ev.ReasoningSummaryPartAdded})
+"""Events that add no piece."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpenText:
     """A text that grows, and what a delta of it is."""
@@ -128,8 +132,11 @@ class OutputAssembler:
         self._reasonings = 0
         self.calls = 0
 
-    def feed(self, event: ev.ResponseEvent) -> list[Piece]:
+    def feed(self, event: ev.ResponseEvent) -> list[Piece]:  # noqa: C901 - one case for each kind of event
         """The pieces that this event adds; often none."""
+        # A pattern asks for one type after the other. Half of the events of a short turn add nothing.
+        if type(event) in _SILENT:
+            return []
         match event:
             case ev.OutputTextDelta():
                 # First, since nearly all events are this one.
