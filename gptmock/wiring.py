@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from httpx import AsyncBaseTransport, AsyncClient
+from httpx import AsyncClient
 
 from gptmock.accounts import Secret
 from gptmock.catalog import ModelCatalog
@@ -55,6 +55,7 @@ from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.team_wiring import administered, admission, beside
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.engine import Engine
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client, open_transport
@@ -224,7 +225,7 @@ def _load_of(services: Services, state: State) -> Load:
 
 def _upstream(
     settings: Settings,
-    transport: AsyncBaseTransport,
+    transport: Engine,
     identity: ClientIdentity,
     deadlines: UpstreamDeadlines,
     answered: Callable[[int], None],

@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import httptools
 import httpx
 
-from gptmock.upstream.bodies import Body, Take
+from gptmock.upstream.bodies import Body, Header, Take
+from gptmock.upstream.engine import Origin
 
 READ_BUFFER_BYTES = 256 * 1024
 """Of one answer; reading pauses above it until somebody takes what is there."""
@@ -23,18 +24,9 @@ _MAX_FIELDS = 512
 _WRITE_BYTES = 64 * 1024
 """Of a large request body at a time: a transport that gets all of it at once copies all of it."""
 
-Origin: TypeAlias = tuple[bool, str, int]
-"""TLS, host, port."""
-_Header: TypeAlias = tuple[bytes, bytes]
-
 
 class DirectBody(Body):
-    """
-    The answer to one request: its head, and then its body, taken read by read.
-
-    Args:
-        request: named by errors until the head is there; then it is let go, with its body.
-    """
+    """The answer to one request: its head, and then its body, taken read by read."""
 
     __slots__ = (
         "_blocks",
@@ -42,15 +34,13 @@ class DirectBody(Body):
         "_error",
         "_head",
         "_held",
-        "_request",
         "_take",
         "_waiter",
         "complete",
         "head",
     )
 
-    def __init__(self, request: httpx.Request) -> None:
-        self._request: httpx.Request | None = request
+    def __init__(self) -> None:
         self._connection: Connection | None = None
         self._blocks: list[bytes] = []
         self._held = 0
@@ -63,7 +53,7 @@ class DirectBody(Body):
         """The body has been read to its end, though it may not have been taken yet."""
         self.head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the head is there."""
-        self._head: tuple[int, list[_Header]] | None = None
+        self._head: tuple[int, list[Header]] | None = None
 
     async def deliver(self, take: Take) -> bool:
         """See ``Body.deliver``."""
@@ -95,14 +85,13 @@ class DirectBody(Body):
         """The request is on its way."""
         self._connection = connection
 
-    def begun(self, status: int, headers: list[_Header]) -> None:
+    def begun(self, status: int, headers: list[Header]) -> None:
         """The head is there."""
-        self._request = None
         if not self.head.done():
             self._head = status, headers
             self.head.set_result(None)
 
-    def taken_head(self) -> tuple[int, list[_Header]]:
+    def taken_head(self) -> tuple[int, list[Header]]:
         """Status and headers, once: they are not held for as long as the body comes."""
         head, self._head = self._head, None
         assert head is not None  # noqa: S101 - ``head`` is done
@@ -137,7 +126,7 @@ class DirectBody(Body):
 
     def fail(self, reason: type[httpx.TransportError], message: str) -> None:
         """See ``ended``."""
-        self.ended(reason(message, request=self._request))
+        self.ended(reason(message))
 
     def _joined(self) -> bytes:
         blocks, self._blocks, self._held = self._blocks, [], 0
@@ -199,7 +188,7 @@ class Connection(asyncio.Protocol):
         self.on_body = self._blocks.append
         self._parser = httptools.HttpResponseParser(self)
         self._answer: DirectBody | None = None
-        self._headers: list[_Header] = []
+        self._headers: list[Header] = []
         self._head_bytes = 0
         self._in_head = False
         self._is_interim = False

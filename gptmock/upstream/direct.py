@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import aiohappyeyeballs
 import httpx
 
-from gptmock.upstream.bodies import response_of
-from gptmock.upstream.connection import Connection, DirectBody, Origin
+from gptmock.upstream.connection import Connection, DirectBody
+from gptmock.upstream.engine import Answer, Engine, Origin, Outgoing, answer_of
 
 _HAPPY_EYEBALLS_SECONDS = 0.25
 """Before the next address of a host is tried beside the first (RFC 8305)."""
@@ -28,7 +28,7 @@ _Address: TypeAlias = tuple[Any, Any, int, str, tuple[Any, ...]]
 """As ``getaddrinfo`` has it."""
 
 
-class DirectTransport(httpx.AsyncBaseTransport):
+class DirectTransport(Engine):
     """
     One connection pool without a cap; made inside the running loop that uses it.
 
@@ -48,25 +48,22 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._resolved: dict[tuple[str, int], tuple[float, list[_Address]]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """See httpx. Request bodies are sent whole; the response's stream is a ``DirectBody``."""
-        body = await request.aread()
-        head = _head_of(request)
-        origin = _origin_of(request)
+    async def exchange(self, outgoing: Outgoing) -> Answer:
+        """See ``Engine.exchange``. The body of the answer is a ``DirectBody``, decoded."""
+        head = _head_of(outgoing)
+        origin = outgoing.target.origin
         connection = self._kept(origin)
         if connection is not None:
             try:
-                return await self._exchange(connection, request, head, body)
+                return await self._ask(connection, head, outgoing.body)
             except (httpx.ReadError, httpx.RemoteProtocolError):
                 # The server has closed it just now, and did not see the request (RFC 9112, 9.3.1). A new one tells.
                 if connection.was_answered:
                     raise
-        return await self._exchange(await self._connect(origin, request), request, head, body)
+        return await self._ask(await self._connect(origin), head, outgoing.body)
 
-    async def _exchange(
-        self, connection: Connection, request: httpx.Request, head: bytes, body: bytes
-    ) -> httpx.Response:
-        answer = DirectBody(request)
+    async def _ask(self, connection: Connection, head: bytes, body: bytes) -> Answer:
+        answer = DirectBody()
         try:
             await connection.send(head, body, answer)
             await answer.head
@@ -74,7 +71,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         except BaseException:
             connection.abort()
             raise
-        return response_of(request, status, headers, answer)
+        return answer_of(status, headers, answer)
 
     async def aclose(self) -> None:
         """Close the pool and what still uses it."""
@@ -93,7 +90,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
             connection.abort()
         return None
 
-    async def _connect(self, origin: Origin, request: httpx.Request) -> Connection:
+    async def _connect(self, origin: Origin) -> Connection:
         tls, host, port = origin
 
         def make() -> Connection:
@@ -120,9 +117,9 @@ class DirectTransport(httpx.AsyncBaseTransport):
                     sock.close()
                     raise
         except TimeoutError as error:
-            raise httpx.ConnectTimeout(f"no connection to {host}:{port} in time", request=request) from error
+            raise httpx.ConnectTimeout(f"no connection to {host}:{port} in time") from error
         except (OSError, ValueError) as error:
-            raise httpx.ConnectError(f"no connection to {host}:{port}: {error}", request=request) from error
+            raise httpx.ConnectError(f"no connection to {host}:{port}: {error}") from error
         return connection
 
     async def _resolve(self, host: str, port: int) -> list[_Address]:
@@ -153,18 +150,10 @@ class DirectTransport(httpx.AsyncBaseTransport):
             self._sweeper = self._loop.call_later(self._keepalive_seconds / 2, self._sweep)
 
 
-def _origin_of(request: httpx.Request) -> Origin:
-    url = request.url
-    if url.scheme not in ("http", "https") or not url.host:
-        raise httpx.UnsupportedProtocol(f"no http or https URL: {url.scheme!r}", request=request)
-    tls = url.scheme == "https"
-    return tls, url.raw_host.decode("ascii"), url.port or (443 if tls else 80)
-
-
-def _head_of(request: httpx.Request) -> bytes:
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
-    lines += [b"%b: %b" % header for header in request.headers.raw]
+def _head_of(outgoing: Outgoing) -> bytes:
+    lines = [b"%b %b HTTP/1.1" % (outgoing.method.encode("ascii"), outgoing.target.path)]
+    lines += [b"%b: %b" % header for header in outgoing.headers]
     head = b"\r\n".join(lines)
     if head.count(b"\r") != len(lines) - 1 or head.count(b"\n") != len(lines) - 1 or b"\x00" in head:
-        raise httpx.LocalProtocolError("a header holds a line end or NUL", request=request)
+        raise httpx.LocalProtocolError("a header holds a line end or NUL")
     return head + b"\r\n\r\n"
