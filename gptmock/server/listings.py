@@ -9,9 +9,9 @@ from sanic import HTTPResponse, Request
 
 from gptmock.catalog import ModelCatalog
 from gptmock.clients import Client
+from gptmock.dialects import claude_models as claude
 from gptmock.dialects.families import VERSION_HEADER
 from gptmock.dialects.listings import model_document, models_document
-from gptmock.dialects.messages import models as claude
 from gptmock.gateway.key_terms import catalog_for
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.requests import headers_of

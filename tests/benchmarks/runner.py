@@ -100,9 +100,8 @@ class Runner:
         waiting = (self._peak(WAITING, target) - warm) / WAITING.connections
         active = (self._peak(ACTIVE, target) - warm) / ACTIVE.connections
         memory = Memory(idle, own, warm, waiting, active)
-        say(
-            f"memory {name}: idle {idle / 1e6:.1f} MB (PSS {own / 1e6:.1f}), waiting {waiting / 1e3:.1f} kB, active {active / 1e3:.1f} kB"
-        )
+        streams = f"waiting {waiting / 1e3:.1f} kB, active {active / 1e3:.1f} kB"
+        say(f"memory {name}: idle {idle / 1e6:.1f} MB (PSS {own / 1e6:.1f}), {streams}")
         return memory
 
     def held(self, name: str) -> int:
