@@ -98,9 +98,7 @@ class StoreClientKeys:
             return None
         stored = await self._current(key_id)
         now = self._clock()
-        if stored is None or not stored.key.is_living(now) or not await self._fits(stored, text, now):
-            return None
-        return stored.key
+        return await self._key_of(stored, text, now) if stored is not None and stored.key.is_living(now) else None
 
     async def reload(self) -> tuple[str, ...]:
         """
@@ -228,11 +226,14 @@ class StoreClientKeys:
     async def _peppered(self, digest: str | None) -> str | None:
         return digest if digest is None or has_pepper(digest) else (await self._peppers.current()).hash(digest)
 
-    async def _fits(self, stored: _Stored, text: Secret, now: float) -> bool:
+    async def _key_of(self, stored: _Stored, text: Secret, now: float) -> ClientKey | None:
+        """The key, if this is its text."""
         given = plain_hash(text)
         former = stored.former_digest if now < stored.former_until else None
-        fits = [await self._peppers.matches(one, given) for one in (stored.digest, former) if one is not None]
-        return any(fits)
+        fits = [one is not None and await self._peppers.matches(one, given) for one in (stored.digest, former)]
+        if fits[0]:
+            return stored.key
+        return replace(stored.key, text_ends_at=stored.former_until) if fits[1] else None
 
     # --- Cache -------------------------------------------------------------------------
 
