@@ -110,6 +110,8 @@ class ClientKey:
     terms: KeyTerms
     rotated_at: float | None = None
     revoked_at: float | None = None
+    text_ends_at: float | None = None
+    """Of a key that was found by a text which was replaced: until when that text is valid."""
 
     def is_living(self, now: float) -> bool:
         """Whether the key is valid: neither revoked nor expired."""
@@ -252,6 +254,7 @@ class ClientKeys(Protocol):
     async def find(self, text: Secret) -> ClientKey | None:
         """
         The valid key with this text. ``None`` for an unknown, wrong, expired or revoked key, without distinction.
+        ``text_ends_at`` is set if the text was replaced.
 
         Raises:
             StoreUnavailable: the store cannot be read, and this process has not cached the key.

@@ -28,6 +28,7 @@ MAX_RESPONSES_TTL_SECONDS = 30 * 24 * 3600
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 _DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd]?)\Z")
 MIN_ADMIN_KEY_CHARACTERS = 16
+MIN_PEPPER_CHARACTERS = 32
 MIN_OLLAMA_VERSION = (0, 13, 4)
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
 """A web origin as browsers send it: no path, no trailing slash."""
@@ -62,6 +63,8 @@ class Settings(pydantic.BaseModel):
     """Unset: the embedded store, a SQLite file in ``home``. May hold a password."""
     encryption_keys: pydantic.SecretStr | None = None
     encryption_keys_file: Path | None = None
+    key_pepper: pydantic.SecretStr | None = None
+    """What the hashes of client keys are made with: ``current,previous``. Unset: one that the store keeps, sealed."""
     account_pool: str | None = None
     """Labels, separated by commas."""
     upstream_proxy: str | None = None
@@ -231,6 +234,17 @@ class Settings(pydantic.BaseModel):
                 f"must have at least {MIN_ADMIN_KEY_CHARACTERS} characters; create one with: openssl rand -base64 32"
             )
         return value
+
+    @pydantic.field_validator("key_pepper")
+    @classmethod
+    def _peppers(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
+        words = value.get_secret_value().replace(",", " ").split() if value is not None else []
+        if any(len(word) < MIN_PEPPER_CHARACTERS for word in words):
+            raise ValueError(
+                f"each pepper must have at least {MIN_PEPPER_CHARACTERS} characters; create one with: "
+                "openssl rand -base64 32"
+            )
+        return value if words else None
 
     @pydantic.field_validator("ollama_version")
     @classmethod

@@ -26,6 +26,7 @@ from gptmock.stores.escrow import FileEscrow
 from gptmock.stores.lease import StoreLease
 from gptmock.stores.locations import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.migrate import Migration, Progress, carry
+from gptmock.stores.peppers import Pepper, parse_peppers
 from gptmock.stores.seal import Sealer, SealingKey, key_file, parse_keys
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.stores.vault import SealedVault
@@ -74,7 +75,7 @@ async def open_state(
         yield State(
             store=store,
             vault=SealedVault(store, sealer),
-            keys=StoreClientKeys(store, sealer, clock=time.time),
+            keys=StoreClientKeys(store, sealer, clock=time.time, peppers=_peppers(settings)),
             conversations=SealedConversations(store, sealer, ttl_seconds=settings.responses_ttl),
             escrow=escrow,
             codex_version=SharedVersion(store),
@@ -88,16 +89,19 @@ async def open_state(
 
 async def prepare(settings: Settings) -> list[str]:
     """
-    Runs once before the workers start: checks the encryption key, and imports a login from ``auth.json``.
+    Runs once before the workers start: checks the encryption key and the pepper, gives the hashes of client keys their
+    pepper, and imports a login from ``auth.json``.
 
     Returns warnings for the operator; an unreachable store is a warning, since the server can start without it.
 
     Raises:
-        UnusableKey: the key is missing, weak, or does not decrypt the store.
+        UnusableKey: the key is missing, weak, or does not decrypt the store; or the pepper of a client key is missing.
     """
     async with open_state(settings) as state:
         try:
             await state.vault.check_key()
+            await check_pepper(state)
+            await state.keys.add_peppers()
             await take_over(state.vault, state.store, state.home)
             logins, broken = await state.vault.logins(), await state.vault.broken()
         except SealBroken as error:
@@ -108,6 +112,22 @@ async def prepare(settings: Settings) -> list[str]:
         return [f"No ChatGPT account is signed in. {SIGN_IN_HINT}"]
     refused = [f"{login.label}: {login.refused}" for login in logins if login.refused is not None]
     return refused + [one.message for one in broken]
+
+
+async def check_pepper(state: State) -> None:
+    """
+    Check that all valid client keys can be used.
+
+    Raises:
+        UnusableKey: the pepper of one is neither given nor in the store.
+        StoreError: the keys cannot be read.
+    """
+    unusable = await state.keys.unchecked()
+    if unusable:
+        raise UnusableKey(
+            f"GPTMOCK_KEY_PEPPER lacks the pepper of {len(unusable)} client keys, such as {unusable[0].name!r}. Add it "
+            "behind the current one, or revoke them with that pepper set. Nothing was changed."
+        )
 
 
 async def has_account(settings: Settings) -> bool:
@@ -170,6 +190,16 @@ def encryption(settings: Settings) -> str:
     else:
         source = str(settings.encryption_keys_file or settings.home / KEY_FILE)
     return f"AES-256-GCM, {count} key{'s' if count > 1 else ''} from {source}"
+
+
+def key_hashes(settings: Settings) -> str:
+    """How client keys are stored, and the source of the pepper, for display, without secrets."""
+    source = "the store, where it is encrypted" if settings.key_pepper is None else "GPTMOCK_KEY_PEPPER"
+    return f"HMAC-SHA-256, pepper from {source}"
+
+
+def _peppers(settings: Settings) -> tuple[Pepper, ...]:
+    return () if settings.key_pepper is None else parse_peppers(settings.key_pepper.get_secret_value())
 
 
 def _place(settings: Settings) -> Place:

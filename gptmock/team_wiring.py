@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from gptmock import __version__
 from gptmock.accounts import Secret
 from gptmock.gateway.admission import Admission
+from gptmock.gateway.guesses import Guesses
 from gptmock.gateway.key_limits import KeyLimiter
 from gptmock.gateway.key_usage import KeyUsageReport
 from gptmock.gateway.page_sessions import PageSessions
@@ -35,8 +36,10 @@ from gptmock.server.context import Services
 from gptmock.settings import Settings
 from gptmock.shared_state import State
 from gptmock.stores.audit import StoreAuditLog
+from gptmock.stores.guesses import StoreGuesses
 from gptmock.stores.limits_and_usage import SharedUsage
 from gptmock.stores.live import StoreLiveBoard
+from gptmock.stores.memory import MemoryStore
 from gptmock.stores.page_sessions import StoreSessions
 from gptmock.upstream.issuer import OAuthIssuer
 
@@ -53,6 +56,7 @@ def admission(settings: Settings, state: State, versions: VersionWatch) -> Admis
         admin_key=_static_key(settings.admin_key),
         admitted=versions.note,
         clock=time.time,
+        guesses=Guesses(StoreGuesses(state.store), StoreGuesses(MemoryStore()), StoreAuditLog(state.store)),
     )
 
 
@@ -89,7 +93,7 @@ async def administered(
     static = {key.fingerprint(): name for name, one in given.items() if (key := _static_key(one)) is not None}
     services.team = Team(stores, issuer, limiter, board, static_keys=static, clock=time.time)
     services.usage = KeyUsageReport(ledger, limiter, clock=time.time)
-    services.sessions = PageSessions(StoreSessions(state.store), services.admission)
+    services.sessions = PageSessions(StoreSessions(state.store), services.admission, clock=time.time)
     blank = WorkerReport(secrets.token_hex(8), socket.gethostname(), os.getpid(), __version__, time.time(), 0.0)
     reporter = Reporter(board, partial(_report, blank, services), clock=time.time)
     with reporter.listening():

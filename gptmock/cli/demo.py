@@ -88,6 +88,7 @@ _NOT_FOR_A_DEMO = (
     "redis_url",
     "encryption_keys",
     "encryption_keys_file",
+    "key_pepper",
     "webhook_url",
     "webhook_secret",
     "metrics_bind",

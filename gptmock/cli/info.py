@@ -180,6 +180,7 @@ def _storage_facts(settings: Settings) -> list[tuple[str, str]]:
         ("Storage", shared_state.storage(settings)),
         ("Shared by", shared),
         ("Encryption", shared_state.encryption(settings)),
+        ("Client keys", shared_state.key_hashes(settings)),
         ("Claude names", ", ".join(f"{family}={model}" for family, model in _claude_names(settings).items())),
         ("Version", __version__),
     ]
@@ -222,6 +223,7 @@ def _document(settings: Settings, accounts: Sequence[AccountOverview], notes: Se
         "storage": shared_state.storage(settings),
         "store": "sqlite" if settings.redis_url is None else "redis",
         "encryption": shared_state.encryption(settings),
+        "client_keys": shared_state.key_hashes(settings),
         "anthropic_models": _claude_names(settings),
         "accounts": [overview_document(one) for one in accounts],
         "notes": list(notes),

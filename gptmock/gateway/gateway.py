@@ -196,6 +196,7 @@ class Gateway:
         request, renewed = turn.request, False
         while True:
             outcome.tries += 1
+            outcome.opened = False
             trial = AsyncExitStack()
             try:
                 async with trial:
@@ -235,6 +236,7 @@ class Gateway:
         outcome.limits, outcome.headers = stream.limits, stream.headers
         self._catalogs.heard(credential.account.id, stream.models_etag)
         outcome.progress.accepted()
+        outcome.opened = True
         opened = Opened(stream)
         await first_event(opened)
         outcome.progress.begun()

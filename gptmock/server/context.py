@@ -47,8 +47,8 @@ class OpensTurns(Protocol):
 class Admits(Protocol):
     """Authenticates requests (``gateway.admission.Admission``)."""
 
-    async def admit(self, headers: Mapping[str, str]) -> Client:
-        """Check the client key; raises ``Unauthorized``."""
+    async def admit(self, headers: Mapping[str, str], *, source: str | None = None) -> Client:
+        """Check the client key; raises ``Unauthorized``, and ``TooManyRequests`` if ``source`` guesses."""
 
     async def known(self, tenant: str) -> Client | None:
         """The caller of a tenant whose key is still valid."""

@@ -153,6 +153,11 @@ def client_address(request: Request) -> str | None:
     return address or None
 
 
+def client_source(request: Request) -> str:
+    """Where a request comes from, to count wrong keys by (``gateway.guesses``)."""
+    return client_address(request) or "unknown"
+
+
 def is_https(request: Request) -> bool:
     """Whether the client uses TLS, also if a trusted proxy ends it."""
     return getattr(request.ctx, "client_scheme", "http") == "https"

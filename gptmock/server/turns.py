@@ -28,6 +28,7 @@ from gptmock.dialects.dialect import (
 )
 from gptmock.dialects.table import DialectRoute
 from gptmock.errors import DEFAULT_RETRY_SECONDS, GptmockError, ServerStopping
+from gptmock.gateway.cancelled import untold_tokens
 from gptmock.gateway.key_limits import UNLIMITED, Grant
 from gptmock.gateway.key_terms import check_model, terms_for
 from gptmock.gateway.reply import Outcome
@@ -37,7 +38,7 @@ from gptmock.protocol.items import ResponseUsage
 from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.client_wire import SanicWire
 from gptmock.server.context import App, ServerOptions, Services, new_head
-from gptmock.server.guard import client_address
+from gptmock.server.guard import client_address, client_source
 from gptmock.server.ignored_header import IGNORED, ignored_header
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.replies import as_gptmock_error, error_response
@@ -129,7 +130,8 @@ class TurnRequest:
             activity.turns -= 1
             del activity.live[id(self)]
             turns.discard(self)
-            self._grant.end(tokens=self._outcome.tokens)
+            untold = untold_tokens(self._turn, self._outcome) if ended == "client_gone" else None
+            self._grant.end(tokens=self._outcome.tokens, untold=untold)
             self._log(status, ended)
 
     def _live(self) -> LiveTurn:
@@ -189,7 +191,8 @@ class TurnRequest:
         raise_idle_timeout(request, self._options.deadline_seconds)
         headers = headers_of(request)
         known: Client | None = getattr(request.ctx, "client", None)
-        client = self._client = known or await self._services.admission.admit(headers)
+        admission = self._services.admission
+        client = self._client = known or await admission.admit(headers, source=client_source(request))
         self._outcome.tenant = client.tenant
         call = await self._recalled(Call(request.body, headers, client.tenant))
         terms = terms_for(client, self._services.terms)
@@ -199,6 +202,7 @@ class TurnRequest:
             check_model(client, turn.resolved.slug)
             self._grant = self._services.limits.begin(client)
             self._outcome.admitted = self._grant.admitted
+            self._outcome.counts_output = self._grant is not UNLIMITED
             if self._options.verbose:
                 self._show(turn)
         # The turn holds what is sent upstream. A stream may last for an hour, and the body may be many megabytes.
