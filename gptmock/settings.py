@@ -68,6 +68,8 @@ class Settings(pydantic.BaseModel):
     account_pool: str | None = None
     """Labels, separated by commas."""
     upstream_proxy: str | None = None
+    upstream_compression: Literal["zstd", "off"] = "zstd"
+    """Request bodies of model calls from 8 kB on."""
     home: Path = Field(default_factory=lambda: Path.home() / ".config" / "gptmock")
     upstream_url: str = "https://chatgpt.com/backend-api"
     issuer: str = "https://auth.openai.com"

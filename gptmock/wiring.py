@@ -238,6 +238,7 @@ def _upstream(
         clock=time.time,
         finds_runs=settings.fast_path,
         answered=answered,
+        compresses=settings.upstream_compression == "zstd",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -16,6 +17,8 @@ Take: TypeAlias = Callable[[bytes], bool]
 Header: TypeAlias = tuple[bytes, bytes]
 """Name and value."""
 _CODING_BYTES = len(b"content-encoding")
+READ_BUFFER_BYTES = 256 * 1024
+"""Of one answer; reading pauses above it until somebody takes what is there."""
 _OF_THE_ENCODED = frozenset({b"content-encoding", b"content-length"})
 
 
@@ -54,6 +57,80 @@ class Body(httpx.AsyncByteStream):
                 held, blocks[:] = blocks[:], []
             for block in held:
                 yield block
+
+
+class PushedBody(Body):
+    """A body whose engine calls ``received`` and ``ended``: taken within those calls, held while nobody takes it."""
+
+    __slots__ = ("_blocks", "_error", "_held", "_take", "_waiter", "complete")
+
+    def __init__(self) -> None:
+        self._blocks: list[bytes] = []
+        self._held = 0
+        """Bytes in ``_blocks``."""
+        self._take: Take | None = None
+        """Takes each read while somebody waits in ``deliver``; nothing is held then."""
+        self._waiter: asyncio.Future[bool] | None = None
+        self._error: Exception | None = None
+        self.complete = False
+        """The body has been read to its end, though it may not have been taken yet."""
+
+    async def deliver(self, take: Take) -> bool:
+        """See ``Body.deliver``."""
+        if self._blocks and not take(self._joined()):
+            return False
+        if self._error is not None:
+            raise self._error
+        if self.complete:
+            return True
+        self._take = take
+        waiter = self._waiter = asyncio.get_running_loop().create_future()
+        self._resume_reading()
+        try:
+            ended: bool = await waiter
+        finally:
+            self._take = self._waiter = None
+        return ended
+
+    def received(self, block: bytes) -> bool:
+        """The body bytes of one read. Returns whether more can be read."""
+        take = self._take
+        if take is None:
+            self._blocks.append(block)
+            self._held += len(block)
+            return self._held < READ_BUFFER_BYTES
+        try:
+            go_on = take(block)
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+            self._wake(error)
+            return False
+        if not go_on:
+            self._wake(False)
+        return go_on
+
+    def ended(self, error: Exception | None = None) -> None:
+        """The last byte was received, or none will be."""
+        self.complete, self._error = error is None, error
+        if not self._blocks:
+            self._wake(error or True)
+
+    @abstractmethod
+    def _resume_reading(self) -> None:
+        """Somebody takes what is read."""
+
+    def _joined(self) -> bytes:
+        blocks, self._blocks, self._held = self._blocks, [], 0
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+
+    def _wake(self, result: bool | BaseException) -> None:  # noqa: FBT001 - the result of ``deliver``
+        self._take = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if isinstance(result, BaseException):
+            waiter.set_exception(result)
+        else:
+            waiter.set_result(result)
 
 
 class DecodedBody(Body):

@@ -11,13 +11,14 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import httpx
 import msgspec
 
 from gptmock.accounts import Credential
-from gptmock.errors import UpstreamBroken, UpstreamTimeout
+from gptmock.errors import UpstreamBroken, UpstreamRefused, UpstreamTimeout
 from gptmock.limits import snapshot_from_headers
 from gptmock.protocol.failures import document_failure
 from gptmock.protocol.items import ResponseUsage
@@ -29,6 +30,7 @@ from gptmock.upstream.engine import Answer, Engine, Outgoing, Target
 from gptmock.upstream.event_stream import CodexEventStream, broken_as_errors, forwarded_headers
 from gptmock.upstream.identity import ClientIdentity, account_headers
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
+from gptmock.upstream.request_bodies import BodyEncoder, EncodedBody
 
 log = logging.getLogger("gptmock.upstream")
 
@@ -71,6 +73,7 @@ class CodexUpstream:
         clock: Unix seconds.
         finds_runs: see ``EventReader``.
         answered: told the status of every answer.
+        compresses: whether large bodies of turns are sent in zstd; a 415 to one ends it.
     """
 
     def __init__(  # noqa: PLR0913 - each is a thing of its own
@@ -83,12 +86,14 @@ class CodexUpstream:
         clock: Callable[[], float],
         finds_runs: bool = True,
         answered: Callable[[int], None] = lambda _: None,
+        compresses: bool = False,
     ) -> None:
         self._engine = engine
         self._target = Target.of(httpx.URL(f"{base_url.rstrip('/')}/codex/responses"))
         self._compact_target = Target.of(httpx.URL(f"{base_url.rstrip('/')}/codex/responses/compact"))
         self._finds_runs = finds_runs
         self._answered = answered
+        self._encoder = BodyEncoder(compresses=compresses)
         self._deadlines = deadlines
         self._clock = clock
         self._identity = identity
@@ -116,7 +121,7 @@ class CodexUpstream:
         ends_at = asyncio.get_running_loop().time() + self._deadlines.total
         sent = self._headers(request, credential, headers)
         refusals = RefusalReader(credential, self._clock)
-        answer = await self._send(self._target, request.to_json(), sent, refusals, patience=self._deadlines.head)
+        answer = await self._asked(request.to_json(), sent, refusals)
         return CodexEventStream(
             answer,
             refusals=refusals,
@@ -125,13 +130,26 @@ class CodexUpstream:
             finds_runs=self._finds_runs,
         )
 
+    async def _asked(self, plain: bytes, headers: Mapping[str, str], refusals: RefusalReader) -> Answer:
+        """The response to a turn. A 415 to a compressed body is no answer to the turn: it is sent again, plain."""
+        body = await self._encoder.encode(plain)
+        try:
+            return await self._send(self._target, body, headers, refusals, patience=self._deadlines.head)
+        except UpstreamRefused as error:
+            if not body.coding or error.status_hint != HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+                raise
+        log.warning("upstream.compression_refused", extra={"coding": body.coding})
+        self._encoder.plain_only()
+        return await self._send(self._target, EncodedBody(plain), headers, refusals, patience=self._deadlines.head)
+
     async def compact(
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
     ) -> Compacted:
         """See ``protocol.upstream.Upstream``. The idle deadline applies, since the head comes only with the result."""
         sent = {**self._headers(request, credential, headers), "accept": "application/json"}
         refusals = RefusalReader(credential, self._clock)
-        body = request.to_compaction_json()
+        # Not compressed: Codex compresses turns only.
+        body = EncodedBody(request.to_compaction_json())
         answer = await self._send(self._compact_target, body, sent, refusals, patience=self._deadlines.idle)
         try:
             async with asyncio.timeout(self._deadlines.idle):
@@ -151,14 +169,16 @@ class CodexUpstream:
         return Compacted(document, known.usage, limits, forwarded_headers(answered))
 
     async def _send(
-        self, target: Target, body: bytes, headers: Mapping[str, str], refusals: RefusalReader, *, patience: float
+        self, target: Target, body: EncodedBody, headers: Mapping[str, str], refusals: RefusalReader, *, patience: float
     ) -> Answer:
         # A client's header may hold more than ASCII.
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-        encoded = [(b"Host", target.authority), *encoded, (b"Content-Length", b"%d" % len(body))]
+        encoded = [(b"Host", target.authority), *encoded, (b"Content-Length", b"%d" % len(body.data))]
+        if body.coding:
+            encoded.append((b"Content-Encoding", body.coding.encode()))
         try:
             async with asyncio.timeout(patience):
-                answer = await self._engine.exchange(Outgoing("POST", target, encoded, body))
+                answer = await self._engine.exchange(Outgoing("POST", target, encoded, body.data))
                 self._answered(answer.status)
                 if answer.status != 200:
                     beginning = await _beginning(answer.body)

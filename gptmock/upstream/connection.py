@@ -13,11 +13,9 @@ from typing import Any, cast
 import httptools
 import httpx
 
-from gptmock.upstream.bodies import Body, Header, Take
-from gptmock.upstream.engine import Origin
+from gptmock.upstream.bodies import Header, PushedBody
+from gptmock.upstream.dialer import Origin
 
-READ_BUFFER_BYTES = 256 * 1024
-"""Of one answer; reading pauses above it until somebody takes what is there."""
 MAX_HEAD_BYTES = 64 * 1024
 _MAX_FIELD_BYTES = 32 * 1024
 _MAX_FIELDS = 512
@@ -25,59 +23,27 @@ _WRITE_BYTES = 64 * 1024
 """Of a large request body at a time: a transport that gets all of it at once copies all of it."""
 
 
-class DirectBody(Body):
+class DirectBody(PushedBody):
     """The answer to one request: its head, and then its body, taken read by read."""
 
-    __slots__ = (
-        "_blocks",
-        "_connection",
-        "_error",
-        "_head",
-        "_held",
-        "_take",
-        "_waiter",
-        "complete",
-        "head",
-    )
+    __slots__ = ("_connection", "_head", "head")
 
     def __init__(self) -> None:
+        super().__init__()
         self._connection: Connection | None = None
-        self._blocks: list[bytes] = []
-        self._held = 0
-        """Bytes in ``_blocks``."""
-        self._take: Take | None = None
-        """Takes each read while somebody waits in ``deliver``; nothing is held then."""
-        self._waiter: asyncio.Future[bool] | None = None
-        self._error: httpx.TransportError | None = None
-        self.complete = False
-        """The body has been read to its end, though it may not have been taken yet."""
         self.head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the head is there."""
         self._head: tuple[int, list[Header]] | None = None
-
-    async def deliver(self, take: Take) -> bool:
-        """See ``Body.deliver``."""
-        if self._blocks and not take(self._joined()):
-            return False
-        if self._error is not None:
-            raise self._error
-        if self.complete:
-            return True
-        self._take = take
-        waiter = self._waiter = asyncio.get_running_loop().create_future()
-        if self._connection is not None:
-            self._connection.resume_reading()
-        try:
-            ended: bool = await waiter
-        finally:
-            self._take = self._waiter = None
-        return ended
 
     async def aclose(self) -> None:
         """Let go of the connection: it is closed unless the body was read to its end."""
         if self._connection is not None:
             self._connection.abort()
             self._connection = None
+
+    def _resume_reading(self) -> None:
+        if self._connection is not None:
+            self._connection.resume_reading()
 
     # --- From the connection ------------------------------------------------------
 
@@ -97,50 +63,18 @@ class DirectBody(Body):
         assert head is not None  # noqa: S101 - ``head`` is done
         return head
 
-    def received(self, block: bytes) -> bool:
-        """The body bytes of one read. Returns whether more can be read."""
-        take = self._take
-        if take is None:
-            self._blocks.append(block)
-            self._held += len(block)
-            return self._held < READ_BUFFER_BYTES
-        try:
-            go_on = take(block)
-        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
-            self._wake(error)
-            return False
-        if not go_on:
-            self._wake(False)
-        return go_on
-
-    def ended(self, error: httpx.TransportError | None = None) -> None:
+    def ended(self, error: Exception | None = None) -> None:
         """The last byte was received, or none will be."""
         self._connection = None
-        self.complete, self._error = error is None, error
         if not self.head.done() and error is not None:
             self.head.set_exception(error)
             # Whoever asked may have gone.
             self.head.exception()
-        if not self._blocks:
-            self._wake(error or True)
+        super().ended(error)
 
     def fail(self, reason: type[httpx.TransportError], message: str) -> None:
         """See ``ended``."""
         self.ended(reason(message))
-
-    def _joined(self) -> bytes:
-        blocks, self._blocks, self._held = self._blocks, [], 0
-        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
-
-    def _wake(self, result: bool | BaseException) -> None:  # noqa: FBT001 - the result of ``deliver``
-        self._take = None
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            return
-        if isinstance(result, BaseException):
-            waiter.set_exception(result)
-        else:
-            waiter.set_result(result)
 
 
 class Connection(asyncio.Protocol):

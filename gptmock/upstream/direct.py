@@ -1,5 +1,5 @@
 """
-Our own HTTP/1.1 client below httpx's API: a pool of ``connection.Connection``, with TLS and happy eyeballs. Knows no
+Our own HTTP/1.1 client below httpx's API: a pool of ``connection.Connection``, over ``dialer``. Knows no
 request of ours, and no proxy: for those there is ``aiohttp_transport.AiohttpTransport``.
 
 Beside aiohttp's engine it saves a task switch and some 15 microseconds for each read (``tests/benchmarks``).
@@ -8,24 +8,13 @@ Beside aiohttp's engine it saves a task switch and some 15 microseconds for each
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import defaultdict
-from typing import Any, TypeAlias
 
-import aiohappyeyeballs
 import httpx
 
 from gptmock.upstream.connection import Connection, DirectBody
-from gptmock.upstream.engine import Answer, Engine, Origin, Outgoing, answer_of
-
-_HAPPY_EYEBALLS_SECONDS = 0.25
-"""Before the next address of a host is tried beside the first (RFC 8305)."""
-
-
-_RESOLVED_SECONDS = 10.0
-"""How long the addresses of a host are believed, as by aiohttp."""
-_Address: TypeAlias = tuple[Any, Any, int, str, tuple[Any, ...]]
-"""As ``getaddrinfo`` has it."""
+from gptmock.upstream.dialer import Dialer, Origin
+from gptmock.upstream.engine import Answer, Engine, Outgoing, answer_of
 
 
 class DirectTransport(Engine):
@@ -39,13 +28,10 @@ class DirectTransport(Engine):
 
     def __init__(self, *, connect_seconds: float = 10.0, keepalive_seconds: float = 30.0) -> None:
         self._loop = asyncio.get_running_loop()
-        self._connect_seconds = connect_seconds
+        self._dialer = Dialer(connect_seconds=connect_seconds)
         self._keepalive_seconds = keepalive_seconds
-        # httpx's context: certifi's roots, or those of SSL_CERT_FILE.
-        self._tls = httpx.create_ssl_context()
         self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
         self._open: set[Connection] = set()
-        self._resolved: dict[tuple[str, int], tuple[float, list[_Address]]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def exchange(self, outgoing: Outgoing) -> Answer:
@@ -91,45 +77,7 @@ class DirectTransport(Engine):
         return None
 
     async def _connect(self, origin: Origin) -> Connection:
-        tls, host, port = origin
-
-        def make() -> Connection:
-            return Connection(self._loop, self._keep, self._open, origin)
-
-        try:
-            async with asyncio.timeout(self._connect_seconds):
-                addresses = await self._resolve(host, port)
-                context, name = (self._tls, host) if tls else (None, None)
-                if len(addresses) == 1:
-                    ip, port = addresses[0][4][:2]
-                    _, connection = await self._loop.create_connection(
-                        make, str(ip), port, ssl=context, server_hostname=name
-                    )
-                    return connection
-                sock = await aiohappyeyeballs.start_connection(
-                    addresses, happy_eyeballs_delay=_HAPPY_EYEBALLS_SECONDS, interleave=1, loop=self._loop
-                )
-                try:
-                    _, connection = await self._loop.create_connection(
-                        make, sock=sock, ssl=context, server_hostname=name
-                    )
-                except BaseException:
-                    sock.close()
-                    raise
-        except TimeoutError as error:
-            raise httpx.ConnectTimeout(f"no connection to {host}:{port} in time") from error
-        except (OSError, ValueError) as error:
-            raise httpx.ConnectError(f"no connection to {host}:{port}: {error}") from error
-        return connection
-
-    async def _resolve(self, host: str, port: int) -> list[_Address]:
-        """The addresses of a host. Each look-up takes a thread, so their answer is kept for a moment."""
-        resolved = self._resolved.get((host, port))
-        if resolved is not None and self._loop.time() < resolved[0]:
-            return resolved[1]
-        addresses = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        self._resolved[host, port] = self._loop.time() + _RESOLVED_SECONDS, addresses
-        return addresses
+        return await self._dialer.dial(origin, lambda: Connection(self._loop, self._keep, self._open, origin))
 
     def _keep(self, connection: Connection) -> None:
         connection.idle_since = self._loop.time()

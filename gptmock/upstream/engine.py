@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import httpx
 
 from gptmock.upstream.bodies import Body, Header, decoded_body, text_name
+from gptmock.upstream.dialer import Origin
 
-Origin: TypeAlias = tuple[bool, str, int]
-"""TLS, host, port."""
 _LOCATION = "location"
 
 
