@@ -11,6 +11,7 @@ that point into the shown text, one finish reason. The same machine serves strea
     CallOpened   any          CallOpened under the client's own name; nothing after a stop sequence
     CallInput    any          CallInput
     Cited        any          kept for the Conclusion
+    ImageMade    any          ImageMade; nothing after a stop sequence
     Searched, ReasoningSealed, ItemEnded    nothing
     Finished     any          Conclusion
 
@@ -33,6 +34,7 @@ from gptmock.protocol.output_parts import (
     CallOpened,
     Cited,
     Finished,
+    ImageMade,
     ItemEnded,
     Piece,
     Reasoning,
@@ -83,7 +85,7 @@ class Conclusion:
     service_tier: str | None
 
 
-Shown: TypeAlias = Content | Thought | Refusal | CallOpened | CallInput | Conclusion
+Shown: TypeAlias = Content | Thought | Refusal | CallOpened | CallInput | ImageMade | Conclusion
 
 
 class Presenter:
@@ -141,6 +143,8 @@ class Presenter:
             case Cited():
                 self._cited.append(piece)
                 return []
+            case ImageMade():
+                return [] if self._stop.hit else [*self._pause(), piece]
             case ReasoningSealed() | ItemEnded() | Searched():
                 return []
             case Finished():

@@ -8,6 +8,7 @@ from gptmock.protocol.item_tracking import Names
 from gptmock.protocol.items import (
     CustomToolCallItem,
     FunctionCallItem,
+    ImageGenerationCallItem,
     MessageItem,
     OtherItem,
     OutputItem,
@@ -15,7 +16,7 @@ from gptmock.protocol.items import (
     WebSearchCallItem,
     search_action,
 )
-from gptmock.protocol.output_parts import Searched
+from gptmock.protocol.output_parts import ImageMade, Searched
 
 
 def names_of(item: OutputItem) -> Names:
@@ -23,7 +24,7 @@ def names_of(item: OutputItem) -> Names:
     match item:
         case FunctionCallItem() | CustomToolCallItem():
             return (item.id, item.call_id)
-        case MessageItem() | ReasoningItem() | WebSearchCallItem():
+        case MessageItem() | ReasoningItem() | WebSearchCallItem() | ImageGenerationCallItem():
             return (item.id,)
         case OtherItem():
             return ()
@@ -39,3 +40,20 @@ def searched(item: WebSearchCallItem) -> list[Searched]:
         return []
     urls = tuple(dict.fromkeys(source.url for source in action.sources or () if source.url))
     return [Searched(item.id, query, urls)]
+
+
+def pictured(item: ImageGenerationCallItem) -> list[ImageMade]:
+    """The image; none if the tool has made none."""
+    if not item.result:
+        return []
+    return [
+        ImageMade(
+            item.result,
+            id=item.id,
+            revised_prompt=item.revised_prompt,
+            output_format=item.output_format,
+            size=item.size,
+            quality=item.quality,
+            background=item.background,
+        )
+    ]

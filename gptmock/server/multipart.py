@@ -1,6 +1,6 @@
 """
-Multipart forms (RFC 7578) as their parts, bounded. Sanic takes the parts apart; what it would lose silently or take long
-for is refused before. Knows no field by name.
+Multipart forms (RFC 7578) as their parts, bounded. Sanic takes the parts apart; what it would lose silently, or take
+long for, is refused before. Knows no field by name.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def read_form(body: bytes, content_type: str) -> Form:
         raise _unreadable("the header Content-Type has no valid boundary")
     _check(body, boundary.encode())
     try:
-        fields, files = parse_multipart_form(body, boundary.encode())
+        fields, files = parse_multipart_form(body, boundary.encode())  # type: ignore[no-untyped-call] # Sanic's
     except (ValueError, LookupError) as error:
         raise _unreadable("the headers or the text of a part cannot be read") from error
     return Form(
