@@ -133,18 +133,13 @@ class Presenter:
                 return self._reasoning(piece)
             case Refusal():
                 return [*self._pause(), piece]
-            case CallOpened():
-                if self._stop.hit:
-                    return []
-                self._opened.add(piece.index)
-                return [*self._pause(), replace(piece, name=self._names.get(piece.name, piece.name))]
+            case CallOpened() | ImageMade():
+                return [] if self._stop.hit else [*self._pause(), self._whole(piece)]
             case CallInput():
                 return [piece] if piece.index in self._opened else []
             case Cited():
                 self._cited.append(piece)
                 return []
-            case ImageMade():
-                return [] if self._stop.hit else [*self._pause(), piece]
             case ReasoningSealed() | ItemEnded() | Searched():
                 return []
             case Finished():
@@ -222,6 +217,12 @@ class Presenter:
         # A delta of its own: pydantic-ai knows a tag in a stream only as a whole delta. It took a thought before a call
         # for the final answer.
         return [*shown, *self._content("<think>"), *self._content(piece.text)]
+
+    def _whole(self, piece: CallOpened | ImageMade) -> CallOpened | ImageMade:
+        if isinstance(piece, ImageMade):
+            return piece
+        self._opened.add(piece.index)
+        return replace(piece, name=self._names.get(piece.name, piece.name))
 
     def _pause(self) -> list[Shown]:
         """Something other than text follows: nothing stays held back, no tag stays open."""

@@ -40,7 +40,7 @@ from gptmock.protocol.items import (
     WebSearchCallItem,
     decode_item,
 )
-from gptmock.protocol.output_items import names_of, pictured, searched
+from gptmock.protocol.output_items import hosted, names_of
 from gptmock.protocol.output_parts import (
     CallInput,
     CallKind,
@@ -270,10 +270,8 @@ class OutputAssembler:
             case FunctionCallItem(arguments=whole) | CustomToolCallItem(input=whole):
                 pieces += self._open(slot, item)
                 pieces += self._call_input(slot.call, slot.call.input.tail(whole or ""), counted=True)
-            case WebSearchCallItem():
-                pieces += [] if repeated else searched(item)
-            case ImageGenerationCallItem():
-                pieces += [] if repeated else pictured(item)
+            case WebSearchCallItem() | ImageGenerationCallItem():
+                pieces += [] if repeated else hosted(item)
             case OtherItem():
                 pass
             case _:

@@ -1,7 +1,8 @@
-"""What the assembler reads of whole output items: their identifiers, and what a web search found. Knows no event."""
+"""What the assembler reads of whole output items: identifiers, and what hosted tools did. Knows no event."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from gptmock.protocol.item_tracking import Names
@@ -32,7 +33,12 @@ def names_of(item: OutputItem) -> Names:
             assert_never(item)
 
 
-def searched(item: WebSearchCallItem) -> list[Searched]:
+def hosted(item: WebSearchCallItem | ImageGenerationCallItem) -> Sequence[Searched | ImageMade]:
+    """What a hosted tool has done; often one thing, sometimes none."""
+    return _pictured(item) if isinstance(item, ImageGenerationCallItem) else _searched(item)
+
+
+def _searched(item: WebSearchCallItem) -> list[Searched]:
     """The search; none for an action without a query, such as opening a page."""
     action = search_action(item)
     query = action.query or next(iter(action.queries or ()), "")
@@ -42,7 +48,7 @@ def searched(item: WebSearchCallItem) -> list[Searched]:
     return [Searched(item.id, query, urls)]
 
 
-def pictured(item: ImageGenerationCallItem) -> list[ImageMade]:
+def _pictured(item: ImageGenerationCallItem) -> list[ImageMade]:
     """The image; none if the tool has made none."""
     if not item.result:
         return []
