@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import httpx
@@ -23,10 +24,11 @@ from gptmock.protocol.failures import document_failure
 from gptmock.protocol.items import ResponseUsage
 from gptmock.protocol.request import JsonObject, ResponsesRequest
 from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES
-from gptmock.protocol.upstream import Compacted
+from gptmock.protocol.upstream import Compacted, EventStream
 from gptmock.upstream.bodies import body_of
 from gptmock.upstream.event_stream import CodexEventStream, broken_as_errors, forwarded_headers
 from gptmock.upstream.identity import ClientIdentity, account_headers
+from gptmock.upstream.images import ImageEndpoint, ImageRefusalReader
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 
 log = logging.getLogger("gptmock.upstream")
@@ -86,6 +88,8 @@ class CodexUpstream:
         self._transport = transport
         self._url = httpx.URL(f"{base_url.rstrip('/')}/codex/responses")
         self._compact_url = httpx.URL(f"{base_url.rstrip('/')}/codex/responses/compact")
+        self._images_url = f"{base_url.rstrip('/')}/codex/images"
+        self._images = ImageEndpoint(clock)
         self._finds_runs = finds_runs
         self._answered = answered
         self._deadlines = deadlines
@@ -100,8 +104,14 @@ class CodexUpstream:
     @asynccontextmanager
     async def open(
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
-    ) -> AsyncIterator[CodexEventStream]:
+    ) -> AsyncIterator[EventStream]:
         """See ``protocol.upstream.Upstream``."""
+        if request.image is not None:
+            send = partial(self._image, self._headers(request, credential, headers))
+            made = await self._images.ask(request.image.endpoint, credential, send)
+            if made is not None:
+                yield made
+                return
         stream = await self._opened(request, credential, headers)
         try:
             yield stream
@@ -128,17 +138,9 @@ class CodexUpstream:
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
     ) -> Compacted:
         """See ``protocol.upstream.Upstream``. The idle deadline applies, since the head comes only with the result."""
-        sent = {**self._headers(request, credential, headers), "accept": "application/json"}
         refusals = RefusalReader(credential, self._clock)
-        body = request.to_compaction_json()
-        response = await self._send(self._compact_url, body, sent, refusals, patience=self._deadlines.idle)
-        try:
-            async with asyncio.timeout(self._deadlines.idle):
-                answer = await _whole(response)
-        except TimeoutError:
-            raise UpstreamTimeout(
-                f"The upstream did not finish within {self._deadlines.idle:.0f} seconds.", should_retry=False
-            ) from None
+        sent, body = self._headers(request, credential, headers), request.to_compaction_json()
+        response, answer = await self._unary(self._compact_url, body, sent, refusals)
         try:
             document, known = _OBJECT.decode(answer), _COMPACTED.decode(answer)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -147,6 +149,25 @@ class CodexUpstream:
             ) from error
         limits = snapshot_from_headers(response.headers, now=self._clock())
         return Compacted(document, known.usage, limits, forwarded_headers(response.headers))
+
+    async def _image(
+        self, headers: Mapping[str, str], path: str, body: bytes, refusals: ImageRefusalReader
+    ) -> tuple[httpx.Response, bytes]:
+        return await self._unary(httpx.URL(f"{self._images_url}/{path}"), body, headers, refusals)
+
+    async def _unary(
+        self, url: httpx.URL, body: bytes, headers: Mapping[str, str], refusals: RefusalReader
+    ) -> tuple[httpx.Response, bytes]:
+        """A response that is not streamed, and its body."""
+        sent = {**headers, "accept": "application/json"}
+        response = await self._send(url, body, sent, refusals, patience=self._deadlines.idle)
+        try:
+            async with asyncio.timeout(self._deadlines.idle):
+                return response, await _whole(response)
+        except TimeoutError:
+            raise UpstreamTimeout(
+                f"The upstream did not finish within {self._deadlines.idle:.0f} seconds.", should_retry=False
+            ) from None
 
     async def _send(
         self, url: httpx.URL, body: bytes, headers: Mapping[str, str], refusals: RefusalReader, *, patience: float
