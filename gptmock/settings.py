@@ -50,6 +50,8 @@ class Settings(pydantic.BaseModel):
     reasoning_summary: Literal["auto", "concise", "detailed", "none"] = "auto"
     reasoning_compat: Style = "think-tags"
     expose_reasoning_models: bool = False
+    image_models: bool = False
+    """Whether ``/v1/models`` lists what makes images: many clients offer all that is listed for chats."""
     default_web_search: bool = False
     fast_mode: bool = False
     debug_model: str | None = None

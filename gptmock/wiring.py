@@ -17,7 +17,7 @@ from typing import TypeAlias
 from httpx import AsyncClient
 
 from gptmock.accounts import Secret
-from gptmock.catalog import ModelCatalog
+from gptmock.catalog import IMAGE_MODEL, ModelCatalog
 from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
 from gptmock.dialects.responses.codex import shown_version
 from gptmock.errors import GptmockError
@@ -108,6 +108,7 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         deadline_seconds=deadlines.total + _DEADLINE_MARGIN_SECONDS,
         cors_origins=settings.cors_origin_list,
         expose_efforts=settings.expose_reasoning_models,
+        image_models=settings.image_models,
         ollama_version=settings.ollama_version,
         verbose=settings.verbose,
         bound_host=settings.host,
@@ -215,7 +216,7 @@ async def _tell(settings: Settings, metrics: WorkerMetrics, state: State, limits
 
 
 def _is_known(services: Services, slug: str) -> bool:
-    return services.terms.catalog.get(slug) is not None
+    return slug == IMAGE_MODEL or services.terms.catalog.get(slug) is not None
 
 
 def _load_of(services: Services, state: State) -> Load:

@@ -388,6 +388,9 @@ class _ChatFold:
                 assert value, "no empty annotations"
                 self.annotated = True
                 self.message["annotations"] = value
+            case "images":
+                assert value, "no empty images"
+                self.message.setdefault("images", []).extend(value)
             case "tool_calls":
                 self._call(value)
             case "function_call":

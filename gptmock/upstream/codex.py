@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -24,11 +25,12 @@ from gptmock.protocol.failures import document_failure
 from gptmock.protocol.items import ResponseUsage
 from gptmock.protocol.request import JsonObject, ResponsesRequest
 from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES
-from gptmock.protocol.upstream import Compacted
+from gptmock.protocol.upstream import Compacted, EventStream
 from gptmock.upstream.bodies import Body
 from gptmock.upstream.engine import Answer, Engine, Outgoing, Target
 from gptmock.upstream.event_stream import CodexEventStream, broken_as_errors, forwarded_headers
 from gptmock.upstream.identity import ClientIdentity, account_headers
+from gptmock.upstream.images import ImageEndpoint, ImageRefusalReader
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 from gptmock.upstream.request_bodies import BodyEncoder, EncodedBody
 
@@ -89,8 +91,11 @@ class CodexUpstream:
         compresses: bool = False,
     ) -> None:
         self._engine = engine
-        self._target = Target.of(httpx.URL(f"{base_url.rstrip('/')}/codex/responses"))
-        self._compact_target = Target.of(httpx.URL(f"{base_url.rstrip('/')}/codex/responses/compact"))
+        url = f"{base_url.rstrip('/')}/codex"
+        self._target = Target.of(httpx.URL(f"{url}/responses"))
+        self._compact_target = Target.of(httpx.URL(f"{url}/responses/compact"))
+        self._images_url = f"{url}/images"
+        self._images = ImageEndpoint(clock)
         self._finds_runs = finds_runs
         self._answered = answered
         self._encoder = BodyEncoder(compresses=compresses)
@@ -106,8 +111,14 @@ class CodexUpstream:
     @asynccontextmanager
     async def open(
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
-    ) -> AsyncIterator[CodexEventStream]:
+    ) -> AsyncIterator[EventStream]:
         """See ``protocol.upstream.Upstream``."""
+        if request.image is not None:
+            send = partial(self._image, self._headers(request, credential, headers))
+            made = await self._images.ask(request.image.endpoint, credential, send)
+            if made is not None:
+                yield made
+                return
         stream = await self._opened(request, credential, headers)
         try:
             yield stream
@@ -146,18 +157,9 @@ class CodexUpstream:
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
     ) -> Compacted:
         """See ``protocol.upstream.Upstream``. The idle deadline applies, since the head comes only with the result."""
-        sent = {**self._headers(request, credential, headers), "accept": "application/json"}
         refusals = RefusalReader(credential, self._clock)
-        # Not compressed: Codex compresses turns only.
-        body = EncodedBody(request.to_compaction_json())
-        answer = await self._send(self._compact_target, body, sent, refusals, patience=self._deadlines.idle)
-        try:
-            async with asyncio.timeout(self._deadlines.idle):
-                document_bytes = await _whole(answer.body)
-        except TimeoutError:
-            raise UpstreamTimeout(
-                f"The upstream did not finish within {self._deadlines.idle:.0f} seconds.", should_retry=False
-            ) from None
+        sent, body = self._headers(request, credential, headers), request.to_compaction_json()
+        answer, document_bytes = await self._unary(self._compact_target, body, sent, refusals)
         try:
             document, known = _OBJECT.decode(document_bytes), _COMPACTED.decode(document_bytes)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -167,6 +169,26 @@ class CodexUpstream:
         answered = answer.headers()
         limits = snapshot_from_headers(answered, now=self._clock())
         return Compacted(document, known.usage, limits, forwarded_headers(answered))
+
+    async def _image(
+        self, headers: Mapping[str, str], path: str, body: bytes, refusals: ImageRefusalReader
+    ) -> tuple[Answer, bytes]:
+        return await self._unary(Target.of(httpx.URL(f"{self._images_url}/{path}")), body, headers, refusals)
+
+    async def _unary(
+        self, target: Target, body: bytes, headers: Mapping[str, str], refusals: RefusalReader
+    ) -> tuple[Answer, bytes]:
+        """A response that is not streamed, and its body."""
+        sent = {**headers, "accept": "application/json"}
+        # Not compressed: Codex compresses turns only.
+        answer = await self._send(target, EncodedBody(body), sent, refusals, patience=self._deadlines.idle)
+        try:
+            async with asyncio.timeout(self._deadlines.idle):
+                return answer, await _whole(answer.body)
+        except TimeoutError:
+            raise UpstreamTimeout(
+                f"The upstream did not finish within {self._deadlines.idle:.0f} seconds.", should_retry=False
+            ) from None
 
     async def _send(
         self, target: Target, body: EncodedBody, headers: Mapping[str, str], refusals: RefusalReader, *, patience: float

@@ -434,6 +434,7 @@ REFUSALS: dict[str, tuple[type[GptmockError], str, int]] = {
     "200-html": (UpstreamBroken, "upstream_no_stream", 502),
     "302": (UpstreamRefused, "upstream_redirected", 502),
     "400-detail": (UpstreamRefused, "invalid_request", 400),
+    "400-policy": (UpstreamRefused, "moderation_blocked", 400),
     "400-effort": (UpstreamRefused, "unsupported_value", 400),
     "401": (CredentialRefused, "auth_unavailable", 503),
     "401-always": (CredentialRefused, "auth_unavailable", 503),
