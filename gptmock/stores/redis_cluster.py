@@ -126,7 +126,9 @@ class RedisClusterStore(RedisStore):
         return list(self._client.get_primaries())
 
     async def _disconnect_all(self) -> None:
-        await asyncio.gather(*(node.disconnect() for node in self._client.get_nodes()), return_exceptions=True)
+        # The URL's own nodes have connections too, over which the map of the slots was read.
+        nodes = [*self._client.get_nodes(), *self._client.startup_nodes]
+        await asyncio.gather(*(node.disconnect() for node in nodes), return_exceptions=True)
 
     async def _disconnect_idle(self) -> None:
         """Also read the map of the slots again: a replica may have been promoted."""
