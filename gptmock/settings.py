@@ -7,6 +7,7 @@ Only ``wiring``, ``command_services``, ``diagnostics`` and ``cli`` read settings
 from __future__ import annotations
 
 import base64
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 import pydantic
 from pydantic import Field
 
-from gptmock.redis_urls import RedisAddress
+from gptmock.redis_urls import RedisAddress, tls_files
 from gptmock.setting_values import address_of, is_base_path, is_host, is_loopback, is_network, listed, usable_cores
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
@@ -282,6 +283,9 @@ class Settings(pydantic.BaseModel):
     def _redis(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
         if value is not None:
             RedisAddress.parse(value.get_secret_value())
+            for option, path in tls_files(value.get_secret_value()).items():
+                if not os.access(path, os.R_OK):
+                    raise ValueError(f"the file of {option} cannot be read")
         return value
 
     @pydantic.model_validator(mode="after")
