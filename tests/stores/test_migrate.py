@@ -20,7 +20,8 @@ from gptmock.stores.key_limits import StoreKeyLimits
 from gptmock.stores.keys import PREFIX
 from gptmock.stores.locations import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.memory import MemoryPlace, MemoryStore
-from gptmock.stores.migrate import Migration, Tally, carry
+from gptmock.stores.migrate import Migration, carry
+from gptmock.stores.migrate_current import Tally
 from gptmock.stores.seal import Sealer
 from gptmock.stores.store import Addition, Record, Store
 from tests.stores.logins import ADA, BOB, NEW, OLD, Time, name_of, rotated, tokens, vault_on
