@@ -90,6 +90,8 @@ class Settings(pydantic.BaseModel):
     """A real Ollama version: clients enable features by it, and Codex requires 0.13.4."""
     metrics_bind: str | None = None
     """``host:port`` of a listener for ``/metrics`` without a key."""
+    otel: bool = False
+    """Send traces of model calls by OTLP; needs the extra ``gptmock[otel]``. The SDK reads its ``OTEL_*`` variables."""
     webhook_url: pydantic.SecretStr | None = None
     """Told of ended logins, full windows and a store in trouble; may hold a token."""
     webhook_secret: pydantic.SecretStr | None = Field(None, validate_default=True)

@@ -38,6 +38,8 @@ def plan_of(flags: Mapping[str, Any], inherited: Inherited) -> Plan:
         )
     if settings.tls_cert is not None:
         _check_certificate(settings)
+    if (problem := serving.traces_problem(settings)) is not None:
+        raise WrongUsage(f"GPTMOCK_OTEL: {problem}")
     if not inherited.is_reload and len(inherited.sockets) > 1:
         raise CommandFailed(f"the service manager passes {len(inherited.sockets)} sockets, and only one can be served")
     sockets = inherited.sockets or _bound(settings)

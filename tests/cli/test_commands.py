@@ -400,3 +400,14 @@ def test_the_demo_with_a_key_shows_where_it_goes_and_not_what_it_is(tmp_path: Pa
     assert shown.returncode == 0, shown.stderr
     assert "sk-planted" not in shown.stdout + shown.stderr
     assert "$GPTMOCK_API_KEY" in shown.stdout
+
+
+def test_traces_need_their_extra(tmp_path: Path):
+    # As if it was not installed: whether it is depends on who runs the tests.
+    (tmp_path / "opentelemetry").mkdir()
+    (tmp_path / "opentelemetry" / "__init__.py").touch()
+    path = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
+    shown = run(tmp_path, "serve", "--port", "0", GPTMOCK_OTEL="on", PYTHONPATH=path)
+    (line,) = shown.stderr.splitlines()
+    assert shown.returncode == 2
+    assert line == "gptmock: GPTMOCK_OTEL: needs the extra otel; install it with: pip install 'gptmock[otel]'"
