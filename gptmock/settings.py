@@ -51,6 +51,8 @@ class Settings(pydantic.BaseModel):
     reasoning_summary: Literal["auto", "concise", "detailed", "none"] = "auto"
     reasoning_compat: Style = "think-tags"
     expose_reasoning_models: bool = False
+    image_models: bool = False
+    """Whether ``/v1/models`` lists what makes images: many clients offer all that is listed for chats."""
     default_web_search: bool = False
     fast_mode: bool = False
     debug_model: str | None = None
@@ -69,6 +71,8 @@ class Settings(pydantic.BaseModel):
     account_pool: str | None = None
     """Labels, separated by commas."""
     upstream_proxy: str | None = None
+    upstream_compression: Literal["zstd", "off"] = "zstd"
+    """Request bodies of model calls from 8 kB on."""
     home: Path = Field(default_factory=lambda: Path.home() / ".config" / "gptmock")
     upstream_url: str = "https://chatgpt.com/backend-api"
     issuer: str = "https://auth.openai.com"

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from httpx import AsyncBaseTransport, AsyncClient
+from httpx import AsyncClient
 
 from gptmock.accounts import Secret
-from gptmock.catalog import ModelCatalog
+from gptmock.catalog import IMAGE_MODEL, ModelCatalog
 from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
 from gptmock.dialects.responses.codex import shown_version
 from gptmock.errors import GptmockError
@@ -56,6 +56,7 @@ from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.team_wiring import administered, admission, beside
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.engine import Engine
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client, open_transport
@@ -108,6 +109,7 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         deadline_seconds=deadlines.total + _DEADLINE_MARGIN_SECONDS,
         cors_origins=settings.cors_origin_list,
         expose_efforts=settings.expose_reasoning_models,
+        image_models=settings.image_models,
         ollama_version=settings.ollama_version,
         verbose=settings.verbose,
         bound_host=settings.host,
@@ -229,7 +231,7 @@ async def _tell(settings: Settings, metrics: WorkerMetrics, state: State, limits
 
 
 def _is_known(services: Services, slug: str) -> bool:
-    return services.terms.catalog.get(slug) is not None
+    return slug == IMAGE_MODEL or services.terms.catalog.get(slug) is not None
 
 
 def _load_of(services: Services, state: State) -> Load:
@@ -239,7 +241,7 @@ def _load_of(services: Services, state: State) -> Load:
 
 def _upstream(
     settings: Settings,
-    transport: AsyncBaseTransport,
+    transport: Engine,
     identity: ClientIdentity,
     deadlines: UpstreamDeadlines,
     answered: Callable[[int], None],
@@ -252,6 +254,7 @@ def _upstream(
         clock=time.time,
         finds_runs=settings.fast_path,
         answered=answered,
+        compresses=settings.upstream_compression == "zstd",
     )
 
 

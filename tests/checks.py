@@ -211,6 +211,7 @@ TITLES: Mapping[int, str] = {
     316: "messages: `mcp_servers`",
     317: "messages: endpoints that are not here",
     318: "messages: the model's name is the one asked for",
+    334: "upstream: request bodies in zstd",
     361: "`input_tokens`",
     362: "counts of texts in five scripts, with and without the extra",
     363: "a worker that never counts loads no table",

@@ -20,7 +20,7 @@ from gptmock.catalog import ModelCatalog
 from gptmock.cli.settings import given_settings, prepare_state, with_command_services
 from gptmock.cli.terminal import bar, console, local, person_looks, printable, relative, show_document
 from gptmock.command_services import CommandServices
-from gptmock.dialects.messages.models import families
+from gptmock.dialects.claude_models import families
 from gptmock.limits import RateLimitWindow
 from gptmock.overview import AccountOverview, broken_document, overview_document, span, windows_of
 from gptmock.settings import Settings

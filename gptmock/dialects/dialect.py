@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 from gptmock import clients
 from gptmock.catalog import Effort, ModelCatalog, ResolvedModel
 from gptmock.conversations import NO_CONTEXT, ContextReferences, LoadedContext, PendingSnapshot
+from gptmock.dialects.forms import Form
 from gptmock.errors import GptmockError
 from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
 from gptmock.protocol.fold import FoldedResponse
@@ -81,6 +82,8 @@ class Call:
     """Names in lower case."""
     tenant: str = ""
     """The id of the client key; tenants never share a cache key or a stored response."""
+    form: Form | None = None
+    """A multipart form in the place of ``body``, for dialects whose route takes forms."""
     context: LoadedContext = NO_CONTEXT
     """The stored conversation that the call refers to (``UsesStoredContext``)."""
 
@@ -297,6 +300,14 @@ class SeveralTurns(Protocol):
 
     def documents(self, head: ReplyHead, answers: Sequence[FoldedResponse]) -> bytes:
         """``ReplyPlan.document`` for all turns, in the order of their requests."""
+
+
+class SeveralTurnsAtOnce(SeveralTurns, Protocol):
+    """A ``SeveralTurns`` whose turns run at the same time where nothing is streamed: none has to go first."""
+
+    @property
+    def turns_at_once(self) -> int:
+        """How many at most."""
 
 
 class SaysWhetherStored(Protocol):

@@ -10,6 +10,8 @@ from gptmock.dialects.chat.types import ChatBody
 from gptmock.dialects.completions import TextCompletions
 from gptmock.dialects.completions.types import CompletionBody
 from gptmock.dialects.dialect import Dialect
+from gptmock.dialects.images import Images
+from gptmock.dialects.images.types import EditBody, ImageBody
 from gptmock.dialects.messages import Messages
 from gptmock.dialects.messages.types import CountBody, MessagesBody
 from gptmock.dialects.ollama_chat import OllamaChat
@@ -31,6 +33,8 @@ class DialectRoute:
     dialect: Dialect
     body: type[Body] | None = None
     """The model of the request body, for ``/openapi.json``."""
+    takes_forms: bool = False
+    """The body may be a multipart form."""
 
 
 DIALECTS: tuple[DialectRoute, ...] = (
@@ -41,6 +45,14 @@ DIALECTS: tuple[DialectRoute, ...] = (
     DialectRoute("ollama_chat", "POST", ("/api/chat",), OllamaChat(), OllamaChatBody),
     DialectRoute("ollama_generate", "POST", ("/api/generate",), OllamaGenerate(), OllamaGenerateBody),
 )
+
+IMAGE_DIALECTS: tuple[DialectRoute, ...] = (
+    DialectRoute("images", "POST", ("/v1/images/generations", "/images/generations"), Images(edits=False), ImageBody),
+    DialectRoute(
+        "image_edits", "POST", ("/v1/images/edits", "/images/edits"), Images(edits=True), EditBody, takes_forms=True
+    ),
+)
+"""Not in ``DIALECTS``: they are served alike, but what they show of a turn is no text; their laws are their own."""
 
 COMPACTION = DialectRoute(
     "compaction", "POST", ("/v1/responses/compact", "/responses/compact"), Responses(), ResponsesBody

@@ -6,7 +6,7 @@ Names are the wire tag without ``response.``, in CapWords. Must not know what an
 
 from __future__ import annotations
 
-from typing import TypeAlias, get_args
+from typing import TypeAlias, cast, get_args
 
 import msgspec
 from msgspec import Raw, Struct
@@ -184,6 +184,13 @@ class CustomToolCallInputDone(InItem, frozen=True, kw_only=True, tag="response.c
     input: str
 
 
+class ImagePartial(InItem, frozen=True, kw_only=True, tag="response.image_generation_call.partial_image"):
+    """An image that is not finished yet, as base64."""
+
+    partial_image_b64: str
+    partial_image_index: int = 0
+
+
 class ResponseCompleted(_Event, frozen=True, tag="response.completed"):
     """The turn ended well."""
 
@@ -241,6 +248,7 @@ ResponseEvent: TypeAlias = (
     | FunctionCallArgumentsDone
     | CustomToolCallInputDelta
     | CustomToolCallInputDone
+    | ImagePartial
     | ResponseCompleted
     | ResponseIncomplete
     | ResponseFailed
@@ -293,6 +301,7 @@ _KNOWN_EVENT: TypeAlias = (
     | FunctionCallArgumentsDone
     | CustomToolCallInputDelta
     | CustomToolCallInputDone
+    | ImagePartial
     | ResponseCompleted
     | ResponseIncomplete
     | ResponseFailed
@@ -302,7 +311,11 @@ _KNOWN_EVENT: TypeAlias = (
 )
 
 
+OPENINGS = frozenset({ResponseCreated, ResponseInProgress, ContentPartAdded, ReasoningSummaryPartAdded})
+"""Events that announce what is to come, and add nothing to the output."""
+
 _EVENT: msgspec.json.Decoder[_KNOWN_EVENT] = msgspec.json.Decoder(_KNOWN_EVENT)
+_REWRITTEN = frozenset({_ItemAdded, _ItemDone, _ResponseCancelled, _ResponseDone})
 _EVENT_TAGS = frozenset(str(kind.__struct_config__.tag) for kind in get_args(_KNOWN_EVENT))
 
 
@@ -324,6 +337,9 @@ def decode_event(data: bytes) -> ResponseEvent | None:
         return decode_event(again) if again != data else None
     except RecursionError:
         return None
+    # Four patterns less for nearly every event.
+    if type(known) not in _REWRITTEN:
+        return cast("ResponseEvent", known)
     match known:
         case _ItemAdded(item=raw, output_index=index):
             return OutputItemAdded(item=decode_item(raw), output_index=index)

@@ -16,7 +16,7 @@ from sanic.http import Http
 from sanic.response import BaseHTTPResponse
 
 from gptmock.dialects.families import below_base_path, family_of
-from gptmock.dialects.table import DIALECTS, DialectRoute
+from gptmock.dialects.table import DIALECTS, IMAGE_DIALECTS, DialectRoute
 from gptmock.errors import ClientError
 from gptmock.server.admin import add_admin_routes
 from gptmock.server.client_bounds import ClientBounds
@@ -119,7 +119,7 @@ def create_app(
 
 
 def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRoute]) -> None:
-    for route in dialects:
+    for route in (*dialects, *IMAGE_DIALECTS):
         for number, path in enumerate(route.paths):
             handler, name = turn_handler(route, options), f"{route.name}_{number}"
             app.add_route(handler, path, methods=[route.method], name=name, ctx_dialect_route=route)

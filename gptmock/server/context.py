@@ -133,6 +133,8 @@ class ServerOptions:
     metrics_address: tuple[str, int] | None = None
     """Host and port of the listener for scrapes alone; ``None`` for none."""
     expose_efforts: bool = False
+    image_models: bool = False
+    """Whether ``/v1/models`` lists what makes images."""
     ollama_version: str = "0.13.5"
     """The version in ``/api/version``."""
     verbose: bool = False

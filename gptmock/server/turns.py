@@ -42,6 +42,7 @@ from gptmock.server.context import App, ServerOptions, Services, new_head
 from gptmock.server.guard import client_address, client_source
 from gptmock.server.ignored_header import IGNORED, ignored_header
 from gptmock.server.large_bodies import LargeBodies
+from gptmock.server.multipart import FORM_TYPE, is_form, read_form
 from gptmock.server.replies import as_gptmock_error, error_response
 from gptmock.server.requests import headers_of, request_id
 from gptmock.server.streaming import ClientSink, Heartbeat
@@ -196,9 +197,10 @@ class TurnRequest:
         admission = self._services.admission
         client = self._client = known or await admission.admit(headers, source=client_source(request))
         self._outcome.tenant = client.tenant
-        call = await self._recalled(Call(request.body, headers, client.tenant))
+        size_bytes = len(request.body)
+        call = await self._recalled(await self._call(headers, client))
         terms = terms_for(client, self._services.terms)
-        turn = await self._large_bodies.run(len(call.body), partial(decode, call, terms))
+        turn = await self._large_bodies.run(size_bytes, partial(decode, call, terms))
         if isinstance(turn, Turn):
             self._turn = turn
             check_model(client, turn.resolved.slug)
@@ -210,6 +212,15 @@ class TurnRequest:
         # The turn holds what is sent upstream. A stream may last for an hour, and the body may be many megabytes.
         request.body = b""
         return turn, client.account_id
+
+    async def _call(self, headers: dict[str, str], client: Client) -> Call:
+        body, kind = self._request.body, headers.get("content-type", "")
+        if not (self._route.takes_forms and is_form(kind)):
+            return Call(body, headers, client.tenant)
+        form = await self._large_bodies.run(len(body), partial(read_form, body, kind))
+        # The parts are copies.
+        self._request.body = b""
+        return Call(b"", headers, client.tenant, form=form)
 
     async def _recalled(self, call: Call) -> Call:
         """With what it refers to, if its dialect knows of such things."""
@@ -276,10 +287,13 @@ class TurnRequest:
             "turn.request",
             extra={
                 "request_id": request_id(self._request),
-                "inbound": self._request.body.decode("utf-8", "replace"),
+                "inbound": self._inbound(),
                 "upstream": turn.request.to_json().decode(),
             },
         )
+
+    def _inbound(self) -> str:
+        return self._request.body.decode("utf-8", "replace") or FORM_TYPE
 
     def _show_answer(self, blocks: list[bytes]) -> None:
         answer = b"".join(blocks).decode("utf-8", "replace")

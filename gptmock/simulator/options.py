@@ -32,6 +32,10 @@ class SimulatorOptions:
     """Models gated by client identity answer 404 unless ``originator`` begins with ``codex``."""
     filled_output: bool = False
     """``response.completed`` has ``output``, as before April 2026; since then it is empty."""
+    image_endpoint: bool = True
+    """Whether there are ``/codex/images/generations`` and ``/codex/images/edits``."""
+    image_noise_bytes: int = 0
+    """Added to each image of the hosted tool, to make it large."""
     withdrawn_models: tuple[str, ...] = ()
     """Models removed from the catalogue: neither listed nor served."""
     model_versions: Mapping[str, str] = field(default_factory=dict)
@@ -42,6 +46,8 @@ class SimulatorOptions:
     """The model list honours ``If-None-Match``; the real backend has not been observed to."""
     used_percent: float = 12.0
     """The usage of the first window in rate-limit headers and in the usage document."""
+    takes_zstd: bool = True
+    """Request bodies in zstd are accepted; otherwise they are a 415."""
 
 
 DEFAULT_OPTIONS = SimulatorOptions()

@@ -9,7 +9,7 @@ so that its connection returns to the pool in a clean state.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from redis import exceptions
@@ -195,6 +195,16 @@ class RedisStore:
         """See ``Store.observe``."""
         ttl = milliseconds(ttl_seconds)
         return bool(await self._run(self._observe([self._keys.observed(name)], [repr(float(stamp)), value, ttl])))
+
+    async def observe_all(self, values: Mapping[str, bytes], *, stamp: float, ttl_seconds: float) -> None:
+        """See ``Store.observe_all``."""
+        pipeline = self._client.pipeline(transaction=False)
+        for name, value in values.items():
+            key, ttl = self._keys.observed(name), milliseconds(ttl_seconds)
+            # As text: a Cluster's pipeline knows no script by its digest.
+            pipeline.eval(redis_scripts.OBSERVE, 1, key, repr(float(stamp)), value, ttl)
+        if values:
+            await self._run(pipeline.execute())
 
     async def observed(self, names: Sequence[str]) -> list[bytes | None]:
         """See ``Store.observed``."""
