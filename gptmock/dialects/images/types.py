@@ -28,6 +28,7 @@ class ImageBody(ParameterBody):
     style: Any = None
     input_fidelity: Any = None
     frame_count: Any = None
+    frame_duration_ms: Any = None
     svg: Any = None
 
 
@@ -43,6 +44,7 @@ class EditBody(ImageBody):
 
     images: ListOf[EditedImage] | None = None
     mask: Any = None
+    markup: Any = None
 
 
 EDIT_FORM: Mapping[str, Any] = MappingProxyType(
