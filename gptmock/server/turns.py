@@ -215,7 +215,7 @@ class TurnRequest:
 
     async def _call(self, headers: dict[str, str], client: Client) -> Call:
         body, kind = self._request.body, headers.get("content-type", "")
-        if not (self._route.takes_forms and is_form(kind)):
+        if self._route.form is None or not is_form(kind):
             return Call(body, headers, client.tenant)
         form = await self._large_bodies.run(len(body), partial(read_form, body, kind))
         # The parts are copies.
