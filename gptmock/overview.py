@@ -68,6 +68,7 @@ def login_document(login: Login, *, is_default: bool) -> dict[str, Any]:
         "account_id": login.account.workspace_id,
         "user_id": login.account.user_id,
         "default": is_default,
+        "member": login.member,
         "paused": login.paused,
         "refused": login.refused,
         "renewable": login.renewable,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gptmock.accounts import BrokenLogin, Escrow, Login, TokenVault
 from gptmock.audit import Actor, AuditEvent, AuditLog
-from gptmock.clients import ClientKey, ClientKeys, Invitations, LimitState
+from gptmock.clients import ClientKey, ClientKeys, Invitation, Invitations, LimitState
 from gptmock.gateway.administration import AuditTrail, KeyAdministration
 from gptmock.gateway.invitations import CountsAttempts, CountsWrong, InvitationAdministration, Reception
 from gptmock.gateway.key_usage import KnowsLimits
@@ -125,6 +125,10 @@ class Team:
     async def all_keys(self) -> Sequence[ClientKey]:
         """All client keys by name, including revoked ones."""
         return await self._stores.keys.all()
+
+    async def open_invitations(self) -> Sequence[Invitation]:
+        """All open invitations by name."""
+        return await self._stores.invitations.all()
 
     async def key_names(self) -> dict[str, str]:
         """Tenant (the id of a key, or the fingerprint of a static one) to name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from gptmock.clients import KeyTerms, invitation_text
 from gptmock.gateway.guesses import MAX_GUESSES
 from gptmock.gateway.invitations import MAX_SIGN_INS
+from gptmock.login import flow
 from gptmock.settings_sources import load_settings
 from gptmock.shared_state import State, open_state
 from gptmock.simulator.server import Simulator
@@ -28,6 +29,17 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": f"Bearer {key}"}
 
 
+@pytest.fixture(autouse=True)
+def fast_polls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The issuer wants to be asked every five seconds; here every twentieth of a second."""
+    wait = flow._wait
+
+    async def soon(_: float, *, deadline: float, tick: Callable[[float], None]) -> bool:
+        return await wait(0.05, deadline=deadline, tick=tick)
+
+    monkeypatch.setattr(flow, "_wait", soon)
+
+
 @pytest.fixture
 async def state(home: Path) -> AsyncIterator[State]:
     async with open_state(load_settings({"home": str(home)}, environ={}, directory=home)) as opened:
@@ -37,7 +49,7 @@ async def state(home: Path) -> AsyncIterator[State]:
 @pytest.fixture
 async def guest(simulator: Simulator, home: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A client without a key."""
-    proxies = {"trusted_proxies": "127.0.0.1", "allowed_hosts": "ai.example.com"}
+    proxies: dict[str, Any] = {"trusted_proxies": "127.0.0.1", "allowed_hosts": "ai.example.com"}
     async with (
         serving_simulator(simulator, home, admin_key=ADMIN, api_key=STATIC, **proxies) as url,
         client(url) as opened,
@@ -166,7 +178,7 @@ async def test_the_same_account_again_gets_a_second_key_of_the_same_account(
 ):
     await redeemed(guest, simulator, await invited(guest, "laptop"))
     (known,) = [one for one in await state.vault.logins() if one.member]
-    identity = {"account_id": known.account.workspace_id, "user_id": known.account.user_id}
+    identity: dict[str, Any] = {"account_id": known.account.workspace_id, "user_id": known.account.user_id}
     second = await redeemed(guest, simulator, await invited(guest, "desk"), **identity)
     assert second["account"] == "ada@member.test"
     assert len([one for one in await state.vault.logins() if one.member]) == 1
