@@ -23,6 +23,7 @@ from gptmock.stores.client_keys import StoreClientKeys
 from gptmock.stores.codex_version import SharedVersion
 from gptmock.stores.conversations import SealedConversations
 from gptmock.stores.escrow import FileEscrow
+from gptmock.stores.invitations import StoreInvitations
 from gptmock.stores.lease import StoreLease
 from gptmock.stores.locations import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.migrate import Migration, Progress, carry
@@ -42,6 +43,7 @@ class State:
     store: GuardedStore
     vault: SealedVault
     keys: StoreClientKeys
+    invitations: StoreInvitations
     conversations: SealedConversations
     escrow: FileEscrow
     codex_version: SharedVersion
@@ -79,6 +81,7 @@ async def open_state(
             store=store,
             vault=SealedVault(store, sealer),
             keys=StoreClientKeys(store, sealer, clock=time.time, peppers=_peppers(settings)),
+            invitations=StoreInvitations(store, sealer, clock=time.time),
             conversations=SealedConversations(store, sealer, ttl_seconds=settings.responses_ttl),
             escrow=escrow,
             codex_version=SharedVersion(store),

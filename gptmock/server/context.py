@@ -17,6 +17,7 @@ from sanic.config import Config
 from gptmock.clients import Client
 from gptmock.conversations import ContextReferences, LoadedContext, Snapshot
 from gptmock.dialects.dialect import Progress, ReplyHead, Terms, Turn
+from gptmock.gateway.invitations import Reception
 from gptmock.gateway.key_limits import UNLIMITED, Grant
 from gptmock.gateway.key_usage import KeyUsage
 from gptmock.gateway.page_sessions import PageSessions
@@ -189,6 +190,8 @@ class Services:
     """What the admin API administers and shows."""
     sessions: PageSessions | None = None
     """Of people who have signed in to the page."""
+    reception: Reception | None = None
+    """Of people who were invited."""
     exposition: Callable[[], Awaitable[bytes]] = field(default=_no_metrics)
     """The metrics of this server in the Prometheus text format."""
     traces: TracesTurns | None = None
