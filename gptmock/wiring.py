@@ -32,6 +32,7 @@ from gptmock.gateway.notices import NoticeWatch
 from gptmock.gateway.recent_limits import RecentLimits
 from gptmock.gateway.refresh import Refresher
 from gptmock.gateway.several_turns import BatchGateway
+from gptmock.gateway.shown_limits import ShownLimits
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.gateway.usage_recording import TurnRecorder
 from gptmock.gateway.version import VersionWatch
@@ -58,6 +59,7 @@ from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
 from gptmock.upstream.engine import Engine
 from gptmock.upstream.identity import ClientIdentity
+from gptmock.upstream.installation import OwnInstallation
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client, open_transport
 from gptmock.upstream.usage import CodexUsage
@@ -117,6 +119,7 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         requires_key=settings.requires_key,
         allowed_hosts=settings.allowed_host_list,
         trusted_proxies=settings.trusted_proxy_list,
+        public_url=settings.public_url or "",
         base_path=settings.base_path or "",
     )
 
@@ -159,13 +162,16 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         upstream = _upstream(settings, transport, identity, deadlines, metrics.upstream_answered)
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
-            gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
+            gateway=BatchGateway(Gateway(selector, keeper, OwnInstallation(upstream), recorder, catalogs, conversations=conversations)),
             admission=admission(settings, state, versions),
             terms=Terms(catalogs.current, _defaults(settings), state.sealer),
             readiness=readiness,
             conversations=conversations,
             label_of=selector.label_of,
             limits=limiter,
+            shown_limits=ShownLimits(
+                selector, selector.account_ids, board, keeper, usage, clock=time.monotonic
+            ),
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_measured(settings, services, metrics, state, board))

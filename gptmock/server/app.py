@@ -19,6 +19,7 @@ from gptmock.dialects.families import below_base_path, family_of
 from gptmock.dialects.table import DIALECTS, IMAGE_DIALECTS, DialectRoute
 from gptmock.errors import ClientError
 from gptmock.server.admin import add_admin_routes
+from gptmock.server.backend_api import add_backend_routes
 from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.conversations import add_conversation_routes
@@ -126,6 +127,7 @@ def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRout
             app.add_route(handler, path, methods=[route.method], name=name, ctx_dialect_route=route)
     add_responses_routes(app, options)
     add_messages_routes(app, options)
+    add_backend_routes(app, options)
     add_listing_routes(app, options)
     add_conversation_routes(app)
     add_ollama_routes(app, options)

@@ -272,6 +272,8 @@ class TurnRequest:
 
     def _reply_headers(self, turn: Turn, model: str | None) -> dict[str, str]:
         headers = forwarded_to_codex(self._outcome) if turn.forwards_headers else {}
+        if self._client is None or self._client.account_id is None:
+            headers = {name: value for name, value in headers.items() if not self._tells_our_plan(name)}
         headers.update(self._grant.headers)
         if turn.ignored:
             headers[IGNORED] = ignored_header(turn.ignored)
@@ -281,6 +283,10 @@ class TurnRequest:
             # Codex takes this header for a word of the backend itself, and warns of another model.
             headers["openai-model"] = model
         return headers
+
+    def _tells_our_plan(self, name: str) -> bool:
+        """Whether a header tells a client with an account of its own what plan ours has."""
+        return name == "x-codex-plan-type" and "chatgpt-account-id" in self._request.headers
 
     def _show(self, turn: Turn) -> None:
         log.info(
