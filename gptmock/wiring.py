@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from httpx import AsyncBaseTransport, AsyncClient
+from httpx import AsyncClient
 
 from gptmock.accounts import Secret
 from gptmock.catalog import ModelCatalog
@@ -54,12 +54,13 @@ from gptmock.stores.notices import StoreToldRecord
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.team_wiring import administered, admission, beside
 from gptmock.upstream.catalogue import CodexCatalog
-from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.codex import UpstreamDeadlines
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client, open_transport
 from gptmock.upstream.usage import CodexUsage
 from gptmock.upstream.webhook import Webhook
+from gptmock.upstream_wiring import opened
 
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
@@ -153,7 +154,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
                 _reseal(state),
             )
         )
-        upstream = _upstream(settings, transport, identity, deadlines, metrics.upstream_answered)
+        upstream = await stack.enter_async_context(opened(settings, transport, identity, deadlines, metrics, catalogs))
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
@@ -220,25 +221,6 @@ def _is_known(services: Services, slug: str) -> bool:
 def _load_of(services: Services, state: State) -> Load:
     activity = services.activity
     return Load(activity.turns, activity.streams, activity.count_connections(), has_store=state.store.available)
-
-
-def _upstream(
-    settings: Settings,
-    transport: AsyncBaseTransport,
-    identity: ClientIdentity,
-    deadlines: UpstreamDeadlines,
-    answered: Callable[[int], None],
-) -> CodexUpstream:
-    return CodexUpstream(
-        transport,
-        settings.upstream_url,
-        identity=identity,
-        deadlines=deadlines,
-        clock=time.time,
-        finds_runs=settings.fast_path,
-        answered=answered,
-        compresses=settings.upstream_compression == "zstd",
-    )
 
 
 def _keeper(settings: Settings, client: AsyncClient, state: State) -> CredentialKeeper:

@@ -16,8 +16,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import httpx
-
 from gptmock.accounts import Account, Credential, Secret
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Call, Defaults, ReasoningStyle, ReplyHead, Terms, Turn
@@ -154,7 +152,8 @@ def translate_fast(turn: Turn, upstream: bytes | Iterable[bytes]) -> bytes:
         loop, sink = asyncio.get_running_loop(), CollectingSink()
         body = ChunkedBody([upstream] if isinstance(upstream, bytes) else upstream)
         stream = CodexEventStream(
-            httpx.Response(200, stream=body),
+            body,
+            {},
             refusals=RefusalReader(Credential(Account("w"), Secret("t"), 1), lambda: 0.0),
             idle_seconds=60,
             ends_at=loop.time() + 3600,

@@ -25,7 +25,7 @@ from gptmock.protocol.items import ResponseUsage
 from gptmock.protocol.request import JsonObject, ResponsesRequest
 from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES
 from gptmock.protocol.upstream import Compacted
-from gptmock.upstream.bodies import body_of
+from gptmock.upstream.bodies import body_of, headers_of
 from gptmock.upstream.event_stream import CodexEventStream, broken_as_errors, forwarded_headers
 from gptmock.upstream.identity import ClientIdentity, account_headers
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
@@ -122,7 +122,8 @@ class CodexUpstream:
         refusals = RefusalReader(credential, self._clock)
         response = await self._asked(request.to_json(), sent, refusals)
         return CodexEventStream(
-            response,
+            body_of(response),
+            headers_of(response),
             refusals=refusals,
             idle_seconds=self._deadlines.idle,
             ends_at=ends_at,
