@@ -6,14 +6,13 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from httpx import AsyncBaseTransport
-
 from gptmock.gateway.catalogue import CatalogWatch
 from gptmock.metrics.worker import WorkerMetrics
 from gptmock.protocol.request import ResponsesRequest
 from gptmock.protocol.upstream import Upstream
 from gptmock.settings import Settings
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.engine import Engine
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.websocket import WebSocketUpstream
 from gptmock.upstream.websocket_choice import has_history, prefers_websockets
@@ -22,7 +21,7 @@ from gptmock.upstream.websocket_choice import has_history, prefers_websockets
 @asynccontextmanager
 async def opened(  # noqa: PLR0913, PLR0917 - each is a thing of its own
     settings: Settings,
-    transport: AsyncBaseTransport,
+    engine: Engine,
     identity: ClientIdentity,
     deadlines: UpstreamDeadlines,
     metrics: WorkerMetrics,
@@ -30,7 +29,7 @@ async def opened(  # noqa: PLR0913, PLR0917 - each is a thing of its own
 ) -> AsyncIterator[Upstream]:
     """The backend for one worker; leaving the context closes its WebSockets."""
     http = CodexUpstream(
-        transport,
+        engine,
         settings.upstream_url,
         identity=identity,
         deadlines=deadlines,

@@ -11,14 +11,8 @@ from tests.checks import LATER, TABLE, TESTS, TITLES, all_checks, module_checks,
 
 def test_the_checks_are_numbered_without_a_gap():
     # What lies between belongs to routes that do not exist yet.
-    assert list(TITLES) == [
-        *range(1, 121),
-        *range(200, 239),
-        *range(253, 258),
-        *range(300, 319),
-        *range(330, 337),
-        *range(361, 364),
-    ]
+    known = [(1, 121), (200, 239), (253, 258), (260, 265), (300, 319), (330, 337), (340, 344), (361, 364)]
+    assert list(TITLES) == [number for first, end in known for number in range(first, end)]
 
 
 def test_every_script_of_a_client_is_run():

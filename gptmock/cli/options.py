@@ -93,6 +93,7 @@ def _add_models(group: argparse._ArgumentGroup) -> None:
         "--expose-reasoning-models",
         "also list each model once per effort (GPTMOCK_EXPOSE_REASONING_MODELS)",
     )
+    _switch(group, "--image-models", "also list the model that makes images (GPTMOCK_IMAGE_MODELS)")
     add(
         "--enable-web-search",
         dest="default_web_search",
@@ -142,6 +143,7 @@ def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
         "reasoning_summary",
         "reasoning_compat",
         "expose_reasoning_models",
+        "image_models",
         "default_web_search",
         "fast_mode",
         "debug_model",

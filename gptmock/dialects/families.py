@@ -90,7 +90,7 @@ _ANTHROPIC_ENDPOINTS: Mapping[str, str] = MappingProxyType(
 _UNSUPPORTED_ENDPOINTS: Mapping[str, str] = MappingProxyType(
     {
         "embeddings": "the ChatGPT backend makes no embeddings: use another provider for them",
-        "images": "images are made by the image_generation tool of a response, not by this endpoint",
+        "images": "the ChatGPT backend makes no variations: use /v1/images/generations or /v1/images/edits",
         "audio": "the ChatGPT backend neither speaks nor listens here",
         "videos": "the ChatGPT backend makes no videos here",
         "moderations": "the ChatGPT backend moderates by itself: use another provider",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import struct
 from collections.abc import Callable
 from math import ceil
 from typing import Any, TypeAlias
@@ -18,6 +17,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import UNSET
 
+from gptmock.dialects.image_data import image_size
 from gptmock.protocol.request import ResponsesRequest
 
 CountText: TypeAlias = Callable[[str], int]
@@ -119,7 +119,7 @@ def _value_tokens(name: str, value: Any, count: CountText) -> int:
 
 
 def _image_tokens(url: str) -> int:
-    size = _image_size(_decoded(url, _HEADER_CHARACTERS)) if url.startswith("data:") else None
+    size = image_size(_decoded(url, _HEADER_CHARACTERS)) if url.startswith("data:") else None
     if size is None:
         return UNKNOWN_IMAGE_TOKENS
     tiles = -(-size[0] // TILE_PIXELS) * -(-size[1] // TILE_PIXELS)
@@ -134,30 +134,6 @@ def _decoded(url: str, limit_characters: int | None = None) -> bytes:
         return base64.b64decode(text[: len(text) // 4 * 4])
     except (binascii.Error, ValueError):
         return b""
-
-
-def _image_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels, of a PNG, GIF, JPEG or WebP image."""
-    if data.startswith(b"\x89PNG") and len(data) >= 24:
-        return struct.unpack(">II", data[16:24])
-    if data.startswith(b"GIF8") and len(data) >= 10:
-        return struct.unpack("<HH", data[6:10])
-    if data.startswith(b"\xff\xd8"):
-        return _jpeg_size(data)
-    if data[8:16] == b"WEBPVP8X" and len(data) >= 30:
-        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-    return None
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    place = 2
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        kind = data[place + 1]
-        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
-            return width, height
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return None
 
 
 def _pages(data_url: str) -> int:

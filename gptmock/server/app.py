@@ -16,7 +16,7 @@ from sanic.http import Http
 from sanic.response import BaseHTTPResponse
 
 from gptmock.dialects.families import below_base_path, family_of
-from gptmock.dialects.table import DIALECTS, DialectRoute
+from gptmock.dialects.table import DIALECTS, IMAGE_DIALECTS, DialectRoute
 from gptmock.errors import ClientError
 from gptmock.server.admin import add_admin_routes
 from gptmock.server.client_bounds import ClientBounds
@@ -27,6 +27,7 @@ from gptmock.server.dashboard import add_dashboard_routes
 from gptmock.server.descriptors import capacity, raise_descriptor_limit
 from gptmock.server.events import add_events_route
 from gptmock.server.guard import Guard
+from gptmock.server.invitations import add_invitation_routes
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.listings import add_listing_routes
 from gptmock.server.live_feed import LiveFeed
@@ -119,7 +120,7 @@ def create_app(
 
 
 def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRoute]) -> None:
-    for route in dialects:
+    for route in (*dialects, *IMAGE_DIALECTS):
         for number, path in enumerate(route.paths):
             handler, name = turn_handler(route, options), f"{route.name}_{number}"
             app.add_route(handler, path, methods=[route.method], name=name, ctx_dialect_route=route)
@@ -131,6 +132,7 @@ def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRout
     add_usage_routes(app)
     add_ops_routes(app, options)
     add_admin_routes(app)
+    add_invitation_routes(app, options)
     add_events_route(app, options)
     add_page_streams(app, options)
     add_dashboard_routes(app, options)

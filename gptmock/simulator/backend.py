@@ -14,6 +14,7 @@ from gptmock.simulator.call import Call
 from gptmock.simulator.catalogue import GATED_MODELS, Catalogue, Model, parse_version, weak_etag
 from gptmock.simulator.encodings import encoded
 from gptmock.simulator.events import Composer
+from gptmock.simulator.images import Images, without_image_tool
 from gptmock.simulator.intake import INTAKE, Intake, answer, respond
 from gptmock.simulator.jwt import Identity
 from gptmock.simulator.limits import limit_headers, usage_report
@@ -76,6 +77,7 @@ class Backend:
             web.get("/backend-api/codex/models", self.models),
             web.get("/backend-api/wham/usage", self.usage),
             web.get("/backend-api/wham/accounts/check", self.accounts_check),
+            *Images(self._state, self.caller, self._scene, self.refused).routes(),
         ]
 
     # -- the model call -----------------------------------------------------------------------------------------------
@@ -111,7 +113,7 @@ class Backend:
         model = self._accepted_model(body, headers, caller, lite=lite)
         if isinstance(model, Refusal):
             return model
-        call = self._call(body, model, caller)
+        call = self._call(without_image_tool(body, caller.identity.plan), model, caller)
         if limited_seconds := self._state.limited_seconds(caller.identity.account_id):
             return usage_limit_for(call, math.ceil(limited_seconds))
         try:
@@ -252,6 +254,7 @@ class Backend:
             created_at=int(time.time()),
             default_effort=model.default_effort,
             filled_output=self._state.options.filled_output,
+            image_noise_bytes=self._state.options.image_noise_bytes,
         )
 
     def stream_headers(self, headers: Mapping[str, str], caller: Caller, call: Call) -> dict[str, str]:

@@ -32,6 +32,10 @@ class SimulatorOptions:
     """Models gated by client identity answer 404 unless ``originator`` begins with ``codex``."""
     filled_output: bool = False
     """``response.completed`` has ``output``, as before April 2026; since then it is empty."""
+    image_endpoint: bool = True
+    """Whether there are ``/codex/images/generations`` and ``/codex/images/edits``."""
+    image_noise_bytes: int = 0
+    """Added to each image of the hosted tool, to make it large."""
     withdrawn_models: tuple[str, ...] = ()
     """Models removed from the catalogue: neither listed nor served."""
     model_versions: Mapping[str, str] = field(default_factory=dict)

@@ -102,6 +102,7 @@ class SimulatorState:
     limits: dict[str, float] = field(default_factory=dict)
     """Workspace id to the Unix time, in seconds, when its reached usage limit resets."""
     model_call_count: int = 0
+    image_call_count: int = 0
     tokens_ok: int = 0
     tokens_refused: int = 0
     open_streams: int = 0
@@ -162,6 +163,7 @@ class SimulatorState:
         """The counts that the control API returns."""
         return {
             "model_calls": self.model_call_count,
+            "image_calls": self.image_call_count,
             "token_exchanges": {"ok": self.tokens_ok, "refused": self.tokens_refused},
             "open_streams": self.open_streams,
             "closed_by_client": self.closed_by_client,
@@ -180,6 +182,6 @@ class SimulatorState:
         self.sockets_opened = 0
         self.token_faults.clear()
         self.limits.clear()
-        self.model_call_count = self.tokens_ok = self.tokens_refused = self.closed_by_client = 0
+        self.model_call_count = self.image_call_count = self.tokens_ok = self.tokens_refused = self.closed_by_client = 0
         if forget_logins:
             self.logins.forget()

@@ -8,12 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import httptools
 import httpx
 
-from gptmock.upstream.bodies import PushedBody
+from gptmock.upstream.bodies import Header, PushedBody
 from gptmock.upstream.dialer import Origin
 
 MAX_HEAD_BYTES = 64 * 1024
@@ -22,26 +22,18 @@ _MAX_FIELDS = 512
 _WRITE_BYTES = 64 * 1024
 """Of a large request body at a time: a transport that gets all of it at once copies all of it."""
 
-_Header: TypeAlias = tuple[bytes, bytes]
-
 
 class DirectBody(PushedBody):
-    """
-    The answer to one request: its head, and then its body, taken read by read.
+    """The answer to one request: its head, and then its body, taken read by read."""
 
-    Args:
-        request: named by errors until the head is there; then it is let go, with its body.
-    """
+    __slots__ = ("_connection", "_head", "head")
 
-    __slots__ = ("_connection", "_head", "_request", "head")
-
-    def __init__(self, request: httpx.Request) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._request: httpx.Request | None = request
         self._connection: Connection | None = None
         self.head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the head is there."""
-        self._head: tuple[int, list[_Header]] | None = None
+        self._head: tuple[int, list[Header]] | None = None
 
     async def aclose(self) -> None:
         """Let go of the connection: it is closed unless the body was read to its end."""
@@ -59,14 +51,13 @@ class DirectBody(PushedBody):
         """The request is on its way."""
         self._connection = connection
 
-    def begun(self, status: int, headers: list[_Header]) -> None:
+    def begun(self, status: int, headers: list[Header]) -> None:
         """The head is there."""
-        self._request = None
         if not self.head.done():
             self._head = status, headers
             self.head.set_result(None)
 
-    def taken_head(self) -> tuple[int, list[_Header]]:
+    def taken_head(self) -> tuple[int, list[Header]]:
         """Status and headers, once: they are not held for as long as the body comes."""
         head, self._head = self._head, None
         assert head is not None  # noqa: S101 - ``head`` is done
@@ -83,7 +74,7 @@ class DirectBody(PushedBody):
 
     def fail(self, reason: type[httpx.TransportError], message: str) -> None:
         """See ``ended``."""
-        self.ended(reason(message, request=self._request))
+        self.ended(reason(message))
 
 
 class Connection(asyncio.Protocol):
@@ -131,7 +122,7 @@ class Connection(asyncio.Protocol):
         self.on_body = self._blocks.append
         self._parser = httptools.HttpResponseParser(self)
         self._answer: DirectBody | None = None
-        self._headers: list[_Header] = []
+        self._headers: list[Header] = []
         self._head_bytes = 0
         self._in_head = False
         self._is_interim = False

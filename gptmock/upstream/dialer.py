@@ -80,16 +80,3 @@ class Dialer:
         addresses = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         self._resolved[host, port] = self._loop.time() + _RESOLVED_SECONDS, addresses
         return addresses
-
-
-def origin_of(url: httpx.URL) -> Origin:
-    """
-    The origin of an http or https URL.
-
-    Raises:
-        httpx.UnsupportedProtocol: any other URL.
-    """
-    if url.scheme not in ("http", "https") or not url.host:
-        raise httpx.UnsupportedProtocol(f"no http or https URL: {url.scheme!r}")
-    tls = url.scheme == "https"
-    return tls, url.raw_host.decode("ascii"), url.port or (443 if tls else 80)

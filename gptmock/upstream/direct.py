@@ -12,12 +12,12 @@ from collections import defaultdict
 
 import httpx
 
-from gptmock.upstream.bodies import response_of
 from gptmock.upstream.connection import Connection, DirectBody
-from gptmock.upstream.dialer import Dialer, Origin, origin_of
+from gptmock.upstream.dialer import Dialer, Origin
+from gptmock.upstream.engine import Answer, Engine, Outgoing, answer_of
 
 
-class DirectTransport(httpx.AsyncBaseTransport):
+class DirectTransport(Engine):
     """
     One connection pool without a cap; made inside the running loop that uses it.
 
@@ -35,25 +35,22 @@ class DirectTransport(httpx.AsyncBaseTransport):
         self._open: set[Connection] = set()
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """See httpx. Request bodies are sent whole; the response's stream is a ``DirectBody``."""
-        body = await request.aread()
-        head = _head_of(request)
-        origin = origin_of(request.url)
+    async def exchange(self, outgoing: Outgoing) -> Answer:
+        """See ``Engine.exchange``. The body of the answer is a ``DirectBody``, decoded."""
+        head = _head_of(outgoing)
+        origin = outgoing.target.origin
         connection = self._kept(origin)
         if connection is not None:
             try:
-                return await self._exchange(connection, request, head, body)
+                return await self._ask(connection, head, outgoing.body)
             except (httpx.ReadError, httpx.RemoteProtocolError):
                 # The server has closed it just now, and did not see the request (RFC 9112, 9.3.1). A new one tells.
                 if connection.was_answered:
                     raise
-        return await self._exchange(await self._connect(origin), request, head, body)
+        return await self._ask(await self._connect(origin), head, outgoing.body)
 
-    async def _exchange(
-        self, connection: Connection, request: httpx.Request, head: bytes, body: bytes
-    ) -> httpx.Response:
-        answer = DirectBody(request)
+    async def _ask(self, connection: Connection, head: bytes, body: bytes) -> Answer:
+        answer = DirectBody()
         try:
             await connection.send(head, body, answer)
             await answer.head
@@ -61,7 +58,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         except BaseException:
             connection.abort()
             raise
-        return response_of(request, status, headers, answer)
+        return answer_of(status, headers, answer)
 
     async def aclose(self) -> None:
         """Close the pool and what still uses it."""
@@ -102,10 +99,10 @@ class DirectTransport(httpx.AsyncBaseTransport):
             self._sweeper = self._loop.call_later(self._keepalive_seconds / 2, self._sweep)
 
 
-def _head_of(request: httpx.Request) -> bytes:
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
-    lines += [b"%b: %b" % header for header in request.headers.raw]
+def _head_of(outgoing: Outgoing) -> bytes:
+    lines = [b"%b %b HTTP/1.1" % (outgoing.method.encode("ascii"), outgoing.target.path)]
+    lines += [b"%b: %b" % header for header in outgoing.headers]
     head = b"\r\n".join(lines)
     if head.count(b"\r") != len(lines) - 1 or head.count(b"\n") != len(lines) - 1 or b"\x00" in head:
-        raise httpx.LocalProtocolError("a header holds a line end or NUL", request=request)
+        raise httpx.LocalProtocolError("a header holds a line end or NUL")
     return head + b"\r\n\r\n"

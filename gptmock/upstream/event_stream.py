@@ -21,7 +21,8 @@ from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFaile
 from gptmock.protocol.failures import no_stream
 from gptmock.protocol.reader import EventReader, Received
 from gptmock.protocol.upstream import OpensLane, TakesBatch, TakesDelta
-from gptmock.upstream.bodies import Body, Take
+from gptmock.upstream.bodies import Take
+from gptmock.upstream.engine import Answer
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 
 log = logging.getLogger("gptmock.upstream")
@@ -43,17 +44,7 @@ pool.
 
 
 class CodexEventStream:
-    """
-    An accepted turn (``protocol.upstream.EventStream``).
-
-    Args:
-        body: the event stream.
-        headers: of the response; names in lower case.
-        refusals: reads the errors of this account.
-        idle_seconds: how long nothing may come.
-        ends_at: when the turn must have ended, by the loop's clock.
-        finds_runs: see ``EventReader``.
-    """
+    """An accepted turn (``protocol.upstream.EventStream``)."""
 
     __slots__ = (
         "_body",
@@ -70,17 +61,16 @@ class CodexEventStream:
         "models_etag",
     )
 
-    def __init__(  # noqa: PLR0913 - each is a thing of its own
+    def __init__(
         self,
-        body: Body,
-        headers: Mapping[str, str],
+        answer: Answer,
         *,
         refusals: RefusalReader,
         idle_seconds: float,
         ends_at: float,
         finds_runs: bool,
     ) -> None:
-        self._body = body
+        self._body = answer.body
         self._refusals = refusals
         self._start: bytes | None = b""
         """The blanks that came first, while it may still be a document that follows; ``None`` in a stream."""
@@ -91,6 +81,7 @@ class CodexEventStream:
         self._has_ended = False
         """The terminal event was read: only the end of the body can follow."""
         self._is_read = False
+        headers = answer.headers()
         self.limits = snapshot_from_headers(headers, now=refusals.clock())
         self.models_etag = entity_tag(headers, "x-models-etag")
         self.headers: Mapping[str, str] = forwarded_headers(headers)

@@ -26,7 +26,8 @@ from gptmock.protocol.request import JsonObject, ResponsesRequest
 from gptmock.protocol.upstream import Compacted, EventStream
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
 from gptmock.upstream.continuation import TurnMarks, continued, marks_of, members_of, new_input
-from gptmock.upstream.dialer import Dialer, origin_of
+from gptmock.upstream.dialer import Dialer
+from gptmock.upstream.engine import Answer, Target
 from gptmock.upstream.event_stream import CodexEventStream
 from gptmock.upstream.identity import ClientIdentity, account_headers
 from gptmock.upstream.refusals import RefusalReader
@@ -114,7 +115,9 @@ class WebSocketUpstream:
         told: Told = lambda _: None,
     ) -> None:
         self._http = http
-        self._url = httpx.URL(f"{base_url.rstrip('/')}/codex/responses")
+        url = httpx.URL(f"{base_url.rstrip('/')}/codex/responses")
+        self._origin = Target.of(url).origin
+        self._url = str(url.copy_with(scheme="wss" if url.scheme == "https" else "ws"))
         self._identity = identity
         self._deadlines = deadlines
         self._clock = clock
@@ -132,7 +135,9 @@ class WebSocketUpstream:
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
     ) -> AsyncIterator[EventStream]:
         """See ``protocol.upstream.Upstream``."""
-        stream = await self._opened(request, credential, headers or {}) if self._wants(request) else None
+        # Images have an endpoint of their own.
+        is_wanted = request.image is None and self._wants(request)
+        stream = await self._opened(request, credential, headers or {}) if is_wanted else None
         if stream is None:
             async with self._http.open(request, credential, headers=headers) as by_http:
                 yield by_http
@@ -173,8 +178,7 @@ class WebSocketUpstream:
             return None
         self._failures.succeeded(account)
         return CodexEventStream(
-            begun.body,
-            begun.headers,
+            Answer(200, [(name.encode(), value.encode()) for name, value in begun.headers.items()], begun.body),
             refusals=turn.refusals,
             idle_seconds=self._deadlines.idle,
             ends_at=ends_at,
@@ -240,12 +244,11 @@ class WebSocketUpstream:
             _ByHttpError: there is none.
             GptmockError: the handshake was refused for reasons that hold for HTTP too.
         """
-        url = self._url.copy_with(scheme="wss" if self._url.scheme == "https" else "ws")
-        make = partial(WebSocketConnection, str(url), turn.headers, idle=_is_idle_message, gone=self._pool.gone)
+        make = partial(WebSocketConnection, self._url, turn.headers, idle=_is_idle_message, gone=self._pool.gone)
         connection: WebSocketConnection | None = None
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
-                connection = await self._dialer.dial(origin_of(self._url), make)
+                connection = await self._dialer.dial(self._origin, make)
                 await connection.opened
         except HandshakeRefusedError as refused:
             self._answered(refused.status)

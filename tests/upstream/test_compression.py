@@ -13,6 +13,7 @@ from gptmock.protocol.request import InputText, Message, ResponsesRequest
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.engine import Engine
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.request_bodies import MIN_BYTES, BodyEncoder
 from gptmock.upstream.transport import open_client
@@ -40,8 +41,10 @@ async def client() -> AsyncIterator[httpx.AsyncClient]:
 
 
 def codex(client: httpx.AsyncClient, simulator: Simulator, *, compresses: bool = True) -> CodexUpstream:
+    engine = client._transport
+    assert isinstance(engine, Engine)
     return CodexUpstream(
-        client._transport,
+        engine,
         simulator.upstream_url,
         identity=ClientIdentity(),
         deadlines=UpstreamDeadlines(),

@@ -25,6 +25,7 @@ from gptmock.gateway.reply import Outcome, Reply
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.simulator.scenes import STREAM_SCENE_NAMES, render_scene
 from gptmock.upstream.bodies import Body, Take
+from gptmock.upstream.engine import Answer
 from gptmock.upstream.event_stream import CodexEventStream
 from gptmock.upstream.refusals import RefusalReader
 from gptmock.upstream.websocket_body import WebSocketBody
@@ -101,8 +102,7 @@ class HttpBody(Body):
 
 def stream_of(body: Body) -> CodexEventStream:
     return CodexEventStream(
-        body,
-        {},
+        Answer(200, [], body),
         refusals=RefusalReader(Credential(Account("w"), Secret("t"), 1), lambda: 0.0),
         idle_seconds=60,
         ends_at=asyncio.get_running_loop().time() + 3600,

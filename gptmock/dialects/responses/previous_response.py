@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from gptmock.conversations import ContextReferences, LoadedContext, PendingSnapshot, Reference
+from gptmock.conversations import IMAGE_ITEM, ContextReferences, LoadedContext, PendingSnapshot, Reference
 from gptmock.dialects.bodies import decode_json, missing
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import JsonObject
@@ -116,7 +116,7 @@ def continued(given: str | list[JsonObject] | None, context: LoadedContext) -> C
     Raises:
         BadRequest: there is neither an input nor a conversation.
     """
-    inherited = [_object(item) for item in context.items]
+    inherited = [_stored(item) for item in context.items]
     if not inherited and given is None:
         raise missing("input")
     if not inherited and given == "":
@@ -128,7 +128,7 @@ def continued(given: str | list[JsonObject] | None, context: LoadedContext) -> C
         referred = context.referred.get(str(item.get("id"))) if _is_reference(item) else None
         if referred is not None and bytes(referred) in held:
             continue
-        own.append(_whole(item) if referred is None else _object(referred))
+        own.append(_whole(item) if referred is None else _stored(referred))
         places.append(place)
     return Continued(inherited, own, places)
 
@@ -159,6 +159,15 @@ def _whole(item: JsonObject) -> JsonObject:
     if isinstance(content, str):
         content = [{"type": "output_text" if item["role"] == "assistant" else "input_text", "text": content}]
     return {**item, "type": "message", "content": content}
+
+
+def _stored(item: Raw) -> JsonObject:
+    """A stored item; in place of an image whose data is not stored (``conversations.MAX_IMAGE_BYTES``), a message."""
+    known = _object(item)
+    if known.get("type") != IMAGE_ITEM or known.get("result"):
+        return known
+    text = f"[An image was generated here ({known.get('id')}); its data is no longer available.]"
+    return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
 
 
 def _object(item: Raw) -> JsonObject:
