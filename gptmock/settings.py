@@ -73,6 +73,8 @@ class Settings(pydantic.BaseModel):
     account_pool: str | None = None
     """Labels, separated by commas."""
     upstream_proxy: str | None = None
+    upstream_transport: Literal["http", "websocket", "auto"] = "http"
+    """``auto``: WebSockets for conversations from their second turn on, and for models that prefer them."""
     upstream_compression: Literal["zstd", "off"] = "zstd"
     """Request bodies of model calls from 8 kB on."""
     home: Path = Field(default_factory=lambda: Path.home() / ".config" / "gptmock")
@@ -319,6 +321,12 @@ class Settings(pydantic.BaseModel):
                 "GPTMOCK_ENCRYPTION_KEYS: required with GPTMOCK_REDIS_URL, because tokens are stored encrypted only; "
                 "create a key with: openssl rand -base64 32"
             )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _reachable(self) -> Settings:
+        if self.upstream_transport != "http" and self.upstream_proxy is not None:
+            raise ValueError("GPTMOCK_UPSTREAM_TRANSPORT: must be http with GPTMOCK_UPSTREAM_PROXY")
         return self
 
     @pydantic.model_validator(mode="after")

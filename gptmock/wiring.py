@@ -56,14 +56,14 @@ from gptmock.stores.notices import StoreToldRecord
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.team_wiring import administered, admission, beside
 from gptmock.upstream.catalogue import CodexCatalog
-from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
-from gptmock.upstream.engine import Engine
+from gptmock.upstream.codex import UpstreamDeadlines
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.installation import OwnInstallation
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client, open_transport
 from gptmock.upstream.usage import CodexUsage
 from gptmock.upstream.webhook import Webhook
+from gptmock.upstream_wiring import opened
 
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
@@ -159,19 +159,19 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
                 _reseal(state),
             )
         )
-        upstream = _upstream(settings, transport, identity, deadlines, metrics.upstream_answered)
+        upstream = await stack.enter_async_context(opened(settings, transport, identity, deadlines, metrics, catalogs))
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
-            gateway=BatchGateway(Gateway(selector, keeper, OwnInstallation(upstream), recorder, catalogs, conversations=conversations)),
+            gateway=BatchGateway(
+                Gateway(selector, keeper, OwnInstallation(upstream), recorder, catalogs, conversations=conversations)
+            ),
             admission=admission(settings, state, versions),
             terms=Terms(catalogs.current, _defaults(settings), state.sealer),
             readiness=readiness,
             conversations=conversations,
             label_of=selector.label_of,
             limits=limiter,
-            shown_limits=ShownLimits(
-                selector, selector.account_ids, board, keeper, usage, clock=time.monotonic
-            ),
+            shown_limits=ShownLimits(selector, selector.account_ids, board, keeper, usage, clock=time.monotonic),
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_measured(settings, services, metrics, state, board))
@@ -243,25 +243,6 @@ def _is_known(services: Services, slug: str) -> bool:
 def _load_of(services: Services, state: State) -> Load:
     activity = services.activity
     return Load(activity.turns, activity.streams, activity.count_connections(), has_store=state.store.available)
-
-
-def _upstream(
-    settings: Settings,
-    transport: Engine,
-    identity: ClientIdentity,
-    deadlines: UpstreamDeadlines,
-    answered: Callable[[int], None],
-) -> CodexUpstream:
-    return CodexUpstream(
-        transport,
-        settings.upstream_url,
-        identity=identity,
-        deadlines=deadlines,
-        clock=time.time,
-        finds_runs=settings.fast_path,
-        answered=answered,
-        compresses=settings.upstream_compression == "zstd",
-    )
 
 
 def _keeper(settings: Settings, client: AsyncClient, state: State) -> CredentialKeeper:

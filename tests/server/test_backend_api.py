@@ -144,9 +144,7 @@ async def test_models_with_an_entity_tag(client: httpx.AsyncClient):
         first = await client.get(path, params={"client_version": "0.171.0"}, headers=THEIRS)
         assert {model["slug"] for model in first.json()["models"]} >= {"gpt-5.5"}
         tag = first.headers["etag"]
-        again = await client.get(
-            path, params={"client_version": "0.171.0"}, headers={**THEIRS, "if-none-match": tag}
-        )
+        again = await client.get(path, params={"client_version": "0.171.0"}, headers={**THEIRS, "if-none-match": tag})
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
 
 
