@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from gptmock.dialects.bodies import Body
 from gptmock.dialects.chat import ChatCompletions
@@ -11,7 +13,7 @@ from gptmock.dialects.completions import TextCompletions
 from gptmock.dialects.completions.types import CompletionBody
 from gptmock.dialects.dialect import Dialect
 from gptmock.dialects.images import Images
-from gptmock.dialects.images.types import EditBody, ImageBody
+from gptmock.dialects.images.types import EDIT_FORM, EditBody, ImageBody
 from gptmock.dialects.messages import Messages
 from gptmock.dialects.messages.types import CountBody, MessagesBody
 from gptmock.dialects.ollama_chat import OllamaChat
@@ -33,8 +35,8 @@ class DialectRoute:
     dialect: Dialect
     body: type[Body] | None = None
     """The model of the request body, for ``/openapi.json``."""
-    takes_forms: bool = False
-    """The body may be a multipart form."""
+    form: Mapping[str, Any] | None = field(default=None, hash=False)
+    """The JSON schema of the multipart form that the body may be; ``None`` if it may be none."""
 
 
 DIALECTS: tuple[DialectRoute, ...] = (
@@ -49,7 +51,7 @@ DIALECTS: tuple[DialectRoute, ...] = (
 IMAGE_DIALECTS: tuple[DialectRoute, ...] = (
     DialectRoute("images", "POST", ("/v1/images/generations", "/images/generations"), Images(edits=False), ImageBody),
     DialectRoute(
-        "image_edits", "POST", ("/v1/images/edits", "/images/edits"), Images(edits=True), EditBody, takes_forms=True
+        "image_edits", "POST", ("/v1/images/edits", "/images/edits"), Images(edits=True), EditBody, form=EDIT_FORM
     ),
 )
 """Not in ``DIALECTS``: they are served alike, but what they show of a turn is no text; their laws are their own."""

@@ -196,7 +196,7 @@ class MultiTurnReply:
     def _further_outcome(self) -> Outcome:
         # Usage is counted by client key, so each turn's outcome has the tenant.
         first = self._first.outcome
-        outcome = Outcome(tenant=first.tenant, counts_output=first.counts_output)
+        outcome = Outcome(tenant=first.tenant, counts_output=first.counts_output, traced=first.traced)
         self._first.outcome.further.append(outcome)
         return outcome
 
