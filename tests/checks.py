@@ -20,9 +20,6 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 TABLE = TESTS / "CHECKS.md"
 LATER: Mapping[int, str] = {
-    214: "langchain-anthropic comes with the other frameworks for Anthropic's API",
-    216: "pydantic-ai's Anthropic model comes with the other frameworks for Anthropic's API",
-    217: "litellm's Anthropic client comes with the other frameworks for Anthropic's API",
     29: "keys of clients come with the issue on client keys",
     79: "keys of clients come with the issue on client keys",
 }
