@@ -7,6 +7,7 @@ Only ``wiring``, ``command_services``, ``diagnostics`` and ``cli`` read settings
 from __future__ import annotations
 
 import base64
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 import pydantic
 from pydantic import Field
 
-from gptmock.redis_urls import RedisAddress
+from gptmock.redis_urls import RedisAddress, tls_files
 from gptmock.setting_values import address_of, is_base_path, is_host, is_loopback, is_network, listed, usable_cores
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
@@ -28,6 +29,8 @@ MAX_RESPONSES_TTL_SECONDS = 30 * 24 * 3600
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 _DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd]?)\Z")
 MIN_ADMIN_KEY_CHARACTERS = 16
+_MAX_PORT = 65535
+MIN_PEPPER_CHARACTERS = 32
 MIN_OLLAMA_VERSION = (0, 13, 4)
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
 """A web origin as browsers send it: no path, no trailing slash."""
@@ -40,7 +43,7 @@ class Settings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
+    port: int = 8000
     workers: int | Literal["auto"] = 1
     verbose: bool = False
     log_format: Literal["text", "json"] | None = None
@@ -64,9 +67,13 @@ class Settings(pydantic.BaseModel):
     """Unset: the embedded store, a SQLite file in ``home``. May hold a password."""
     encryption_keys: pydantic.SecretStr | None = None
     encryption_keys_file: Path | None = None
+    key_pepper: pydantic.SecretStr | None = None
+    """What the hashes of client keys are made with: ``current,previous``. Unset: one that the store keeps, sealed."""
     account_pool: str | None = None
     """Labels, separated by commas."""
     upstream_proxy: str | None = None
+    upstream_compression: Literal["zstd", "off"] = "zstd"
+    """Request bodies of model calls from 8 kB on."""
     home: Path = Field(default_factory=lambda: Path.home() / ".config" / "gptmock")
     upstream_url: str = "https://chatgpt.com/backend-api"
     issuer: str = "https://auth.openai.com"
@@ -88,6 +95,8 @@ class Settings(pydantic.BaseModel):
     """A real Ollama version: clients enable features by it, and Codex requires 0.13.4."""
     metrics_bind: str | None = None
     """``host:port`` of a listener for ``/metrics`` without a key."""
+    otel: bool = False
+    """Send traces of model calls by OTLP; needs the extra ``gptmock[otel]``. The SDK reads its ``OTEL_*`` variables."""
     webhook_url: pydantic.SecretStr | None = None
     """Told of ended logins, full windows and a store in trouble; may hold a token."""
     webhook_secret: pydantic.SecretStr | None = Field(None, validate_default=True)
@@ -124,6 +133,16 @@ class Settings(pydantic.BaseModel):
         if value != "auto" and (not isinstance(value, int) or not 1 <= value <= 64):
             raise ValueError("must be 'auto' or a number from 1 to 64")
         return value
+
+    @pydantic.field_validator("port", mode="before")
+    @classmethod
+    def _port(cls, value: Any) -> int:
+        text = str(value).strip()
+        if not text.isascii() or not text.isdecimal() or int(text[:6]) > _MAX_PORT:
+            raise ValueError(
+                f"must be a port number from 0 to {_MAX_PORT}, and 0 is any free port; {text[:20]!r} is none"
+            )
+        return int(text)
 
     @pydantic.field_validator("home", "pid_file", "unix_socket", "tls_cert", "tls_key")
     @classmethod
@@ -234,6 +253,17 @@ class Settings(pydantic.BaseModel):
             )
         return value
 
+    @pydantic.field_validator("key_pepper")
+    @classmethod
+    def _peppers(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
+        words = value.get_secret_value().replace(",", " ").split() if value is not None else []
+        if any(len(word) < MIN_PEPPER_CHARACTERS for word in words):
+            raise ValueError(
+                f"each pepper must have at least {MIN_PEPPER_CHARACTERS} characters; create one with: "
+                "openssl rand -base64 32"
+            )
+        return value if words else None
+
     @pydantic.field_validator("ollama_version")
     @classmethod
     def _recent(cls, value: str) -> str:
@@ -266,6 +296,9 @@ class Settings(pydantic.BaseModel):
     def _redis(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
         if value is not None:
             RedisAddress.parse(value.get_secret_value())
+            for option, path in tls_files(value.get_secret_value()).items():
+                if not os.access(path, os.R_OK):
+                    raise ValueError(f"the file of {option} cannot be read")
         return value
 
     @pydantic.model_validator(mode="after")

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from httpx import AsyncBaseTransport, AsyncClient
+from httpx import AsyncClient
 
 from gptmock.accounts import Secret
 from gptmock.catalog import IMAGE_MODEL, ModelCatalog
@@ -38,6 +38,7 @@ from gptmock.gateway.version import VersionWatch
 from gptmock.limits import LimitStore
 from gptmock.metrics.accounts import AccountReadings
 from gptmock.metrics.events import counted
+from gptmock.metrics.traces import open_traces
 from gptmock.metrics.worker import Exposition, Load, WorkerMetrics, open_metrics
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
@@ -55,6 +56,7 @@ from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.team_wiring import administered, admission, beside
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.engine import Engine
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client, open_transport
@@ -166,7 +168,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
             limits=limiter,
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
-        await stack.enter_async_context(_measured(services, metrics, state, board))
+        await stack.enter_async_context(_measured(settings, services, metrics, state, board))
         await stack.enter_async_context(administered(settings, services, client, state, (board, ledger, limiter)))
         await stack.enter_async_context(beside(catalogs.run(), _tell(settings, metrics, state, board)))
         yield services
@@ -191,13 +193,27 @@ def _local_limits() -> StoreKeyLimits:
 
 @asynccontextmanager
 async def _measured(
-    services: Services, metrics: WorkerMetrics, state: State, limits: LimitStore
+    settings: Settings, services: Services, metrics: WorkerMetrics, state: State, limits: LimitStore
 ) -> AsyncIterator[None]:
-    """Count what this worker does while the context lasts, and let it be scraped."""
+    """Count and trace what this worker does while the context lasts, and let it be scraped."""
     services.exposition = Exposition(metrics, AccountReadings(state.vault, limits, clock=time.time))
     with counted(metrics.instruments, partial(_is_known, services)):
-        async with beside(metrics.sample(partial(_load_of, services, state))):
+        async with beside(metrics.sample(partial(_load_of, services, state))), _traced(settings, services):
             yield
+
+
+@asynccontextmanager
+async def _traced(settings: Settings, services: Services) -> AsyncIterator[None]:
+    """Trace model calls while the context lasts, if the operator wants it."""
+    if not settings.otel:
+        yield
+        return
+    traces = services.traces = open_traces(settings.upstream_url)
+    try:
+        yield
+    finally:
+        # Sends what waits.
+        await asyncio.to_thread(traces.close)
 
 
 async def _tell(settings: Settings, metrics: WorkerMetrics, state: State, limits: LimitStore) -> None:
@@ -225,7 +241,7 @@ def _load_of(services: Services, state: State) -> Load:
 
 def _upstream(
     settings: Settings,
-    transport: AsyncBaseTransport,
+    transport: Engine,
     identity: ClientIdentity,
     deadlines: UpstreamDeadlines,
     answered: Callable[[int], None],
@@ -238,6 +254,7 @@ def _upstream(
         clock=time.time,
         finds_runs=settings.fast_path,
         answered=answered,
+        compresses=settings.upstream_compression == "zstd",
     )
 
 

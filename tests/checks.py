@@ -216,6 +216,7 @@ TITLES: Mapping[int, str] = {
     316: "messages: `mcp_servers`",
     317: "messages: endpoints that are not here",
     318: "messages: the model's name is the one asked for",
+    334: "upstream: request bodies in zstd",
     340: "images: a plan without them",
     341: "images: what cannot be honoured costs nothing",
     342: "a stored response with a large image",

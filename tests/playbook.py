@@ -16,8 +16,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import httpx
-
 from gptmock.accounts import Account, Credential, Secret
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Call, Defaults, ReasoningStyle, ReplyHead, Terms, Turn
@@ -30,6 +28,7 @@ from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseEvent
 from gptmock.protocol.fold import FoldedResponse, ResponseFold
 from gptmock.protocol.reader import Batch, EventReader, Received, received_of
 from gptmock.upstream.bodies import Body
+from gptmock.upstream.engine import Answer
 from gptmock.upstream.event_stream import CodexEventStream
 from gptmock.upstream.refusals import RefusalReader
 from tests.messages_client import fold_messages, messages_body, messages_document, messages_text
@@ -154,7 +153,7 @@ def translate_fast(turn: Turn, upstream: bytes | Iterable[bytes]) -> bytes:
         loop, sink = asyncio.get_running_loop(), CollectingSink()
         body = ChunkedBody([upstream] if isinstance(upstream, bytes) else upstream)
         stream = CodexEventStream(
-            httpx.Response(200, stream=body),
+            Answer(200, [], body),
             refusals=RefusalReader(Credential(Account("w"), Secret("t"), 1), lambda: 0.0),
             idle_seconds=60,
             ends_at=loop.time() + 3600,

@@ -195,7 +195,8 @@ class MultiTurnReply:
 
     def _further_outcome(self) -> Outcome:
         # Usage is counted by client key, so each turn's outcome has the tenant.
-        outcome = Outcome(tenant=self._first.outcome.tenant)
+        first = self._first.outcome
+        outcome = Outcome(tenant=first.tenant, counts_output=first.counts_output, traced=first.traced)
         self._first.outcome.further.append(outcome)
         return outcome
 

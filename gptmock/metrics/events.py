@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from gptmock.metrics.instruments import OTHER, Instruments
+from gptmock.metrics.instruments import OTHER, Instruments, series
 
 _TRUNCATED = frozenset({"upstream_stream_truncated", "upstream_bad_event", "upstream_event_too_large"})
 _REFRESH_RESULTS = {
@@ -38,8 +38,8 @@ class EventCounter(logging.Handler):
             "turn": self._turn,
             "turn.retried": lambda _: instruments.upstream_retries.inc(),
             "turn.handed_over": lambda _: instruments.handovers.inc(),
-            "account.parked": lambda fields: instruments.parked.labels(fields["account"]).inc(),
-            "account.renewed": lambda fields: instruments.refreshes.labels(fields["account"], "ok").inc(),
+            "account.parked": lambda fields: series(instruments.parked, fields["account"]).inc(),
+            "account.renewed": lambda fields: series(instruments.refreshes, fields["account"], "ok").inc(),
             "account.refresh_failed": self._refresh_failed,
         }
 
@@ -54,22 +54,22 @@ class EventCounter(logging.Handler):
         slug = fields["model"]
         model = slug if slug is not None and self._is_known(slug) else OTHER
         result = outcome(fields["status"], fields["ended"])
-        to.turns.labels(dialect, model, result).inc()
-        to.turn_seconds.labels(dialect).observe(fields["seconds"])
+        series(to.turns, dialect, model, result).inc()
+        series(to.turn_seconds, dialect).observe(fields["seconds"])
         if (first := fields["first_event_seconds"]) is not None:
-            to.first_token_seconds.labels(dialect).observe(first)
+            series(to.first_token_seconds, dialect).observe(first)
         key = fields["key"]
         if key is not None:
-            to.key_turns.labels(key, result).inc()
+            series(to.key_turns, key, result).inc()
         for kind in ("input", "cached", "output", "reasoning"):
             if amount := fields[f"{kind}_tokens"]:
-                to.tokens.labels(model, kind).inc(amount)
+                series(to.tokens, model, kind).inc(amount)
         if key is not None and fields["input_tokens"] is not None:
-            to.key_tokens.labels(key).inc(fields["input_tokens"] + fields["output_tokens"])
+            series(to.key_tokens, key).inc(fields["input_tokens"] + fields["output_tokens"])
 
     def _refresh_failed(self, fields: dict[str, Any]) -> None:
         result = _REFRESH_RESULTS.get(fields["code"], OTHER)
-        self._instruments.refreshes.labels(fields["account"], result).inc()
+        series(self._instruments.refreshes, fields["account"], result).inc()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from gptmock.errors import StoreUnavailable
 from gptmock.metrics.folder import WorkerPlace, take_place
-from gptmock.metrics.instruments import Instruments
+from gptmock.metrics.instruments import Instruments, series
 
 log = logging.getLogger("gptmock.server")
 
@@ -81,13 +81,13 @@ class WorkerMetrics:
 
     def store_called(self, operation: str, seconds: float, error: StoreUnavailable | None) -> None:
         """Count a call of the store."""
-        self.instruments.store_seconds.labels(operation).observe(seconds)
+        series(self.instruments.store_seconds, operation).observe(seconds)
         if error is not None:
-            self.instruments.store_errors.labels(operation).inc()
+            series(self.instruments.store_errors, operation).inc()
 
     def upstream_answered(self, status: int) -> None:
         """Count an answer of the backend."""
-        self.instruments.upstream_responses.labels(str(status)).inc()
+        series(self.instruments.upstream_responses, str(status)).inc()
 
     def text(self, readings: Iterable[Reading]) -> bytes:
         """The metrics of all workers of this server, and ``readings``, in the text format."""

@@ -130,7 +130,7 @@ class SseDecoder:
         rest = lines.pop()
         events: list[ServerSentEvent] = []
         for line in lines:
-            if not self._fits(len(line)):
+            if self._size + len(line) > self._limit and not self._fits(len(line)):
                 break
             if line:
                 self._field(line)

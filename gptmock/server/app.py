@@ -27,6 +27,7 @@ from gptmock.server.dashboard import add_dashboard_routes
 from gptmock.server.descriptors import capacity, raise_descriptor_limit
 from gptmock.server.events import add_events_route
 from gptmock.server.guard import Guard
+from gptmock.server.invitations import add_invitation_routes
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.listings import add_listing_routes
 from gptmock.server.live_feed import LiveFeed
@@ -131,6 +132,7 @@ def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRout
     add_usage_routes(app)
     add_ops_routes(app, options)
     add_admin_routes(app)
+    add_invitation_routes(app, options)
     add_events_route(app, options)
     add_page_streams(app, options)
     add_dashboard_routes(app, options)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
-from typing import NoReturn, Protocol, TypeAlias
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 from sanic import Sanic
 from sanic.config import Config
@@ -17,13 +17,14 @@ from sanic.config import Config
 from gptmock.clients import Client
 from gptmock.conversations import ContextReferences, LoadedContext, Snapshot
 from gptmock.dialects.dialect import Progress, ReplyHead, Terms, Turn
+from gptmock.gateway.invitations import Reception
 from gptmock.gateway.key_limits import UNLIMITED, Grant
 from gptmock.gateway.key_usage import KeyUsage
 from gptmock.gateway.page_sessions import PageSessions
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
 from gptmock.gateway.team import Team
-from gptmock.live import LiveTurn
+from gptmock.live import LiveTurn, UpstreamTry
 from gptmock.protocol.upstream import Compacted
 from gptmock.server.client_bounds import ConnectionDeadlines
 
@@ -47,8 +48,8 @@ class OpensTurns(Protocol):
 class Admits(Protocol):
     """Authenticates requests (``gateway.admission.Admission``)."""
 
-    async def admit(self, headers: Mapping[str, str]) -> Client:
-        """Check the client key; raises ``Unauthorized``."""
+    async def admit(self, headers: Mapping[str, str], *, source: str | None = None) -> Client:
+        """Check the client key; raises ``Unauthorized``, and ``TooManyRequests`` if ``source`` guesses."""
 
     async def known(self, tenant: str) -> Client | None:
         """The caller of a tenant whose key is still valid."""
@@ -90,6 +91,21 @@ class KeepsConversations(Protocol):
 
     async def cancel(self, tenant: str, response_id: str) -> NoReturn:
         """Raise the error for cancelling a stored response."""
+
+
+class TracesTurns(Protocol):
+    """Makes spans of model calls (``metrics.traces.Traces``)."""
+
+    def turn(
+        self,
+        fields: Mapping[str, Any],
+        headers: Mapping[str, str],
+        tries: Sequence[UpstreamTry],
+        *,
+        started_ns: int,
+        response: Mapping[str, str | None],
+    ) -> None:
+        """Make the spans of a turn that has ended just now."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,8 +190,12 @@ class Services:
     """What the admin API administers and shows."""
     sessions: PageSessions | None = None
     """Of people who have signed in to the page."""
+    reception: Reception | None = None
+    """Of people who were invited."""
     exposition: Callable[[], Awaitable[bytes]] = field(default=_no_metrics)
     """The metrics of this server in the Prometheus text format."""
+    traces: TracesTurns | None = None
+    """``None``: nobody wants traces."""
     activity: Activity = field(default_factory=Activity)
     draining: bool = field(default=False)
     """Set once the worker was told to stop."""

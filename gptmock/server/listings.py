@@ -9,11 +9,12 @@ from sanic import HTTPResponse, Request
 
 from gptmock.catalog import IMAGE_MODEL, ModelCatalog
 from gptmock.clients import Client
+from gptmock.dialects import claude_models as claude
 from gptmock.dialects.families import VERSION_HEADER
 from gptmock.dialects.listings import model_document, models_document
-from gptmock.dialects.messages import models as claude
 from gptmock.gateway.key_terms import catalog_for, may_use
 from gptmock.server.context import App, ServerOptions, Services
+from gptmock.server.guard import client_source
 from gptmock.server.requests import headers_of
 
 MODELS_PATHS = ("/v1/models", "/models")
@@ -68,7 +69,7 @@ async def admitted(request: Request) -> Client:
         Unauthorized: no client key, or a wrong one.
     """
     services: Services = request.app.ctx.services
-    return await services.admission.admit(headers_of(request))
+    return await services.admission.admit(headers_of(request), source=client_source(request))
 
 
 async def allowed_models(request: Request) -> ModelCatalog:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
@@ -28,6 +29,7 @@ from gptmock.dialects.dialect import (
 )
 from gptmock.dialects.table import DialectRoute
 from gptmock.errors import DEFAULT_RETRY_SECONDS, GptmockError, ServerStopping
+from gptmock.gateway.cancelled import untold_tokens
 from gptmock.gateway.key_limits import UNLIMITED, Grant
 from gptmock.gateway.key_terms import check_model, terms_for
 from gptmock.gateway.reply import Outcome
@@ -37,7 +39,7 @@ from gptmock.protocol.items import ResponseUsage
 from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.client_wire import SanicWire
 from gptmock.server.context import App, ServerOptions, Services, new_head
-from gptmock.server.guard import client_address
+from gptmock.server.guard import client_address, client_source
 from gptmock.server.ignored_header import IGNORED, ignored_header
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.multipart import FORM_TYPE, is_form, read_form
@@ -85,7 +87,8 @@ class TurnRequest:
         self._head: ReplyHead = new_head(request_id(request))
         self._client: Client | None = None
         self._turn: Turn | None = None
-        self._outcome = Outcome()
+        self._outcome = Outcome(traced=None if self._services.traces is None else [])
+        self._started_ns = time.time_ns()
         self._grant: Grant = UNLIMITED
         self._first_seconds: float | None = None
         self._sent_bytes = 0
@@ -130,7 +133,8 @@ class TurnRequest:
             activity.turns -= 1
             del activity.live[id(self)]
             turns.discard(self)
-            self._grant.end(tokens=self._outcome.tokens)
+            untold = untold_tokens(self._turn, self._outcome) if ended == "client_gone" else None
+            self._grant.end(tokens=self._outcome.tokens, untold=untold)
             self._log(status, ended)
 
     def _live(self) -> LiveTurn:
@@ -190,7 +194,8 @@ class TurnRequest:
         raise_idle_timeout(request, self._options.deadline_seconds)
         headers = headers_of(request)
         known: Client | None = getattr(request.ctx, "client", None)
-        client = self._client = known or await self._services.admission.admit(headers)
+        admission = self._services.admission
+        client = self._client = known or await admission.admit(headers, source=client_source(request))
         self._outcome.tenant = client.tenant
         size_bytes = len(request.body)
         call = await self._recalled(await self._call(headers, client))
@@ -201,6 +206,7 @@ class TurnRequest:
             check_model(client, turn.resolved.slug)
             self._grant = self._services.limits.begin(client)
             self._outcome.admitted = self._grant.admitted
+            self._outcome.counts_output = self._grant is not UNLIMITED
             if self._options.verbose:
                 self._show(turn)
         # The turn holds what is sent upstream. A stream may last for an hour, and the body may be many megabytes.
@@ -299,31 +305,35 @@ class TurnRequest:
         usage, begun = outcome.usage, self._head.progress.begun_seconds
         if self._sink is not None:
             self._first_seconds, self._sent_bytes = self._sink.first_seconds, self._sink.sent_bytes
-        log.info(
-            "turn",
-            extra={
-                "request_id": request_id(self._request),
-                "client": client_address(self._request),
-                "dialect": self._route.name,
-                "key": key.id if key is not None else None,
-                "account": outcome.account_id,
-                "model": turn.resolved.slug if turn is not None else None,
-                "stream": turn.stream if turn is not None else None,
-                "status": status,
-                "ended": ended,
-                "tries": outcome.tries,
-                "first_seconds": None if self._first_seconds is None else round(self._first_seconds, 3),
-                "first_event_seconds": None if begun is None else round(begun, 3),
-                "seconds": round(self._head.elapsed(), 3),
-                "bytes": self._sent_bytes,
-                "stored": outcome.stored,
-                "input_tokens": usage.input_tokens if usage is not None else None,
-                "cached_tokens": _cached(usage),
-                "output_tokens": usage.output_tokens if usage is not None else None,
-                "reasoning_tokens": _reasoning(usage),
-                "at_terminal": {"effort": _effort(turn), "label": self._services.label_of(outcome.account_id)},
-            },
-        )
+        fields: dict[str, Any] = {
+            "request_id": request_id(self._request),
+            "client": client_address(self._request),
+            "dialect": self._route.name,
+            "key": key.id if key is not None else None,
+            "account": outcome.account_id,
+            "model": turn.resolved.slug if turn is not None else None,
+            "stream": turn.stream if turn is not None else None,
+            "status": status,
+            "ended": ended,
+            "tries": outcome.tries,
+            "first_seconds": None if self._first_seconds is None else round(self._first_seconds, 3),
+            "first_event_seconds": None if begun is None else round(begun, 3),
+            "seconds": round(self._head.elapsed(), 3),
+            "bytes": self._sent_bytes,
+            "stored": outcome.stored,
+            "input_tokens": usage.input_tokens if usage is not None else None,
+            "cached_tokens": _cached(usage),
+            "output_tokens": usage.output_tokens if usage is not None else None,
+            "reasoning_tokens": _reasoning(usage),
+            "at_terminal": {"effort": _effort(turn), "label": self._services.label_of(outcome.account_id)},
+        }
+        if self._services.traces is not None:
+            headers, response = headers_of(self._request), outcome.response
+            told = {} if response is None else {"id": response.id or None, "model": response.model}
+            self._services.traces.turn(
+                fields, headers, outcome.traced or (), started_ns=self._started_ns, response=told
+            )
+        log.info("turn", extra=fields)
 
 
 def _stopping() -> ServerStopping:

@@ -52,7 +52,7 @@ class Simulator:
 
     async def __aenter__(self) -> Self:
         options = self.state.options
-        # Streams are cancelled when their client disconnects; bodies are not decompressed, so that zstd can be refused.
+        # Streams are cancelled when their client disconnects; bodies are decompressed by us, strictly.
         self._runner = web.AppRunner(
             _application(self.state),
             handler_cancellation=True,

@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
@@ -169,6 +169,10 @@ class GuardedStore:
     async def observe(self, name: str, value: bytes, *, stamp: float, ttl_seconds: float) -> bool:
         """See ``Store.observe``."""
         return await self._call(self._store.observe, name, value, stamp=stamp, ttl_seconds=ttl_seconds)
+
+    async def observe_all(self, values: Mapping[str, bytes], *, stamp: float, ttl_seconds: float) -> None:
+        """See ``Store.observe_all``."""
+        await self._call(self._store.observe_all, values, stamp=stamp, ttl_seconds=ttl_seconds)
 
     async def observed(self, names: Sequence[str]) -> list[bytes | None]:
         """See ``Store.observed``."""

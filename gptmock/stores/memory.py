@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gptmock.errors import StoreUnavailable
@@ -253,7 +253,18 @@ class MemoryStore:
     async def observe(self, name: str, value: bytes, *, stamp: float, ttl_seconds: float) -> bool:
         """See ``Store.observe``."""
         checked(name)
+        return self._observe(name, value, await self.place.enter(), stamp=stamp, ttl_seconds=ttl_seconds)
+
+    async def observe_all(self, values: Mapping[str, bytes], *, stamp: float, ttl_seconds: float) -> None:
+        """See ``Store.observe_all``."""
+        checked_names = [checked(name) for name in values]
+        if not checked_names:
+            return
         now = await self.place.enter()
+        for name, value in values.items():
+            self._observe(name, value, now, stamp=stamp, ttl_seconds=ttl_seconds)
+
+    def _observe(self, name: str, value: bytes, now: float, *, stamp: float, ttl_seconds: float) -> bool:
         kept = self._observation(name, now)
         if kept is not None and kept.stamp > stamp:
             return False

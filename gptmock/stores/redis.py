@@ -9,7 +9,7 @@ so that its connection returns to the pool in a clean state.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from redis import exceptions
@@ -30,6 +30,14 @@ TIMEOUT_SECONDS = 0.4
 SLACK_SECONDS = 0.05
 MAX_CONNECTIONS = 32
 _SETTLED = milliseconds(SETTLED_SECONDS)
+_LOST = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ReadOnlyError,
+    exceptions.ClusterError,
+    exceptions.RedisClusterException,
+)
+"""Errors after which the server may be another one than before."""
 SCAN_COUNT = 10_000
 """``COUNT`` of ``SCAN``: blocks the server for a millisecond or two; stored responses make many keys."""
 
@@ -196,6 +204,16 @@ class RedisStore:
         ttl = milliseconds(ttl_seconds)
         return bool(await self._run(self._observe([self._keys.observed(name)], [repr(float(stamp)), value, ttl])))
 
+    async def observe_all(self, values: Mapping[str, bytes], *, stamp: float, ttl_seconds: float) -> None:
+        """See ``Store.observe_all``."""
+        pipeline = self._client.pipeline(transaction=False)
+        for name, value in values.items():
+            key, ttl = self._keys.observed(name), milliseconds(ttl_seconds)
+            # As text: a Cluster's pipeline knows no script by its digest.
+            pipeline.eval(redis_scripts.OBSERVE, 1, key, repr(float(stamp)), value, ttl)
+        if values:
+            await self._run(pipeline.execute())
+
     async def observed(self, names: Sequence[str]) -> list[bytes | None]:
         """See ``Store.observed``."""
         keys = [self._keys.observed(name) for name in names]
@@ -277,7 +295,7 @@ class RedisStore:
         try:
             return task.result()
         except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
-            if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | exceptions.ReadOnlyError):
+            if isinstance(error, _LOST):
                 await self._drop_idle()
             raise unavailable(error) from error
 

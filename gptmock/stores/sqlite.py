@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gptmock.stores.keys import MAX_NAME_BYTES, checked, milliseconds, successor
@@ -25,6 +25,13 @@ from gptmock.stores.store import SETTLED_SECONDS, Addition, Quota, QuotaUse, Rec
 _LAST_CHARACTER = "\U0010ffff"
 PROBE_BYTES = 8192
 """Two pages: a smaller row could fit into a free part of the file and would not detect a full disk."""
+
+
+_OBSERVE = """
+INSERT INTO observations VALUES (?, ?, ?, (SELECT now FROM clock) + ?) ON CONFLICT (name)
+    DO UPDATE SET stamp = excluded.stamp, value = excluded.value, ends = excluded.ends
+    WHERE observations.stamp <= excluded.stamp OR observations.ends <= (SELECT now FROM clock)
+"""
 
 
 class SqliteStore:
@@ -212,12 +219,14 @@ class SqliteStore:
 
     async def observe(self, name: str, value: bytes, *, stamp: float, ttl_seconds: float) -> bool:
         """See ``Store.observe``."""
-        return await self._quick.execute(
-            """INSERT INTO observations VALUES (?, ?, ?, (SELECT now FROM clock) + ?) ON CONFLICT (name)
-                DO UPDATE SET stamp = excluded.stamp, value = excluded.value, ends = excluded.ends
-                WHERE observations.stamp <= excluded.stamp OR observations.ends <= (SELECT now FROM clock)""",
-            (checked(name), stamp, value, milliseconds(ttl_seconds)),
-        )
+        return await self._quick.execute(_OBSERVE, (checked(name), stamp, value, milliseconds(ttl_seconds)))
+
+    async def observe_all(self, values: Mapping[str, bytes], *, stamp: float, ttl_seconds: float) -> None:
+        """See ``Store.observe_all``. One transaction."""
+        ttl = milliseconds(ttl_seconds)
+        rows = [(checked(name), stamp, value, ttl) for name, value in values.items()]
+        if rows:
+            await self._quick.transact(lambda db: db.executemany(_OBSERVE, rows))
 
     async def observed(self, names: Sequence[str]) -> list[bytes | None]:
         """See ``Store.observed``."""

@@ -190,6 +190,9 @@ class Store(Protocol):
             ttl_seconds: how long it is kept, from this call on.
         """
 
+    async def observe_all(self, values: Mapping[str, bytes], *, stamp: float, ttl_seconds: float) -> None:
+        """``observe`` for each name and value, in one round trip. After a failure some may be kept."""
+
     async def observed(self, names: Sequence[str]) -> list[bytes | None]:
         """The last observations, in one round trip and in the order of ``names``."""
 

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import httpx
 import msgspec
 
 from gptmock.accounts import Credential
@@ -32,7 +31,7 @@ from gptmock.protocol.items import ImageUsage
 from gptmock.protocol.reader import Received
 from gptmock.protocol.request import ImageRequest
 from gptmock.protocol.upstream import OpensLane, TakesBatch
-from gptmock.upstream.bodies import headers_of
+from gptmock.upstream.engine import Answer
 from gptmock.upstream.event_stream import entity_tag, forwarded_headers
 from gptmock.upstream.refusals import RefusalReader
 
@@ -48,15 +47,15 @@ _NO_ENDPOINT = "no_image_endpoint"
 class ImageRefusalReader(RefusalReader):
     """Reads the refusals of the endpoint."""
 
-    def refusal(self, response: httpx.Response, body: bytes, *, unread: str = "") -> GptmockError:
+    def refusal(self, status: int, body: bytes, *, location: str | None = None, unread: str = "") -> GptmockError:
         """See ``RefusalReader.refusal``; a 403 with a reason is about images, and not about the account."""
-        if response.status_code in _LACKING_STATUSES:
+        if status in _LACKING_STATUSES:
             return _no_endpoint("There is no endpoint for images.")
         # Not ``super()``: a class with slots is made anew, and the one that it names is the first.
-        error = RefusalReader.refusal(self, response, body, unread=unread)
+        error = RefusalReader.refusal(self, status, body, location=location, unread=unread)
         if isinstance(error, UnknownModel):
             return _no_endpoint(error.message)
-        if isinstance(error, AccountUnusable) and response.status_code == 403:
+        if isinstance(error, AccountUnusable) and status == 403:
             return ImagesUnavailable(error.message, should_retry=False)
         return error
 
@@ -84,7 +83,7 @@ class _Answer(msgspec.Struct):
 _ANSWER = msgspec.json.Decoder(_Answer)
 
 
-Sends: TypeAlias = Callable[[str, bytes, ImageRefusalReader], Awaitable[tuple[httpx.Response, bytes]]]
+Sends: TypeAlias = Callable[[str, bytes, ImageRefusalReader], Awaitable[tuple[Answer, bytes]]]
 """Sends a body to the endpoint (``generations`` or ``edits``) and reads the whole answer."""
 
 
@@ -121,13 +120,13 @@ class ImageEndpoint:
             refusals = ImageRefusalReader(credential, self._clock)
             path = "generations" if request.images is msgspec.UNSET else "edits"
             try:
-                response, body = await send(path, request.to_json(), refusals)
+                answer, body = await send(path, request.to_json(), refusals)
             except UpstreamRefused as error:
                 if error.code != _NO_ENDPOINT:
                     raise
                 self._lacking[account_id] = self._clock() + LACKING_SECONDS
             else:
-                return MadeImage(response, self._batch(request.model, body, refusals), now=self._clock())
+                return MadeImage(answer, self._batch(request.model, body, refusals), now=self._clock())
         if credential.account.plan == _FREE_PLAN:
             # The backend drops the tool of a free plan silently: a text would be written and paid.
             raise ImagesUnavailable("The plan of this account (free) makes no images.", should_retry=False)
@@ -150,8 +149,8 @@ class ImageEndpoint:
 class MadeImage:
     """The answer of the endpoint as the events of a turn (``protocol.upstream.EventStream``)."""
 
-    def __init__(self, response: httpx.Response, batch: list[Received], *, now: float) -> None:
-        headers = headers_of(response)
+    def __init__(self, answer: Answer, batch: list[Received], *, now: float) -> None:
+        headers = answer.headers()
         self._batch = batch
         self.limits: RateLimitSnapshot | None = snapshot_from_headers(headers, now=now)
         self.models_etag = entity_tag(headers, "x-models-etag")

@@ -110,13 +110,14 @@ def _memory(report: Report) -> list[str]:
         [
             name,
             f"{one.idle / _KIB**2:.1f}",
+            f"{one.own / _KIB**2:.1f}",
             f"{one.warm / _KIB**2:.1f}",
             f"{one.waiting / _KIB:.1f}",
             f"{one.active / _KIB:.1f}",
         ]
         for name, one in report.memory.items()
     ]
-    head = ["server", "idle worker, MB", "after some requests, MB", "waiting stream, kB", "active stream, kB"]
+    head = ["server", "idle worker, MB", "of it PSS", "after some requests, MB", "waiting stream, kB", "active, kB"]
     gates = "\nGates: an idle worker 60 MB, a waiting stream 45 kB, an active one 60 kB.\n"
     return ["## Memory", gates, _table(head, rows)] if rows else []
 

@@ -720,6 +720,21 @@ class Crowds:
         )
         assert await stores[0].observed(["o"]) == [b"%d" % max(stamps)]
 
+    async def test_many_names_are_observed_at_once_each_by_its_stamp(self, place: Place):
+        store = place.open()
+        assert await store.observe("newer", b"kept", stamp=5, ttl_seconds=LONG)
+        names = [f"n{number}" for number in range(600)]
+        values = {name: name.encode() for name in names} | {"newer": b"late"}
+        await store.observe_all(values, stamp=4, ttl_seconds=LONG)
+        assert await store.observed([*names, "newer"]) == [*(name.encode() for name in names), b"kept"]
+        await store.observe_all({}, stamp=4, ttl_seconds=LONG)
+        await store.observe_all({names[0]: b"soon gone"}, stamp=6, ttl_seconds=SHORT)
+
+        async def is_gone() -> bool:
+            return await store.observed([names[0]]) == [None]
+
+        await until(is_gone)
+
     async def test_those_who_leave_mix_up_nothing(self, place: Place):
         """The reply to a cancelled call must not be read as the reply to the next call."""
         store = place.open()

@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import pytest
 
 from gptmock.accounts import Account, Credential, Secret
@@ -15,7 +14,9 @@ from gptmock.protocol.events import OutputItemDone, ResponseCompleted, ResponseC
 from gptmock.protocol.items import ImageGenerationCallItem
 from gptmock.protocol.reader import Batch, Received
 from gptmock.protocol.request import ImageRequest, ImageSource
+from gptmock.upstream.engine import Answer
 from gptmock.upstream.images import LACKING_SECONDS, ImageEndpoint, ImageRefusalReader
+from tests.playbook import ChunkedBody
 
 BLOCKED = "moderation_blocked"
 CREDENTIAL = Credential(Account("workspace-1", plan="plus"), Secret("t"), 1)
@@ -31,12 +32,11 @@ class Backend:
         self.body = text or json.dumps(document).encode()
         self.asked: list[tuple[str, Any]] = []
 
-    async def __call__(self, path: str, body: bytes, refusals: ImageRefusalReader) -> tuple[httpx.Response, bytes]:
+    async def __call__(self, path: str, body: bytes, refusals: ImageRefusalReader) -> tuple[Answer, bytes]:
         self.asked.append((path, json.loads(body)))
-        response = httpx.Response(self.status, headers={"x-oai-request-id": "req_1", "set-cookie": "a=b"})
         if self.status != 200:
-            raise refusals.refusal(response, self.body)
-        return response, self.body
+            raise refusals.refusal(self.status, self.body)
+        return Answer(200, [(b"X-OAI-Request-Id", b"req_1"), (b"set-cookie", b"a=b")], ChunkedBody([])), self.body
 
 
 class Clock:
