@@ -236,7 +236,8 @@ function showUsage(shown) {
     const group = draw("g", { tabindex: 0, role: "img", "aria-label": say(bar), "data-id": `day ${bar.day}` },
       draw("rect", { class: "hit", x: index * step + 2, y: 0, width: step - 4, height }), ...parts);
     if ((days.length - 1 - index) % (width < 420 ? 4 : 2) === 0) {
-      const label = draw("text", { x: index * step + step / 2, y: height + 16, "text-anchor": "middle" });
+      const last = index === days.length - 1;
+      const label = draw("text", { x: last ? width : index * step + step / 2, y: height + 16, "text-anchor": last ? "end" : "middle" });
       label.textContent = new Date(bar.day).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
       group.append(label);
     }
