@@ -37,10 +37,12 @@ class DialectRoute:
     """The body may be a multipart form."""
 
 
+RESPONSES = DialectRoute("responses", "POST", ("/v1/responses", "/responses"), Responses(), ResponsesBody)
+
 DIALECTS: tuple[DialectRoute, ...] = (
     DialectRoute("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions(), ChatBody),
     DialectRoute("completions", "POST", ("/v1/completions", "/completions"), TextCompletions(), CompletionBody),
-    DialectRoute("responses", "POST", ("/v1/responses", "/responses"), Responses(), ResponsesBody),
+    RESPONSES,
     DialectRoute("messages", "POST", ("/v1/messages", "/messages"), Messages(), MessagesBody),
     DialectRoute("ollama_chat", "POST", ("/api/chat",), OllamaChat(), OllamaChatBody),
     DialectRoute("ollama_generate", "POST", ("/api/generate",), OllamaGenerate(), OllamaGenerateBody),
