@@ -75,7 +75,7 @@ def cut_turns(app: App) -> None:
 
 
 class TurnRequest:
-    """One client call from its first byte to the log line; over HTTP, unless a subclass answers on another transport."""
+    """One client call from its first byte to the log line; over HTTP, unless a subclass has another transport."""
 
     transport = "http"
     """In the log."""

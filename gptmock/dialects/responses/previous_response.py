@@ -156,7 +156,7 @@ def pending_snapshot(call: Call) -> PendingSnapshot | None:
     """
     try:
         given = decode_json(call.body, _BODY.decode).input
-        if memoryview(given)[:1] == b'"':
+        if bytes(memoryview(given)[:1]) == b'"':
             listed = [Raw(msgspec.json.encode(item)) for item in _listed(decode_json(given, _TEXT.decode))]
         else:
             listed = decode_json(given, _ITEMS.decode) if bytes(given) != b"null" else []

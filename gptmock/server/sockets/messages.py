@@ -21,7 +21,8 @@ from gptmock.server.large_bodies import LARGE_BYTES
 
 CREATE, STEER = "response.create", "response.steer"
 _MEMBERS = msgspec.json.Decoder(dict[str, Raw])
-_ANY = msgspec.json.Decoder(Any)
+_ANY: msgspec.json.Decoder[Any] = msgspec.json.Decoder(Any)
+_OBJECT: msgspec.json.Decoder[dict[str, Any]] = msgspec.json.Decoder(dict[str, Any])
 _DROPPED = ("type", "stream_id", "generate", "background", "stream", "event_id")
 """Of the message, and of no request body."""
 _HEADER_PREFIX = "ws_request_header_"
@@ -109,7 +110,7 @@ def told(status: int, body: bytes, headers: Mapping[str, str], lane: Raw | None 
         headers: the same.
         lane: ``stream_id`` of the turn.
     """
-    error: dict[str, Any] = dict(_ANY.decode(body)["error"])
+    error: dict[str, Any] = dict(_OBJECT.decode(body)["error"])
     after = headers.get("retry-after")
     if error.get("type") == USAGE_LIMIT_REACHED and after is not None:
         # As the upstream tells it; Codex shows the time.
@@ -185,9 +186,7 @@ def _lane(members: dict[str, Raw]) -> Raw | None:
     if given is None:
         return None
     if not isinstance(given, str) or len(given) > _MAX_STREAM_ID:
-        raise BadRequest(
-            f"'stream_id' is not a string of at most {_MAX_STREAM_ID} characters.", param="stream_id"
-        )
+        raise BadRequest(f"'stream_id' is not a string of at most {_MAX_STREAM_ID} characters.", param="stream_id")
     return Raw(msgspec.json.encode(given))
 
 
@@ -199,7 +198,9 @@ def _unsteered(members: dict[str, Raw], lane: Raw | None) -> bytes:
             "type": "invalid_request_error",
             "message": "A response under way cannot be steered here; send the input with the next response.create.",
         },
-        "steer": {name: value for name in ("input", "previous_response_id") if (value := members.get(name)) is not None},
+        "steer": {
+            name: value for name in ("input", "previous_response_id") if (value := members.get(name)) is not None
+        },
     }
     if lane is not None:
         answer["stream_id"] = lane

@@ -68,7 +68,9 @@ class SocketTurn(TurnRequest):
     ) -> None:
         before = memory.find(create.previous)
         is_new = before is not None and not before.conversation
-        super().__init__(_asked(request, create, without_previous(create.body) if is_new else create.body), route, options)
+        super().__init__(
+            _asked(request, create, without_previous(create.body) if is_new else create.body), route, options
+        )
         self._lane = create.lane
         self._socket = socket
         self._memory = memory
