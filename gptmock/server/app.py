@@ -41,6 +41,7 @@ from gptmock.server.page_streams import add_page_streams
 from gptmock.server.replies import ErrorAnswers
 from gptmock.server.requests import ClientRequest, request_id
 from gptmock.server.responses import add_responses_routes
+from gptmock.server.sockets.routes import add_socket_routes
 from gptmock.server.streaming import Heartbeats
 from gptmock.server.turns import turn_handler
 from gptmock.server.usage import add_usage_routes
@@ -126,6 +127,7 @@ def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRout
             handler, name = turn_handler(route, options), f"{route.name}_{number}"
             app.add_route(handler, path, methods=[route.method], name=name, ctx_dialect_route=route)
     add_responses_routes(app, options)
+    add_socket_routes(app, options)
     add_messages_routes(app, options)
     add_backend_routes(app, options)
     add_listing_routes(app, options)
