@@ -303,6 +303,8 @@ async def _reseal(state: State) -> None:
 async def _reasons(selector: AccountSelector, keeper: CredentialKeeper) -> list[str]:
     try:
         account_ids = await selector.account_ids()
+        if not account_ids and await selector.serves_members():
+            return []
         if not account_ids:
             nobody = selector.nobody()
             return [f"{nobody.code}: {nobody.message}"]
