@@ -94,6 +94,19 @@ def client_claude(version: str, *, tell: Callable[[str], None] = _nobody) -> Pat
     raise NotInstalled(f"{version} has no program for {sys.platform}")
 
 
+def client_opencode(*, tell: Callable[[str], None] = _nobody) -> Path:
+    """
+    The program of OpenCode.
+
+    Raises:
+        NotInstalled: as ``client_claude``.
+    """
+    modules = _node_packages(HERE / "opencode", "opencode", tell).root / "node_modules"
+    for program in modules.glob("opencode-*/bin/opencode"):
+        return program
+    raise NotInstalled(f"OpenCode has no program for {sys.platform} here")
+
+
 def client_axe(*, tell: Callable[[str], None] = _nobody) -> Path:
     """
     The script of axe-core, to be run in a page.
