@@ -1,4 +1,4 @@
-"""``gptmock launch opencode`` with the real OpenCode at a terminal, beside a server that runs and with one of its own."""
+"""``gptmock launch opencode`` with the real OpenCode at a terminal: beside a server, and with one of its own."""
 
 from __future__ import annotations
 
