@@ -1,5 +1,6 @@
 """
-Makes ``deploy/requirements.lock`` of ``requirements.lock``: the part that the server needs, for the image.
+Makes ``deploy/requirements.lock``, what the image installs: the part of ``requirements.lock`` that the server needs,
+and ``tokens.lock``, the extra ``tokens``, which the environment of the tests does not have.
 
     python deploy/lock.py            writes it
     python deploy/lock.py --check    exits 1 if it is not in step
@@ -14,16 +15,18 @@ import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 LOCK = ROOT / "deploy" / "requirements.lock"
+SOURCES = (ROOT / "requirements.lock", ROOT / "deploy" / "tokens.lock")
 _ENTRY = re.compile(r"^(?P<name>[a-z0-9._-]+)==[^\n]* \\\n(?:    --hash=\S+(?: \\)?\n)+", re.MULTILINE)
 _OLDEST = {"extra": "", "python_version": "3.11", "python_full_version": "3.11.0"}
 """What the oldest Python needs is there for all: the entries have markers of their own."""
-_HEAD = "# The part of ../requirements.lock that the server needs. Made by deploy/lock.py\n"
+_HEAD = "# The part of ../requirements.lock that the server needs, and tokens.lock. Made by deploy/lock.py\n"
 
 
 def needed() -> set[str]:
@@ -44,8 +47,8 @@ def needed() -> set[str]:
 def _requires(name: str) -> list[str]:
     if name == "gptmock":
         # As it is now, not as it was when it was installed.
-        project: dict[str, list[str]] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-        return project["dependencies"]
+        project: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+        return [*project["dependencies"], *project["optional-dependencies"]["tokens"]]
     try:
         return requires(name) or []
     except PackageNotFoundError:
@@ -55,11 +58,11 @@ def _requires(name: str) -> list[str]:
 
 def document() -> str:
     """What the file should have."""
-    entries = {entry["name"]: entry[0] for entry in _ENTRY.finditer((ROOT / "requirements.lock").read_text("utf-8"))}
+    entries = {entry["name"]: entry[0] for path in SOURCES for entry in _ENTRY.finditer(path.read_text("utf-8"))}
     names = needed()
     missing = names - entries.keys()
     if missing:
-        raise PackageNotFoundError(f"not in requirements.lock: {sorted(missing)}")
+        raise PackageNotFoundError(f"not in requirements.lock or deploy/tokens.lock: {sorted(missing)}")
     return _HEAD + "".join(entries[name] for name in sorted(names))
 
 

@@ -19,6 +19,9 @@ Action: TypeAlias = Literal[
     "account.paused",
     "account.resumed",
     "account.made_default",
+    "invitation.created",
+    "invitation.redeemed",
+    "invitation.revoked",
     "keys.guessed",
 ]
 

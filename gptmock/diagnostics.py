@@ -25,7 +25,7 @@ from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.codex_version import OWN_VERSION, is_plausible
 from gptmock.protocol.models import parse_version
 from gptmock.settings import Settings
-from gptmock.shared_state import State, check_pepper, encryption, key_hashes, open_state, storage
+from gptmock.shared_state import State, encryption, key_hashes, missing_pepper, open_state, storage
 from gptmock.stores.auth_file import FILE_NAME
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.identity import ClientIdentity
@@ -113,11 +113,11 @@ async def _key(state: State, found: str) -> Finding:
 
 async def _pepper(settings: Settings, state: State) -> Finding:
     try:
-        await check_pepper(state)
-    except UnusableKey as error:
-        return Finding("client keys", "fail", str(error), "see GPTMOCK_KEY_PEPPER")
+        lacking = await missing_pepper(state)
     except GptmockError as error:
         return Finding("client keys", "fail", error.message, "see the line before this one")
+    if lacking is not None:
+        return Finding("client keys", "fail", lacking, "see GPTMOCK_KEY_PEPPER")
     return Finding("client keys", "ok", key_hashes(settings))
 
 

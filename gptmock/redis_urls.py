@@ -28,7 +28,8 @@ SCHEMES: dict[str, Kind] = {
 }
 REDIS_PORT = 6379
 SENTINEL_PORT = 26379
-TLS_OPTIONS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname", "ssl_cert_reqs")
+TLS_FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
+TLS_OPTIONS = (*TLS_FILES, "ssl_check_hostname", "ssl_cert_reqs")
 SENTINEL_OPTIONS = ("sentinel_username", "sentinel_password")
 _NO_ADDRESS = (
     "the address of Redis begins with redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://, "
@@ -87,6 +88,11 @@ class RedisAddress:
         if self.kind == "single":
             hosts = f"{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
         return f"{parts.scheme}://{hosts}{parts.path}"
+
+
+def tls_files(url: str) -> dict[str, str]:
+    """The files that a URL names, by option."""
+    return {name: path for name, path in parse_qsl(urlsplit(url).query) if name in TLS_FILES}
 
 
 def holds_password(url: str) -> bool:

@@ -7,6 +7,7 @@ Only ``wiring``, ``command_services``, ``diagnostics`` and ``cli`` read settings
 from __future__ import annotations
 
 import base64
+import os
 import re
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 import pydantic
 from pydantic import Field
 
-from gptmock.redis_urls import RedisAddress
+from gptmock.redis_urls import RedisAddress, tls_files
 from gptmock.setting_values import address_of, is_base_path, is_host, is_loopback, is_network, listed, usable_cores
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra"]
@@ -28,8 +29,10 @@ MAX_RESPONSES_TTL_SECONDS = 30 * 24 * 3600
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 _DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd]?)\Z")
 MIN_ADMIN_KEY_CHARACTERS = 16
+_MAX_PORT = 65535
 MIN_PEPPER_CHARACTERS = 32
 MIN_OLLAMA_VERSION = (0, 13, 4)
+_HTTPS_ORIGIN = re.compile(r"https://[A-Za-z0-9._~\[\]:-]+\Z")
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
 """A web origin as browsers send it: no path, no trailing slash."""
 
@@ -41,7 +44,7 @@ class Settings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
+    port: int = 8000
     workers: int | Literal["auto"] = 1
     verbose: bool = False
     log_format: Literal["text", "json"] | None = None
@@ -70,6 +73,8 @@ class Settings(pydantic.BaseModel):
     account_pool: str | None = None
     """Labels, separated by commas."""
     upstream_proxy: str | None = None
+    upstream_transport: Literal["http", "websocket", "auto"] = "http"
+    """``auto``: WebSockets for conversations from their second turn on, and for models that prefer them."""
     upstream_compression: Literal["zstd", "off"] = "zstd"
     """Request bodies of model calls from 8 kB on."""
     home: Path = Field(default_factory=lambda: Path.home() / ".config" / "gptmock")
@@ -93,6 +98,8 @@ class Settings(pydantic.BaseModel):
     """A real Ollama version: clients enable features by it, and Codex requires 0.13.4."""
     metrics_bind: str | None = None
     """``host:port`` of a listener for ``/metrics`` without a key."""
+    otel: bool = False
+    """Send traces of model calls by OTLP; needs the extra ``gptmock[otel]``. The SDK reads its ``OTEL_*`` variables."""
     webhook_url: pydantic.SecretStr | None = None
     """Told of ended logins, full windows and a store in trouble; may hold a token."""
     webhook_secret: pydantic.SecretStr | None = Field(None, validate_default=True)
@@ -118,6 +125,8 @@ class Settings(pydantic.BaseModel):
     """Host names that the browser guard accepts besides loopback names, separated by commas."""
     trusted_proxies: str | None = None
     """Addresses and networks whose forwarding headers are believed, separated by commas; ``unix`` for the socket."""
+    public_url: str | None = None
+    """Our own https origin, for a Codex that is signed in by ``chatgpt_base_url``. Unset: the host of each request."""
     base_path: str | None = None
     """A prefix of all routes, such as ``/gptmock``."""
     fast_path: bool = True
@@ -129,6 +138,16 @@ class Settings(pydantic.BaseModel):
         if value != "auto" and (not isinstance(value, int) or not 1 <= value <= 64):
             raise ValueError("must be 'auto' or a number from 1 to 64")
         return value
+
+    @pydantic.field_validator("port", mode="before")
+    @classmethod
+    def _port(cls, value: Any) -> int:
+        text = str(value).strip()
+        if not text.isascii() or not text.isdecimal() or int(text[:6]) > _MAX_PORT:
+            raise ValueError(
+                f"must be a port number from 0 to {_MAX_PORT}, and 0 is any free port; {text[:20]!r} is none"
+            )
+        return int(text)
 
     @pydantic.field_validator("home", "pid_file", "unix_socket", "tls_cert", "tls_key")
     @classmethod
@@ -163,6 +182,14 @@ class Settings(pydantic.BaseModel):
         if url.hostname and (url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname))):
             return value.rstrip("/")
         raise ValueError("must be an https URL (http only to loopback)")
+
+    @pydantic.field_validator("public_url")
+    @classmethod
+    def _public(cls, value: str | None) -> str | None:
+        origin = (value or "").rstrip("/")
+        if origin and not _HTTPS_ORIGIN.match(origin):
+            raise ValueError("must be an https origin without a path, such as https://codex.example:8443")
+        return origin or None
 
     @pydantic.field_validator("upstream_proxy")
     @classmethod
@@ -282,6 +309,9 @@ class Settings(pydantic.BaseModel):
     def _redis(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
         if value is not None:
             RedisAddress.parse(value.get_secret_value())
+            for option, path in tls_files(value.get_secret_value()).items():
+                if not os.access(path, os.R_OK):
+                    raise ValueError(f"the file of {option} cannot be read")
         return value
 
     @pydantic.model_validator(mode="after")
@@ -291,6 +321,12 @@ class Settings(pydantic.BaseModel):
                 "GPTMOCK_ENCRYPTION_KEYS: required with GPTMOCK_REDIS_URL, because tokens are stored encrypted only; "
                 "create a key with: openssl rand -base64 32"
             )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _reachable(self) -> Settings:
+        if self.upstream_transport != "http" and self.upstream_proxy is not None:
+            raise ValueError("GPTMOCK_UPSTREAM_TRANSPORT: must be http with GPTMOCK_UPSTREAM_PROXY")
         return self
 
     @pydantic.model_validator(mode="after")

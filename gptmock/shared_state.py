@@ -23,6 +23,7 @@ from gptmock.stores.client_keys import StoreClientKeys
 from gptmock.stores.codex_version import SharedVersion
 from gptmock.stores.conversations import SealedConversations
 from gptmock.stores.escrow import FileEscrow
+from gptmock.stores.invitations import StoreInvitations
 from gptmock.stores.lease import StoreLease
 from gptmock.stores.locations import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.migrate import Migration, Progress, carry
@@ -30,6 +31,9 @@ from gptmock.stores.peppers import Pepper, parse_peppers
 from gptmock.stores.seal import Sealer, SealingKey, key_file, parse_keys
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.stores.vault import SealedVault
+
+NOBODY = f"No ChatGPT account is signed in. {SIGN_IN_HINT}"
+"""The warning of ``prepare`` for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class State:
     store: GuardedStore
     vault: SealedVault
     keys: StoreClientKeys
+    invitations: StoreInvitations
     conversations: SealedConversations
     escrow: FileEscrow
     codex_version: SharedVersion
@@ -76,6 +81,7 @@ async def open_state(
             store=store,
             vault=SealedVault(store, sealer),
             keys=StoreClientKeys(store, sealer, clock=time.time, peppers=_peppers(settings)),
+            invitations=StoreInvitations(store, sealer, clock=time.time),
             conversations=SealedConversations(store, sealer, ttl_seconds=settings.responses_ttl),
             escrow=escrow,
             codex_version=SharedVersion(store),
@@ -89,19 +95,19 @@ async def open_state(
 
 async def prepare(settings: Settings) -> list[str]:
     """
-    Runs once before the workers start: checks the encryption key and the pepper, gives the hashes of client keys their
-    pepper, and imports a login from ``auth.json``.
+    Runs once before the workers start: checks the encryption key, gives the hashes of client keys their pepper, and
+    imports a login from ``auth.json``.
 
     Returns warnings for the operator; an unreachable store is a warning, since the server can start without it.
 
     Raises:
-        UnusableKey: the key is missing, weak, or does not decrypt the store; or the pepper of a client key is missing.
+        UnusableKey: the key is missing, weak, or does not decrypt the store.
     """
     async with open_state(settings) as state:
         try:
             await state.vault.check_key()
-            await check_pepper(state)
             await state.keys.add_peppers()
+            notes = [] if (lacking := await missing_pepper(state)) is None else [lacking]
             await take_over(state.vault, state.store, state.home)
             logins, broken = await state.vault.logins(), await state.vault.broken()
         except SealBroken as error:
@@ -109,25 +115,34 @@ async def prepare(settings: Settings) -> list[str]:
         except GptmockError as error:
             return [error.message]
     if not logins and not broken:
-        return [f"No ChatGPT account is signed in. {SIGN_IN_HINT}"]
+        return [*notes, NOBODY]
     refused = [f"{login.label}: {login.refused}" for login in logins if login.refused is not None]
-    return refused + [one.message for one in broken]
+    return notes + refused + [one.message for one in broken]
 
 
-async def check_pepper(state: State) -> None:
+async def missing_pepper(state: State) -> str | None:
     """
-    Check that all valid client keys can be used.
+    What to do if the pepper of a valid client key is neither given nor in the store; ``None`` if all can be used.
 
     Raises:
-        UnusableKey: the pepper of one is neither given nor in the store.
         StoreError: the keys cannot be read.
     """
     unusable = await state.keys.unchecked()
-    if unusable:
-        raise UnusableKey(
-            f"GPTMOCK_KEY_PEPPER lacks the pepper of {len(unusable)} client keys, such as {unusable[0].name!r}. Add it "
-            "behind the current one, or revoke them with that pepper set. Nothing was changed."
-        )
+    if not unusable:
+        return None
+    return (
+        f"GPTMOCK_KEY_PEPPER: {len(unusable)} client keys were stored with another pepper, such as that of "
+        f"{unusable[0].name!r}: add that pepper behind the current one, or revoke them."
+    )
+
+
+async def lacks_pepper(settings: Settings) -> str | None:
+    """As ``missing_pepper``; ``None`` too if the store cannot be read: then each request is told."""
+    async with open_state(settings) as state:
+        try:
+            return await missing_pepper(state)
+        except StoreError:
+            return None
 
 
 async def has_account(settings: Settings) -> bool:

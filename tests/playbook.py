@@ -281,6 +281,8 @@ class Client:
     """Whether the dialect has an honest form for a turn that ended well; where not, it ends with an error."""
     refuses_in_text: bool = False
     """A refusal is part of the answer text."""
+    notes_images_in_text: bool = False
+    """A note stands in the place of an image that cannot be shown."""
 
 
 def client_of(route: DialectRoute) -> Client:
@@ -589,6 +591,7 @@ CLIENTS: Mapping[str, Client] = {
         messages_document,
         messages_text,
         refuses_in_text=True,
+        notes_images_in_text=True,
     ),
     "responses": Client(
         responses_body, lambda frames: Read(*fold_responses(frames)), responses_document, responses_text

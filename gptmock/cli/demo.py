@@ -92,6 +92,7 @@ _NOT_FOR_A_DEMO = (
     "webhook_url",
     "webhook_secret",
     "metrics_bind",
+    "otel",
 )
 """The operator's own store, keys, receiver and scraper."""
 

@@ -64,7 +64,10 @@ def run(options: argparse.Namespace) -> int:
         show_document({**_document(settings, accounts, notes), "broken": [broken_document(one) for one in broken]})
     else:
         # The accounts that cannot be decrypted are in the notes.
-        show_info(settings, accounts, notes, first_run=not accounts and not broken)
+        first_run = not accounts and not broken
+        # The first steps say by themselves that nobody is signed in.
+        others = [note for note in notes if not (first_run and note == shared_state.NOBODY)]
+        show_info(settings, accounts, others, first_run=first_run)
     return 0
 
 

@@ -191,12 +191,13 @@ _T = TypeVar("_T")
 
 def supports(value: object, contract: type[_T]) -> TypeGuard[_T]:
     """Whether a value has the members of an optional contract; as ``isinstance``, which takes 10 us for it."""
-    return _has_members(cast("Any", type(value)), cast("Any", contract))
+    members = _members(cast("Any", contract))
+    return all(hasattr(value, name) for name in members)
 
 
 @functools.cache
-def _has_members(kind: Any, contract: Any) -> bool:
-    return all(hasattr(kind, name) for name in vars(contract) if not name.startswith("_"))
+def _members(contract: Any) -> tuple[str, ...]:
+    return tuple(name for name in vars(contract) if not name.startswith("_"))
 
 
 CopiesDelta: TypeAlias = Callable[[bytes, bytes], bytes]

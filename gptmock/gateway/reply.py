@@ -28,6 +28,7 @@ from gptmock.errors import GptmockError, InternalError
 from gptmock.gateway.first_event import Opened
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.limits import RateLimitSnapshot
+from gptmock.live import UpstreamTry
 from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFailed, ResponseIncomplete
 from gptmock.protocol.failures import failure_of
@@ -81,6 +82,8 @@ class Outcome:
     """The reply's own, which tells durations."""
     further: list[Outcome] = field(default_factory=list)
     """Of the further requests of a call that has several."""
+    traced: list[UpstreamTry] | None = None
+    """Each request to the upstream, of all turns; ``None`` if nobody wants to know."""
     admitted: Callable[[], Awaitable[None]] = _admitted
     """Waits until the limits of the client key have admitted the call; filled in by whoever began that."""
     turns: int = 1

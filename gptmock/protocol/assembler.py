@@ -107,10 +107,6 @@ class _Item(TrackedItem):
     call: _Call = field(default_factory=_Call)
 
 
-_SILENT = frozenset({ev.ResponseCreated, ev.ResponseInProgress, ev.ContentPartAdded, ev.ReasoningSummaryPartAdded})
-"""Events that add no piece."""
-
-
 @dataclass(frozen=True, slots=True)
 class OpenText:
     """A text that grows, and what a delta of it is."""
@@ -137,7 +133,7 @@ class OutputAssembler:
     def feed(self, event: ev.ResponseEvent) -> list[Piece]:  # noqa: C901 - one case for each kind of event
         """The pieces that this event adds; often none."""
         # Half of the events of a short turn; a pattern asks for one type after the other.
-        if type(event) in _SILENT:
+        if type(event) in ev.OPENINGS:
             return []
         match event:
             case ev.OutputTextDelta():

@@ -311,6 +311,9 @@ _KNOWN_EVENT: TypeAlias = (
 )
 
 
+OPENINGS = frozenset({ResponseCreated, ResponseInProgress, ContentPartAdded, ReasoningSummaryPartAdded})
+"""Events that announce what is to come, and add nothing to the output."""
+
 _EVENT: msgspec.json.Decoder[_KNOWN_EVENT] = msgspec.json.Decoder(_KNOWN_EVENT)
 _REWRITTEN = frozenset({_ItemAdded, _ItemDone, _ResponseCancelled, _ResponseDone})
 _EVENT_TAGS = frozenset(str(kind.__struct_config__.tag) for kind in get_args(_KNOWN_EVENT))

@@ -26,7 +26,7 @@ from gptmock.server.context import App
 from gptmock.server.guard import client_source
 from gptmock.server.session_cookie import clear_session, session_value, set_session
 
-_Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse]]
+Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 _READ = ("GET", "HEAD")
 MAX_COUNT = 1000
 MAX_DAYS = 400
@@ -55,15 +55,16 @@ def add_admin_routes(app: App) -> None:
         ("session", ("POST",), _sign_in, SignInBody),
         ("session", ("DELETE",), _sign_out, None),
     ):
-        _route(app, path, methods, handler, body)
+        add_admin_route(app, path, methods, handler, body)
 
 
-def _route(app: App, path: str, methods: tuple[str, ...], handler: _Handler, body: Any) -> None:
+def add_admin_route(app: App, path: str, methods: tuple[str, ...], handler: Handler, body: Any) -> None:
+    """Add one, below ``/admin``; ``body`` is the pydantic model of the request body, ``None`` for none."""
     name = "admin_" + "_".join(word for word in path.split("/") if not word.startswith("<"))
     parts = ["one"] if path.endswith(">") else []
     name = "_".join([name, *parts, methods[0].lower()])
 
-    async def handle(request: Request, **named: str) -> HTTPResponse:
+    async def handle(request: Request, **named: str) -> HTTPResponse | None:
         return await handler(request, **named)
 
     context = {"ctx_body": body} if body is not None else {"ctx_bodiless": True}

@@ -19,6 +19,7 @@ from gptmock.dialects.families import below_base_path, family_of
 from gptmock.dialects.table import DIALECTS, IMAGE_DIALECTS, DialectRoute
 from gptmock.errors import ClientError
 from gptmock.server.admin import add_admin_routes
+from gptmock.server.backend_api import add_backend_routes
 from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.conversations import add_conversation_routes
@@ -27,6 +28,7 @@ from gptmock.server.dashboard import add_dashboard_routes
 from gptmock.server.descriptors import capacity, raise_descriptor_limit
 from gptmock.server.events import add_events_route
 from gptmock.server.guard import Guard
+from gptmock.server.invitations import add_invitation_routes
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.listings import add_listing_routes
 from gptmock.server.live_feed import LiveFeed
@@ -127,12 +129,14 @@ def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRout
     add_responses_routes(app, options)
     add_socket_routes(app, options)
     add_messages_routes(app, options)
+    add_backend_routes(app, options)
     add_listing_routes(app, options)
     add_conversation_routes(app)
     add_ollama_routes(app, options)
     add_usage_routes(app)
     add_ops_routes(app, options)
     add_admin_routes(app)
+    add_invitation_routes(app, options)
     add_events_route(app, options)
     add_page_streams(app, options)
     add_dashboard_routes(app, options)

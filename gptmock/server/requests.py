@@ -82,7 +82,7 @@ class ClientRequest(Request):
     def _is_form(self) -> bool:
         """Whether the body is a form that the route takes: it has bounds of its own (``server.multipart``)."""
         route: DialectRoute | None = getattr(self.route.ctx, "dialect_route", None) if self.route is not None else None
-        return route is not None and route.takes_forms and is_form(self.headers.get("content-type", ""))
+        return route is not None and route.form is not None and is_form(self.headers.get("content-type", ""))
 
     def _refuse_early(self) -> None:
         """Refuse what need not be read, before the client is told to send it (``Expect: 100-continue``)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
@@ -90,7 +91,8 @@ class TurnRequest:
         self._head: ReplyHead = new_head(request_id(request))
         self._client: Client | None = None
         self._turn: Turn | None = None
-        self._outcome = Outcome()
+        self._outcome = Outcome(traced=None if self._services.traces is None else [])
+        self._started_ns = time.time_ns()
         self._grant: Grant = UNLIMITED
         self._first_seconds: float | None = None
         self._sent_bytes = 0
@@ -220,7 +222,7 @@ class TurnRequest:
 
     async def _call(self, headers: dict[str, str], client: Client) -> Call:
         body, kind = self._request.body, headers.get("content-type", "")
-        if not (self._route.takes_forms and is_form(kind)):
+        if self._route.form is None or not is_form(kind):
             return Call(body, headers, client.tenant)
         form = await self._large_bodies.run(len(body), partial(read_form, body, kind))
         # The parts are copies.
@@ -284,6 +286,8 @@ class TurnRequest:
 
     def _reply_headers(self, turn: Turn, model: str | None) -> dict[str, str]:
         headers = forwarded_to_codex(self._outcome) if turn.forwards_headers else {}
+        if self._client is None or self._client.account_id is None:
+            headers = {name: value for name, value in headers.items() if not self._tells_our_plan(name)}
         headers.update(self._grant.headers)
         if turn.ignored:
             headers[IGNORED] = ignored_header(turn.ignored)
@@ -293,6 +297,10 @@ class TurnRequest:
             # Codex takes this header for a word of the backend itself, and warns of another model.
             headers["openai-model"] = model
         return headers
+
+    def _tells_our_plan(self, name: str) -> bool:
+        """Whether a header tells a client with an account of its own what plan ours has."""
+        return name == "x-codex-plan-type" and "chatgpt-account-id" in self._request.headers
 
     def _show(self, turn: Turn) -> None:
         log.info(
@@ -317,32 +325,36 @@ class TurnRequest:
         usage, begun = outcome.usage, self._head.progress.begun_seconds
         if self._sink is not None:
             self._first_seconds, self._sent_bytes = self._sink.first_seconds, self._sink.sent_bytes
-        log.info(
-            "turn",
-            extra={
-                "request_id": request_id(self._request),
-                "client": client_address(self._request),
-                "dialect": self._route.name,
-                "transport": self.transport,
-                "key": key.id if key is not None else None,
-                "account": outcome.account_id,
-                "model": turn.resolved.slug if turn is not None else None,
-                "stream": turn.stream if turn is not None else None,
-                "status": status,
-                "ended": ended,
-                "tries": outcome.tries,
-                "first_seconds": None if self._first_seconds is None else round(self._first_seconds, 3),
-                "first_event_seconds": None if begun is None else round(begun, 3),
-                "seconds": round(self._head.elapsed(), 3),
-                "bytes": self._sent_bytes,
-                "stored": outcome.stored,
-                "input_tokens": usage.input_tokens if usage is not None else None,
-                "cached_tokens": _cached(usage),
-                "output_tokens": usage.output_tokens if usage is not None else None,
-                "reasoning_tokens": _reasoning(usage),
-                "at_terminal": {"effort": _effort(turn), "label": self._services.label_of(outcome.account_id)},
-            },
-        )
+        fields: dict[str, Any] = {
+            "request_id": request_id(self._request),
+            "client": client_address(self._request),
+            "dialect": self._route.name,
+            "transport": self.transport,
+            "key": key.id if key is not None else None,
+            "account": outcome.account_id,
+            "model": turn.resolved.slug if turn is not None else None,
+            "stream": turn.stream if turn is not None else None,
+            "status": status,
+            "ended": ended,
+            "tries": outcome.tries,
+            "first_seconds": None if self._first_seconds is None else round(self._first_seconds, 3),
+            "first_event_seconds": None if begun is None else round(begun, 3),
+            "seconds": round(self._head.elapsed(), 3),
+            "bytes": self._sent_bytes,
+            "stored": outcome.stored,
+            "input_tokens": usage.input_tokens if usage is not None else None,
+            "cached_tokens": _cached(usage),
+            "output_tokens": usage.output_tokens if usage is not None else None,
+            "reasoning_tokens": _reasoning(usage),
+            "at_terminal": {"effort": _effort(turn), "label": self._services.label_of(outcome.account_id)},
+        }
+        if self._services.traces is not None:
+            headers, response = headers_of(self._request), outcome.response
+            told = {} if response is None else {"id": response.id or None, "model": response.model}
+            self._services.traces.turn(
+                fields, headers, outcome.traced or (), started_ns=self._started_ns, response=told
+            )
+        log.info("turn", extra=fields)
 
 
 def _stopping() -> ServerStopping:

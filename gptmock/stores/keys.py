@@ -96,9 +96,9 @@ class Keys:
         """The key of a last observation."""
         return self._key("observed", name)
 
-    def probe(self) -> str:
-        """The key that ``probe`` sets and deletes."""
-        return f"{self.prefix}:probe"
+    def probe(self, number: int | None = None) -> str:
+        """The key that ``probe`` sets; numbered ones lie in several slots of a Cluster."""
+        return f"{self.prefix}:probe" if number is None else f"{self.prefix}:probe:{number}"
 
     def like(self, kind: str, prefix: str) -> str:
         """A ``SCAN`` pattern for the keys of a kind whose names have this prefix; it may match others too."""

@@ -30,6 +30,14 @@ TIMEOUT_SECONDS = 0.4
 SLACK_SECONDS = 0.05
 MAX_CONNECTIONS = 32
 _SETTLED = milliseconds(SETTLED_SECONDS)
+_LOST = (
+    exceptions.ConnectionError,
+    exceptions.TimeoutError,
+    exceptions.ReadOnlyError,
+    exceptions.ClusterError,
+    exceptions.RedisClusterException,
+)
+"""Errors after which the server may be another one than before."""
 SCAN_COUNT = 10_000
 """``COUNT`` of ``SCAN``: blocks the server for a millisecond or two; stored responses make many keys."""
 
@@ -287,7 +295,7 @@ class RedisStore:
         try:
             return task.result()
         except (exceptions.RedisError, exceptions.RedisClusterException, OSError) as error:
-            if isinstance(error, exceptions.ConnectionError | exceptions.TimeoutError | exceptions.ReadOnlyError):
+            if isinstance(error, _LOST):
                 await self._drop_idle()
             raise unavailable(error) from error
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster, Sentinel
+from redis.asyncio import BlockingConnectionPool, Redis, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from gptmock.redis_urls import SENTINEL_OPTIONS, RedisAddress
+from gptmock.stores.cluster_client import ClusterClient
 
 HEALTH_CHECK_SECONDS = 30
 STALLED = 5
@@ -58,14 +59,14 @@ def sentinel(address: RedisAddress, *, timeout_seconds: float, client_name: str)
     return client
 
 
-def cluster(address: RedisAddress, *, timeout_seconds: float, client_name: str) -> RedisCluster:
+def cluster(address: RedisAddress, *, timeout_seconds: float, client_name: str) -> ClusterClient:
     """
     A client of a Cluster; it finds the other nodes by those in the URL.
 
     Raises:
         ValueError: redis-py does not accept an option of the URL.
     """
-    return RedisCluster(
+    return ClusterClient(
         startup_nodes=[ClusterNode(host, port) for host, port in address.nodes],
         dynamic_startup_nodes=False,  # the URL's nodes may be names whose addresses change
         # A MOVED reply changes the map of the slots. Reading the whole map again would close connections in use.

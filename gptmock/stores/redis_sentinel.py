@@ -1,28 +1,24 @@
 """
-``RedisStore`` on the master that sentinels name: its replication is asynchronous, so a failover loses what no replica
-has. A version of a lasting record and a lease count as written when a replica has them too: the promoted replica is the
-one that is furthest ahead, so neither is lost, and no refresh token is spent a second time.
+``RedisStore`` on the master that sentinels name. A version of a lasting record and a lease wait for a replica; see
+``replicas.py``.
 """
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 from gptmock.stores.keys import milliseconds, successor
 from gptmock.stores.redis import RedisStore
+from gptmock.stores.replicas import WAIT_MILLISECONDS, Confirmations
 from gptmock.stores.store import Record
-
-WAIT_MILLISECONDS = 100
-"""How long a replica has to confirm. Without a confirmation the write stands: there may be no replica at all."""
-ALONE_SECONDS = 1.0
-"""After a write that no replica confirmed, the next ones do not wait."""
 
 
 class RedisSentinelStore(RedisStore):
     """``Store`` on a master behind Sentinel; its client has a ``SentinelConnectionPool``."""
 
-    _alone_until = 0.0
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._confirmations = Confirmations()
 
     async def write(
         self, name: str, value: bytes, *, expected: int, version: int | None = None, ttl_seconds: float | None = None
@@ -43,12 +39,11 @@ class RedisSentinelStore(RedisStore):
 
     async def _confirmed(self, pipeline: Any) -> Any:
         """Run one command and wait for a replica on the same connection. If the master dies, the call fails."""
-        if time.monotonic() < self._alone_until:
+        if not self._confirmations.expected():
             return (await self._run(pipeline.execute()))[0]
         pipeline.execute_command("WAIT", 1, WAIT_MILLISECONDS)
         answer, replicas = await self._run(pipeline.execute())
-        if not replicas:
-            self._alone_until = time.monotonic() + ALONE_SECONDS
+        self._confirmations.count(replicas)
         return answer
 
     async def _disconnect_all(self) -> None:

@@ -111,7 +111,8 @@ async def test_a_lost_connection_and_a_server_that_drains(place: Place, caplog: 
     running = asyncio.create_task(place.run(OLD, "hello"))
     await until(lambda: place.simulator.state.open_streams == 1)
     for turn in list(place.app.ctx.turns):
-        turn._socket.abort()  # noqa: SLF001 - the network is cut
+        # The network is cut.
+        turn._socket.abort()
     run = await running
     assert run.code == 0, run
     assert run.text == GREETING

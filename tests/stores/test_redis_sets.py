@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import ipaddress
 from pathlib import Path
@@ -20,7 +21,7 @@ from gptmock.stores.redis_facts import RedisFacts, weakest
 from gptmock.stores.redis_sentinel import RedisSentinelStore
 from gptmock.stores.store import Addition
 from tests.stores.clusters import free_port, wait_for
-from tests.stores.servers import binary_of, running
+from tests.stores.servers import RedisServer, binary_of, running
 
 
 async def test_names_of_all_nodes_and_their_facts(cluster: str):
@@ -47,9 +48,24 @@ async def test_facts_behind_a_sentinel(sentinel: str):
     assert (await store.describe()).role == "master"
     await store.close()
     nobody = open_redis(sentinel.replace("/team", "/other"))
-    with pytest.raises(StoreUnavailable, match=r"^Redis cannot be reached\.$"):
+    with pytest.raises(StoreUnavailable, match=r"^Redis has no master by this name at its sentinels, or they cannot"):
         await nobody.probe()
     await nobody.close()
+
+
+async def test_the_kind_in_the_address_is_wrong(cluster: str, valkey: RedisServer):
+    one, *_ = cluster.removeprefix("redis+cluster://").split(",")
+    single = open_redis(f"redis://{one}")
+    with pytest.raises(StoreUnavailable, match=r"^Redis is a cluster; its URL begins with redis\+cluster://\.$"):
+        await asyncio.gather(*(single.write(f"n{number}", b"", expected=0) for number in range(20)))
+    await single.close()
+    valkey_port = free_port()
+    valkey.say("CONFIG", "SET", "port", str(valkey_port))
+    no_cluster = open_redis(f"redis+cluster://127.0.0.1:{valkey_port}")
+    with pytest.raises(StoreUnavailable, match=r"^Redis is no cluster; its URL begins with redis:// or rediss://\.$"):
+        await no_cluster.probe()
+    await no_cluster.close()
+    valkey.say("CONFIG", "SET", "port", "0")
 
 
 @pytest.mark.parametrize("scheme", ["redis+cluster", "redis+sentinel"])
@@ -89,6 +105,10 @@ async def test_a_certificate_authority_and_a_client_certificate(tmp_path: Path, 
         with pytest.raises(StoreUnavailable, match="Redis"):
             await stranger.probe()
         await stranger.close()
+        doubting = open_redis(f"{scheme}://127.0.0.1:{port}?ssl_certfile={certificate}&ssl_keyfile={key}")
+        with pytest.raises(StoreUnavailable, match=r"^Redis has a certificate that is not trusted; ssl_ca_certs in"):
+            await doubting.probe()
+        await doubting.close()
 
 
 def write_certificates(folder: Path) -> tuple[Path, Path, Path]:

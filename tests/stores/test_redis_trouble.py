@@ -311,6 +311,7 @@ async def test_cancelled_by_thousands_no_connection_is_lost(server: RedisServer)
         (exceptions.ReadOnlyError("x"), "Redis is a read-only replica."),
         (exceptions.OutOfMemoryError("x"), "Redis is out of memory."),
         (exceptions.InvalidResponse("x"), "Redis does not speak the Redis protocol."),
+        (exceptions.MovedError("1 h:1"), "Redis is a cluster; its URL begins with redis+cluster://."),
         (exceptions.ResponseError("MISCONF Redis is configured"), "Redis cannot save to its disk and takes no writes."),
         (exceptions.ResponseError("BUSY Redis is busy"), "Redis is busy with another program's script."),
         (

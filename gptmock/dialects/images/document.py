@@ -31,10 +31,15 @@ def document(options: ImageOptions, head: ReplyHead, answers: Sequence[FoldedRes
         {
             "created": head.created,
             "data": [_entry(options, one) for one in images],
-            **image_members(options, first.data, first),
+            **_told(image_members(options, first.data, first)),
             "usage": usage_members([one.usage for one in images if one.usage is not None]),
         }
     )
+
+
+def _told(members: dict[str, str]) -> dict[str, str]:
+    """Without what nobody knows: ``auto`` is a wish, and no size or quality of an image."""
+    return {name: value for name, value in members.items() if value != "auto"}
 
 
 def _images(answer: FoldedResponse) -> list[FinishedImage]:

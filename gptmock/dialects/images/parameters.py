@@ -30,12 +30,14 @@ RULES: tuple[Rule, ...] = (
     Rule("style", Fate.REJECT, "the upstream has no styles: describe it in the prompt"),
     Rule("input_fidelity", Fate.REJECT, "the upstream does not take it"),
     Rule("frame_count", Fate.REJECT, "the upstream makes single images"),
+    Rule("frame_duration_ms", Fate.REJECT, "the upstream makes single images"),
     Rule("svg", Fate.REJECT, "the upstream makes no vector images"),
     Rule("user", Fate.IGNORE, "the upstream knows the account, and nobody else"),
     Rule("partial_images", Fate.IGNORE, "partial images are streamed only", lambda count: count == 0),
 )
 EDIT_RULES: tuple[Rule, ...] = (
     Rule("mask", Fate.REJECT, "the upstream takes no masks: describe in the prompt what is to change"),
+    Rule("markup", Fate.REJECT, "the upstream takes no markup: describe in the prompt what is to change"),
     *RULES,
 )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from gptmock.dialects.bodies import Body, ListOf, ParameterBody
@@ -26,6 +28,7 @@ class ImageBody(ParameterBody):
     style: Any = None
     input_fidelity: Any = None
     frame_count: Any = None
+    frame_duration_ms: Any = None
     svg: Any = None
 
 
@@ -41,3 +44,24 @@ class EditBody(ImageBody):
 
     images: ListOf[EditedImage] | None = None
     mask: Any = None
+    markup: Any = None
+
+
+EDIT_FORM: Mapping[str, Any] = MappingProxyType(
+    {
+        "type": "object",
+        "description": "The other members of the JSON body are fields of the form too.",
+        "required": ["prompt", "image"],
+        "properties": {
+            "prompt": {"type": "string"},
+            "image": {
+                "description": "Also as `image[]`.",
+                "anyOf": [
+                    {"type": "string", "contentMediaType": "application/octet-stream"},
+                    {"type": "array", "items": {"type": "string", "contentMediaType": "application/octet-stream"}},
+                ],
+            },
+        },
+    }
+)
+"""The JSON schema of the form (OpenAPI 3.1)."""
