@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ class Place:
 
     simulator: Simulator
     app: Any
-    run: Callable[..., Awaitable[Run]]
+    run: Callable[..., Coroutine[Any, Any, Run]]
 
     @property
     def calls(self) -> list[RecordedRequest]:
@@ -91,7 +91,6 @@ async def test_a_refusal_is_told_at_once(place: Place, caplog: pytest.LogCapture
     assert len(transports(caplog)) == 1, "it is not asked again"
 
 
-@pytest.mark.check(246)
 @pytest.mark.parametrize("scene", ["failed-mid", "eof-mid"])
 async def test_a_turn_that_fails_is_sent_again_on_a_new_connection(
     place: Place, caplog: pytest.LogCaptureFixture, scene: str
@@ -104,16 +103,30 @@ async def test_a_turn_that_fails_is_sent_again_on_a_new_connection(
     assert transports(caplog)[-1] == ("websocket", "ok")
 
 
-@pytest.mark.check(247)
-async def test_a_lost_connection_and_a_server_that_drains(place: Place, caplog: pytest.LogCaptureFixture):
+@pytest.mark.check(246)
+async def test_a_lost_connection_is_made_again(place: Place, caplog: pytest.LogCaptureFixture):
     caplog.set_level(logging.INFO, logger="gptmock.turn")
     place.simulator.state.scenes.extend(["stall:30", "text"])
-    running = asyncio.create_task(place.run(OLD, "hello"))
-    await until(lambda: place.simulator.state.open_streams == 1)
-    for turn in list(place.app.ctx.turns):
-        # The network is cut.
-        turn._socket.abort()
-    run = await running
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(place.run(OLD, "hello"))
+        await until(lambda: place.simulator.state.open_streams == 1)
+        for turn in list(place.app.ctx.turns):
+            # The network is cut.
+            turn._socket.abort()
+    run = running.result()
     assert run.code == 0, run
     assert run.text == GREETING
     assert transports(caplog) == [("websocket", "client_gone"), ("websocket", "ok")]
+
+
+@pytest.mark.check(247)
+async def test_a_server_that_drains_lets_the_turn_end(place: Place, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, logger="gptmock.turn")
+    place.simulator.state.scenes.extend(["slow-head:3"])
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(place.run(OLD, "hello"))
+        await until(lambda: place.simulator.state.model_call_count == 1)
+        place.app.ctx.services.draining = True
+    run = running.result()
+    assert run.code == 0, run
+    assert transports(caplog) == [("websocket", "ok")]
