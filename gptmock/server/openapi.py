@@ -132,7 +132,7 @@ def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic
         "operationId": f"{name}_{method.lower()}",
         "tags": [family.name],
         "responses": {
-            "200": _success(getattr(route.ctx, "dialect_route", None)),
+            **_successes(route),
             "4XX": _response("An error of the client.", error),
             "5XX": _response("An error of the server or the upstream.", error),
             **{
@@ -148,6 +148,13 @@ def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic
         forms = {} if turn is None or turn.form is None else {FORM_TYPE: {"schema": dict(turn.form)}}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}, **forms}}
     return operation
+
+
+def _successes(route: Route) -> Json:
+    if getattr(route.ctx, "upgrades", False):
+        # OpenAPI has no words for the messages of a WebSocket.
+        return {"101": {"description": "A WebSocket: each message of the client is one turn, each answer an event."}}
+    return {"200": _success(getattr(route.ctx, "dialect_route", None))}
 
 
 def _success(route: DialectRoute | None) -> Json:
