@@ -19,23 +19,30 @@ from tests.deploy.test_chart import VARIABLES
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 COMPOSE = {"person": DEPLOY / "compose.yaml", "team": DEPLOY / "team" / "compose.yaml"}
-# The file that users of the predecessor have, with the image's name changed.
 PREDECESSOR = """
 services:
   serve:
     image: gptmock:latest
     container_name: gptmock
     command: ["serve", "--verbose", "--host", "0.0.0.0"]
-    ports: ["8000:8000", "1455:1455"]
-    volumes: [gptmock-data:/data]
-    environment: [GPTMOCK_HOME=/data, CHATGPT_LOCAL_LOGIN_BIND=0.0.0.0]
+    ports:
+      - "8000:8000"
+      - "1455:1455"
+    volumes:
+      - gptmock-data:/data
+    environment:
+      - GPTMOCK_HOME=/data
+      - CHATGPT_LOCAL_LOGIN_BIND=0.0.0.0
     healthcheck:
-      test: ["CMD-SHELL", "python -c \\"import urllib.request\\""]
+      test: ["CMD-SHELL", "python -c \\"import urllib.request,sys; sys.exit(0 if urllib.request.urlopen('http://127.0.0.1:8000/health').status==200 else 1)\\""]
       interval: 10s
+      timeout: 5s
+      retries: 5
       start_period: 120s
 volumes:
   gptmock-data:
-"""
+"""  # noqa: E501 - as it was
+"""The file that users of the predecessor have, with the image's name changed. ``image.py`` runs it."""
 
 
 @pytest.fixture(scope="module")
