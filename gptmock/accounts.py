@@ -149,6 +149,8 @@ class Login:
     """Unix seconds, of the id token."""
     renewable: bool = True
     """Whether there is a refresh token."""
+    member: bool = False
+    """Of somebody who was invited: never the default account, unless an administrator makes it that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +204,9 @@ class TokenVault(Protocol):
             StoreUnavailable: it is unknown whether they were written.
         """
 
-    async def enroll(self, tokens: TokenSet, *, label: str | None = None, made_at: float | None = None) -> TokenSet:
+    async def enroll(
+        self, tokens: TokenSet, *, label: str | None = None, made_at: float | None = None, member: bool = False
+    ) -> TokenSet:
         """
         Store the tokens of a new interactive login; they replace all others, also those of a concurrent refresh.
 
@@ -211,6 +215,7 @@ class TokenVault(Protocol):
             label: display name of the account; by default the current one, at first the email address.
             made_at: Unix seconds of the login, by default now. After the store was emptied, tokens of a later login
                 that another process still has take precedence.
+            member: see ``Login.member``, if the account is new.
         """
 
     async def refuse(self, refused: TokenSet, *, reason: str) -> None:

@@ -19,6 +19,10 @@ Action: TypeAlias = Literal[
     "account.paused",
     "account.resumed",
     "account.made_default",
+    "invitation.created",
+    "invitation.redeemed",
+    "invitation.revoked",
+    "keys.guessed",
 ]
 
 
@@ -27,14 +31,14 @@ class Actor:
     """A person or program that administers."""
 
     name: str
-    """The user of a command, the id of an admin key, or ``server``."""
+    """The user of a command, the id of an admin key, ``server``, or ``unknown client``."""
     origin: str
     """Where from: the host of a command, the address of a client, the name of a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """One administrative action that was carried out. Holds no secret."""
+    """One administrative action that was carried out, or one event of security. Holds no secret."""
 
     at: float
     """Unix seconds."""

@@ -21,6 +21,9 @@ EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhig
 PRIORITY_TIER = "priority"
 """The ``service_tier`` that users and Codex call fast."""
 
+IMAGE_MODEL = "gpt-image-2"
+"""What makes images; not in the catalogue, which lists models for texts."""
+
 _LOW_TO_XHIGH = ("low", "medium", "high", "xhigh")
 _LOW_TO_MAX = (*_LOW_TO_XHIGH, "max")
 _LOW_TO_ULTRA = (*_LOW_TO_MAX, "ultra")

@@ -93,10 +93,17 @@ NAMES_OF_KEYLESS = ("GPTMOCK_API_KEY", "GPTMOCK_ADMIN_KEY", "server without clie
 """As whom the audit log names callers without an issued key."""
 
 
+MAX_NAME_CHARACTERS = 100
+
+
 def is_key_name(text: str) -> bool:
     """Whether a key may have this name: 1 to 100 printable characters, no space around them, none that means others."""
     return (
-        bool(text) and text == text.strip() and text.isprintable() and len(text) <= 100 and text not in NAMES_OF_KEYLESS
+        bool(text)
+        and text == text.strip()
+        and text.isprintable()
+        and len(text) <= MAX_NAME_CHARACTERS
+        and text not in NAMES_OF_KEYLESS
     )
 
 
@@ -110,6 +117,8 @@ class ClientKey:
     terms: KeyTerms
     rotated_at: float | None = None
     revoked_at: float | None = None
+    text_ends_at: float | None = None
+    """Of a key that was found by a text which was replaced: until when that text is valid."""
 
     def is_living(self, now: float) -> bool:
         """Whether the key is valid: neither revoked nor expired."""
@@ -165,6 +174,10 @@ class IssuedInvitation:
 
     invitation: Invitation
     text: Secret
+
+
+INVITATION_SECONDS = 7 * 24 * 3600.0
+"""How long an invitation is open by default."""
 
 
 class Invitations(Protocol):
@@ -252,6 +265,7 @@ class ClientKeys(Protocol):
     async def find(self, text: Secret) -> ClientKey | None:
         """
         The valid key with this text. ``None`` for an unknown, wrong, expired or revoked key, without distinction.
+        ``text_ends_at`` is set if the text was replaced.
 
         Raises:
             StoreUnavailable: the store cannot be read, and this process has not cached the key.
@@ -316,6 +330,14 @@ def key_id_of(text: str) -> str | None:
 def invitation_text(invitation_id: str, secret: str) -> Secret:
     """The token of an invitation, in the format of a key with ``gi_`` in place of ``gm_``."""
     return _text("gi", invitation_id, secret)
+
+
+def invitation_link(base_url: str, text: Secret) -> str:
+    """
+    The link of an invitation; ``base_url`` has the base path and no slash at the end. The token is the fragment, which
+    browsers send to no server: neither in the request nor as ``Referer``.
+    """
+    return f"{base_url}/join#{text.reveal()}"
 
 
 def invitation_id_of(text: str) -> str | None:

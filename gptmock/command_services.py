@@ -18,6 +18,7 @@ from gptmock.audit import Actor, AuditEvent
 from gptmock.errors import CredentialRefused, GptmockError, SealBroken, StoreUnavailable, UnusableKey
 from gptmock.gateway.administration import AuditTrail, KeyAdministration
 from gptmock.gateway.credentials import CredentialKeeper
+from gptmock.gateway.invitations import InvitationAdministration
 from gptmock.gateway.logins import LoginBook
 from gptmock.gateway.refresh import Refresher
 from gptmock.gateway.team import Stores, overview_of
@@ -57,6 +58,11 @@ class CommandServices:
         """The client keys; every change is recorded in the audit log."""
         return KeyAdministration(self._state.keys, self._trail)
 
+    @property
+    def invitations(self) -> InvitationAdministration:
+        """The invitations; every change is recorded in the audit log."""
+        return InvitationAdministration(self._state.invitations, self._state.keys, self._trail, clock=time.time)
+
     async def audit_events(self, count: int) -> Sequence[AuditEvent]:
         """The newest events of the audit log, newest first."""
         return await StoreAuditLog(self._state.store).latest(count)
@@ -92,7 +98,8 @@ class CommandServices:
         # Loaded again, since fetching the limits may have refreshed tokens.
         newer = {login.account.id: login for login in await self.logins()}
         state = self._state
-        stores = Stores(state.vault, state.keys, self._board, self._ledger, state.escrow, StoreAuditLog(state.store))
+        audit = StoreAuditLog(state.store)
+        stores = Stores(state.vault, state.keys, self._board, self._ledger, state.escrow, audit, state.invitations)
         found = await overview_of(stores, [newer.get(login.account.id, login) for login in logins])
         return [replace(one, unheard=reason) for one, reason in zip(found, unheard, strict=True)]
 

@@ -18,7 +18,10 @@ from msgspec import Raw, Struct
 
 MAX_SNAPSHOT_BYTES = 8 * 1024 * 1024
 """A larger response is sent to the client but not stored."""
+MAX_IMAGE_BYTES = 1024 * 1024
+"""Of a generated image, as its item: of a larger one the item is stored without ``result``."""
 _ID_CHARACTERS = 48
+IMAGE_ITEM = "image_generation_call"
 ITEM_ID_PREFIXES: Mapping[str, str] = {
     "message": "msg",
     "reasoning": "rs",
@@ -27,7 +30,7 @@ ITEM_ID_PREFIXES: Mapping[str, str] = {
     "custom_tool_call": "ctc",
     "custom_tool_call_output": "ctc",
     "web_search_call": "ws",
-    "image_generation_call": "ig",
+    IMAGE_ITEM: "ig",
     "local_shell_call": "lsh",
 }
 """Item type to the prefix of its ids; a call and its output have the same prefix."""
@@ -108,8 +111,32 @@ class PendingSnapshot:
             account_id=account_id,
             input=self.input,
             inherited=self.inherited,
-            response=Raw(response),
+            response=Raw(without_large_images(response)),
         )
+
+
+def without_large_images(response: bytes) -> bytes:
+    """
+    A Response object as it is stored: without the data of images above ``MAX_IMAGE_BYTES``.
+
+    Args:
+        response: the object as JSON; returned unchanged if it is small or holds no such image.
+    """
+    if len(response) <= MAX_IMAGE_BYTES:
+        return response
+    members = msgspec.json.decode(response, type=dict[str, Raw])
+    output = msgspec.json.decode(members["output"], type=list[Raw])
+    kept = [_without_image(item) for item in output]
+    if all(item is before for item, before in zip(kept, output, strict=True)):
+        return response
+    return msgspec.json.encode({**members, "output": kept})
+
+
+def _without_image(item: Raw) -> Raw:
+    if memoryview(item).nbytes <= MAX_IMAGE_BYTES or msgspec.json.decode(item, type=_Named).type != IMAGE_ITEM:
+        return item
+    members = msgspec.json.decode(item, type=dict[str, Raw])
+    return Raw(msgspec.json.encode({name: value for name, value in members.items() if name != "result"}))
 
 
 # --- References to stored context ----------------------------------------------------

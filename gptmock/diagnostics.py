@@ -25,7 +25,7 @@ from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.codex_version import OWN_VERSION, is_plausible
 from gptmock.protocol.models import parse_version
 from gptmock.settings import Settings
-from gptmock.shared_state import State, encryption, open_state, storage
+from gptmock.shared_state import State, encryption, key_hashes, missing_pepper, open_state, storage
 from gptmock.stores.auth_file import FILE_NAME
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.identity import ClientIdentity
@@ -73,6 +73,7 @@ async def examine(settings: Settings, port: Callable[[], Finding]) -> AsyncItera
             yield store
             if store.verdict != "fail":
                 yield await _key(state, found)
+                yield await _pepper(settings, state)
                 for finding in await _credentials(settings, state, client):
                     yield finding
         for finding in await reached:
@@ -108,6 +109,16 @@ async def _key(state: State, found: str) -> Finding:
     except GptmockError as error:
         return Finding("encryption key", "fail", error.message, "put the key that sealed the store back into the ring")
     return Finding("encryption key", "ok", f"{found}; it opens the store")
+
+
+async def _pepper(settings: Settings, state: State) -> Finding:
+    try:
+        lacking = await missing_pepper(state)
+    except GptmockError as error:
+        return Finding("client keys", "fail", error.message, "see the line before this one")
+    if lacking is not None:
+        return Finding("client keys", "fail", lacking, "see GPTMOCK_KEY_PEPPER")
+    return Finding("client keys", "ok", key_hashes(settings))
 
 
 async def _credentials(settings: Settings, state: State, client: httpx.AsyncClient) -> list[Finding]:

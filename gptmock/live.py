@@ -65,6 +65,18 @@ class Problem:
     model: str | None = None
 
 
+@dataclass(slots=True)
+class UpstreamTry:
+    """One request to the upstream for a turn. Times are in nanoseconds since the epoch."""
+
+    account_id: str
+    started_ns: int
+    ended_ns: int | None = None
+    """``None``: with its turn."""
+    failed: str | None = None
+    """The code of the error that ended it."""
+
+
 class LiveBoard(Protocol):
     """Shared by all workers. Every method may raise ``StoreUnavailable``."""
 

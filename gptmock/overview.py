@@ -13,7 +13,7 @@ from typing import Any
 
 from gptmock.accounts import BrokenLogin, Login
 from gptmock.audit import AuditEvent
-from gptmock.clients import ClientKey
+from gptmock.clients import ClientKey, Invitation, KeyTerms
 from gptmock.limits import RateLimitSnapshot, RateLimitWindow
 from gptmock.usage import AMOUNTS, AccountUsage, UsageRow
 
@@ -68,6 +68,7 @@ def login_document(login: Login, *, is_default: bool) -> dict[str, Any]:
         "account_id": login.account.workspace_id,
         "user_id": login.account.user_id,
         "default": is_default,
+        "member": login.member,
         "paused": login.paused,
         "refused": login.refused,
         "renewable": login.renewable,
@@ -120,17 +121,39 @@ def key_document(key: ClientKey, labels: Mapping[str, str], *, now: float) -> di
         "owner": terms.owner,
         "role": terms.role,
         "state": key_state(key, now),
-        "models": list(terms.models),
-        "rpm": terms.rpm,
-        "tokens_per_day": terms.tokens_per_day,
-        "tokens_per_week": terms.tokens_per_week,
-        "concurrency": terms.concurrency,
+        **_limits_of(terms),
         "account": None if terms.account_id is None else labels.get(terms.account_id, terms.account_id),
         "defaults": asdict(terms.defaults),
         "created_at": moment(key.created_at),
         "expires_at": moment(terms.expires_at),
         "rotated_at": moment(key.rotated_at),
         "revoked_at": moment(key.revoked_at),
+    }
+
+
+def invitation_document(invitation: Invitation) -> dict[str, Any]:
+    """An open invitation with the terms of its key; no secret in it."""
+    terms = invitation.terms
+    return {
+        "name": invitation.name,
+        "id": invitation.id,
+        "owner": terms.owner,
+        "role": terms.role,
+        **_limits_of(terms),
+        "defaults": asdict(terms.defaults),
+        "created_at": moment(invitation.created_at),
+        "expires_at": moment(invitation.expires_at),
+        "key_expires_at": moment(terms.expires_at),
+    }
+
+
+def _limits_of(terms: KeyTerms) -> dict[str, Any]:
+    return {
+        "models": list(terms.models),
+        "rpm": terms.rpm,
+        "tokens_per_day": terms.tokens_per_day,
+        "tokens_per_week": terms.tokens_per_week,
+        "concurrency": terms.concurrency,
     }
 
 

@@ -6,6 +6,7 @@ import socket
 from functools import partial
 from pathlib import Path
 
+from gptmock.metrics.traces import lacks_extra
 from gptmock.server.temporary_folder import SERVER_PREFIX, ClaimedFolder, claim_folder, clear_left_folders
 from gptmock.server.tls import Certificate, UnusableCertificate
 from gptmock.settings import Settings
@@ -58,4 +59,11 @@ def certificate_problem(settings: Settings) -> str | None:
         certificate(settings)
     except UnusableCertificate as error:
         return str(error)
+    return None
+
+
+def traces_problem(settings: Settings) -> str | None:
+    """Why traces cannot be made; ``None`` if they can, or are not wanted."""
+    if settings.otel and lacks_extra():
+        return "needs the extra otel; install it with: pip install 'gptmock[otel]'"
     return None

@@ -29,7 +29,10 @@ MAX_RESPONSES_TTL_SECONDS = 30 * 24 * 3600
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
 _DURATION = re.compile(r"(?P<count>[0-9]{1,9})(?P<unit>[smhd]?)\Z")
 MIN_ADMIN_KEY_CHARACTERS = 16
+_MAX_PORT = 65535
+MIN_PEPPER_CHARACTERS = 32
 MIN_OLLAMA_VERSION = (0, 13, 4)
+_HTTPS_ORIGIN = re.compile(r"https://[A-Za-z0-9._~\[\]:-]+\Z")
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
 """A web origin as browsers send it: no path, no trailing slash."""
 
@@ -41,7 +44,7 @@ class Settings(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     host: str = "127.0.0.1"
-    port: int = Field(8000, ge=0, le=65535)
+    port: int = 8000
     workers: int | Literal["auto"] = 1
     verbose: bool = False
     log_format: Literal["text", "json"] | None = None
@@ -50,6 +53,8 @@ class Settings(pydantic.BaseModel):
     reasoning_summary: Literal["auto", "concise", "detailed", "none"] = "auto"
     reasoning_compat: Style = "think-tags"
     expose_reasoning_models: bool = False
+    image_models: bool = False
+    """Whether ``/v1/models`` lists what makes images: many clients offer all that is listed for chats."""
     default_web_search: bool = False
     fast_mode: bool = False
     debug_model: str | None = None
@@ -65,9 +70,15 @@ class Settings(pydantic.BaseModel):
     """Unset: the embedded store, a SQLite file in ``home``. May hold a password."""
     encryption_keys: pydantic.SecretStr | None = None
     encryption_keys_file: Path | None = None
+    key_pepper: pydantic.SecretStr | None = None
+    """What the hashes of client keys are made with: ``current,previous``. Unset: one that the store keeps, sealed."""
     account_pool: str | None = None
     """Labels, separated by commas."""
     upstream_proxy: str | None = None
+    upstream_transport: Literal["http", "websocket", "auto"] = "http"
+    """``auto``: WebSockets for conversations from their second turn on, and for models that prefer them."""
+    upstream_compression: Literal["zstd", "off"] = "zstd"
+    """Request bodies of model calls from 8 kB on."""
     home: Path = Field(default_factory=lambda: Path.home() / ".config" / "gptmock")
     upstream_url: str = "https://chatgpt.com/backend-api"
     issuer: str = "https://auth.openai.com"
@@ -89,6 +100,8 @@ class Settings(pydantic.BaseModel):
     """A real Ollama version: clients enable features by it, and Codex requires 0.13.4."""
     metrics_bind: str | None = None
     """``host:port`` of a listener for ``/metrics`` without a key."""
+    otel: bool = False
+    """Send traces of model calls by OTLP; needs the extra ``gptmock[otel]``. The SDK reads its ``OTEL_*`` variables."""
     webhook_url: pydantic.SecretStr | None = None
     """Told of ended logins, full windows and a store in trouble; may hold a token."""
     webhook_secret: pydantic.SecretStr | None = Field(None, validate_default=True)
@@ -114,6 +127,8 @@ class Settings(pydantic.BaseModel):
     """Host names that the browser guard accepts besides loopback names, separated by commas."""
     trusted_proxies: str | None = None
     """Addresses and networks whose forwarding headers are believed, separated by commas; ``unix`` for the socket."""
+    public_url: str | None = None
+    """Our own https origin, for a Codex that is signed in by ``chatgpt_base_url``. Unset: the host of each request."""
     base_path: str | None = None
     """A prefix of all routes, such as ``/gptmock``."""
     fast_path: bool = True
@@ -125,6 +140,16 @@ class Settings(pydantic.BaseModel):
         if value != "auto" and (not isinstance(value, int) or not 1 <= value <= 64):
             raise ValueError("must be 'auto' or a number from 1 to 64")
         return value
+
+    @pydantic.field_validator("port", mode="before")
+    @classmethod
+    def _port(cls, value: Any) -> int:
+        text = str(value).strip()
+        if not text.isascii() or not text.isdecimal() or int(text[:6]) > _MAX_PORT:
+            raise ValueError(
+                f"must be a port number from 0 to {_MAX_PORT}, and 0 is any free port; {text[:20]!r} is none"
+            )
+        return int(text)
 
     @pydantic.field_validator("home", "pid_file", "unix_socket", "tls_cert", "tls_key")
     @classmethod
@@ -159,6 +184,14 @@ class Settings(pydantic.BaseModel):
         if url.hostname and (url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname))):
             return value.rstrip("/")
         raise ValueError("must be an https URL (http only to loopback)")
+
+    @pydantic.field_validator("public_url")
+    @classmethod
+    def _public(cls, value: str | None) -> str | None:
+        origin = (value or "").rstrip("/")
+        if origin and not _HTTPS_ORIGIN.match(origin):
+            raise ValueError("must be an https origin without a path, such as https://codex.example:8443")
+        return origin or None
 
     @pydantic.field_validator("upstream_proxy")
     @classmethod
@@ -235,6 +268,17 @@ class Settings(pydantic.BaseModel):
             )
         return value
 
+    @pydantic.field_validator("key_pepper")
+    @classmethod
+    def _peppers(cls, value: pydantic.SecretStr | None) -> pydantic.SecretStr | None:
+        words = value.get_secret_value().replace(",", " ").split() if value is not None else []
+        if any(len(word) < MIN_PEPPER_CHARACTERS for word in words):
+            raise ValueError(
+                f"each pepper must have at least {MIN_PEPPER_CHARACTERS} characters; create one with: "
+                "openssl rand -base64 32"
+            )
+        return value if words else None
+
     @pydantic.field_validator("ollama_version")
     @classmethod
     def _recent(cls, value: str) -> str:
@@ -279,6 +323,12 @@ class Settings(pydantic.BaseModel):
                 "GPTMOCK_ENCRYPTION_KEYS: required with GPTMOCK_REDIS_URL, because tokens are stored encrypted only; "
                 "create a key with: openssl rand -base64 32"
             )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _reachable(self) -> Settings:
+        if self.upstream_transport != "http" and self.upstream_proxy is not None:
+            raise ValueError("GPTMOCK_UPSTREAM_TRANSPORT: must be http with GPTMOCK_UPSTREAM_PROXY")
         return self
 
     @pydantic.model_validator(mode="after")

@@ -33,7 +33,7 @@ _LEGACY_NAMES = {
 }
 _NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
 """Settings not read from ``.env``: a foreign working directory must not redirect tokens."""
-FROM_FILE = ("api_key", "admin_key", "redis_url", "webhook_secret")
+FROM_FILE = ("api_key", "admin_key", "key_pepper", "redis_url", "webhook_secret")
 """Settings that may be in a file, which ``GPTMOCK_{NAME}_FILE`` names, such as a mounted secret."""
 
 
@@ -138,7 +138,7 @@ def _from_file(field: str, environ: Mapping[str, str], dotenv: Mapping[str, str]
 def _mistakes(error: pydantic.ValidationError, sources: Mapping[str, str]) -> list[str]:
     mistakes = []
     for one in error.errors(include_url=False, include_input=False):
-        message = one["msg"].removeprefix("Value error, ")
+        message = _plain(one["msg"].removeprefix("Value error, "))
         if not one["loc"]:
             mistakes.append(message)
             continue
@@ -148,3 +148,8 @@ def _mistakes(error: pydantic.ValidationError, sources: Mapping[str, str]) -> li
         where = variable if source == variable else f"{variable} (given as {source})"
         mistakes.append(f"{where}: {message}")
     return mistakes
+
+
+def _plain(message: str) -> str:
+    """Pydantic's words as ours: what the value must be, and not why it could not be parsed."""
+    return message.replace("Input should be", "must be").partition(", unable to")[0]

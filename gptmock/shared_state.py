@@ -24,15 +24,19 @@ from gptmock.stores.client_keys import StoreClientKeys
 from gptmock.stores.codex_version import SharedVersion
 from gptmock.stores.conversations import SealedConversations
 from gptmock.stores.escrow import FileEscrow
+from gptmock.stores.invitations import StoreInvitations
 from gptmock.stores.lease import StoreLease
 from gptmock.stores.locations import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.migrate import Migration, Progress, carry
+from gptmock.stores.peppers import Pepper, parse_peppers
 from gptmock.stores.seal import Sealer, SealingKey, key_file, parse_keys
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.stores.vault import SealedVault
 
 FIRST_KEY = "first"
 """The name of the client key that ``create_first_key`` makes."""
+NOBODY = f"No ChatGPT account is signed in. {SIGN_IN_HINT}"
+"""The warning of ``prepare`` for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,7 @@ class State:
     store: GuardedStore
     vault: SealedVault
     keys: StoreClientKeys
+    invitations: StoreInvitations
     conversations: SealedConversations
     escrow: FileEscrow
     codex_version: SharedVersion
@@ -78,7 +83,8 @@ async def open_state(
         yield State(
             store=store,
             vault=SealedVault(store, sealer),
-            keys=StoreClientKeys(store, sealer, clock=time.time),
+            keys=StoreClientKeys(store, sealer, clock=time.time, peppers=_peppers(settings)),
+            invitations=StoreInvitations(store, sealer, clock=time.time),
             conversations=SealedConversations(store, sealer, ttl_seconds=settings.responses_ttl),
             escrow=escrow,
             codex_version=SharedVersion(store),
@@ -92,7 +98,8 @@ async def open_state(
 
 async def prepare(settings: Settings) -> list[str]:
     """
-    Runs once before the workers start: checks the encryption key, and imports a login from ``auth.json``.
+    Runs once before the workers start: checks the encryption key, gives the hashes of client keys their pepper, and
+    imports a login from ``auth.json``.
 
     Returns warnings for the operator; an unreachable store is a warning, since the server can start without it.
 
@@ -102,6 +109,8 @@ async def prepare(settings: Settings) -> list[str]:
     async with open_state(settings) as state:
         try:
             await state.vault.check_key()
+            await state.keys.add_peppers()
+            notes = [] if (lacking := await missing_pepper(state)) is None else [lacking]
             await take_over(state.vault, state.store, state.home)
             logins, broken = await state.vault.logins(), await state.vault.broken()
         except SealBroken as error:
@@ -109,9 +118,34 @@ async def prepare(settings: Settings) -> list[str]:
         except GptmockError as error:
             return [error.message]
     if not logins and not broken:
-        return [f"No ChatGPT account is signed in. {SIGN_IN_HINT}"]
+        return [*notes, NOBODY]
     refused = [f"{login.label}: {login.refused}" for login in logins if login.refused is not None]
-    return refused + [one.message for one in broken]
+    return notes + refused + [one.message for one in broken]
+
+
+async def missing_pepper(state: State) -> str | None:
+    """
+    What to do if the pepper of a valid client key is neither given nor in the store; ``None`` if all can be used.
+
+    Raises:
+        StoreError: the keys cannot be read.
+    """
+    unusable = await state.keys.unchecked()
+    if not unusable:
+        return None
+    return (
+        f"GPTMOCK_KEY_PEPPER: {len(unusable)} client keys were stored with another pepper, such as that of "
+        f"{unusable[0].name!r}: add that pepper behind the current one, or revoke them."
+    )
+
+
+async def lacks_pepper(settings: Settings) -> str | None:
+    """As ``missing_pepper``; ``None`` too if the store cannot be read: then each request is told."""
+    async with open_state(settings) as state:
+        try:
+            return await missing_pepper(state)
+        except StoreError:
+            return None
 
 
 async def has_account(settings: Settings) -> bool:
@@ -194,6 +228,16 @@ def encryption(settings: Settings) -> str:
     else:
         source = str(settings.encryption_keys_file or settings.home / KEY_FILE)
     return f"AES-256-GCM, {count} key{'s' if count > 1 else ''} from {source}"
+
+
+def key_hashes(settings: Settings) -> str:
+    """How client keys are stored, and the source of the pepper, for display, without secrets."""
+    source = "the store, where it is encrypted" if settings.key_pepper is None else "GPTMOCK_KEY_PEPPER"
+    return f"HMAC-SHA-256, pepper from {source}"
+
+
+def _peppers(settings: Settings) -> tuple[Pepper, ...]:
+    return () if settings.key_pepper is None else parse_peppers(settings.key_pepper.get_secret_value())
 
 
 def _place(settings: Settings) -> Place:

@@ -23,6 +23,7 @@ from pydantic import SecretStr
 from gptmock import __version__
 from gptmock.accounts import Secret
 from gptmock.gateway.admission import Admission
+from gptmock.gateway.guesses import Guesses
 from gptmock.gateway.key_limits import KeyLimiter
 from gptmock.gateway.key_usage import KeyUsageReport
 from gptmock.gateway.page_sessions import PageSessions
@@ -35,8 +36,10 @@ from gptmock.server.context import Services
 from gptmock.settings import Settings
 from gptmock.shared_state import State
 from gptmock.stores.audit import StoreAuditLog
+from gptmock.stores.guesses import StoreGuesses
 from gptmock.stores.limits_and_usage import SharedUsage
 from gptmock.stores.live import StoreLiveBoard
+from gptmock.stores.memory import MemoryStore
 from gptmock.stores.page_sessions import StoreSessions
 from gptmock.upstream.issuer import OAuthIssuer
 
@@ -53,7 +56,12 @@ def admission(settings: Settings, state: State, versions: VersionWatch) -> Admis
         admin_key=_static_key(settings.admin_key),
         admitted=versions.note,
         clock=time.time,
+        guesses=_guesses(state),
     )
+
+
+def _guesses(state: State) -> Guesses:
+    return Guesses(StoreGuesses(state.store), StoreGuesses(MemoryStore()), StoreAuditLog(state.store))
 
 
 def _static_key(given: SecretStr | None) -> Secret | None:
@@ -83,13 +91,16 @@ async def administered(
     """Let this server be administered, and report this worker, while the context lasts."""
     limits, ledger, limiter = counters
     board = StoreLiveBoard(state.store, clock=time.time)
-    stores = Stores(state.vault, state.keys, limits, ledger, state.escrow, StoreAuditLog(state.store))
+    stores = Stores(
+        state.vault, state.keys, limits, ledger, state.escrow, StoreAuditLog(state.store), state.invitations
+    )
     issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
     given = {"GPTMOCK_API_KEY": settings.api_key, "GPTMOCK_ADMIN_KEY": settings.admin_key}
     static = {key.fingerprint(): name for name, one in given.items() if (key := _static_key(one)) is not None}
     services.team = Team(stores, issuer, limiter, board, static_keys=static, clock=time.time)
     services.usage = KeyUsageReport(ledger, limiter, clock=time.time)
-    services.sessions = PageSessions(StoreSessions(state.store), services.admission)
+    services.reception = services.team.reception(_guesses(state), StoreSessions(state.store))
+    services.sessions = PageSessions(StoreSessions(state.store), services.admission, clock=time.time)
     blank = WorkerReport(secrets.token_hex(8), socket.gethostname(), os.getpid(), __version__, time.time(), 0.0)
     reporter = Reporter(board, partial(_report, blank, services), clock=time.time)
     with reporter.listening():

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from httpx import AsyncBaseTransport, AsyncClient
+from httpx import AsyncClient
 
 from gptmock.accounts import Secret
-from gptmock.catalog import ModelCatalog
+from gptmock.catalog import IMAGE_MODEL, ModelCatalog
 from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
 from gptmock.dialects.responses.codex import shown_version
 from gptmock.errors import GptmockError
@@ -32,12 +32,14 @@ from gptmock.gateway.notices import NoticeWatch
 from gptmock.gateway.recent_limits import RecentLimits
 from gptmock.gateway.refresh import Refresher
 from gptmock.gateway.several_turns import BatchGateway
+from gptmock.gateway.shown_limits import ShownLimits
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.gateway.usage_recording import TurnRecorder
 from gptmock.gateway.version import VersionWatch
 from gptmock.limits import LimitStore
 from gptmock.metrics.accounts import AccountReadings
 from gptmock.metrics.events import counted
+from gptmock.metrics.traces import open_traces
 from gptmock.metrics.worker import Exposition, Load, WorkerMetrics, open_metrics
 from gptmock.server.app import create_app
 from gptmock.server.context import App, ServerOptions, Services
@@ -54,12 +56,14 @@ from gptmock.stores.notices import StoreToldRecord
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.team_wiring import administered, admission, beside
 from gptmock.upstream.catalogue import CodexCatalog
-from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.codex import UpstreamDeadlines
 from gptmock.upstream.identity import ClientIdentity
+from gptmock.upstream.installation import OwnInstallation
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client, open_transport
 from gptmock.upstream.usage import CodexUsage
 from gptmock.upstream.webhook import Webhook
+from gptmock.upstream_wiring import opened
 
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
@@ -107,6 +111,7 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         deadline_seconds=deadlines.total + _DEADLINE_MARGIN_SECONDS,
         cors_origins=settings.cors_origin_list,
         expose_efforts=settings.expose_reasoning_models,
+        image_models=settings.image_models,
         ollama_version=settings.ollama_version,
         verbose=settings.verbose,
         bound_host=settings.host,
@@ -114,6 +119,7 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         requires_key=settings.requires_key,
         allowed_hosts=settings.allowed_host_list,
         trusted_proxies=settings.trusted_proxy_list,
+        public_url=settings.public_url or "",
         base_path=settings.base_path or "",
     )
 
@@ -153,19 +159,22 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
                 _reseal(state),
             )
         )
-        upstream = _upstream(settings, transport, identity, deadlines, metrics.upstream_answered)
+        upstream = await stack.enter_async_context(opened(settings, transport, identity, deadlines, metrics, catalogs))
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
-            gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
+            gateway=BatchGateway(
+                Gateway(selector, keeper, OwnInstallation(upstream), recorder, catalogs, conversations=conversations)
+            ),
             admission=admission(settings, state, versions),
             terms=Terms(catalogs.current, _defaults(settings), state.sealer),
             readiness=readiness,
             conversations=conversations,
             label_of=selector.label_of,
             limits=limiter,
+            shown_limits=ShownLimits(selector, selector.account_ids, board, keeper, usage, clock=time.monotonic),
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
-        await stack.enter_async_context(_measured(services, metrics, state, board))
+        await stack.enter_async_context(_measured(settings, services, metrics, state, board))
         await stack.enter_async_context(administered(settings, services, client, state, (board, ledger, limiter)))
         await stack.enter_async_context(beside(catalogs.run(), _tell(settings, metrics, state, board)))
         yield services
@@ -190,13 +199,27 @@ def _local_limits() -> StoreKeyLimits:
 
 @asynccontextmanager
 async def _measured(
-    services: Services, metrics: WorkerMetrics, state: State, limits: LimitStore
+    settings: Settings, services: Services, metrics: WorkerMetrics, state: State, limits: LimitStore
 ) -> AsyncIterator[None]:
-    """Count what this worker does while the context lasts, and let it be scraped."""
+    """Count and trace what this worker does while the context lasts, and let it be scraped."""
     services.exposition = Exposition(metrics, AccountReadings(state.vault, limits, clock=time.time))
     with counted(metrics.instruments, partial(_is_known, services)):
-        async with beside(metrics.sample(partial(_load_of, services, state))):
+        async with beside(metrics.sample(partial(_load_of, services, state))), _traced(settings, services):
             yield
+
+
+@asynccontextmanager
+async def _traced(settings: Settings, services: Services) -> AsyncIterator[None]:
+    """Trace model calls while the context lasts, if the operator wants it."""
+    if not settings.otel:
+        yield
+        return
+    traces = services.traces = open_traces(settings.upstream_url)
+    try:
+        yield
+    finally:
+        # Sends what waits.
+        await asyncio.to_thread(traces.close)
 
 
 async def _tell(settings: Settings, metrics: WorkerMetrics, state: State, limits: LimitStore) -> None:
@@ -214,30 +237,12 @@ async def _tell(settings: Settings, metrics: WorkerMetrics, state: State, limits
 
 
 def _is_known(services: Services, slug: str) -> bool:
-    return services.terms.catalog.get(slug) is not None
+    return slug == IMAGE_MODEL or services.terms.catalog.get(slug) is not None
 
 
 def _load_of(services: Services, state: State) -> Load:
     activity = services.activity
     return Load(activity.turns, activity.streams, activity.count_connections(), has_store=state.store.available)
-
-
-def _upstream(
-    settings: Settings,
-    transport: AsyncBaseTransport,
-    identity: ClientIdentity,
-    deadlines: UpstreamDeadlines,
-    answered: Callable[[int], None],
-) -> CodexUpstream:
-    return CodexUpstream(
-        transport,
-        settings.upstream_url,
-        identity=identity,
-        deadlines=deadlines,
-        clock=time.time,
-        finds_runs=settings.fast_path,
-        answered=answered,
-    )
 
 
 def _keeper(settings: Settings, client: AsyncClient, state: State) -> CredentialKeeper:

@@ -34,9 +34,10 @@ def _ollama_said(line: dict[str, Any], *, chat: bool) -> dict[str, Any]:
         assert said.pop("role") == "assistant"
         said = {"text": said.pop("content"), **said}
     else:
-        members = ("thinking", "tool_calls")
+        members = ("thinking", "tool_calls", "images")
         said = {"text": line.pop("response"), **{name: line.pop(name) for name in members if name in line}}
-    assert set(said) <= {"text", "thinking", "tool_calls"}
+    assert set(said) <= {"text", "thinking", "tool_calls", "images"}
+    assert said.get("images", "x"), "no empty images"
     assert isinstance(said["text"], str)
     assert said.get("thinking", "x"), "no empty thinking"
     for call in said.get("tool_calls", [{"id": "x", "function": {"index": 0, "name": "x", "arguments": {}}}]):
@@ -79,6 +80,8 @@ def fold_ollama(frames: Sequence[bytes], *, chat: bool) -> tuple[Mapping[str, An
             reply["thinking"] = reply.get("thinking", "") + said["thinking"]
         reply.setdefault("tool_calls", []).extend(said.get("tool_calls", ()))
         done = line["done"]
+        assert done or "images" not in said, "images stand in the last line"
+        reply |= {"images": said["images"]} if "images" in said else {}
         if done:
             _ollama_end(line)
             reply |= line

@@ -16,8 +16,6 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import httpx
-
 from gptmock.accounts import Account, Credential, Secret
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Call, Defaults, ReasoningStyle, ReplyHead, Terms, Turn
@@ -30,6 +28,7 @@ from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseEvent
 from gptmock.protocol.fold import FoldedResponse, ResponseFold
 from gptmock.protocol.reader import Batch, EventReader, Received, received_of
 from gptmock.upstream.bodies import Body
+from gptmock.upstream.engine import Answer
 from gptmock.upstream.event_stream import CodexEventStream
 from gptmock.upstream.refusals import RefusalReader
 from tests.messages_client import fold_messages, messages_body, messages_document, messages_text
@@ -154,7 +153,7 @@ def translate_fast(turn: Turn, upstream: bytes | Iterable[bytes]) -> bytes:
         loop, sink = asyncio.get_running_loop(), CollectingSink()
         body = ChunkedBody([upstream] if isinstance(upstream, bytes) else upstream)
         stream = CodexEventStream(
-            httpx.Response(200, stream=body),
+            Answer(200, [], body),
             refusals=RefusalReader(Credential(Account("w"), Secret("t"), 1), lambda: 0.0),
             idle_seconds=60,
             ends_at=loop.time() + 3600,
@@ -282,6 +281,8 @@ class Client:
     """Whether the dialect has an honest form for a turn that ended well; where not, it ends with an error."""
     refuses_in_text: bool = False
     """A refusal is part of the answer text."""
+    notes_images_in_text: bool = False
+    """A note stands in the place of an image that cannot be shown."""
 
 
 def client_of(route: DialectRoute) -> Client:
@@ -389,6 +390,9 @@ class _ChatFold:
                 assert value, "no empty annotations"
                 self.annotated = True
                 self.message["annotations"] = value
+            case "images":
+                assert value, "no empty images"
+                self.message.setdefault("images", []).extend(value)
             case "tool_calls":
                 self._call(value)
             case "function_call":
@@ -587,6 +591,7 @@ CLIENTS: Mapping[str, Client] = {
         messages_document,
         messages_text,
         refuses_in_text=True,
+        notes_images_in_text=True,
     ),
     "responses": Client(
         responses_body, lambda frames: Read(*fold_responses(frames)), responses_document, responses_text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -9,6 +10,7 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
+from gptmock.dialects.image_data import PNG_MAGIC
 from tests.playbook import sse
 
 Json = dict[str, Any]
@@ -28,6 +30,8 @@ class Story:
     messages: list[str] = field(default_factory=list)
     refusals: list[str] = field(default_factory=list)
     thoughts: list[str] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+    """As base64."""
     calls: list[tuple[str, str, str]] = field(default_factory=list)
     """Kind, name, input."""
     ending: str = "completed"
@@ -137,7 +141,17 @@ def _other(draw: st.DrawFn, story: Story, number: int) -> _Item:  # noqa: ARG001
     )
 
 
-_KINDS = (_message, _message, _refusal, _reasoning, _reasoning, _call, _call, _other)
+def _image(draw: st.DrawFn, story: Story, number: int) -> _Item:
+    data = draw(st.binary(min_size=1, max_size=6))
+    result = base64.b64encode(PNG_MAGIC + data).decode()
+    story.images.append(result)
+    partial = {"type": "response.image_generation_call.partial_image", "partial_image_index": 0}
+    events: list[Json] = [{"type": "response.image_generation_call.generating"}]
+    events += [{**partial, "partial_image_b64": result}] * draw(st.integers(0, 1))
+    return _Item(events, {"type": "image_generation_call", "id": f"ig_{number}", "result": result})
+
+
+_KINDS = (_image, _message, _message, _refusal, _reasoning, _reasoning, _call, _call, _other)
 
 
 def _named(events: list[Json], finished: Json, number: int, naming: Naming) -> Iterator[Json]:

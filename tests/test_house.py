@@ -103,7 +103,7 @@ def test_broad_excepts_stand_only_at_the_outermost_edge():
     # whatever its consumer raises is raised where the consumer waits. And those of forked
     # processes, which must not return to where they were forked.
     processes = [f"gptmock/supervision/{name}.py" for name in ("starter", "starting", "worker")]
-    assert found == ["gptmock/gateway/reply.py"] * 2 + processes + ["gptmock/upstream/connection.py"]
+    assert found == ["gptmock/gateway/reply.py"] * 2 + processes + ["gptmock/upstream/bodies.py"]
 
 
 def test_what_a_module_is_for_is_said_first():

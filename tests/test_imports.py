@@ -43,6 +43,7 @@ def test_a_command_imports_no_server_and_takes_little_time(tmp_path: Path):
     modules, seconds = imported(COMMAND, tmp_path)
     assert "gptmock.cli.info" in modules
     assert not {"aiohttp", "redis", "sanic", "uvloop", "gptmock.simulator", "gptmock.wiring"} & modules
+    assert not {name for name in modules if name.startswith("gptmock.dialects.") and name.endswith(".request")}
     assert not {f"gptmock.cli.{other}" for other in ("serve", "demo", "login", "doctor")} & modules
     assert seconds < generous(CPU_SECONDS)
 

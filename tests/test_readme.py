@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import json
 import os
@@ -85,12 +86,13 @@ def test_every_block_is_run_or_says_why_not():
 def test_the_blocks_are_counted():
     """A new block changes these figures, so that nobody adds an unrun one by accident."""
     run = [block.kind for block in ALL if block.kind]
-    assert len(run) == 12
-    assert len([block for block in ALL if block.reason]) == 18
+    assert len(run) == 13
+    assert len([block for block in ALL if block.reason]) == 19
     assert set(run) == {
         "annotation",
         "clean-clone",
         "codex",
+        "images",
         "langchain",
         "ollama",
         "openai",
@@ -219,6 +221,15 @@ def test_shell_blocks(block: Block, demo_url):
     else:
         answer = json.loads(done.stdout)
         assert "hello world" in answer["choices"][0]["message"]["content"]
+
+
+@pytest.mark.parametrize("block", _of("images"))
+def test_images_blocks(block: Block, demo_url):
+    script = block.text.replace(BASE_URL, demo_url)
+    done = subprocess.run(["bash", "-c", f"set -e\n{script}"], capture_output=True, text=True, check=True, timeout=60)
+    answer = json.loads(done.stdout)
+    assert base64.b64decode(answer["data"][0]["b64_json"]).startswith(b"\x89PNG")
+    assert answer["size"] == "1536x1024"
 
 
 @pytest.mark.parametrize("block", _of("responses"))

@@ -4,6 +4,11 @@ set -eu
 umask 077
 cd "$(dirname "$0")"
 mkdir -p secrets
+if [ ! -e secrets/pepper ]; then
+  # Also beside secrets of an earlier version, which had none.
+  openssl rand -base64 32 >secrets/pepper
+  chmod 0444 secrets/pepper
+fi
 if [ -e secrets/encryption-keys ]; then
   echo "secrets/ has been made already; it stays as it is" >&2
   exit 0

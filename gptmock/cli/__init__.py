@@ -25,6 +25,7 @@ _COMMANDS: Mapping[str, str] = {
     "logout": "sign out of an account",
     "accounts": "list, select, pause, import and export accounts",
     "keys": "create, limit, rotate and revoke client API keys",
+    "invite": "invite a person to sign in to an account of their own, by a link",
     "info": "show accounts, token expiry and usage limits",
     "usage": "show requests and tokens by day, key, account and model",
     "audit": "show who administered keys and accounts",

@@ -26,6 +26,15 @@ _EPILOG = """example:
 LABEL is the first column of "gptmock accounts list"; the account's id or mail
 address is accepted too.
 """
+_EXAMPLES = {
+    "list": "list --json",
+    "default": "default work",
+    "import": "import ~/.codex/auth.json --account work",
+    "export": "export work --output work.json",
+    "remove": "remove work",
+    "pause": "pause work",
+    "resume": "resume work",
+}
 _IMPORTED = """
 Use this login only with gptmock from now on: refresh tokens are single-use, so two programs that hold the same one sign
 each other out. Sign in again in the program that it came from, or stop using it there.
@@ -42,7 +51,13 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, text: str, run: Any, *, label: bool = True) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        added = commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=f"example:\n  gptmock accounts {_EXAMPLES[name]}\n",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         if label:
             added.add_argument("label", metavar="LABEL", help="label, id or mail address of the account")
         added.set_defaults(run=run)

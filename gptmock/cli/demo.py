@@ -88,9 +88,11 @@ _NOT_FOR_A_DEMO = (
     "redis_url",
     "encryption_keys",
     "encryption_keys_file",
+    "key_pepper",
     "webhook_url",
     "webhook_secret",
     "metrics_bind",
+    "otel",
 )
 """The operator's own store, keys, receiver and scraper."""
 

@@ -6,17 +6,15 @@ import argparse
 import asyncio
 from typing import Any
 
-import httpx
 from rich.table import Table
 from rich.text import Text
 
-from gptmock.cli.ports import is_free
+from gptmock.cli.ports import is_free, served_version
 from gptmock.cli.settings import given_settings
 from gptmock.cli.terminal import console, person_looks, printable, show_document
 from gptmock.diagnostics import Finding, examine
 from gptmock.settings import Settings
 
-ASK_SECONDS = 3.0
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 _EPILOG = """example:
   gptmock doctor
@@ -77,14 +75,9 @@ def check_port(settings: Settings) -> Finding:
     where = f"port {settings.port} on {settings.host}"
     if is_free(settings.host, settings.port):
         return Finding("port", "ok", f"{where} is free")
-    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104 - a comparison
-    shown = f"[{host}]" if ":" in host else host
-    try:
-        answer = httpx.get(f"http://{shown}:{settings.port}/health", timeout=ASK_SECONDS, trust_env=False).json()
-    except (httpx.HTTPError, ValueError):
-        answer = None
-    if isinstance(answer, dict) and answer.get("status") == "ok":
-        return Finding("port", "ok", f"a server is running on {where}, version {answer.get('version', 'unknown')}")
+    version = served_version(settings.host, settings.port)
+    if version is not None:
+        return Finding("port", "ok", f"a server is running on {where}, version {version}")
     todo = "stop that program, or choose another port with --port or GPTMOCK_PORT"
     return Finding("port", "fail", f"{where} is in use by another program, or is not this machine's", todo)
 

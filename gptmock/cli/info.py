@@ -20,7 +20,7 @@ from gptmock.catalog import ModelCatalog
 from gptmock.cli.settings import given_settings, prepare_state, with_command_services
 from gptmock.cli.terminal import bar, console, local, person_looks, printable, relative, show_document
 from gptmock.command_services import CommandServices
-from gptmock.dialects.messages.models import families
+from gptmock.dialects.claude_models import families
 from gptmock.limits import RateLimitWindow
 from gptmock.overview import AccountOverview, broken_document, overview_document, span, windows_of
 from gptmock.settings import Settings
@@ -64,7 +64,10 @@ def run(options: argparse.Namespace) -> int:
         show_document({**_document(settings, accounts, notes), "broken": [broken_document(one) for one in broken]})
     else:
         # The accounts that cannot be decrypted are in the notes.
-        show_info(settings, accounts, notes, first_run=not accounts and not broken)
+        first_run = not accounts and not broken
+        # The first steps say by themselves that nobody is signed in.
+        others = [note for note in notes if not (first_run and note == shared_state.NOBODY)]
+        show_info(settings, accounts, others, first_run=first_run)
     return 0
 
 
@@ -180,6 +183,7 @@ def _storage_facts(settings: Settings) -> list[tuple[str, str]]:
         ("Storage", shared_state.storage(settings)),
         ("Shared by", shared),
         ("Encryption", shared_state.encryption(settings)),
+        ("Client keys", shared_state.key_hashes(settings)),
         ("Claude names", ", ".join(f"{family}={model}" for family, model in _claude_names(settings).items())),
         ("Version", __version__),
     ]
@@ -222,6 +226,7 @@ def _document(settings: Settings, accounts: Sequence[AccountOverview], notes: Se
         "storage": shared_state.storage(settings),
         "store": "sqlite" if settings.redis_url is None else "redis",
         "encryption": shared_state.encryption(settings),
+        "client_keys": shared_state.key_hashes(settings),
         "anthropic_models": _claude_names(settings),
         "accounts": [overview_document(one) for one in accounts],
         "notes": list(notes),

@@ -21,8 +21,14 @@ _STYLES = {"current": "legacy", "standard": "reasoning-content", "openai": "reas
 _WEB_SEARCH = {"on": True, "off": False, "default": None}
 
 
-def add_term_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options; one that is not given sets no attribute, so that ``update`` leaves that term unchanged."""
+def add_term_options(parser: argparse.ArgumentParser, *, invited: bool = False) -> None:
+    """
+    Add the options; one that is not given sets no attribute, so that ``update`` leaves that term unchanged.
+
+    Args:
+        parser: of the command.
+        invited: the options of an invitation, whose key has the account of whoever accepts it.
+    """
 
     def add(group: argparse._ArgumentGroup, flag: str, text: str, **more: Any) -> None:
         group.add_argument(flag, default=argparse.SUPPRESS, help=text, **more)
@@ -33,15 +39,19 @@ def add_term_options(parser: argparse.ArgumentParser) -> None:
     add(limits, "--tokens-per-day", "tokens in and out in 24 hours, as 500k or 2M", type=_limit, metavar="N")
     add(limits, "--tokens-per-week", "tokens in and out in 7 days", type=_limit, metavar="N")
     add(limits, "--concurrency", "concurrent turns, or 'none'", type=_limit, metavar="N")
-    add(limits, "--expires", "a duration such as 30d, a date such as 2027-01-31, or 'never'", dest="expires_at",
+    expires = "--key-expires" if invited else "--expires"
+    add(limits, expires, "a duration such as 30d, a date such as 2027-01-31, or 'never'", dest="expires_at",
         type=_expiry, metavar="WHEN")  # fmt: skip
     holder = parser.add_argument_group("holder")
     add(holder, "--owner", "the person or program that uses the key, for display", type=_owner, metavar="TEXT")
-    add(holder, "--account", "the only account that serves this key, or 'none'", type=_account, metavar="LABEL")
-    add(holder, "--role", "user: model calls; viewer: metrics too; admin: everything", choices=get_args(Role))
-    holder.add_argument(
-        "--admin", dest="role", action="store_const", const="admin", default=argparse.SUPPRESS, help="--role admin"
-    )
+    if invited:
+        add(holder, "--role", "user: model calls; viewer: metrics too", choices=("user", "viewer"))
+    else:
+        add(holder, "--account", "the only account that serves this key, or 'none'", type=_account, metavar="LABEL")
+        add(holder, "--role", "user: model calls; viewer: metrics too; admin: everything", choices=get_args(Role))
+        holder.add_argument(
+            "--admin", dest="role", action="store_const", const="admin", default=argparse.SUPPRESS, help="--role admin"
+        )
     defaults = parser.add_argument_group("defaults for what a request leaves out ('default': those of the server)")
     add(defaults, "--reasoning-compat", "where answers show the thinking, as in 'serve'", dest="reasoning_style",
         type=_style, metavar="STYLE")  # fmt: skip

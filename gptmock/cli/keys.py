@@ -15,7 +15,7 @@ from gptmock.cli.settings import with_command_services
 from gptmock.cli.terminal import local, relative, show_document, show_table
 from gptmock.clients import ClientKey, Given, IssuedKey, KeyTerms, revised
 from gptmock.command_services import CommandServices
-from gptmock.overview import key_document, key_state
+from gptmock.overview import key_document, key_state, moment
 
 _EPILOG = """example:
   gptmock keys create ci --rpm 60 --tokens-per-day 2M --expires 90d
@@ -27,6 +27,14 @@ _EPILOG = """example:
 
 KEY is the name or the id of a key. Servers see each change within a second.
 """
+_EXAMPLES = {
+    "create": "create ci --rpm 60 --tokens-per-day 2M --expires 90d",
+    "list": "list --all",
+    "show": "show ci --json",
+    "update": "update ci --rpm none --models 'gpt-6*'",
+    "rotate": "rotate ci --overlap 1h",
+    "revoke": "revoke ci",
+}
 _SHOWN_ONCE = """
 This is the only time that the key is shown. Clients send it as the API key
 (Authorization: Bearer, x-api-key or api-key).
@@ -40,7 +48,13 @@ def prepare(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
     def command(name: str, text: str, run: Any, *, key: str | None = "KEY") -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        added = commands.add_parser(
+            name,
+            help=text,
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=f"example:\n  gptmock keys {_EXAMPLES[name]}\n",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
         if key is not None:
             wanted, shown = (name_text, "name of the new key") if key == "NAME" else (str, "name or id of the key")
             added.add_argument("key", metavar=key, type=wanted, help=shown)
@@ -126,7 +140,14 @@ def run_rotate(options: argparse.Namespace) -> int:
         issued = await services.keys.rotate(options.key, overlap_seconds=options.overlap)
         return issued, await services.account_labels()
 
-    return _show_issued(*with_command_services(work), as_json=options.json)
+    issued, labels = with_command_services(work)
+    until = (issued.key.rotated_at or time.time()) + options.overlap
+    _show_issued(issued, labels, as_json=options.json, more={"old_key_until": moment(until)})
+    if not options.json and options.overlap:
+        print(f"The old key stays valid until {local(until)} ({relative(until)}).", file=sys.stderr)
+    elif not options.json:
+        print("The old key has ended; every server refuses it within a second.", file=sys.stderr)
+    return 0
 
 
 def run_revoke(options: argparse.Namespace) -> int:
@@ -153,9 +174,12 @@ async def _with_account(services: CommandServices, given: Given) -> Given:
     return {**others, "account_id": login.account.id if login is not None else None}
 
 
-def _show_issued(issued: IssuedKey, labels: Mapping[str, str], *, as_json: bool) -> int:
+def _show_issued(
+    issued: IssuedKey, labels: Mapping[str, str], *, as_json: bool, more: Mapping[str, Any] | None = None
+) -> int:
     if as_json:
-        show_document({"key": issued.text.reveal(), **key_document(issued.key, labels, now=time.time())})
+        document = key_document(issued.key, labels, now=time.time())
+        show_document({"key": issued.text.reveal(), **document, **(more or {})})
     else:
         # Alone on stdout, so that a script can read it.
         print(issued.text.reveal())

@@ -11,7 +11,7 @@ from gptmock.catalog import ModelCatalog, ModelSpec
 from gptmock.cli.errors import CommandFailed
 from gptmock.cli.ports import reachable_host
 from gptmock.client_setups.setup import KEY_VARIABLE, ServedModel, Target
-from gptmock.dialects.messages.models import families
+from gptmock.dialects.claude_models import families
 from gptmock.settings import Settings
 
 ASK_SECONDS = 10.0

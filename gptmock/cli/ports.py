@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import suppress
+
+import httpx
 
 from gptmock.cli.errors import CommandFailed
 from gptmock.supervision.listening import bind_tcp, bind_tcp_for
+
+PROBE_SECONDS = 1.0
 
 
 def bound_sockets(host: str, port: int, *, workers: int) -> list[socket.socket]:
@@ -20,11 +25,29 @@ def bound_sockets(host: str, port: int, *, workers: int) -> list[socket.socket]:
         return bind_tcp_for(workers, host, port)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
+            other = f"choose another port: gptmock serve --port {port + 1 if port < 65535 else 8000}"
+            version = served_version(host, port)
+            if version is not None:
+                raise CommandFailed(
+                    f"port {port} on {host} is served by gptmock {version} already. Use that server, or {other}"
+                ) from error
             raise CommandFailed(
-                f"port {port} on {host} is in use by another program. Stop that program, or choose another port: "
-                f"gptmock serve --port {port + 1 if port < 65535 else 8000}"
+                f"port {port} on {host} is in use by another program. Stop that program, or {other}"
             ) from error
         raise CommandFailed(f"cannot bind {host}:{port}: {error.strerror or error}") from error
+
+
+def served_version(host: str, port: int) -> str | None:
+    """The version of the gptmock that answers at an address of this machine; ``None`` if none does."""
+    for scheme in ("http", "https"):
+        with suppress(httpx.HTTPError, ValueError):
+            url = f"{scheme}://{reachable_host(host)}:{port}/health"
+            # Its certificate may be for another name. It is asked who it is, and nothing is sent.
+            answer = httpx.get(url, timeout=PROBE_SECONDS, trust_env=False, verify=False)  # noqa: S501
+            found = answer.json()
+            if isinstance(found, dict) and found.get("status") == "ok":
+                return str(found.get("version", "unknown"))
+    return None
 
 
 def check_port(host: str, port: int) -> None:
@@ -41,8 +64,8 @@ def check_port(host: str, port: int) -> None:
 def is_free(host: str, port: int) -> bool:
     """Whether an address can be bound now."""
     try:
-        check_port(host, port)
-    except CommandFailed:
+        bind_tcp(host, port).close()
+    except OSError:
         return False
     return True
 

@@ -31,8 +31,15 @@ def plan_of(flags: Mapping[str, Any], inherited: Inherited) -> Plan:
         CommandFailed: the address cannot be bound.
     """
     settings = given_settings(flags)
+    if flags.get("port") is not None and settings.unix_socket is not None:
+        raise WrongUsage(
+            f"--port: the server listens at the socket {settings.unix_socket} in the place of a port; leave out "
+            "--port, or --unix-socket (GPTMOCK_UNIX_SOCKET)"
+        )
     if settings.tls_cert is not None:
         _check_certificate(settings)
+    if (problem := serving.traces_problem(settings)) is not None:
+        raise WrongUsage(f"GPTMOCK_OTEL: {problem}")
     if not inherited.is_reload and len(inherited.sockets) > 1:
         raise CommandFailed(f"the service manager passes {len(inherited.sockets)} sockets, and only one can be served")
     sockets = inherited.sockets or _bound(settings)
@@ -41,6 +48,8 @@ def plan_of(flags: Mapping[str, Any], inherited: Inherited) -> Plan:
     if settings.pid_file is not None and not inherited.is_reload:
         _check_pid_file(settings.pid_file)
     notes = prepare_state(settings)
+    if (lacking := run_async(shared_state.lacks_pepper(settings))) is not None:
+        raise WrongUsage(lacking)
     check_keys(settings)
     if not inherited.is_reload and _is_somebody_there() and not run_async(shared_state.has_account(settings)):
         first_login(settings)

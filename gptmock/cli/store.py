@@ -18,8 +18,9 @@ from gptmock.errors import StoreError, UnusableKey, WrongPlace
 _EPILOG = """example:
   gptmock store migrate embedded redis --dry-run
 """
-_MIGRATE = """Copy accounts, client keys and usage from one store to another. Nothing
-is removed from FROM, nothing newer in TO is replaced, and no counter is added
+_MIGRATE = """Copy accounts, client keys, usage, the windows of limits, the audit log and
+the protocol version of Codex clients from one store to another. Nothing is
+removed from FROM, nothing newer in TO is replaced, and no counter is added
 twice: you can run it as often as you like, also after an interruption.
 
 FROM and TO are each one of:
@@ -44,7 +45,7 @@ _MIGRATE_EPILOG = """example:
   gptmock store migrate embedded redis --dry-run
   gptmock store migrate embedded redis
 """
-_KINDS = ("accounts", "labels", "keys", "imports", "usage")
+_KINDS = ("accounts", "labels", "keys", "imports", "usage", "windows", "audit", "version")
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Protocol, TypeAlias, TypeGuard, TypeVar, cast
 from gptmock import clients
 from gptmock.catalog import Effort, ModelCatalog, ResolvedModel
 from gptmock.conversations import NO_CONTEXT, ContextReferences, LoadedContext, PendingSnapshot
+from gptmock.dialects.forms import Form
 from gptmock.errors import GptmockError
 from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
 from gptmock.protocol.fold import FoldedResponse
@@ -81,6 +82,8 @@ class Call:
     """Names in lower case."""
     tenant: str = ""
     """The id of the client key; tenants never share a cache key or a stored response."""
+    form: Form | None = None
+    """A multipart form in the place of ``body``, for dialects whose route takes forms."""
     context: LoadedContext = NO_CONTEXT
     """The stored conversation that the call refers to (``UsesStoredContext``)."""
 
@@ -188,12 +191,13 @@ _T = TypeVar("_T")
 
 def supports(value: object, contract: type[_T]) -> TypeGuard[_T]:
     """Whether a value has the members of an optional contract; as ``isinstance``, which takes 10 us for it."""
-    return _has_members(cast("Any", type(value)), cast("Any", contract))
+    members = _members(cast("Any", contract))
+    return all(hasattr(value, name) for name in members)
 
 
 @functools.cache
-def _has_members(kind: Any, contract: Any) -> bool:
-    return all(hasattr(kind, name) for name in vars(contract) if not name.startswith("_"))
+def _members(contract: Any) -> tuple[str, ...]:
+    return tuple(name for name in vars(contract) if not name.startswith("_"))
 
 
 CopiesDelta: TypeAlias = Callable[[bytes, bytes], bytes]
@@ -296,6 +300,14 @@ class SeveralTurns(Protocol):
 
     def documents(self, head: ReplyHead, answers: Sequence[FoldedResponse]) -> bytes:
         """``ReplyPlan.document`` for all turns, in the order of their requests."""
+
+
+class SeveralTurnsAtOnce(SeveralTurns, Protocol):
+    """A ``SeveralTurns`` whose turns run at the same time where nothing is streamed: none has to go first."""
+
+    @property
+    def turns_at_once(self) -> int:
+        """How many at most."""
 
 
 class SaysWhetherStored(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from gptmock.catalog import ModelCatalog, ModelSpec, ResolvedModel, explain_unknown
+from gptmock.catalog import IMAGE_MODEL, ModelCatalog, ModelSpec, ResolvedModel, explain_unknown
 from gptmock.errors import UnknownModel
 from gptmock.protocol.models import parse_version
 
@@ -17,13 +17,16 @@ MAX_SHOWN_CHARACTERS = 100
 class _Model(msgspec.Struct, frozen=True):
     id: str
     created: int
-    context_length: int
-    max_model_len: int
+    context_length: int | UnsetType = UNSET
+    max_model_len: int | UnsetType = UNSET
     object: str = "model"
     owned_by: str = "openai"
     display_name: str | UnsetType = UNSET
     retired: str | UnsetType = UNSET
     successor: str | UnsetType = UNSET
+
+
+_IMAGES = _Model(id=IMAGE_MODEL, created=CREATED)
 
 
 class _List(msgspec.Struct, frozen=True):
@@ -32,19 +35,23 @@ class _List(msgspec.Struct, frozen=True):
     models: list[msgspec.Raw] | UnsetType = UNSET
 
 
-def models_document(catalog: ModelCatalog, *, expose_efforts: bool, client_version: str | None = None) -> bytes:
+def models_document(
+    catalog: ModelCatalog, *, expose_efforts: bool, images: bool = False, client_version: str | None = None
+) -> bytes:
     """
     ``GET /v1/models`` (client contracts 4.1): four required members for each model, and the useful extra ones.
 
     Args:
         catalog: models that are not retired come first. Retired ones are only in the built-in fallback catalogue.
         expose_efforts: also list ``<slug>-<effort>`` for each model that is not retired.
+        images: also list what makes images.
         client_version: version of a Codex client, which reads ``models``: the upstream's entries. The list is empty
             until a catalogue was fetched; Codex then uses its built-in one.
     """
     listed = [
         _model(spec, slug) for spec in catalog.listed for slug in listed_names(spec, expose_efforts=expose_efforts)
     ]
+    listed += [_IMAGES] if images else []
     entries = UNSET if client_version is None else _entries(catalog, client_version)
     return msgspec.json.encode(_List(listed, models=entries))
 
@@ -55,13 +62,20 @@ def listed_names(spec: ModelSpec, *, expose_efforts: bool) -> list[str]:
     return [spec.slug, *(f"{spec.slug}-{effort}" for effort in efforts)]
 
 
-def model_document(catalog: ModelCatalog, name: str) -> bytes:
+def model_document(catalog: ModelCatalog, name: str, *, images: bool = False) -> bytes:
     """
     ``GET /v1/models/{id}``: the model that the name resolves to, with the suffixes of the name in canonical form.
+
+    Args:
+        catalog: as ``models_document``.
+        name: as it was asked for.
+        images: whether what makes images is listed.
 
     Raises:
         UnknownModel: the model is not in the catalogue.
     """
+    if images and name == IMAGE_MODEL:
+        return msgspec.json.encode(_IMAGES)
     resolved = find_model(catalog, name)
     suffixes = (resolved.effort, "fast" if resolved.fast else None)
     assert resolved.spec is not None  # noqa: S101 - find_model has seen to it

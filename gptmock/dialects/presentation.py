@@ -11,6 +11,7 @@ that point into the shown text, one finish reason. The same machine serves strea
     CallOpened   any          CallOpened under the client's own name; nothing after a stop sequence
     CallInput    any          CallInput
     Cited        any          kept for the Conclusion
+    ImageMade    any          ImageMade; nothing after a stop sequence
     Searched, ReasoningSealed, ItemEnded    nothing
     Finished     any          Conclusion
 
@@ -33,6 +34,7 @@ from gptmock.protocol.output_parts import (
     CallOpened,
     Cited,
     Finished,
+    ImageMade,
     ItemEnded,
     Piece,
     Reasoning,
@@ -83,7 +85,7 @@ class Conclusion:
     service_tier: str | None
 
 
-Shown: TypeAlias = Content | Thought | Refusal | CallOpened | CallInput | Conclusion
+Shown: TypeAlias = Content | Thought | Refusal | CallOpened | CallInput | ImageMade | Conclusion
 
 
 class Presenter:
@@ -131,11 +133,8 @@ class Presenter:
                 return self._reasoning(piece)
             case Refusal():
                 return [*self._pause(), piece]
-            case CallOpened():
-                if self._stop.hit:
-                    return []
-                self._opened.add(piece.index)
-                return [*self._pause(), replace(piece, name=self._names.get(piece.name, piece.name))]
+            case CallOpened() | ImageMade():
+                return [] if self._stop.hit else [*self._pause(), self._whole(piece)]
             case CallInput():
                 return [piece] if piece.index in self._opened else []
             case Cited():
@@ -218,6 +217,12 @@ class Presenter:
         # A delta of its own: pydantic-ai knows a tag in a stream only as a whole delta. It took a thought before a call
         # for the final answer.
         return [*shown, *self._content("<think>"), *self._content(piece.text)]
+
+    def _whole(self, piece: CallOpened | ImageMade) -> CallOpened | ImageMade:
+        if isinstance(piece, ImageMade):
+            return piece
+        self._opened.add(piece.index)
+        return replace(piece, name=self._names.get(piece.name, piece.name))
 
     def _pause(self) -> list[Shown]:
         """Something other than text follows: nothing stays held back, no tag stays open."""

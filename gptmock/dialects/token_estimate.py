@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-import struct
 from collections.abc import Callable
 from math import ceil
 from typing import Any, TypeAlias
@@ -18,13 +17,17 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec import UNSET
 
+from gptmock.dialects.image_data import image_size
+from gptmock.dialects.tool_declarations import declaration
 from gptmock.protocol.request import ResponsesRequest
 
 CountText: TypeAlias = Callable[[str], int]
 """The number of tokens of a text."""
 
+REQUEST_TOKENS = 3
 ITEM_TOKENS = 4
-TOOL_TOKENS = 8
+TOOLS_TOKENS = 13
+"""Of the words around a list of tools; like those of a request and an item, as recorded counts show them."""
 IMAGE_TOKENS = 85
 TILE_TOKENS = 170
 TILE_PIXELS = 512
@@ -79,14 +82,23 @@ def estimated_tokens(request: ResponsesRequest, count: CountText = estimated_tex
         request: as it would be sent upstream.
         count: counts one text.
     """
-    total = 0 if request.instructions is UNSET else count(request.instructions)
+    total = REQUEST_TOKENS + (0 if request.instructions is UNSET else count(request.instructions))
     for item in msgspec.to_builtins(request.input):
         total += ITEM_TOKENS + _item_tokens(item, count)
-    for tool in [] if request.tools is UNSET else request.tools:
-        total += TOOL_TOKENS + count(msgspec.json.encode(tool).decode())
+    if request.tools is not UNSET and request.tools:
+        total += TOOLS_TOKENS + sum(count(declaration(msgspec.to_builtins(tool))) for tool in request.tools)
     if request.text is not UNSET and request.text.format is not None:
-        total += count(msgspec.json.encode(request.text.format).decode())
+        total += _format_tokens(msgspec.to_builtins(request.text.format), count)
     return total
+
+
+def _format_tokens(wanted: Any, count: CountText) -> int:
+    """Of a schema for the answer: the model reads it as JSON."""
+    schema = wanted.get("schema") if isinstance(wanted, dict) else None
+    if not isinstance(schema, dict):
+        return count(msgspec.json.encode(wanted).decode())
+    told = {word: value for word, value in schema.items() if word != "$schema"}
+    return count(str(wanted.get("description") or "")) + count(msgspec.json.encode(told).decode())
 
 
 def _item_tokens(item: Any, count: CountText) -> int:
@@ -119,7 +131,7 @@ def _value_tokens(name: str, value: Any, count: CountText) -> int:
 
 
 def _image_tokens(url: str) -> int:
-    size = _image_size(_decoded(url, _HEADER_CHARACTERS)) if url.startswith("data:") else None
+    size = image_size(_decoded(url, _HEADER_CHARACTERS)) if url.startswith("data:") else None
     if size is None:
         return UNKNOWN_IMAGE_TOKENS
     tiles = -(-size[0] // TILE_PIXELS) * -(-size[1] // TILE_PIXELS)
@@ -134,30 +146,6 @@ def _decoded(url: str, limit_characters: int | None = None) -> bytes:
         return base64.b64decode(text[: len(text) // 4 * 4])
     except (binascii.Error, ValueError):
         return b""
-
-
-def _image_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels, of a PNG, GIF, JPEG or WebP image."""
-    if data.startswith(b"\x89PNG") and len(data) >= 24:
-        return struct.unpack(">II", data[16:24])
-    if data.startswith(b"GIF8") and len(data) >= 10:
-        return struct.unpack("<HH", data[6:10])
-    if data.startswith(b"\xff\xd8"):
-        return _jpeg_size(data)
-    if data[8:16] == b"WEBPVP8X" and len(data) >= 30:
-        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-    return None
-
-
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    place = 2
-    while place + 9 <= len(data) and data[place] == 0xFF:
-        kind = data[place + 1]
-        if 0xC0 <= kind <= 0xCF and kind not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack(">HH", data[place + 5 : place + 9])
-            return width, height
-        place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
-    return None
 
 
 def _pages(data_url: str) -> int:

@@ -31,6 +31,7 @@ The errors that clients may see, classified by cause. Dialects render them.
     │   ├── LoginRefused           503  login_refused: an interactive sign-in failed
     │   ├── LoginUnavailable       503  login_unavailable: the issuer cannot be reached for a sign-in now
     │   ├── AccountsExhausted      429  usage_limit_reached: every account waits for its reset
+    │   ├── ImagesUnavailable      403  image_generation_unavailable: the account's plan makes no images
     │   └── AccountUnusable        503  the workspace is closed or lacks the entitlement
     ├── UpstreamError          the Codex backend
     │   ├── CredentialRefused      503  the upstream's 401; the gateway refreshes and retries once
@@ -55,6 +56,7 @@ from gptmock.errors.account import (
     AccountError,
     AccountsExhausted,
     AccountUnusable,
+    ImagesUnavailable,
     LoginRefused,
     LoginUnavailable,
     NotLoggedIn,
@@ -120,6 +122,7 @@ __all__ = [
     "ForeignOrigin",
     "GptmockError",
     "HostNotAllowed",
+    "ImagesUnavailable",
     "InternalError",
     "LockBusy",
     "LoginRefused",

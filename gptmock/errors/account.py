@@ -53,6 +53,13 @@ class AccountsExhausted(AccountError):
     status_hint = 429
 
 
+class ImagesUnavailable(AccountError):
+    """The account's plan makes no images."""
+
+    code = "image_generation_unavailable"
+    status_hint = 403
+
+
 class AccountUnusable(AccountError):
     """The workspace is deactivated, or the account lacks the entitlement."""
 

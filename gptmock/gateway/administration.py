@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from datetime import UTC, datetime
 
 from gptmock.audit import Action, Actor, AuditEvent, AuditLog
 from gptmock.clients import ClientKey, ClientKeys, IssuedKey, KeyTerms
@@ -92,7 +93,9 @@ class KeyAdministration:
     async def rotate(self, name_or_id: str, *, overlap_seconds: float = 0.0) -> IssuedKey:
         """See ``ClientKeys.rotate``."""
         issued = await self._keys.rotate(name_or_id, overlap_seconds=overlap_seconds)
-        return await self._issued("key.rotated", issued, f"{issued.key.name}; overlap {overlap_seconds:.0f} s")
+        until = (issued.key.rotated_at or 0.0) + overlap_seconds
+        old = f"the old key is valid until {_iso(until)}" if overlap_seconds else "the old key has ended"
+        return await self._issued("key.rotated", issued, f"{issued.key.name}; {old}")
 
     async def revoke(self, name_or_id: str) -> ClientKey:
         """See ``ClientKeys.revoke``."""
@@ -110,16 +113,32 @@ class KeyAdministration:
 
 
 def changes(old: KeyTerms, new: KeyTerms) -> str:
-    """The terms that differ, such as ``rpm: None -> 60``."""
+    """The terms that differ, such as ``rpm: 60``, ``rpm: 60 -> 90``, ``rpm: removed``. Times are RFC 3339."""
     pairs = [(name, getattr(old, name), getattr(new, name)) for name in (one.name for one in fields(KeyTerms))]
     nested = [
         (one.name, getattr(old.defaults, one.name), getattr(new.defaults, one.name)) for one in fields(new.defaults)
     ]
     differing = [(name, was, now) for name, was, now in (*pairs, *nested) if name != "defaults" and was != now]
-    return ", ".join(f"{name}: {_shown(was)} -> {_shown(now)}" for name, was, now in differing)
+    return ", ".join(f"{name}: {_change(name, was, now)}" for name, was, now in differing)
 
 
-def _shown(value: object) -> str:
+def _change(name: str, was: object, now: object) -> str:
+    if now in _NOTHING:
+        return "removed"
+    return _shown(name, now) if was in _NOTHING else f"{_shown(name, was)} -> {_shown(name, now)}"
+
+
+_NOTHING = (None, "", ())
+"""No limit, no owner, all models."""
+
+
+def _shown(name: str, value: object) -> str:
     if isinstance(value, tuple):
-        return ",".join(map(str, value)) or "all"
-    return "none" if value in (None, "") else str(value)
+        return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return _iso(value) if name == "expires_at" and isinstance(value, float) else str(value)
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(round(seconds), UTC).isoformat().replace("+00:00", "Z")

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from gptmock.accounts import Secret
 from gptmock.clients import Client, ClientKeys, Role, key_id_of
 from gptmock.errors import AuthUnknown, ClientError, ForeignLogin, StoreUnavailable, Unauthorized, UnknownClientKey
+from gptmock.gateway.guesses import Guesses
 
 FOREIGN_LOGIN = """\
 This server needs a client key of its own; your ChatGPT login is neither used nor passed on. Put this into \
@@ -19,7 +20,8 @@ model_provider = "gptmock"
 name = "gptmock"
 base_url = "<this server>/v1"
 wire_api = "responses"
-env_key = "GPTMOCK_API_KEY"
+requires_openai_auth = true
+env_http_headers = { "x-api-key" = "GPTMOCK_API_KEY" }
 """
 _FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"})
 """Headers that proxies add."""
@@ -42,6 +44,7 @@ class Admission:
         admin_key: the static key ``GPTMOCK_ADMIN_KEY``, whose role is ``admin``.
         admitted: called with the headers of each authenticated request.
         clock: Unix seconds, for ``known``.
+        guesses: counts wrong keys; nobody does, unless given.
     """
 
     def __init__(  # noqa: PLR0913 - each is a thing of its own
@@ -54,31 +57,35 @@ class Admission:
         admin_key: Secret | None = None,
         admitted: Callable[[Mapping[str, str]], None] = lambda _: None,
         clock: Callable[[], float] = lambda: 0.0,
+        guesses: Guesses | None = None,
     ) -> None:
         self._api_key = api_key
         self._keys = keys
         self._required = required or api_key is not None
         self._admitted = admitted
         self._clock = clock
+        self._guesses = guesses
         # The static key is made for calling models.
         self._owner = Client("", role=keyless_role) if api_key is None else Client(api_key.fingerprint(), role="user")
         self._guest = Client(self._owner.tenant, role="user")
         self._admin_key = admin_key
         self._admin = Client("" if admin_key is None else admin_key.fingerprint(), role="admin")
 
-    async def admit(self, headers: Mapping[str, str]) -> Client:
+    async def admit(self, headers: Mapping[str, str], *, source: str | None = None) -> Client:
         """
         Authenticate a request.
 
         Args:
             headers: names in lower case.
+            source: whose wrong keys are counted together, such as an address; ``None`` counts none.
 
         Raises:
             Unauthorized: no key or a wrong one.
+            TooManyRequests: a wrong one, after too many others of this source.
             ForeignLogin: no key or a wrong one, and the client is signed in to ChatGPT.
             StoreError: it is an issued client key, and the store cannot tell whether it is valid.
         """
-        client = await self._client(headers)
+        client = await self._client(headers, source)
         self._admitted(headers)
         return client
 
@@ -98,26 +105,28 @@ class Admission:
             return None
         return Client(key.id, key) if key.id == tenant and key.is_living(self._clock()) else None
 
-    async def _client(self, headers: Mapping[str, str]) -> Client:
+    async def _client(self, headers: Mapping[str, str], source: str | None) -> Client:
         given = _given_keys(headers)
         if self._required and not given:
             raise _refusal(
                 "You didn't provide an API key. Send it as a bearer token: 'Authorization: Bearer YOUR_KEY'.", headers
             )
         for text in given:
-            client = await self._client_of(text)
+            client = await self._client_of(text, source)
             if client is not None:
                 return client
         if not self._required and all(key_id_of(text) is None for text in given):
             # What came by a proxy may come from anywhere, whether the operator has named the proxy or not.
             return self._owner if _FORWARDED.isdisjoint(headers) else self._guest
+        if self._guesses is not None and source is not None:
+            # The login of a Codex is no guess.
+            await self._guesses.wrong(source, [text for text in given if not _is_jwt(text)])
         raise _refusal(f"Incorrect API key provided: {_masked(given[0])}.", headers)
 
-    async def _client_of(self, text: str) -> Client | None:
-        if self._admin_key is not None and Secret(text) == self._admin_key:
-            return self._admin
-        if Secret(text) == self._api_key:
-            return self._owner
+    async def _client_of(self, text: str, source: str | None) -> Client | None:
+        for static, client in ((self._admin_key, self._admin), (self._api_key, self._owner)):
+            if static is not None and self._may_try(static, source) and Secret(text) == static:
+                return client
         if key_id_of(text) is None:
             return None
         try:
@@ -125,6 +134,9 @@ class Admission:
         except StoreUnavailable as error:
             raise AuthUnknown.because(error) from error
         return None if key is None else Client(key.id, key)
+
+    def _may_try(self, static: Secret, source: str | None) -> bool:
+        return self._guesses is None or source is None or self._guesses.may_try(source, static)
 
 
 def _given_keys(headers: Mapping[str, str]) -> tuple[str, ...]:

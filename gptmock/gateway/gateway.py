@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -21,6 +22,7 @@ from gptmock.dialects.dialect import ReplyHead, Turn
 from gptmock.errors import (
     AccountError,
     CredentialRefused,
+    GptmockError,
     InternalError,
     SealBroken,
     UnknownModel,
@@ -32,9 +34,10 @@ from gptmock.gateway.first_event import Opened, first_event
 from gptmock.gateway.reply import Outcome, Reply
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.gateway.usage_recording import TurnRecorder, is_quota
+from gptmock.live import UpstreamTry
 from gptmock.protocol.items import ResponseObject
 from gptmock.protocol.request import ResponsesRequest
-from gptmock.protocol.upstream import Compacted, Upstream
+from gptmock.protocol.upstream import Compacted, Relayed, Upstream
 
 log = logging.getLogger("gptmock.turn")
 
@@ -102,6 +105,25 @@ class Gateway:
             outcome.response = ResponseObject(usage=compacted.usage)
             self._ended(turn, outcome)
             return compacted
+
+    async def relay(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Relayed:
+        """
+        Pass on the side call of a turn: accounts and tries as for any turn.
+
+        Raises:
+            GptmockError: there is no answer.
+        """
+
+        async def attempt(request: ResponsesRequest, credential: Credential, _: AsyncExitStack) -> Relayed:
+            relayed = await self._upstream.relay(request, credential, headers=turn.headers)
+            outcome.limits, outcome.headers = relayed.limits, relayed.headers
+            return relayed
+
+        async with AsyncExitStack() as stack:
+            relayed = await self._accepted(turn, attempt, stack, outcome, account_id)
+            outcome.response = ResponseObject()
+            self._ended(turn, outcome)
+            return relayed
 
     @asynccontextmanager
     async def open(
@@ -196,9 +218,10 @@ class Gateway:
         request, renewed = turn.request, False
         while True:
             outcome.tries += 1
+            outcome.opened = False
             trial = AsyncExitStack()
             try:
-                async with trial:
+                async with _traced(outcome, account_id), trial:
                     got = await attempt(request, credential, trial)
                     stack.push_async_exit(trial.pop_all())
                     return got
@@ -235,6 +258,7 @@ class Gateway:
         outcome.limits, outcome.headers = stream.limits, stream.headers
         self._catalogs.heard(credential.account.id, stream.models_etag)
         outcome.progress.accepted()
+        outcome.opened = True
         opened = Opened(stream)
         await first_event(opened)
         outcome.progress.begun()
@@ -244,3 +268,18 @@ class Gateway:
 async def _pause(tries: int) -> None:
     # Jitter keeps the waiting requests of all workers from coming back as one.
     await asyncio.sleep(RETRY_SECONDS * 2 ** (tries - 1) * random.uniform(0.5, 1.0))  # noqa: S311
+
+
+@asynccontextmanager
+async def _traced(outcome: Outcome, account_id: str) -> AsyncIterator[None]:
+    """Note a try, if somebody wants to know; one that is accepted ends with its turn."""
+    if outcome.traced is None:
+        yield
+        return
+    one = UpstreamTry(account_id, time.time_ns())
+    outcome.traced.append(one)
+    try:
+        yield
+    except GptmockError as error:
+        one.failed, one.ended_ns = error.code, time.time_ns()
+        raise

@@ -55,8 +55,8 @@ class Grant:
             TooManyRequests: it is not.
         """
 
-    def end(self, *, tokens: int) -> None:
-        """The call has ended, however, and used so many tokens."""
+    def end(self, *, tokens: int, untold: Callable[[], int] | None = None) -> None:
+        """The call has ended, however, and used so many tokens, and those that ``untold`` estimates."""
 
 
 UNLIMITED = Grant()
@@ -92,16 +92,18 @@ class _LimitedGrant(Grant):
         if not answer.admitted:
             raise refusal(answer.states)
 
-    def end(self, *, tokens: int) -> None:
+    def end(self, *, tokens: int, untold: Callable[[], int] | None = None) -> None:
         self._turn.tokens = tokens
-        self._limiter.in_background(self._finish())
+        self._limiter.in_background(self._finish(untold))
 
     async def _admit(self) -> LimitAnswer:
         self._answer = await self._limiter.admit(self._turn)
         return self._answer
 
-    async def _finish(self) -> None:
+    async def _finish(self, untold: Callable[[], int] | None) -> None:
         if (await self._admission).admitted:
+            if untold is not None:
+                self._turn.tokens += await asyncio.to_thread(untold)
             await self._limiter.settle(self._turn)
 
 

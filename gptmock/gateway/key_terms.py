@@ -26,13 +26,18 @@ def check_model(client: Client, slug: str) -> None:
         ModelNotAllowed: its key allows other models only.
     """
     key = client.key
-    if key is not None and not key.terms.allows(slug):
+    if key is not None and not may_use(client, slug):
         allowed = ", ".join(key.terms.models)
         raise ModelNotAllowed(
             f"Your API key may not use this model. It allows: {allowed}. The administrator of this server can change "
             "that.",
             param="model",
         )
+
+
+def may_use(client: Client, slug: str) -> bool:
+    """Whether the client's key allows a model."""
+    return client.key is None or client.key.terms.allows(slug)
 
 
 def catalog_for(client: Client, catalog: ModelCatalog) -> ModelCatalog:

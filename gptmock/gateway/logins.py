@@ -83,9 +83,9 @@ class LoginBook:
         """The account with that label or id, if a record of it cannot be decrypted."""
         return next((one for one in await self._vault.broken() if name in (one.label, one.account_id)), None)
 
-    async def enroll(self, issued: IssuedTokens, *, label: str | None = None) -> Login:
+    async def enroll(self, issued: IssuedTokens, *, label: str | None = None, member: bool = False) -> Login:
         """
-        Store the tokens of a new login; every worker uses them within a second.
+        Store the tokens of a new login, of a ``member`` or of the operator; every worker uses them within a second.
 
         Raises:
             LoginRefused: they name no account, or another account has this ``label`` (then they were revoked); nothing
@@ -108,7 +108,7 @@ class LoginBook:
         if label is not None and await self._label_holder(label) not in (None, account.id):
             await self._revoke(tokens)
             raise label_taken(label, account)
-        held = await self._vault.enroll(tokens, label=label)
+        held = await self._vault.enroll(tokens, label=label, member=member)
         await self.welcome(account.id)
         login = await self._login(held, label)
         await self._note("account.signed_in", account.id, login.label)
@@ -164,6 +164,8 @@ class LoginBook:
         if await self._vault.default() != gone:
             return None
         left = await self._vault.logins()
+        # Not that of a member, who has signed in for requests of its own only.
+        left = [login for login in left if not login.member]
         able = [login for login in left if login.refused is None and not login.paused] or left
         if not able:
             return None

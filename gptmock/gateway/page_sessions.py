@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from gptmock.accounts import Secret
@@ -37,8 +37,8 @@ class SessionRecords(Protocol):
 class ChecksKeys(Protocol):
     """Authenticates (``gateway.admission.Admission``)."""
 
-    async def admit(self, headers: Mapping[str, str]) -> Client:
-        """Check the client key; raises ``Unauthorized``."""
+    async def admit(self, headers: Mapping[str, str], *, source: str | None = None) -> Client:
+        """Check the client key; raises ``Unauthorized``, and ``TooManyRequests`` if ``source`` guesses."""
 
     async def known(self, tenant: str) -> Client | None:
         """The caller of a tenant whose key is still valid."""
@@ -51,11 +51,13 @@ class PageSessions:
     Args:
         records: the stored sessions.
         keys: checks client keys. A session ends with its key.
+        clock: Unix seconds.
     """
 
-    def __init__(self, records: SessionRecords, keys: ChecksKeys) -> None:
+    def __init__(self, records: SessionRecords, keys: ChecksKeys, *, clock: Callable[[], float]) -> None:
         self._records = records
         self._keys = keys
+        self._clock = clock
 
     async def sign_in(self, key: Secret, *, source: str) -> str:
         """
@@ -71,7 +73,7 @@ class PageSessions:
             StoreError: the store does not answer.
         """
         try:
-            client = await self._holder_of(key)
+            client = await self._holder_of(key, source)
         except Unauthorized:
             # Only failures count: whoever shares an address with a guesser can sign in all the same.
             wait = await self._records.attempt(source, limit=MAX_ATTEMPTS, window_seconds=ATTEMPT_SECONDS)
@@ -82,11 +84,16 @@ class PageSessions:
             ) from None
         value = secrets.token_urlsafe(_BYTES)
         holder = f"{client.tenant} {_generation(client)}"
-        await self._records.save(_digest(value), holder, ttl_seconds=SESSION_SECONDS)
+        await self._records.save(_digest(value), holder, ttl_seconds=self._lifetime(client))
         return value
 
-    async def _holder_of(self, key: Secret) -> Client:
-        client = await self._keys.admit({"authorization": f"Bearer {key.reveal()}"})
+    def _lifetime(self, client: Client) -> float:
+        """In seconds: a session that began with a replaced text ends with that text."""
+        ends_at = client.key.text_ends_at if client.key is not None else None
+        return SESSION_SECONDS if ends_at is None else min(SESSION_SECONDS, ends_at - self._clock())
+
+    async def _holder_of(self, key: Secret, source: str) -> Client:
+        client = await self._keys.admit({"authorization": f"Bearer {key.reveal()}"}, source=source)
         if not client.tenant:
             # A server that requires no key takes any text for one.
             raise Unauthorized("This is not a key of this server.")

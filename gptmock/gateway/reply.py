@@ -28,7 +28,8 @@ from gptmock.errors import GptmockError, InternalError
 from gptmock.gateway.first_event import Opened
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.limits import RateLimitSnapshot
-from gptmock.protocol.delta_runs import DeltaPlace
+from gptmock.live import UpstreamTry
+from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFailed, ResponseIncomplete
 from gptmock.protocol.failures import failure_of
 from gptmock.protocol.fold import FoldedResponse
@@ -58,6 +59,12 @@ class Outcome:
     account_id: str | None = None
     """Who served, or was tried last."""
     accepted: bool = False
+    opened: bool = False
+    """The upstream has begun to answer the last try."""
+    output_bytes: int = 0
+    """Of the deltas that have come, if ``counts_output``."""
+    counts_output: bool = False
+    """Somebody wants to know what came, should the usage not come any more."""
     committed: bool = False
     """The client has its status: nothing is tried again."""
     response: ResponseObject | None = None
@@ -75,6 +82,8 @@ class Outcome:
     """The reply's own, which tells durations."""
     further: list[Outcome] = field(default_factory=list)
     """Of the further requests of a call that has several."""
+    traced: list[UpstreamTry] | None = None
+    """Each request to the upstream, of all turns; ``None`` if nobody wants to know."""
     admitted: Callable[[], Awaitable[None]] = _admitted
     """Waits until the limits of the client key have admitted the call; filled in by whoever began that."""
     turns: int = 1
@@ -253,6 +262,8 @@ class Reply:
 
     def _watch(self, batch: Batch) -> bool:
         for one in batch:
+            if self.outcome.counts_output:
+                self.outcome.output_bytes += _delta_bytes(one)
             if isinstance(one, Received) and isinstance(one.event, _TERMINAL):
                 event = one.event
                 if isinstance(event, ResponseFailed | ErrorEvent):
@@ -261,6 +272,13 @@ class Reply:
                     self.outcome.response = event.response
                 return True
         return False
+
+
+def _delta_bytes(one: Received | DeltaRun) -> int:
+    if isinstance(one, DeltaRun):
+        return sum(map(len, one.literals))
+    delta = getattr(one.event, "delta", None)
+    return len(delta.encode("utf-8", "surrogatepass")) if isinstance(delta, str) else 0
 
 
 class _StreamedReply:
@@ -302,12 +320,17 @@ class _StreamedReply:
         copy, write = self._lane(place), self._sink.write
         if copy is None:
             return None
+        outcome = self._outcome
+
+        def take_counted(literal: bytes, padding: bytes) -> bool:
+            outcome.output_bytes += len(literal)
+            return take(literal, padding)
 
         def take(literal: bytes, padding: bytes) -> bool:
             frames = copy(literal, padding)
             return not frames or write(frames)
 
-        return take
+        return take_counted if outcome.counts_output else take
 
     async def ready(self) -> None:
         await self._sink.ready()

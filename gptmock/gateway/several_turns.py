@@ -3,6 +3,7 @@ Requests that take several upstream turns, such as a text completion with severa
 account, retries and usage record; together they give one reply. Must not know why there are several.
 
     streamed     one after another; the next is opened when the previous one has succeeded
+    at once      collected, where the plan says so (``SeveralTurnsAtOnce``): a few at a time from the beginning
     collected    the first alone, which shows whether the account and the model exist; then all others concurrently
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Protocol, TypeAlias
@@ -18,13 +19,14 @@ from typing import Protocol, TypeAlias
 from gptmock.dialects.dialect import (
     ReplyHead,
     SeveralTurns,
+    SeveralTurnsAtOnce,
     Turn,
     supports,
 )
-from gptmock.errors import GptmockError
+from gptmock.errors import GptmockError, InternalError
 from gptmock.gateway.reply import EventConsumer, FrameSink, Outcome, Reply
 from gptmock.protocol.fold import FoldedResponse
-from gptmock.protocol.upstream import Compacted
+from gptmock.protocol.upstream import Compacted, Relayed
 
 
 class AnyReply(Protocol):
@@ -59,6 +61,9 @@ class OpensOneTurn(Protocol):
 
     async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
         """Compact a conversation."""
+
+    async def relay(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Relayed:
+        """Pass on a side call."""
 
 
 _OpensOne: TypeAlias = Callable[[Turn, Outcome], AbstractAsyncContextManager[Reply]]
@@ -100,12 +105,22 @@ class BatchGateway:
             # Not as streams: each may be retried until its own first event, whatever the client got of the others.
             further = [replace(turn, request=request, stream=False) for request in plan.further]
             outcome.turns = 1 + len(further)
+            if supports(plan, SeveralTurnsAtOnce) and not turn.stream:
+                render = partial(plan.documents, head)
+                at_once = plan.turns_at_once
+                return nullcontext(
+                    ReplyOfTurnsAtOnce([turn, *further], outcome, open_one=open_one, document=render, at_once=at_once)
+                )
             return _several(turn, further, outcome, open_one, partial(plan.documents, head))
         return open_one(turn, outcome)
 
     async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
         """See ``Gateway.compact``."""
         return await self._gateway.compact(turn, outcome, account_id=account_id)
+
+    async def relay(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Relayed:
+        """See ``Gateway.relay``."""
+        return await self._gateway.relay(turn, outcome, account_id=account_id)
 
 
 @asynccontextmanager
@@ -187,6 +202,71 @@ class MultiTurnReply:
 
     def _further_outcome(self) -> Outcome:
         # Usage is counted by client key, so each turn's outcome has the tenant.
-        outcome = Outcome(tenant=self._first.outcome.tenant)
+        first = self._first.outcome
+        outcome = Outcome(tenant=first.tenant, counts_output=first.counts_output, traced=first.traced)
         self._first.outcome.further.append(outcome)
         return outcome
+
+
+class ReplyOfTurnsAtOnce:
+    """
+    The collected reply of several turns, a few of which run at the same time; none is opened before ``document``.
+
+    Args:
+        turns: all of them.
+        outcome: that of the first; it is given the others.
+        open_one: opens a turn.
+        document: renders all of them, in their order.
+        at_once: how many run at the same time.
+    """
+
+    def __init__(
+        self, turns: Sequence[Turn], outcome: Outcome, *, open_one: _OpensOne, document: _Document, at_once: int
+    ) -> None:
+        self._turns = turns
+        self._outcome = outcome
+        self._open_one = open_one
+        self._document = document
+        self._room = asyncio.Semaphore(at_once)
+        self.model: str | None = None
+        """What the upstream said last that it answers with."""
+
+    async def stream(self, sink: FrameSink) -> None:  # noqa: ARG002 - a protocol's method
+        """
+        Refuses: turns that are streamed come one after another (``MultiTurnReply``).
+
+        Raises:
+            InternalError: always.
+        """
+        raise InternalError("Turns that run at once cannot be streamed.")
+
+    def cut(self, error: GptmockError) -> None:
+        """Nothing is streamed."""
+
+    async def document(self) -> bytes:
+        """
+        The whole reply.
+
+        Raises:
+            GptmockError: one of the turns failed; the others were cancelled.
+        """
+        # Only the first turn waits for the limits of the client key.
+        await self._outcome.admitted()
+        self._outcome.further += [Outcome(tenant=self._outcome.tenant) for _ in self._turns[1:]]
+        outcomes = [self._outcome, *self._outcome.further]
+        try:
+            async with asyncio.TaskGroup() as group:
+                waiting = [
+                    group.create_task(self._folded(turn, outcome))
+                    for turn, outcome in zip(self._turns, outcomes, strict=True)
+                ]
+        except BaseExceptionGroup as several:
+            # The client gets one error only.
+            raise several.exceptions[0] from several
+        return self._document([one.result() for one in waiting])
+
+    async def _folded(self, turn: Turn, outcome: Outcome) -> FoldedResponse:
+        async with self._room, self._open_one(turn, outcome) as reply:
+            folded = await reply.folded()
+            self.model = reply.model
+            return folded

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from gptmock.accounts import BrokenLogin, Escrow, Login, TokenVault
 from gptmock.audit import Actor, AuditEvent, AuditLog
-from gptmock.clients import ClientKey, ClientKeys, LimitState
+from gptmock.clients import ClientKey, ClientKeys, Invitation, Invitations, LimitState
 from gptmock.gateway.administration import AuditTrail, KeyAdministration
+from gptmock.gateway.invitations import CountsAttempts, CountsWrong, InvitationAdministration, Reception
 from gptmock.gateway.key_usage import KnowsLimits
 from gptmock.gateway.logins import LoginBook
 from gptmock.limits import LimitStore
@@ -28,6 +29,7 @@ class Stores:
     ledger: UsageLedger
     escrow: Escrow
     audit: AuditLog
+    invitations: Invitations
 
 
 async def overview_of(stores: Stores, logins: Sequence[Login]) -> list[AccountOverview]:
@@ -85,6 +87,24 @@ class Team:
         """The client keys; every change is recorded in the audit log."""
         return KeyAdministration(self._stores.keys, self._trail(actor))
 
+    def invitations(self, actor: Actor) -> InvitationAdministration:
+        """The invitations; every change is recorded in the audit log."""
+        stores = self._stores
+        return InvitationAdministration(stores.invitations, stores.keys, self._trail(actor), clock=self.clock)
+
+    def reception(self, guesses: CountsWrong, attempts: CountsAttempts) -> Reception:
+        """What people with an invitation may do."""
+        stores = self._stores
+        return Reception(
+            stores.invitations,
+            stores.keys,
+            guesses,
+            attempts,
+            self.issuer,
+            accounts=self.accounts,
+            trail=self._trail,
+        )
+
     def accounts(self, actor: Actor) -> LoginBook:
         """The accounts; every change is recorded in the audit log."""
         stores, trail = self._stores, self._trail(actor)
@@ -105,6 +125,10 @@ class Team:
     async def all_keys(self) -> Sequence[ClientKey]:
         """All client keys by name, including revoked ones."""
         return await self._stores.keys.all()
+
+    async def open_invitations(self) -> Sequence[Invitation]:
+        """All open invitations by name."""
+        return await self._stores.invitations.all()
 
     async def key_names(self) -> dict[str, str]:
         """Tenant (the id of a key, or the fingerprint of a static one) to name."""

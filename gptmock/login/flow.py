@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
 
 from gptmock.accounts import IssuedTokens, Login
 from gptmock.errors import GptmockError, LoginRefused, LoginUnavailable
@@ -26,6 +27,9 @@ POLL_FAILURES = 5
 
 Enroll = Callable[[IssuedTokens], Awaitable[Login]]
 """Stores the tokens; returns the account's login."""
+
+
+_Result = TypeVar("_Result")
 
 
 class LoginSkipped(Exception):
@@ -176,10 +180,14 @@ def _page_of(ending: asyncio.Task[Login]) -> Page:
 
 
 async def device_login(
-    issuer: SignInIssuer, enroll: Enroll, device: DeviceCode, *, tick: Callable[[float], None]
-) -> Login:
+    issuer: SignInIssuer,
+    enroll: Callable[[IssuedTokens], Awaitable[_Result]],
+    device: DeviceCode,
+    *,
+    tick: Callable[[float], None],
+) -> _Result:
     """
-    Poll until the user has approved the device code, then exchange and store the tokens.
+    Poll until the user has approved the device code, then exchange and store the tokens. Returns what ``enroll`` does.
 
     Args:
         issuer: the OAuth issuer.

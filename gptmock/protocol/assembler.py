@@ -13,6 +13,7 @@ The machine from events to pieces: each thing that the upstream tells is passed 
     output_text.annotation.added            Cited; those only in done events as well
     output_item.done (reasoning)            ReasoningSealed, if it has encrypted content
     output_item.done (web search)           Searched
+    output_item.done (an image)             ImageMade; nothing for image_generation_call.*
     output_item.done                        ItemEnded, if there were pieces of the item
     completed, incomplete                   tails from its output if it has any, then Finished
     failed, error                           nothing: a failure is no piece (protocol.failures)
@@ -31,6 +32,7 @@ from gptmock.protocol.items import (
     ContentPart,
     CustomToolCallItem,
     FunctionCallItem,
+    ImageGenerationCallItem,
     MessageItem,
     OtherItem,
     OutputItem,
@@ -38,7 +40,7 @@ from gptmock.protocol.items import (
     WebSearchCallItem,
     decode_item,
 )
-from gptmock.protocol.output_items import names_of, searched
+from gptmock.protocol.output_items import hosted, names_of
 from gptmock.protocol.output_parts import (
     CallInput,
     CallKind,
@@ -105,10 +107,6 @@ class _Item(TrackedItem):
     call: _Call = field(default_factory=_Call)
 
 
-_SILENT = frozenset({ev.ResponseCreated, ev.ResponseInProgress, ev.ContentPartAdded, ev.ReasoningSummaryPartAdded})
-"""Events that add no piece."""
-
-
 @dataclass(frozen=True, slots=True)
 class OpenText:
     """A text that grows, and what a delta of it is."""
@@ -134,12 +132,11 @@ class OutputAssembler:
 
     def feed(self, event: ev.ResponseEvent) -> list[Piece]:  # noqa: C901 - one case for each kind of event
         """The pieces that this event adds; often none."""
-        # A pattern asks for one type after the other. Half of the events of a short turn add nothing.
-        if type(event) in _SILENT:
+        # Half of the events of a short turn; a pattern asks for one type after the other.
+        if type(event) in ev.OPENINGS:
             return []
         match event:
             case ev.OutputTextDelta():
-                # First, since nearly all events are this one.
                 return self._text(self._of(event), event.content_index, delta=event.delta)
             case (
                 ev.OutputTextDone()
@@ -175,6 +172,7 @@ class OutputAssembler:
                 | ev.ResponseMetadata()
                 | ev.ContentPartAdded()
                 | ev.ReasoningSummaryPartAdded()
+                | ev.ImagePartial()
                 | ev.ResponseFailed()
                 | ev.ErrorEvent()
                 | ev.OtherEvent()
@@ -250,7 +248,7 @@ class OutputAssembler:
         match item:
             case FunctionCallItem() | CustomToolCallItem():
                 return self._open(self._slots.found(output_index, names_of(item), begins=True), item)
-            case MessageItem() | ReasoningItem() | WebSearchCallItem() | OtherItem():
+            case MessageItem() | ReasoningItem() | WebSearchCallItem() | ImageGenerationCallItem() | OtherItem():
                 self._slots.found(output_index, names_of(item), begins=True)
                 return []
             case _:
@@ -274,8 +272,8 @@ class OutputAssembler:
             case FunctionCallItem(arguments=whole) | CustomToolCallItem(input=whole):
                 pieces += self._open(slot, item)
                 pieces += self._call_input(slot.call, slot.call.input.tail(whole or ""), counted=True)
-            case WebSearchCallItem():
-                pieces += [] if repeated else searched(item)
+            case WebSearchCallItem() | ImageGenerationCallItem():
+                pieces += [] if repeated else hosted(item)
             case OtherItem():
                 pass
             case _:

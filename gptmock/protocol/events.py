@@ -184,6 +184,13 @@ class CustomToolCallInputDone(InItem, frozen=True, kw_only=True, tag="response.c
     input: str
 
 
+class ImagePartial(InItem, frozen=True, kw_only=True, tag="response.image_generation_call.partial_image"):
+    """An image that is not finished yet, as base64."""
+
+    partial_image_b64: str
+    partial_image_index: int = 0
+
+
 class ResponseCompleted(_Event, frozen=True, tag="response.completed"):
     """The turn ended well."""
 
@@ -241,6 +248,7 @@ ResponseEvent: TypeAlias = (
     | FunctionCallArgumentsDone
     | CustomToolCallInputDelta
     | CustomToolCallInputDone
+    | ImagePartial
     | ResponseCompleted
     | ResponseIncomplete
     | ResponseFailed
@@ -293,6 +301,7 @@ _KNOWN_EVENT: TypeAlias = (
     | FunctionCallArgumentsDone
     | CustomToolCallInputDelta
     | CustomToolCallInputDone
+    | ImagePartial
     | ResponseCompleted
     | ResponseIncomplete
     | ResponseFailed
@@ -301,6 +310,9 @@ _KNOWN_EVENT: TypeAlias = (
     | ErrorEvent
 )
 
+
+OPENINGS = frozenset({ResponseCreated, ResponseInProgress, ContentPartAdded, ReasoningSummaryPartAdded})
+"""Events that announce what is to come, and add nothing to the output."""
 
 _EVENT: msgspec.json.Decoder[_KNOWN_EVENT] = msgspec.json.Decoder(_KNOWN_EVENT)
 _REWRITTEN = frozenset({_ItemAdded, _ItemDone, _ResponseCancelled, _ResponseDone})

@@ -58,6 +58,7 @@ CODES: Mapping[str, _Code] = {
     "cyber_policy": _Code(400),
     "bio_policy": _Code(400),
     "content_policy_violation": _Code(400),
+    "moderation_blocked": _Code(400),
     "invalid_image": _Code(400),
     "invalid_encrypted_content": _Code(400),
     "previous_response_not_found": _Code(400),

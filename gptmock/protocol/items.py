@@ -80,6 +80,29 @@ class IncompleteDetails(Struct, frozen=True):
     reason: str | None = None
 
 
+class ImageTokensDetails(Struct, frozen=True):
+    """Tokens."""
+
+    text_tokens: TokenCount = 0
+    image_tokens: TokenCount = 0
+
+
+class ImageUsage(Struct, frozen=True):
+    """What making images took, in tokens; they are not in ``ResponseUsage``."""
+
+    input_tokens: TokenCount = 0
+    output_tokens: TokenCount = 0
+    total_tokens: TokenCount = 0
+    input_tokens_details: ImageTokensDetails | None = None
+    output_tokens_details: ImageTokensDetails | None = None
+
+
+class ToolUsage(Struct, frozen=True):
+    """``tool_usage`` of a response."""
+
+    image_gen: ImageUsage | None = None
+
+
 class ResponseObject(Struct, frozen=True):
     """The members of ``response`` that are used. Since April 2026 ``output`` is empty in terminal events."""
 
@@ -90,6 +113,7 @@ class ResponseObject(Struct, frozen=True):
     error: ErrorBody | None = None
     incomplete_details: IncompleteDetails | None = None
     output: list[Raw] | None = None
+    tool_usage: ToolUsage | None = None
 
 
 class Annotation(Struct, frozen=True):
@@ -154,6 +178,18 @@ class WebSearchCallItem(Struct, frozen=True, tag_field="type", tag="web_search_c
     action: Raw = Raw()
 
 
+class ImageGenerationCallItem(Struct, frozen=True, tag_field="type", tag="image_generation_call"):
+    """An image of the hosted tool; ``result`` is base64, and absent where none was made."""
+
+    id: str | None = None
+    result: str | None = None
+    revised_prompt: str | None = None
+    output_format: str | None = None
+    size: str | None = None
+    quality: str | None = None
+    background: str | None = None
+
+
 class SearchSource(Struct, frozen=True):
     """A page that a search has found."""
 
@@ -176,10 +212,18 @@ class OtherItem(Struct, frozen=True):
 
 
 OutputItem: TypeAlias = (
-    MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem | WebSearchCallItem | OtherItem
+    MessageItem
+    | ReasoningItem
+    | FunctionCallItem
+    | CustomToolCallItem
+    | WebSearchCallItem
+    | ImageGenerationCallItem
+    | OtherItem
 )
 
-_KNOWN_ITEM: TypeAlias = MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem | WebSearchCallItem
+_KNOWN_ITEM: TypeAlias = (
+    MessageItem | ReasoningItem | FunctionCallItem | CustomToolCallItem | WebSearchCallItem | ImageGenerationCallItem
+)
 
 
 class _Typed(Struct, frozen=True):

@@ -1,13 +1,15 @@
-"""What the assembler reads of whole output items: their identifiers, and what a web search found. Knows no event."""
+"""What the assembler reads of whole output items: identifiers, and what hosted tools did. Knows no event."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from gptmock.protocol.item_tracking import Names
 from gptmock.protocol.items import (
     CustomToolCallItem,
     FunctionCallItem,
+    ImageGenerationCallItem,
     MessageItem,
     OtherItem,
     OutputItem,
@@ -15,7 +17,7 @@ from gptmock.protocol.items import (
     WebSearchCallItem,
     search_action,
 )
-from gptmock.protocol.output_parts import Searched
+from gptmock.protocol.output_parts import ImageMade, Searched
 
 
 def names_of(item: OutputItem) -> Names:
@@ -23,7 +25,7 @@ def names_of(item: OutputItem) -> Names:
     match item:
         case FunctionCallItem() | CustomToolCallItem():
             return (item.id, item.call_id)
-        case MessageItem() | ReasoningItem() | WebSearchCallItem():
+        case MessageItem() | ReasoningItem() | WebSearchCallItem() | ImageGenerationCallItem():
             return (item.id,)
         case OtherItem():
             return ()
@@ -31,7 +33,12 @@ def names_of(item: OutputItem) -> Names:
             assert_never(item)
 
 
-def searched(item: WebSearchCallItem) -> list[Searched]:
+def hosted(item: WebSearchCallItem | ImageGenerationCallItem) -> Sequence[Searched | ImageMade]:
+    """What a hosted tool has done; often one thing, sometimes none."""
+    return _pictured(item) if isinstance(item, ImageGenerationCallItem) else _searched(item)
+
+
+def _searched(item: WebSearchCallItem) -> list[Searched]:
     """The search; none for an action without a query, such as opening a page."""
     action = search_action(item)
     query = action.query or next(iter(action.queries or ()), "")
@@ -39,3 +46,20 @@ def searched(item: WebSearchCallItem) -> list[Searched]:
         return []
     urls = tuple(dict.fromkeys(source.url for source in action.sources or () if source.url))
     return [Searched(item.id, query, urls)]
+
+
+def _pictured(item: ImageGenerationCallItem) -> list[ImageMade]:
+    """The image; none if the tool has made none."""
+    if not item.result:
+        return []
+    return [
+        ImageMade(
+            item.result,
+            id=item.id,
+            revised_prompt=item.revised_prompt,
+            output_format=item.output_format,
+            size=item.size,
+            quality=item.quality,
+            background=item.background,
+        )
+    ]

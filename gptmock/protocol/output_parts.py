@@ -108,6 +108,22 @@ class Searched:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageMade:
+    """A finished image of the hosted tool."""
+
+    data: str
+    """Base64."""
+    id: str | None = None
+    revised_prompt: str | None = None
+    """What the tool was asked for, where the model has put it differently."""
+    output_format: str | None = None
+    """``png``, ``jpeg`` or ``webp``, if it is told."""
+    size: str | None = None
+    quality: str | None = None
+    background: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """The turn ended with ``response.completed`` or ``response.incomplete``; a failed turn yields none."""
 
@@ -119,5 +135,15 @@ class Finished:
 
 
 Piece: TypeAlias = (
-    Text | Reasoning | Refusal | CallOpened | CallInput | Cited | ReasoningSealed | ItemEnded | Searched | Finished
+    Text
+    | Reasoning
+    | Refusal
+    | CallOpened
+    | CallInput
+    | Cited
+    | ReasoningSealed
+    | ItemEnded
+    | Searched
+    | ImageMade
+    | Finished
 )

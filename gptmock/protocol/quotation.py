@@ -14,7 +14,7 @@ CREDENTIALS = re.compile(
     r"""
     \beyJ[\w-]{8,}\.[\w-]+\.[\w-]+                            # a JWT, as access and id tokens are
     | \b(?:sk|rt|ac)[_-][\w-]{16,}                              # API keys, refresh tokens, authorization codes
-    | \bgm_[0-9A-Za-z]{8}_\w{16,}                              # keys of our own
+    | \bg[mi]_[0-9A-Za-z]{8}_\w{16,}                           # keys and invitations of our own
     | (?<=\bBearer[ ])[\w.~+/-]{8,}=*
     | (?i:(?<="authorization":")|(?<="authorization":[ ]"))[^"\\]{8,}
     """,

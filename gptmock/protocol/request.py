@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 JsonObject: TypeAlias = dict[str, Any]
+_NO_MEMBERS = frozenset({"more", "image", "side"})
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 _NOT_FOR_COMPACTION = frozenset({"store", "stream", "include", "tool_choice", "client_metadata", "stream_options"})
 
@@ -119,6 +120,49 @@ class CustomTool(Struct, frozen=True, tag_field="type", tag="custom"):
 Tool: TypeAlias = FunctionTool | CustomTool | JsonObject
 ToolChoice: TypeAlias = str | JsonObject
 
+# --- An image -------------------------------------------------------------------
+
+
+class ImageSource(Struct, frozen=True):
+    """An image to change, as a data URL."""
+
+    image_url: str
+
+
+class ImageRequest(Struct, frozen=True, kw_only=True):
+    """The body of ``/images/generations``, or of ``/images/edits`` if it has ``images``. Always for one image."""
+
+    prompt: str
+    model: str
+    images: list[ImageSource] | UnsetType = UNSET
+    background: str | UnsetType = UNSET
+    quality: str | UnsetType = UNSET
+    size: str | UnsetType = UNSET
+
+    def to_json(self) -> bytes:
+        """The request body as JSON."""
+        return msgspec.json.encode(self)
+
+
+class ImageTurn(Struct, frozen=True):
+    """What a turn says that makes an image, by the hosted tool if nothing else can."""
+
+    endpoint: ImageRequest | None
+    """What to ask the backend's endpoint for images first; ``None`` for what only the tool can do."""
+
+
+# --- A call beside the turns ----------------------------------------------------
+
+
+class SideCall(Struct, frozen=True, kw_only=True):
+    """A call of a Codex client that is no turn: sent as it is, and its answer is handed back as it is."""
+
+    path: str
+    """Below the backend's base URL, such as ``codex/alpha/search``."""
+    body: bytes
+    content_type: str = "application/json"
+
+
 # --- The request ----------------------------------------------------------------
 
 
@@ -153,6 +197,10 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True):
     service_tier: str | UnsetType = UNSET
     prompt_cache_key: str
     include: list[str] | UnsetType = msgspec.field(default_factory=lambda: [ENCRYPTED_REASONING])
+    image: ImageTurn | None = None
+    """Of a turn that makes an image; no member of the body."""
+    side: SideCall | None = None
+    """What is sent in the place of this body; no member of it."""
     more: JsonObject = msgspec.field(default_factory=dict)
     """Further members, sent unchanged: those of a Codex client that have no field here."""
     store: Literal[False] = False
@@ -173,5 +221,5 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True):
         return None if len(items) == len(self.input) else msgspec.structs.replace(self, input=items)
 
     def _members(self) -> JsonObject:
-        own = {name: getattr(self, name) for name in self.__struct_fields__ if name != "more"}
+        own = {name: getattr(self, name) for name in self.__struct_fields__ if name not in _NO_MEMBERS}
         return {**{name: value for name, value in own.items() if value is not UNSET}, **self.more}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from functools import partial
-from ipaddress import ip_address, ip_network
 from typing import Any, TypeAlias
 
 import msgspec
@@ -18,15 +17,16 @@ from gptmock.clients import ROLES, Client, ClientKey, Given, IssuedKey, KeyTerms
 from gptmock.dialects.bodies import decode_body
 from gptmock.errors import BadRequest, ClientError, NotLoggedIn, UnknownClientKey
 from gptmock.gateway.administration import KeyAdministration
+from gptmock.gateway.guesses import source_of
 from gptmock.overview import audit_document, key_document
 from gptmock.server import admin_views as views
 from gptmock.server.admin_bodies import NewKeyBody, RotationBody, SignInBody, TermsBody, given_terms, key_name
 from gptmock.server.callers import actor_of, caller, permitted, sessions_of, team_of
 from gptmock.server.context import App
-from gptmock.server.guard import client_address
+from gptmock.server.guard import client_source
 from gptmock.server.session_cookie import clear_session, session_value, set_session
 
-_Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse]]
+Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 _READ = ("GET", "HEAD")
 MAX_COUNT = 1000
 MAX_DAYS = 400
@@ -55,15 +55,16 @@ def add_admin_routes(app: App) -> None:
         ("session", ("POST",), _sign_in, SignInBody),
         ("session", ("DELETE",), _sign_out, None),
     ):
-        _route(app, path, methods, handler, body)
+        add_admin_route(app, path, methods, handler, body)
 
 
-def _route(app: App, path: str, methods: tuple[str, ...], handler: _Handler, body: Any) -> None:
+def add_admin_route(app: App, path: str, methods: tuple[str, ...], handler: Handler, body: Any) -> None:
+    """Add one, below ``/admin``; ``body`` is the pydantic model of the request body, ``None`` for none."""
     name = "admin_" + "_".join(word for word in path.split("/") if not word.startswith("<"))
     parts = ["one"] if path.endswith(">") else []
     name = "_".join([name, *parts, methods[0].lower()])
 
-    async def handle(request: Request, **named: str) -> HTTPResponse:
+    async def handle(request: Request, **named: str) -> HTTPResponse | None:
         return await handler(request, **named)
 
     context = {"ctx_body": body} if body is not None else {"ctx_bodiless": True}
@@ -241,22 +242,13 @@ async def _session(request: Request) -> HTTPResponse:
 
 async def _sign_in(request: Request) -> HTTPResponse:
     key = Secret(decode_body(request.body, SignInBody).key)
-    value = await sessions_of(request).sign_in(key, source=_source(client_address(request)))
+    value = await sessions_of(request).sign_in(key, source=source_of(client_source(request)))
     former = session_value(request)
     if former is not None:
         await sessions_of(request).sign_out(former)
     response = answer({"signed_in": True})
     set_session(request, response, value)
     return response
-
-
-def _source(address: str | None) -> str:
-    """Whose attempts are counted together: an address, or the network that one IPv6 customer has."""
-    try:
-        found = ip_address(address or "")
-    except ValueError:
-        return address or "unknown"
-    return str(ip_network(f"{found}/64", strict=False)) if found.version == 6 else str(found)
 
 
 async def _sign_out(request: Request) -> HTTPResponse:

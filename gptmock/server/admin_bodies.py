@@ -9,12 +9,15 @@ from typing import Annotated, Any, get_args
 import pydantic
 
 from gptmock.catalog import EFFORTS
-from gptmock.clients import Given, ReasoningStyle, Role, is_key_name
+from gptmock.clients import INVITATION_SECONDS, Given, ReasoningStyle, Role, is_key_name
 from gptmock.dialects.bodies import Body
 from gptmock.errors import BadRequest
+from gptmock.gateway.invitations import MAX_TTL_SECONDS, MIN_TTL_SECONDS
 
 MAX_TEXT = 100
 MAX_OVERLAP_SECONDS = 30 * 24 * 3600
+Text = Annotated[str, pydantic.Field(max_length=MAX_TEXT)]
+Models = Annotated[list[Text], pydantic.Field(max_length=100)]
 Limit = Annotated[int, pydantic.Field(ge=1, le=10**15)]
 
 
@@ -36,10 +39,8 @@ class TermsBody(AdminBody):
     """``KeyTerms``; a member that is left out stays as it is, ``null`` is no limit."""
 
     role: str | None = None
-    owner: Annotated[str, pydantic.Field(max_length=MAX_TEXT)] | None = None
-    models: (
-        Annotated[list[Annotated[str, pydantic.Field(max_length=MAX_TEXT)]], pydantic.Field(max_length=100)] | None
-    ) = None
+    owner: Text | None = None
+    models: Models | None = None
     rpm: Limit | None = None
     tokens_per_day: Limit | None = None
     tokens_per_week: Limit | None = None
@@ -55,6 +56,31 @@ class NewKeyBody(TermsBody):
     """A new key."""
 
     name: str
+
+
+class InvitationBody(AdminBody):
+    """An invitation: the terms of the key, which is bound to the account of whoever follows the link."""
+
+    name: str
+    """Of the key."""
+    valid_seconds: Annotated[int, pydantic.Field(ge=MIN_TTL_SECONDS, le=MAX_TTL_SECONDS)] = int(INVITATION_SECONDS)
+    """Of the link."""
+    role: str | None = None
+    owner: Text | None = None
+    models: Models | None = None
+    rpm: Limit | None = None
+    tokens_per_day: Limit | None = None
+    tokens_per_week: Limit | None = None
+    concurrency: Limit | None = None
+    expires_at: str | None = None
+    """Of the key; RFC 3339."""
+    defaults: DefaultsBody | None = None
+
+
+class InvitationTokenBody(AdminBody):
+    """The token of an invitation: what is behind the ``#`` of its link."""
+
+    token: Annotated[str, pydantic.Field(min_length=1, max_length=200)]
 
 
 class RotationBody(AdminBody):
@@ -90,14 +116,14 @@ def key_name(text: str) -> str:
     return text
 
 
-def given_terms(body: TermsBody) -> Given:
+def given_terms(body: TermsBody | InvitationBody) -> Given:
     """
     What was given.
 
     Raises:
         BadRequest: a value is none of the allowed ones.
     """
-    given: dict[str, Any] = {name: getattr(body, name) for name in body.model_fields_set if name != "name"}
+    given: dict[str, Any] = {name: getattr(body, name) for name in body.model_fields_set - {"name", "valid_seconds"}}
     defaults = given.pop("defaults", None)
     if "role" in given:
         given["role"] = _one_of("role", given["role"] or "user", get_args(Role))

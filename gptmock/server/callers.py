@@ -10,7 +10,7 @@ from gptmock.errors import Forbidden
 from gptmock.gateway.page_sessions import PageSessions
 from gptmock.gateway.team import Team
 from gptmock.server.context import Services
-from gptmock.server.guard import client_address
+from gptmock.server.guard import client_address, client_source
 from gptmock.server.requests import headers_of
 from gptmock.server.session_cookie import session_value
 
@@ -27,7 +27,7 @@ async def caller(request: Request, role: Role = "user") -> Client:
     value = session_value(request)
     client = await services.sessions.client_of(value) if value is not None and services.sessions is not None else None
     if client is None:
-        client = await services.admission.admit(headers_of(request))
+        client = await services.admission.admit(headers_of(request), source=client_source(request))
     return permitted(client, role)
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from types import SimpleNamespace
-from typing import NoReturn, Protocol, TypeAlias
+from typing import Any, NoReturn, Protocol, TypeAlias
 
 from sanic import Sanic
 from sanic.config import Config
@@ -17,14 +17,16 @@ from sanic.config import Config
 from gptmock.clients import Client
 from gptmock.conversations import ContextReferences, LoadedContext, Snapshot
 from gptmock.dialects.dialect import Progress, ReplyHead, Terms, Turn
+from gptmock.gateway.invitations import Reception
 from gptmock.gateway.key_limits import UNLIMITED, Grant
 from gptmock.gateway.key_usage import KeyUsage
 from gptmock.gateway.page_sessions import PageSessions
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
+from gptmock.gateway.shown_limits import ShownLimits
 from gptmock.gateway.team import Team
-from gptmock.live import LiveTurn
-from gptmock.protocol.upstream import Compacted
+from gptmock.live import LiveTurn, UpstreamTry
+from gptmock.protocol.upstream import Compacted, Relayed
 from gptmock.server.client_bounds import ConnectionDeadlines
 
 App: TypeAlias = "Sanic[Config, SimpleNamespace]"
@@ -43,12 +45,15 @@ class OpensTurns(Protocol):
     async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
         """Compact a conversation."""
 
+    async def relay(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Relayed:
+        """Pass on a side call."""
+
 
 class Admits(Protocol):
     """Authenticates requests (``gateway.admission.Admission``)."""
 
-    async def admit(self, headers: Mapping[str, str]) -> Client:
-        """Check the client key; raises ``Unauthorized``."""
+    async def admit(self, headers: Mapping[str, str], *, source: str | None = None) -> Client:
+        """Check the client key; raises ``Unauthorized``, and ``TooManyRequests`` if ``source`` guesses."""
 
     async def known(self, tenant: str) -> Client | None:
         """The caller of a tenant whose key is still valid."""
@@ -92,6 +97,21 @@ class KeepsConversations(Protocol):
         """Raise the error for cancelling a stored response."""
 
 
+class TracesTurns(Protocol):
+    """Makes spans of model calls (``metrics.traces.Traces``)."""
+
+    def turn(
+        self,
+        fields: Mapping[str, Any],
+        headers: Mapping[str, str],
+        tries: Sequence[UpstreamTry],
+        *,
+        started_ns: int,
+        response: Mapping[str, str | None],
+    ) -> None:
+        """Make the spans of a turn that has ended just now."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerOptions:
     """Limits and features of the HTTP layer."""
@@ -118,6 +138,8 @@ class ServerOptions:
     metrics_address: tuple[str, int] | None = None
     """Host and port of the listener for scrapes alone; ``None`` for none."""
     expose_efforts: bool = False
+    image_models: bool = False
+    """Whether ``/v1/models`` lists what makes images."""
     ollama_version: str = "0.13.5"
     """The version in ``/api/version``."""
     verbose: bool = False
@@ -132,6 +154,8 @@ class ServerOptions:
     """Further host names of this server, for the browser guard."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks of proxies whose forwarding headers are believed; ``unix`` for the Unix socket."""
+    public_url: str = ""
+    """Our https origin, for a Codex that is signed in; empty for the host of each request."""
     base_path: str = ""
     """The prefix of all routes, such as ``/gptmock``; empty for none."""
 
@@ -168,12 +192,17 @@ class Services:
     """The cached label of an account id, for the log."""
     limits: LimitsKeys = field(default_factory=NoLimits)
     usage: ReportsUsage | None = None
+    shown_limits: ShownLimits | None = None
     team: Team | None = None
     """What the admin API administers and shows."""
     sessions: PageSessions | None = None
     """Of people who have signed in to the page."""
+    reception: Reception | None = None
+    """Of people who were invited."""
     exposition: Callable[[], Awaitable[bytes]] = field(default=_no_metrics)
     """The metrics of this server in the Prometheus text format."""
+    traces: TracesTurns | None = None
+    """``None``: nobody wants traces."""
     activity: Activity = field(default_factory=Activity)
     draining: bool = field(default=False)
     """Set once the worker was told to stop."""

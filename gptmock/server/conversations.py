@@ -9,6 +9,7 @@ from sanic import HTTPResponse, Request
 
 from gptmock.dialects.stored import deleted_document, input_items_document, page_of, refuse_stream
 from gptmock.server.context import App, Services
+from gptmock.server.guard import client_source
 from gptmock.server.requests import headers_of
 
 RESPONSES_PATHS = ("/v1/responses", "/responses")
@@ -57,7 +58,7 @@ async def _cancel(request: Request, response_id: str) -> HTTPResponse:
 
 async def _admitted(request: Request) -> tuple[Services, str]:
     services: Services = request.app.ctx.services
-    client = await services.admission.admit(headers_of(request))
+    client = await services.admission.admit(headers_of(request), source=client_source(request))
     return services, client.tenant
 
 

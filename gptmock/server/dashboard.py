@@ -1,14 +1,16 @@
 """
-The page at ``/dashboard`` and its two files, from our own origin. The page holds no data: its script asks the admin API
-with the rights of its reader.
+The pages at ``/dashboard`` and ``/join``, the page of an invitation, and their files, from our own origin. The pages
+hold no data: their scripts ask the admin API, with the rights of the reader or with the invitation.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Coroutine, Mapping
 from html import escape
 from importlib.resources import files
 from types import MappingProxyType
+from typing import Any
 
 from sanic import HTTPResponse, Request
 
@@ -16,6 +18,7 @@ from gptmock.errors import UnknownRoute
 from gptmock.server.context import App, ServerOptions
 
 PATH = "/dashboard"
+JOIN_PATH = "/join"
 _KINDS = MappingProxyType(
     {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "html": "text/html; charset=utf-8"}
 )
@@ -39,30 +42,36 @@ _ONE_YEAR = "public, max-age=31536000, immutable"
 
 
 def add_dashboard_routes(app: App, options: ServerOptions) -> None:
-    """Add the page and its files, whose names change with their content."""
-    texts = {kind: (files("gptmock.server") / "pages" / f"dashboard.{kind}").read_bytes() for kind in _KINDS}
-    names = {kind: f"dashboard.{hashlib.sha256(texts[kind]).hexdigest()[:16]}.{kind}" for kind in ("css", "js")}
-    kinds = {name: kind for kind, name in names.items()}
+    """Add the pages and their files, whose names change with their content."""
+    folder = files("gptmock.server") / "pages"
+    assets: dict[str, tuple[bytes, str]] = {}
+    addresses: dict[str, str] = {}
     base = escape(options.base_path)
-    page = (
-        texts["html"]
-        .replace(b"{{base}}", base.encode())
-        .replace(b"{{style}}", f"{base}{PATH}/{names['css']}".encode())
-        .replace(b"{{script}}", f"{base}{PATH}/{names['js']}".encode())
-    )
+    for file in ("dashboard.css", "dashboard.js", "join.js"):
+        text, (stem, kind) = (folder / file).read_bytes(), file.split(".")
+        name = f"{stem}.{hashlib.sha256(text).hexdigest()[:16]}.{kind}"
+        assets[name], addresses[file] = (text, _KINDS[kind]), f"{base}{PATH}/{name}"
 
-    async def show(_: Request) -> HTTPResponse:
-        headers = {**SECURITY_HEADERS, "cache-control": "no-cache"}
-        return HTTPResponse(page, headers=headers, content_type=_KINDS["html"])
+    def page(stem: str, more_headers: Mapping[str, str]) -> Callable[[Request], Coroutine[Any, Any, HTTPResponse]]:
+        text = (folder / f"{stem}.html").read_bytes().replace(b"{{base}}", base.encode())
+        text = text.replace(b"{{style}}", addresses["dashboard.css"].encode())
+        text = text.replace(b"{{script}}", addresses[f"{stem}.js"].encode())
+        headers = {**SECURITY_HEADERS, **more_headers}
+
+        async def show(_: Request) -> HTTPResponse:
+            return HTTPResponse(text, headers=headers, content_type=_KINDS["html"])
+
+        return show
 
     async def asset(_: Request, name: str) -> HTTPResponse:
-        kind = kinds.get(name)
-        if kind is None:
+        if name not in assets:
             raise UnknownRoute("The page has no such file; load it again.", code="file_not_found")
-        headers = {**SECURITY_HEADERS, "cache-control": _ONE_YEAR}
-        return HTTPResponse(texts[kind], headers=headers, content_type=_KINDS[kind])
+        text, kind = assets[name]
+        return HTTPResponse(text, headers={**SECURITY_HEADERS, "cache-control": _ONE_YEAR}, content_type=kind)
 
-    app.add_route(show, PATH, methods=["GET", "HEAD"], name="dashboard")
+    app.add_route(page("dashboard", {"cache-control": "no-cache"}), PATH, methods=["GET", "HEAD"], name="dashboard")
+    private = {"cache-control": "no-store", "referrer-policy": "no-referrer", "x-robots-tag": "noindex"}
+    app.add_route(page("join", private), JOIN_PATH, methods=["GET", "HEAD"], name="join")
     app.add_route(asset, f"{PATH}/<name>", methods=["GET", "HEAD"], name="dashboard_file")
 
 

@@ -83,6 +83,7 @@ class Guard:
             ),
         )
         request.ctx.client_address, request.ctx.client_scheme = view.address, view.scheme
+        request.ctx.client_host = view.host
         self.check(request.method, request.path, request.headers, view)
 
     def check(self, method: str, path: str, headers: AskedHeaders, view: ClientView) -> None:
@@ -151,6 +152,16 @@ def client_address(request: Request) -> str | None:
     """The client's IP address, behind trusted proxies too; ``None`` if it was not read."""
     address: str | None = getattr(request.ctx, "client_address", None)
     return address or None
+
+
+def client_source(request: Request) -> str:
+    """Where a request comes from, to count wrong keys by (``gateway.guesses``)."""
+    return client_address(request) or "unknown"
+
+
+def own_origin(request: Request) -> str:
+    """The origin of this server as the client of a request names it, behind trusted proxies too."""
+    return f"{'https' if is_https(request) else 'http'}://{getattr(request.ctx, 'client_host', None) or request.host}"
 
 
 def is_https(request: Request) -> bool:

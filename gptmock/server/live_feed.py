@@ -17,6 +17,7 @@ import msgspec
 from gptmock.clients import Client
 from gptmock.errors import GptmockError
 from gptmock.gateway.team import Team
+from gptmock.overview import invitation_document
 from gptmock.server import admin_views as views
 from gptmock.server.context import Services
 
@@ -31,6 +32,7 @@ EVERY_TICKS: Mapping[str, int] = {
     "accounts": 2,
     "problems": 2,
     "keys": 3,
+    "invitations": 3,
     "workers": 3,
     "usage": 5,
     "models": 5,
@@ -154,6 +156,10 @@ async def _accounts(_: Services, team: Team, client: Client) -> dict[str, Any]:
     return views.accounts(client, shown, await team.broken()) | {"any": bool(shown)}
 
 
+async def _invitations(_: Services, team: Team, client: Client) -> list[dict[str, Any]]:
+    return [invitation_document(one) for one in await team.open_invitations()] if client.may("viewer") else []
+
+
 async def _workers(_: Services, team: Team, client: Client) -> list[dict[str, Any]]:
     if not client.may("viewer"):
         return []
@@ -173,6 +179,7 @@ _SECTIONS: Mapping[str, Callable[[Services, Team, Client], Awaitable[Any]]] = {
     "accounts": _accounts,
     "problems": lambda _, team, client: views.problems(client, team, count=PROBLEMS),
     "keys": lambda _, team, client: views.keys(client, team),
+    "invitations": _invitations,
     "workers": _workers,
     "usage": lambda _, team, client: views.usage(client, team, days=DAYS, by=("day",)),
     "models": _models,

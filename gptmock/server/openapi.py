@@ -23,6 +23,7 @@ from gptmock import __version__
 from gptmock.dialects.families import FAMILIES, Family, family_of
 from gptmock.dialects.table import DialectRoute
 from gptmock.server.context import App
+from gptmock.server.multipart import FORM_TYPE
 
 OPENAPI_PATH = "/openapi.json"
 _PARAMETER = re.compile(r"<(?P<name>\w+)(?::[^>]*)?>")
@@ -143,7 +144,9 @@ def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic
     if method in ("POST", "PUT", "PATCH") and not getattr(route.ctx, "bodiless", False):
         model = _body_of(route)
         schema = {"type": "object"} if model is None else refs[model]
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        turn: DialectRoute | None = getattr(route.ctx, "dialect_route", None)
+        forms = {} if turn is None or turn.form is None else {FORM_TYPE: {"schema": dict(turn.form)}}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}, **forms}}
     return operation
 
 

@@ -11,6 +11,7 @@ from sanic import HTTPResponse, Request
 from gptmock import __version__
 from gptmock.errors import Forbidden
 from gptmock.server.context import App, ServerOptions, Services
+from gptmock.server.guard import client_source
 from gptmock.server.requests import headers_of
 
 METRICS_PATH = "/metrics"
@@ -52,7 +53,7 @@ async def _readyz(request: Request) -> HTTPResponse:
 async def _metrics(request: Request) -> HTTPResponse:
     services: Services = request.app.ctx.services
     if not came_by_scrape_listener(request):
-        client = await services.admission.admit(headers_of(request))
+        client = await services.admission.admit(headers_of(request), source=client_source(request))
         if not client.may("viewer"):
             raise Forbidden("The metrics need the key of a viewer or an admin: gptmock keys create NAME --role viewer.")
     return HTTPResponse(await services.exposition(), content_type=METRICS_TYPE)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 from sanic import HTTPResponse, Request
 
+from gptmock.accounts import IssuedTokens
 from gptmock.dialects.bodies import decode_body
 from gptmock.dialects.openai_errors import error_reply
 from gptmock.dialects.table import DIALECTS
@@ -18,6 +19,7 @@ from gptmock.server.admin_bodies import DeviceLoginBody
 from gptmock.server.callers import actor_of, caller, team_of
 from gptmock.server.context import App, ServerOptions
 from gptmock.server.turns import STREAM_HEADERS, raise_idle_timeout, turn_handler
+from gptmock.signin import DeviceCode
 
 _EVENT_STREAM = "text/event-stream"
 _CHAT = next(route for route in DIALECTS if route.name == "chat")
@@ -34,41 +36,69 @@ def add_page_streams(app: App, options: ServerOptions) -> None:
 
     async def sign_in(request: Request) -> HTTPResponse | None:
         client = await caller(request, "admin")
-        if _EVENT_STREAM not in request.headers.get("accept", ""):
-            raise BadRequest("This is answered with an event stream: send the header Accept: text/event-stream.")
+        check_accepts_events(request)
         body = decode_body(request.body or b"{}", DeviceLoginBody)
         team = team_of(request)
         book = team.accounts(await actor_of(request, client))
-        device = await team.issuer.begin_device()
-        raise_idle_timeout(request, options.deadline_seconds)
-        response = await request.respond(headers=STREAM_HEADERS, content_type=_EVENT_STREAM)
-        assert response is not None  # noqa: S101 - respond() gives one unless the stream was used before
-        await response.send(_event({"user_code": device.user_code, "url": device.page}))
-        left: list[float] = []
-        waiting = asyncio.get_running_loop().create_task(
-            device_login(team.issuer, partial(book.enroll, label=body.label), device, tick=left.append), name="login"
-        )
-        try:
-            while not waiting.done():
-                await asyncio.wait({waiting}, timeout=1.0)
-                if left and not waiting.done():
-                    await response.send(_event({"left_seconds": round(left[-1])}))
-                    left.clear()
-            await response.send(_event(_outcome(waiting)))
-            await response.eof()
-        finally:
-            waiting.cancel()
-            await asyncio.wait({waiting})
+
+        async def enroll(issued: IssuedTokens) -> dict[str, Any]:
+            return {"label": (await book.enroll(issued, label=body.label)).label}
+
+        await stream_device_login(request, options, await team.issuer.begin_device(), enroll)
         return None
 
     app.add_route(try_it, "/admin/try", methods=["POST"], name="admin_try", ctx_dialect_route=_CHAT)
     app.add_route(sign_in, "/admin/login/device", methods=["POST"], name="admin_login_device", ctx_body=DeviceLoginBody)
 
 
-def _outcome(done: asyncio.Task[Any]) -> dict[str, Any]:
+def check_accepts_events(request: Request) -> None:
+    """
+    Check that the client accepts an event stream.
+
+    Raises:
+        BadRequest: it does not.
+    """
+    if _EVENT_STREAM not in request.headers.get("accept", ""):
+        raise BadRequest("This is answered with an event stream: send the header Accept: text/event-stream.")
+
+
+async def stream_device_login(
+    request: Request,
+    options: ServerOptions,
+    device: DeviceCode,
+    finish: Callable[[IssuedTokens], Awaitable[dict[str, Any]]],
+) -> None:
+    """
+    Answer with the events of a device login: ``user_code`` and ``url``, ``left_seconds`` each second, and at last what
+    ``finish`` returns for the tokens, or ``error``. If the client leaves before it has signed in, the login ends.
+    """
+    raise_idle_timeout(request, options.deadline_seconds)
+    headers = {**STREAM_HEADERS, "cache-control": "no-store"}
+    response = await request.respond(headers=headers, content_type=_EVENT_STREAM)
+    assert response is not None  # noqa: S101 - respond() gives one unless the stream was used before
+    await response.send(_event({"user_code": device.user_code, "url": device.page}))
+    left: list[float] = []
+    issuer = team_of(request).issuer
+    waiting = asyncio.get_running_loop().create_task(
+        device_login(issuer, finish, device, tick=left.append), name="login"
+    )
+    try:
+        while not waiting.done():
+            await asyncio.wait({waiting}, timeout=1.0)
+            if left and not waiting.done():
+                await response.send(_event({"left_seconds": round(left[-1])}))
+                left.clear()
+        await response.send(_event(_outcome(waiting)))
+        await response.eof()
+    finally:
+        waiting.cancel()
+        await asyncio.wait({waiting})
+
+
+def _outcome(done: asyncio.Task[dict[str, Any]]) -> dict[str, Any]:
     error = done.exception()
     if error is None:
-        return {"label": done.result().label}
+        return done.result()
     if not isinstance(error, GptmockError):
         raise error
     shown: dict[str, Any] = msgspec.json.decode(error_reply(error).body)

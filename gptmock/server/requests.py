@@ -12,11 +12,13 @@ from typing import Any
 from sanic import Request
 from sanic.exceptions import BadURL
 
+from gptmock.dialects.table import DialectRoute
 from gptmock.errors import BodyTooLarge, GptmockError
 from gptmock.server.context import App
 from gptmock.server.encodings import BodyDecoder
 from gptmock.server.json_bounds import check_json_bounds
 from gptmock.server.large_bodies import LARGE_BYTES, LargeBodies
+from gptmock.server.multipart import is_form
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}\Z")
 _SLASHES = re.compile(rb"/{2,}")
@@ -73,9 +75,14 @@ class ClientRequest(Request):
         if not self.body:
             codings = self.headers.popall("content-encoding", [])
             self.body = await (self._decoded(",".join(codings)) if codings else self._received())
-        if len(self.body) >= LARGE_BYTES:
+        if len(self.body) >= LARGE_BYTES and not self._is_form():
             bodies: LargeBodies = self.app.ctx.large_bodies
             await bodies.run(len(self.body), partial(check_json_bounds, self.body))
+
+    def _is_form(self) -> bool:
+        """Whether the body is a form that the route takes: it has bounds of its own (``server.multipart``)."""
+        route: DialectRoute | None = getattr(self.route.ctx, "dialect_route", None) if self.route is not None else None
+        return route is not None and route.form is not None and is_form(self.headers.get("content-type", ""))
 
     def _refuse_early(self) -> None:
         """Refuse what need not be read, before the client is told to send it (``Expect: 100-continue``)."""
@@ -124,9 +131,14 @@ def request_id(request: Request) -> str:
             given = str(request.id)
             known = given if _REQUEST_ID.match(given) else str(request.generate_id())
         else:
-            known = _as_uuid(ClientRequest.generate_id())
+            known = new_request_id()
         request.ctx.request_id = known
     return known
+
+
+def new_request_id() -> str:
+    """An id of our own."""
+    return _as_uuid(ClientRequest.generate_id())
 
 
 def _as_uuid(digits: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
@@ -14,6 +15,7 @@ from msgspec import UNSET
 from sanic import HTTPResponse, Request
 
 from gptmock.clients import Client
+from gptmock.conversations import ContextReferences, LoadedContext
 from gptmock.dialects.dialect import (
     Call,
     Dialect,
@@ -28,6 +30,7 @@ from gptmock.dialects.dialect import (
 )
 from gptmock.dialects.table import DialectRoute
 from gptmock.errors import DEFAULT_RETRY_SECONDS, GptmockError, ServerStopping
+from gptmock.gateway.cancelled import untold_tokens
 from gptmock.gateway.key_limits import UNLIMITED, Grant
 from gptmock.gateway.key_terms import check_model, terms_for
 from gptmock.gateway.reply import Outcome
@@ -37,12 +40,13 @@ from gptmock.protocol.items import ResponseUsage
 from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.client_wire import SanicWire
 from gptmock.server.context import App, ServerOptions, Services, new_head
-from gptmock.server.guard import client_address
+from gptmock.server.guard import client_address, client_source
 from gptmock.server.ignored_header import IGNORED, ignored_header
 from gptmock.server.large_bodies import LargeBodies
+from gptmock.server.multipart import FORM_TYPE, is_form, read_form
 from gptmock.server.replies import as_gptmock_error, error_response
 from gptmock.server.requests import headers_of, request_id
-from gptmock.server.streaming import ClientSink, Heartbeat
+from gptmock.server.streaming import ClientSink, Heartbeat, Wire
 
 log = logging.getLogger("gptmock.turn")
 
@@ -72,7 +76,10 @@ def cut_turns(app: App) -> None:
 
 
 class TurnRequest:
-    """One client call from its first byte to the log line."""
+    """One client call from its first byte to the log line; over HTTP, unless a subclass has another transport."""
+
+    transport = "http"
+    """In the log."""
 
     def __init__(self, request: Request, route: DialectRoute, options: ServerOptions) -> None:
         self._request = request
@@ -84,7 +91,8 @@ class TurnRequest:
         self._head: ReplyHead = new_head(request_id(request))
         self._client: Client | None = None
         self._turn: Turn | None = None
-        self._outcome = Outcome()
+        self._outcome = Outcome(traced=None if self._services.traces is None else [])
+        self._started_ns = time.time_ns()
         self._grant: Grant = UNLIMITED
         self._first_seconds: float | None = None
         self._sent_bytes = 0
@@ -129,7 +137,8 @@ class TurnRequest:
             activity.turns -= 1
             del activity.live[id(self)]
             turns.discard(self)
-            self._grant.end(tokens=self._outcome.tokens)
+            untold = untold_tokens(self._turn, self._outcome) if ended == "client_gone" else None
+            self._grant.end(tokens=self._outcome.tokens, untold=untold)
             self._log(status, ended)
 
     def _live(self) -> LiveTurn:
@@ -189,28 +198,46 @@ class TurnRequest:
         raise_idle_timeout(request, self._options.deadline_seconds)
         headers = headers_of(request)
         known: Client | None = getattr(request.ctx, "client", None)
-        client = self._client = known or await self._services.admission.admit(headers)
+        admission = self._services.admission
+        client = self._client = known or await admission.admit(headers, source=client_source(request))
         self._outcome.tenant = client.tenant
-        call = await self._recalled(Call(request.body, headers, client.tenant))
+        size_bytes = len(request.body)
+        call = await self._recalled(await self._call(headers, client))
         terms = terms_for(client, self._services.terms)
-        turn = await self._large_bodies.run(len(call.body), partial(decode, call, terms))
+        turn = await self._large_bodies.run(size_bytes, partial(decode, call, terms))
         if isinstance(turn, Turn):
             self._turn = turn
             check_model(client, turn.resolved.slug)
-            self._grant = self._services.limits.begin(client)
+            self._grant = self._begin(client)
             self._outcome.admitted = self._grant.admitted
+            self._outcome.counts_output = self._grant is not UNLIMITED
             if self._options.verbose:
                 self._show(turn)
         # The turn holds what is sent upstream. A stream may last for an hour, and the body may be many megabytes.
         request.body = b""
         return turn, client.account_id
 
+    def _begin(self, client: Client) -> Grant:
+        return self._services.limits.begin(client)
+
+    async def _call(self, headers: dict[str, str], client: Client) -> Call:
+        body, kind = self._request.body, headers.get("content-type", "")
+        if self._route.form is None or not is_form(kind):
+            return Call(body, headers, client.tenant)
+        form = await self._large_bodies.run(len(body), partial(read_form, body, kind))
+        # The parts are copies.
+        self._request.body = b""
+        return Call(b"", headers, client.tenant, form=form)
+
     async def _recalled(self, call: Call) -> Call:
         """With what it refers to, if its dialect knows of such things."""
         if not supports(self._dialect, UsesStoredContext):
             return call
         references = await self._large_bodies.run(len(call.body), partial(self._dialect.context_references, call))
-        return replace(call, context=await self._services.conversations.recall(call.tenant, references))
+        return replace(call, context=await self._recall(call.tenant, references))
+
+    async def _recall(self, tenant: str, references: ContextReferences) -> LoadedContext:
+        return await self._services.conversations.recall(tenant, references)
 
     async def _document(self, turn: Turn, reply: AnyReply) -> HTTPResponse:
         body = await reply.document()
@@ -223,12 +250,8 @@ class TurnRequest:
         return HTTPResponse(body, headers=headers, content_type="application/json")
 
     async def _stream(self, turn: Turn, reply: AnyReply) -> None:
-        response = await self._request.respond(
-            headers={**STREAM_HEADERS, **self._reply_headers(turn, reply.model)},
-            content_type=self._dialect.content_type,
-        )
-        assert response is not None  # noqa: S101 - respond() gives one unless the stream was used before
         shown: list[bytes] | None = [] if self._options.verbose else None
+        wire = await self._wire(self._reply_headers(turn, reply.model), shown)
         heartbeat = Heartbeat(
             turn.reply.heartbeat(self._head),
             self._options.heartbeat_seconds,
@@ -236,7 +259,7 @@ class TurnRequest:
             keepalive_seconds=self._options.keepalive_seconds,
         )
         sink = self._sink = ClientSink(
-            SanicWire(self._request, response, shown=shown),
+            wire,
             heartbeat,
             self._request.app.ctx.heartbeats,
             stall_seconds=self._options.write_stall_seconds,
@@ -253,8 +276,18 @@ class TurnRequest:
         if shown:
             self._show_answer(shown)
 
+    async def _wire(self, headers: dict[str, str], shown: list[bytes] | None) -> Wire:
+        """Where a stream goes: ``headers`` begin it, and ``shown`` takes a copy of everything that is sent."""
+        response = await self._request.respond(
+            headers={**STREAM_HEADERS, **headers}, content_type=self._dialect.content_type
+        )
+        assert response is not None  # noqa: S101 - respond() gives one unless the stream was used before
+        return SanicWire(self._request, response, shown=shown)
+
     def _reply_headers(self, turn: Turn, model: str | None) -> dict[str, str]:
         headers = forwarded_to_codex(self._outcome) if turn.forwards_headers else {}
+        if self._client is None or self._client.account_id is None:
+            headers = {name: value for name, value in headers.items() if not self._tells_our_plan(name)}
         headers.update(self._grant.headers)
         if turn.ignored:
             headers[IGNORED] = ignored_header(turn.ignored)
@@ -265,15 +298,22 @@ class TurnRequest:
             headers["openai-model"] = model
         return headers
 
+    def _tells_our_plan(self, name: str) -> bool:
+        """Whether a header tells a client with an account of its own what plan ours has."""
+        return name == "x-codex-plan-type" and "chatgpt-account-id" in self._request.headers
+
     def _show(self, turn: Turn) -> None:
         log.info(
             "turn.request",
             extra={
                 "request_id": request_id(self._request),
-                "inbound": self._request.body.decode("utf-8", "replace"),
+                "inbound": self._inbound(),
                 "upstream": turn.request.to_json().decode(),
             },
         )
+
+    def _inbound(self) -> str:
+        return self._request.body.decode("utf-8", "replace") or FORM_TYPE
 
     def _show_answer(self, blocks: list[bytes]) -> None:
         answer = b"".join(blocks).decode("utf-8", "replace")
@@ -285,31 +325,36 @@ class TurnRequest:
         usage, begun = outcome.usage, self._head.progress.begun_seconds
         if self._sink is not None:
             self._first_seconds, self._sent_bytes = self._sink.first_seconds, self._sink.sent_bytes
-        log.info(
-            "turn",
-            extra={
-                "request_id": request_id(self._request),
-                "client": client_address(self._request),
-                "dialect": self._route.name,
-                "key": key.id if key is not None else None,
-                "account": outcome.account_id,
-                "model": turn.resolved.slug if turn is not None else None,
-                "stream": turn.stream if turn is not None else None,
-                "status": status,
-                "ended": ended,
-                "tries": outcome.tries,
-                "first_seconds": None if self._first_seconds is None else round(self._first_seconds, 3),
-                "first_event_seconds": None if begun is None else round(begun, 3),
-                "seconds": round(self._head.elapsed(), 3),
-                "bytes": self._sent_bytes,
-                "stored": outcome.stored,
-                "input_tokens": usage.input_tokens if usage is not None else None,
-                "cached_tokens": _cached(usage),
-                "output_tokens": usage.output_tokens if usage is not None else None,
-                "reasoning_tokens": _reasoning(usage),
-                "at_terminal": {"effort": _effort(turn), "label": self._services.label_of(outcome.account_id)},
-            },
-        )
+        fields: dict[str, Any] = {
+            "request_id": request_id(self._request),
+            "client": client_address(self._request),
+            "dialect": self._route.name,
+            "transport": self.transport,
+            "key": key.id if key is not None else None,
+            "account": outcome.account_id,
+            "model": turn.resolved.slug if turn is not None else None,
+            "stream": turn.stream if turn is not None else None,
+            "status": status,
+            "ended": ended,
+            "tries": outcome.tries,
+            "first_seconds": None if self._first_seconds is None else round(self._first_seconds, 3),
+            "first_event_seconds": None if begun is None else round(begun, 3),
+            "seconds": round(self._head.elapsed(), 3),
+            "bytes": self._sent_bytes,
+            "stored": outcome.stored,
+            "input_tokens": usage.input_tokens if usage is not None else None,
+            "cached_tokens": _cached(usage),
+            "output_tokens": usage.output_tokens if usage is not None else None,
+            "reasoning_tokens": _reasoning(usage),
+            "at_terminal": {"effort": _effort(turn), "label": self._services.label_of(outcome.account_id)},
+        }
+        if self._services.traces is not None:
+            headers, response = headers_of(self._request), outcome.response
+            told = {} if response is None else {"id": response.id or None, "model": response.model}
+            self._services.traces.turn(
+                fields, headers, outcome.traced or (), started_ns=self._started_ns, response=told
+            )
+        log.info("turn", extra=fields)
 
 
 def _stopping() -> ServerStopping:

@@ -40,6 +40,8 @@ class Call:
     created_at: int = FIXED_TIME
     default_effort: str = "medium"
     filled_output: bool = False
+    image_noise_bytes: int = 0
+    """Added to each image."""
 
     def identify(self, prefix: str, number: int) -> str:
         """A deterministic id, derived from the call."""

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gptmock.simulator.call import Call
+from gptmock.simulator.pictures import PIXEL, made_size, picture
 from gptmock.simulator.replied import response_document, usage_document
 from gptmock.simulator.steps import Event, Json
-
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="  # a 1x1 PNG
 
 
 def event(kind: str, /, **fields: Any) -> Event:
@@ -47,6 +46,7 @@ class Composer:
         self._written = 0
         self._thought = 0
         self._searches = 0
+        self._images = 0
         self._output: list[Json] = []
 
     # -- status events ------------------------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ class Composer:
     def _ended(self, status: str, **changes: Any) -> Json:
         changes["usage"] = usage_document(self._call, written=self._written, thought=self._thought)
         changes["output"] = self._output if self._call.filled_output else []
-        return response_document(self._call, status=status, searches=self._searches, **changes)
+        return response_document(self._call, status=status, searches=self._searches, images=self._images, **changes)
 
     # -- items --------------------------------------------------------------------------------------------------------
 
@@ -172,15 +172,29 @@ class Composer:
         yield self._done(item, action=action)
 
     def image(self, prompt: str) -> Iterator[Event]:
-        """An image generation call whose result is one pixel."""
+        """An image generation call, by the options of the tool; one pixel if the tool was not offered."""
+        options = next((spec for spec in self._call.tool_specs if spec.get("type") == "image_generation"), None)
+        self._images += 1
+        shape = {"output_format": "png", "size": "1024x1024", "background": "opaque"}
+        result, partials = PIXEL, 1
+        if options is not None:
+            wanted = {name: options.get(name) for name in shape}
+            shape |= {name: value for name, value in wanted.items() if value not in (None, "auto")}
+            width, height = made_size(shape["size"])
+            shape["size"] = f"{width}x{height}"
+            noise = self._call.image_noise_bytes
+            result = picture(shape["size"], shape["output_format"], seed=self._call.seed, noise_bytes=noise)
+            partials = options.get("partial_images", 1)
         item, spot = self._open("ig", {"type": "image_generation_call"})
         yield self._added(item)
         yield event("image_generation_call.in_progress", **spot)
         yield event("image_generation_call.generating", **spot)
-        yield event("image_generation_call.partial_image", **spot, partial_image_index=0, partial_image_b64=PIXEL)
+        for number in range(partials):
+            yield event(
+                "image_generation_call.partial_image", **spot, partial_image_index=number, partial_image_b64=PIXEL
+            )
         yield event("image_generation_call.completed", **spot)
-        shape = {"output_format": "png", "size": "1024x1024", "background": "opaque"}
-        yield self._done(item, revised_prompt=prompt, result=PIXEL, **shape)
+        yield self._done(item, revised_prompt=prompt, result=result, **shape)
 
     def compaction(self) -> Iterator[Event]:
         """A compaction item, the reply to a ``compaction_trigger`` at the end of the input."""

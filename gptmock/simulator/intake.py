@@ -4,11 +4,13 @@ import gzip
 import time
 import urllib.parse
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
+import zstandard
 from aiohttp import web
 
 from gptmock.simulator.player import UNTYPED_MARK
@@ -18,6 +20,9 @@ from gptmock.simulator.steps import Json
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CONTROL_PREFIX = "/simulator/"
+ZSTD_WINDOW_BYTES = 8 * 1024 * 1024
+"""The largest window that a server has to accept (RFC 9659)."""
+ZSTD_LIMIT_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,8 @@ def recorder(state: SimulatorState) -> Any:
     @web.middleware
     async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
         data = await request.read()
-        intake = decode(data, request.headers.get("content-encoding", ""), request.content_type)
+        zstd = state.options.takes_zstd
+        intake = decode(data, request.headers.get("content-encoding", ""), request.content_type, takes_zstd=zstd)
         request[INTAKE] = intake
         if not request.path.startswith(CONTROL_PREFIX):
             state.requests.append(_record(request, intake, len(data)))
@@ -53,18 +59,33 @@ def recorder(state: SimulatorState) -> Any:
     return record
 
 
-def decode(data: bytes, encoding: str, content_type: str) -> Intake:
-    """Decompress and decode a body; ``Content-Encoding: zstd`` is refused with a 415."""
-    if encoding.lower() not in {"", "identity", "gzip"}:
+def decode(data: bytes, encoding: str, content_type: str, *, takes_zstd: bool = True) -> Intake:
+    """Decompress and decode a body; any coding but gzip and zstd is refused with a 415."""
+    coding = encoding.lower()
+    if coding not in {"", "identity", "gzip"} and not (coding == "zstd" and takes_zstd):
         return Intake(None, detail(f"Unsupported content encoding: {encoding}", status=415))
     try:
-        text = gzip.decompress(data) if encoding.lower() == "gzip" else data
+        text = _DECOMPRESS[coding](data)
         if content_type == "application/x-www-form-urlencoded":
             return Intake(dict(urllib.parse.parse_qsl(text.decode())))
         return Intake(msgspec.json.decode(text) if text else None)
-    except (OSError, EOFError, zlib.error, ValueError):
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError, ValueError):
         # msgspec.DecodeError and UnicodeDecodeError are ValueErrors.
         return Intake(None, detail("Invalid JSON"))
+
+
+def _unzstd(data: bytes) -> bytes:
+    """One whole frame of at most ``ZSTD_LIMIT_BYTES``, and nothing behind it."""
+    inner = zstandard.ZstdDecompressor(max_window_size=ZSTD_WINDOW_BYTES).decompressobj()
+    text = inner.decompress(data)
+    if not inner.eof or inner.unused_data or len(text) > ZSTD_LIMIT_BYTES:
+        raise ValueError("not one zstd frame")
+    return text
+
+
+_DECOMPRESS: Mapping[str, Callable[[bytes], bytes]] = MappingProxyType(
+    {"": bytes, "identity": bytes, "gzip": gzip.decompress, "zstd": _unzstd}
+)
 
 
 def respond(refusal: Refusal) -> web.Response:

@@ -7,12 +7,14 @@ import msgspec
 from gptmock.simulator.call import Call
 from gptmock.simulator.steps import Json
 
-_PIXELS = {"image_tokens": 0, "text_tokens": 0}
+IMAGE_TOKENS = 1056
+"""Of an image of medium quality."""
+PROMPT_TOKENS = 11
 CACHE_BLOCK_TOKENS = 128
 CACHE_FLOOR_TOKENS = 1024
 
 
-def response_document(call: Call, *, status: str, searches: int = 0, **changes: Any) -> Json:
+def response_document(call: Call, *, status: str, searches: int = 0, images: int = 0, **changes: Any) -> Json:
     """The complete response object: members of the request are repeated, all others have the backend's defaults."""
     ended = status in {"completed", "incomplete", "failed"}
     body = call.body
@@ -45,7 +47,7 @@ def response_document(call: Call, *, status: str, searches: int = 0, **changes: 
         "temperature": 1.0,
         "text": _text_echo(call),
         "tool_choice": call.tool_choice,
-        "tool_usage": _tool_usage(searches),
+        "tool_usage": _tool_usage(searches, images),
         "tools": body.get("tools") or [],
         "top_logprobs": 0,
         "top_p": 0.98,
@@ -87,12 +89,13 @@ def _text_echo(call: Call) -> Json:
     return {"format": shape, "verbosity": (call.body.get("text") or {}).get("verbosity") or "medium"}
 
 
-def _tool_usage(searches: int) -> Json:
+def _tool_usage(searches: int, images: int) -> Json:
+    given, made = PROMPT_TOKENS * images, IMAGE_TOKENS * images
     image = {
-        "input_tokens": 0,
-        "input_tokens_details": _PIXELS,
-        "output_tokens": 0,
-        "output_tokens_details": _PIXELS,
-        "total_tokens": 0,
+        "input_tokens": given,
+        "input_tokens_details": {"image_tokens": 0, "text_tokens": given},
+        "output_tokens": made,
+        "output_tokens_details": {"image_tokens": made, "text_tokens": 0},
+        "total_tokens": given + made,
     }
     return {"image_gen": image, "web_search": {"num_requests": searches}}

@@ -108,6 +108,10 @@ def _by_kind(item: Json, kind: str, path: str, account_id: str) -> Iterator[Refu
             yield from _message(item, path)
         case "reasoning" | "compaction":
             yield from _sealed(item, path, account_id)
+        case "image_generation_call":
+            if item.get("result") is None:
+                # It would be looked up, and nothing is stored.
+                yield _not_found(item) if item.get("id") else missing_parameter(f"{path}.result")
         case "function_call" | "custom_tool_call":
             yield from _call_id(item, path)
             yield from check_name(item.get("name"), f"{path}.name")

@@ -82,6 +82,10 @@ def _limited(call: Call, times: Json, reset_seconds: int) -> Refusal:
     return document(429, {"error": error}, headers=headers)
 
 
+IMAGE_POLICY = api_error(
+    "Your request was rejected by the safety system. If you believe this is an error, contact us at help.example.test.",
+    code="moderation_blocked",
+)
 UNSUPPORTED = detail("Unsupported parameter: temperature")
 INVALIDATED = token_error("token_invalidated")
 DEACTIVATED = detail({"code": "deactivated_workspace"}, status=402)

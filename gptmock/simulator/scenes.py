@@ -125,6 +125,7 @@ _TABLE: tuple[Scene, ...] = (
     _R("200-html", "a 200 with a web page", refuse.fixed(refuse.SIGN_IN_PAGE)),
     _R("302", "a redirect to a sign-in page on another host", refuse.fixed(refuse.REDIRECT)),
     _R("400-detail", "an unsupported parameter", refuse.fixed(refuse.UNSUPPORTED)),
+    _R("400-policy", "the safety system rejects the prompt of an image", refuse.fixed(refuse.IMAGE_POLICY)),
     _R("400-effort", "an unsupported effort", refuse.effort),
     _R("401", "this access token is refused from now on; a refreshed one is served", refuse.fixed(refuse.INVALIDATED)),
     _R("401-always", "every access token is refused", refuse.fixed(refuse.INVALIDATED)),

@@ -82,7 +82,7 @@ def answer(composer: Composer, call: Call) -> Iterator[Event]:
         yield from composer.message(_formatted(call))
     elif _wants_search(call):
         yield from cited_search(composer, call)
-    elif _choice(call) == "image_generation":
+    elif call.has_hosted("image_generation") and _wants_image(call):
         yield from composer.image(call.last_user_text[:200] or "a pixel")
     else:
         yield from composer.message(f"You said: {call.last_user_text[:QUOTE_LIMIT] or 'nothing at all'}")
@@ -142,6 +142,12 @@ def _allowed(call: Call) -> list[Tool]:
         return call.tools
     names = {spec.get("name") for spec in choice.get("tools") or []}
     return [tool for tool in call.tools if tool.name in names]
+
+
+def _wants_image(call: Call) -> bool:
+    return _choice(call) == "image_generation" or (
+        call.tool_choice != "none" and re.search(r"\b(?:draw|image)\b", call.last_user_text, re.IGNORECASE) is not None
+    )
 
 
 def _wants_search(call: Call) -> bool:

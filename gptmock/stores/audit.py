@@ -8,7 +8,7 @@ from gptmock.audit import AuditEvent
 from gptmock.stores.store import Store
 
 MAX_EVENTS = 10_000
-_NAME = "audit"
+LOG = "audit"
 
 
 class StoreAuditLog:
@@ -24,8 +24,10 @@ class StoreAuditLog:
 
     async def record(self, event: AuditEvent) -> None:
         """See ``AuditLog.record``."""
-        await self._store.append(_NAME, msgspec.json.encode(event), keep=MAX_EVENTS)
+        await self._store.append(LOG, msgspec.json.encode(event), keep=MAX_EVENTS)
 
     async def latest(self, count: int) -> list[AuditEvent]:
-        """See ``AuditLog.latest``."""
-        return [msgspec.json.decode(value, type=AuditEvent) for value in await self._store.entries(_NAME, count)]
+        """See ``AuditLog.latest``. Reads all of them: what a migration has added is older than what came before it."""
+        entries = await self._store.entries(LOG, MAX_EVENTS)
+        events = [msgspec.json.decode(value, type=AuditEvent) for value in entries]
+        return sorted(events, key=lambda event: event.at, reverse=True)[:count]

@@ -4,17 +4,16 @@ change one. Knows keys and their terms, not the requests that use them.
 
     key:{id}:terms    name, terms and the hash of the key text, sealed; without the hash once revoked
 
-The hash is a plain SHA-256, without a slow key derivation: the text has 256 random bits, so it cannot be guessed, and
-it is checked for every request.
+The hash is an HMAC-SHA-256 with a pepper (``stores.peppers``), without a slow key derivation: the text has 256 random
+bits, so it cannot be guessed, and it is checked for every request. Older records have a plain SHA-256, which is
+accepted too until ``add_peppers`` has replaced it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -33,6 +32,7 @@ from gptmock.clients import (
 )
 from gptmock.errors import LockBusy, NameTaken, SealBroken, StoreUnavailable, UnknownClientKey
 from gptmock.stores.changes import OwedCount
+from gptmock.stores.peppers import Pepper, Peppers, has_pepper, plain_hash
 from gptmock.stores.resealing import kind_of, opened
 from gptmock.stores.seal import Sealer
 from gptmock.stores.store import Record, Store
@@ -76,10 +76,14 @@ class StoreClientKeys:
         store: holds the records.
         sealer: encrypts and decrypts them.
         clock: Unix seconds.
+        peppers: of the operator, the current one first; none for one that the store keeps.
     """
 
-    def __init__(self, store: Store, sealer: Sealer, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, store: Store, sealer: Sealer, *, clock: Callable[[], float], peppers: Iterable[Pepper] = ()
+    ) -> None:
         self._store = store
+        self._peppers = Peppers(store, sealer, peppers)
         self._sealer = sealer
         self._clock = clock
         self._count = OwedCount(store)
@@ -94,7 +98,7 @@ class StoreClientKeys:
             return None
         stored = await self._current(key_id)
         now = self._clock()
-        return stored.key if stored is not None and _fits(stored, text, now) and stored.key.is_living(now) else None
+        return await self._key_of(stored, text, now) if stored is not None and stored.key.is_living(now) else None
 
     async def reload(self) -> tuple[str, ...]:
         """
@@ -109,8 +113,10 @@ class StoreClientKeys:
         seen = {_name(key_id) for key_id, known in self._cache.items() if known.stored is not None}
         names = sorted(listed | seen)
         records = await self._store.read_many(names)
+        is_behind = False
         for name, found in zip(names, records, strict=True):
             record = await self._records.settle(name, found)
+            is_behind = is_behind or record is not found
             if record is None:
                 continue
             try:
@@ -120,6 +126,12 @@ class StoreClientKeys:
                 self._cache.pop(_id_in(name), None)
             else:
                 self._cache[stored.key.id] = _CacheEntry(stored, now)
+        if is_behind or not all(
+            self._peppers.has(known.stored.digest) for known in self._cache.values() if known.stored
+        ):
+            # Now, and not with the first request: the store may be away then.
+            with suppress(SealBroken):
+                await self._peppers.load()
         keys = [known.stored.key for known in self._cache.values() if known.stored is not None]
         bound = (key.terms.account_id for key in keys if key.is_living(now))
         return tuple(dict.fromkeys(one for one in bound if one is not None))
@@ -139,7 +151,7 @@ class StoreClientKeys:
                 raise NameTaken(f"There is a key named {name!r} already; choose another name, or revoke that one.")
             key_id, text = _new_text()
             key = ClientKey(key_id, name, self._clock(), terms)
-            if not await self._write(_Stored(key, _digest(text)), expected=0):
+            if not await self._write(_Stored(key, await self._hash(text)), expected=0):
                 raise StoreUnavailable("Another process has created a key with the same id; try again.")
         finally:
             with suppress(StoreUnavailable):
@@ -172,7 +184,8 @@ class StoreClientKeys:
         _refuse_revoked(stored.key)
         _, text = _new_text(stored.key.id)
         key = replace(stored.key, rotated_at=now)
-        await self._replace(_Stored(key, _digest(text), stored.digest, now + overlap_seconds), expected=version)
+        rotated = _Stored(key, await self._hash(text), stored.digest, now + overlap_seconds)
+        await self._replace(rotated, expected=version)
         return IssuedKey(key, text)
 
     async def revoke(self, name_or_id: str) -> ClientKey:
@@ -183,6 +196,48 @@ class StoreClientKeys:
         key = replace(stored.key, revoked_at=self._clock())
         await self._replace(_Stored(key), expected=version)
         return key
+
+    async def add_peppers(self) -> int:
+        """
+        Give every stored hash without a pepper the current one. Returns how many keys were changed.
+
+        Raises:
+            StoreError: a key could not be read or written; all others may have been changed.
+        """
+        count = 0
+        for version, stored in await self._all_stored():
+            if not all(one is None or has_pepper(one) for one in (stored.digest, stored.former_digest)):
+                digest, former = await self._peppered(stored.digest), await self._peppered(stored.former_digest)
+                peppered = msgspec.structs.replace(stored, digest=digest, former_digest=former)
+                count += await self._write(peppered, expected=version)
+                self._cache.pop(stored.key.id, None)
+        return count
+
+    async def unchecked(self) -> list[ClientKey]:
+        """The valid keys that nobody can use, because their pepper is missing; may raise ``StoreError``."""
+        now = self._clock()
+        return [
+            stored.key
+            for _, stored in await self._all_stored()
+            if stored.key.is_living(now) and stored.digest is not None and not await self._peppers.knows(stored.digest)
+        ]
+
+    # --- Hashes ------------------------------------------------------------------------
+
+    async def _hash(self, text: Secret) -> str:
+        return (await self._peppers.current()).hash(plain_hash(text))
+
+    async def _peppered(self, digest: str | None) -> str | None:
+        return digest if digest is None or has_pepper(digest) else (await self._peppers.current()).hash(digest)
+
+    async def _key_of(self, stored: _Stored, text: Secret, now: float) -> ClientKey | None:
+        """The key, if this is its text."""
+        given = plain_hash(text)
+        former = stored.former_digest if now < stored.former_until else None
+        fits = [one is not None and await self._peppers.matches(one, given) for one in (stored.digest, former)]
+        if fits[0]:
+            return stored.key
+        return replace(stored.key, text_ends_at=stored.former_until) if fits[1] else None
 
     # --- Cache -------------------------------------------------------------------------
 
@@ -210,7 +265,11 @@ class StoreClientKeys:
 
     async def _load(self, key_id: str) -> _Stored | None:
         name = _name(key_id)
-        record = await self._records.settle(name, await self._store.read(name))
+        found = await self._store.read(name)
+        record = await self._records.settle(name, found)
+        if record is not found:
+            # The store was emptied or is older than what was seen: it may lack the peppers too.
+            await self._peppers.load()
         stored = None if record is None else self._opened(name, record)
         self._cache.pop(key_id, None)
         if stored is None:
@@ -273,12 +332,6 @@ def _refuse_revoked(key: ClientKey) -> None:
         raise UnknownClientKey(f"The key {key.name!r} was revoked; create another one.")
 
 
-def _fits(stored: _Stored, text: Secret, now: float) -> bool:
-    given = _digest(text)
-    former = stored.former_digest if now < stored.former_until else None
-    return any(hmac.compare_digest(given, one) for one in (stored.digest, former) if one is not None)
-
-
 def _rank(key: ClientKey, name_or_id: str) -> tuple[bool, bool, float]:
     return key.id == name_or_id, key.revoked_at is None, key.created_at
 
@@ -290,10 +343,6 @@ def _new_text(key_id: str | None = None) -> tuple[str, Secret]:
 
 def _random(characters: int) -> str:
     return "".join(secrets.choice(ALPHABET) for _ in range(characters))
-
-
-def _digest(text: Secret) -> str:
-    return hashlib.sha256(text.reveal().encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _id_in(name: str) -> str:

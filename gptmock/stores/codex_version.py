@@ -34,6 +34,11 @@ class SharedVersion:
             await count_change(self._store)
 
 
+def is_higher(version: str, other: str | None) -> bool:
+    """Whether a version is higher than another one, or there is no other."""
+    return other is None or _stamp(version) > _stamp(other)
+
+
 def _stamp(version: str) -> float:
     """Grows with the version; exact, since each number has at most four digits."""
     major, minor, patch = release_numbers(version) or (0, 0, 0)

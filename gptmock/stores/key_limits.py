@@ -13,7 +13,7 @@ from gptmock.stores.store import Quota, QuotaUse, Store
 
 LEASE_SECONDS = 60.0
 """How long a turn holds its place without being extended: then its worker is dead."""
-_WINDOW_SECONDS: dict[LimitKind, float] = {
+WINDOW_SECONDS: dict[LimitKind, float] = {
     "requests": 60.0,
     "tokens_per_day": 24 * 3600.0,
     "tokens_per_week": 7 * 24 * 3600.0,
@@ -35,7 +35,7 @@ class StoreKeyLimits:
         """See ``KeyLimits.admit``. One round trip."""
         quotas, most = _quotas(key), key.terms.concurrency
         answer = await self._store.take_slot(
-            _name(key.id), turn_id, limit=most, ttl_seconds=LEASE_SECONDS, quotas=quotas
+            limits_name(key.id), turn_id, limit=most, ttl_seconds=LEASE_SECONDS, quotas=quotas
         )
         turns = () if most is None else (LimitState("turns", most, answer.slots),)
         return LimitAnswer(answer.taken, (*turns, *_states(key, answer.uses)))
@@ -43,20 +43,20 @@ class StoreKeyLimits:
     async def adopt(self, key: ClientKey, turn_id: str) -> None:
         """See ``KeyLimits.adopt``."""
         quotas = [Quota(one.counter, None, one.window_seconds, one.amount) for one in _quotas(key)]
-        await self._store.take_slot(_name(key.id), turn_id, limit=None, ttl_seconds=LEASE_SECONDS, quotas=quotas)
+        await self._store.take_slot(limits_name(key.id), turn_id, limit=None, ttl_seconds=LEASE_SECONDS, quotas=quotas)
 
     async def extend(self, key_id: str, turn_ids: Sequence[str]) -> None:
         """See ``KeyLimits.extend``."""
-        await self._store.extend_slots(_name(key_id), turn_ids, ttl_seconds=LEASE_SECONDS)
+        await self._store.extend_slots(limits_name(key_id), turn_ids, ttl_seconds=LEASE_SECONDS)
 
     async def settle(self, key: ClientKey, turn_id: str, *, tokens: int) -> None:
         """See ``KeyLimits.settle``."""
         quotas = [one for one in _quotas(key, tokens=tokens) if one.counter != "requests"]
-        await self._store.free_slot(_name(key.id), turn_id, quotas=quotas)
+        await self._store.free_slot(limits_name(key.id), turn_id, quotas=quotas)
 
     async def states(self, key: ClientKey) -> tuple[LimitState, ...]:
         """See ``KeyLimits.states``. Two round trips at most."""
-        name, most = _name(key.id), key.terms.concurrency
+        name, most = limits_name(key.id), key.terms.concurrency
         turns = () if most is None else (LimitState("turns", most, await self._store.slots_taken(name)),)
         quotas = _quotas(key)
         return (*turns, *_states(key, await self._store.quota_uses(name, quotas) if quotas else ()))
@@ -74,7 +74,7 @@ def _limits(key: ClientKey) -> list[tuple[LimitKind, int]]:
 
 def _quotas(key: ClientKey, *, tokens: int = 0) -> list[Quota]:
     return [
-        Quota(kind, limit, _WINDOW_SECONDS[kind], 1 if kind == "requests" else tokens) for kind, limit in _limits(key)
+        Quota(kind, limit, WINDOW_SECONDS[kind], 1 if kind == "requests" else tokens) for kind, limit in _limits(key)
     ]
 
 
@@ -85,5 +85,6 @@ def _states(key: ClientKey, uses: Sequence[QuotaUse]) -> tuple[LimitState, ...]:
     )
 
 
-def _name(key_id: str) -> str:
+def limits_name(key_id: str) -> str:
+    """The name of the slots and quotas of a key."""
     return f"key:{{{key_id}}}:limits"

@@ -10,8 +10,9 @@ record names and versions; sealed records are copied as they are, after a check 
 What one origin has counted can only grow, so of two values for an origin the larger one is right. That holds however
 often, in which direction and through how many stores state is copied, and wherever a run was interrupted.
 
-Not copied: leases, slots, parked accounts, rate limit snapshots and the protocol version of Codex clients, which are
-made again in use, and stored responses, which expire within a day; nor the limits' current windows and the audit log.
+The windows of the limits of keys, the audit log and the protocol version of Codex clients are copied by
+``stores.migrate_current``. Not copied: leases, slots, parked accounts and rate limit snapshots, which are made again in
+use, and stored responses, which expire within a day.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ from gptmock.stores.auth_import import TAKEN, TAKEN_PREFIX
 from gptmock.stores.changes import count_change
 from gptmock.stores.locations import Place
 from gptmock.stores.memory import MemoryStore
-from gptmock.stores.resealing import CANARY, CHUNK, opened, sealed_records
+from gptmock.stores.migrate_current import Tally, carry_audit, carry_version, carry_windows
+from gptmock.stores.resealing import CANARY, CHUNK, PEPPERS, kind_of, opened, sealed_records
 from gptmock.stores.seal import Sealer, SealingKey, parse_keys
 from gptmock.stores.store import Addition, Record, Store
 from gptmock.stores.vault import DEFAULT
@@ -51,17 +53,6 @@ USAGE_SECONDS = 400 * 24 * 3600.0
 
 
 @dataclass(slots=True)
-class Tally:
-    """How many items of one kind were copied or not."""
-
-    carried: int = 0
-    same: int = 0
-    """The target had an identical one."""
-    kept: int = 0
-    """The target had another one that is as new or newer, which stays."""
-
-
-@dataclass(slots=True)
 class Migration:
     """The result of a run or a dry run."""
 
@@ -78,13 +69,18 @@ class Migration:
     """Which logins of ``auth.json`` were imported and must not be imported again."""
     usage: Tally = field(default_factory=Tally)
     """Counter names: an account, or a day, or an account or a key and a day."""
+    windows: Tally = field(default_factory=Tally)
+    """Of the limits of keys, those that have begun."""
+    audit: Tally = field(default_factory=Tally)
+    version: Tally = field(default_factory=Tally)
+    """The protocol version of Codex clients."""
 
 
 async def carry(
     source: Place, target: Place, ring: Sequence[SealingKey] | None, *, dry_run: bool, progress: Progress
 ) -> Migration:
     """
-    Copy accounts, client keys and usage.
+    Copy accounts, client keys, usage, what is used of limits, the audit log and the Codex version.
 
     Args:
         source: read; only a random id and a lease are written to it.
@@ -189,6 +185,13 @@ class _Run:
             # Also when nothing was copied: an earlier run may have been interrupted here.
             await count_change(self._target)
         await self._counters()
+        await self._lease.renew()
+        source, target, writes = self._source, self._target, self._writes
+        key_ids = [name.partition("{")[2].partition("}")[0] for name in await source.names("key:") if kind_of(name)]
+        self._found.windows = await carry_windows(source, target, key_ids, writes=writes)
+        await self._lease.renew()
+        self._found.audit = await carry_audit(source, target, writes=writes)
+        self._found.version = await carry_version(source, target, writes=writes)
 
     # --- Records -----------------------------------------------------------------------
 
@@ -222,7 +225,7 @@ class _Run:
         raise StoreUnavailable("A record could not be written: too many concurrent writes.")
 
     def _tally(self, name: str) -> Tally:
-        if name == CANARY:
+        if name == CANARY or name.startswith(PEPPERS):
             return Tally()
         if name.startswith(TAKEN_PREFIX):
             return self._found.imports

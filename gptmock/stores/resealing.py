@@ -7,6 +7,7 @@ changed. Knows record names and encryption, not what a record holds.
     acct:{id}:tokens      tokens
     acct:{id}:about       about    label, paused
     key:{id}:terms        key      a client key, its secret as a hash
+    pepper:{id}           pepper   a part of that hash
 """
 
 from __future__ import annotations
@@ -20,7 +21,14 @@ from gptmock.stores.store import Record, Store
 log = logging.getLogger("gptmock.account")
 
 CANARY = "seal:canary"
-_KINDS = (("acct:", ":tokens", "tokens"), ("acct:", ":about", "about"), ("key:", ":terms", "key"))
+PEPPERS = "pepper:"
+"""The prefix of the records of peppers."""
+_KINDS = (
+    ("acct:", ":tokens", "tokens"),
+    ("acct:", ":about", "about"),
+    ("key:", ":terms", "key"),
+    (PEPPERS, "", "pepper"),
+)
 CHUNK = 100
 """How many records are read in one round trip."""
 

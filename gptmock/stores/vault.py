@@ -3,7 +3,7 @@ The token vault: tokens, labels and the default account as encrypted records in 
 versions, not when or why tokens are renewed.
 
     acct:{id}:tokens      the tokens and nothing else, sealed; their version is the record's
-    acct:{id}:about       label, paused; sealed, since a label is mostly an e-mail address
+    acct:{id}:about       label, paused, member; sealed, since a label is mostly an e-mail address
     accounts:default      the id of the account for requests whose client key is bound to no account
 
 Versions order all changes of an account:
@@ -33,8 +33,6 @@ from gptmock.accounts import (
     Login,
     Secret,
     TokenSet,
-    expiry_of,
-    organization_of,
 )
 from gptmock.errors import NotLoggedIn, SealBroken, StoreUnavailable
 from gptmock.stores import changes
@@ -43,6 +41,7 @@ from gptmock.stores.resealing import CANARY, opened, reseal, sealed_records
 from gptmock.stores.seal import Sealer
 from gptmock.stores.store import Record, Store
 from gptmock.stores.token_bytes import decode_tokens, encode_tokens
+from gptmock.stores.vault_about import About, login_of
 from gptmock.stores.version_guard import VersionGuard
 
 log = logging.getLogger("gptmock.account")
@@ -54,12 +53,7 @@ MAX_RACES = 50
 """Compare-and-set that loses so often has no competitor but a fault."""
 
 
-class _About(msgspec.Struct, frozen=True):
-    label: str
-    paused: bool = False
-
-
-_DECODE_ABOUT = msgspec.json.Decoder(_About)
+_DECODE_ABOUT = msgspec.json.Decoder(About)
 
 
 class SealedVault:
@@ -98,7 +92,9 @@ class SealedVault:
         await self._count.settle()
         return self._living(replaced.account.id, held)
 
-    async def enroll(self, tokens: TokenSet, *, label: str | None = None, made_at: float | None = None) -> TokenSet:
+    async def enroll(
+        self, tokens: TokenSet, *, label: str | None = None, made_at: float | None = None, member: bool = False
+    ) -> TokenSet:
         """See ``TokenVault.enroll``."""
         moment = self._clock() if made_at is None else min(made_at, self._clock())
         for _ in range(MAX_RACES):
@@ -109,7 +105,7 @@ class SealedVault:
             newer = replace(tokens, version=version, refused=None, forgotten=False)
             if await self._write(newer, expected=held_version) is None:
                 self._remember(newer)
-                await self._introduce(newer.account, label)
+                await self._introduce(newer.account, label, member=member)
                 await count_change(self._store)
                 return newer
         raise _lost_races()
@@ -193,7 +189,7 @@ class SealedVault:
                 census.append(BrokenLogin(account_id, label, error.message))
                 continue
             if tokens is not None and not tokens.forgotten:
-                census.append(_login(tokens, described or _About(tokens.account.email or account_id)))
+                census.append(login_of(tokens, described or About(tokens.account.email or account_id)))
         return sorted(census, key=lambda one: one.label)
 
     async def revision(self) -> int:
@@ -215,7 +211,9 @@ class SealedVault:
                 return
         raise _lost_races()
 
-    async def describe(self, account: Account, *, label: str | None = None, paused: bool | None = None) -> None:
+    async def describe(
+        self, account: Account, *, label: str | None = None, paused: bool | None = None, member: bool = False
+    ) -> None:
         """See ``TokenVault.describe``."""
         name = _name(account.id, _ABOUT)
         for _ in range(MAX_RACES):
@@ -224,8 +222,8 @@ class SealedVault:
                 about = self._about_in(name, record)
             except SealBroken:
                 about = None
-            about = about or _About(await self._free_label(account))
-            about = _About(label or about.label, about.paused if paused is None else paused)
+            about = about or About(await self._free_label(account), member=member)
+            about = About(label or about.label, about.paused if paused is None else paused, about.member)
             version = record.version if record is not None else 0
             sealed = self._sealer.seal(msgspec.json.encode(about), kind=_ABOUT, name=name, version=version + 1)
             if await self._records.put(name, sealed, expected=version):
@@ -334,12 +332,14 @@ class SealedVault:
         if known is None or known.version <= tokens.version:
             self._newest[tokens.account.id] = tokens
 
-    async def _introduce(self, account: Account, label: str | None) -> None:
-        """Give a new account its label, and make it the default if no other account can serve as that."""
+    async def _introduce(self, account: Account, label: str | None, *, member: bool) -> None:
+        """Give a new account its label, and make it the default if no other can serve as that and it is no member's."""
         name = _name(account.id, _ABOUT)
         record = await self._records.settle(name, await self._store.read(name))
         if record is None or label is not None or not self._opens(name, record):
-            await self.describe(account, label=label)
+            await self.describe(account, label=label, member=member)
+        if member:
+            return
         default = await self.default()
         if default is None or (default != account.id and not await self._serves(default)):
             await self.make_default(account.id)
@@ -360,7 +360,7 @@ class SealedVault:
         except SealBroken:
             return False
 
-    def _about_in(self, name: str, record: Record | None) -> _About | None:
+    def _about_in(self, name: str, record: Record | None) -> About | None:
         if record is None:
             return None
         return _DECODE_ABOUT.decode(self._sealer.open(record.value, kind=_ABOUT, name=name, version=record.version))
@@ -370,21 +370,6 @@ class SealedVault:
             return (await self.load(account_id)).refused is None
         except (NotLoggedIn, SealBroken):
             return False
-
-
-def _login(tokens: TokenSet, about: _About) -> Login:
-    return Login(
-        account=tokens.account,
-        label=about.label,
-        version=tokens.version,
-        expires_at=tokens.expires_at,
-        last_refresh=tokens.last_refresh,
-        refused=tokens.refused,
-        paused=about.paused,
-        organization=organization_of(tokens.id_token) if tokens.id_token is not None else None,
-        id_expires_at=expiry_of(tokens.id_token) if tokens.id_token is not None else None,
-        renewable=tokens.refresh_token is not None,
-    )
 
 
 def _name(account_id: str, kind: str) -> str:

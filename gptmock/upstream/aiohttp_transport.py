@@ -14,7 +14,8 @@ from contextlib import contextmanager
 import aiohttp
 import httpx
 
-from gptmock.upstream.bodies import Body, Take, response_of
+from gptmock.upstream.bodies import Body, Take
+from gptmock.upstream.engine import Answer, Engine, Outgoing, answer_of
 
 READ_BUFFER_BYTES = 256 * 1024
 """Reading pauses above twice this: a slow client must not fill our memory."""
@@ -37,7 +38,7 @@ _EXCEPTIONS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
 """aiohttp exception to httpx exception; the first match wins, so subclasses come first."""
 
 
-class AiohttpTransport(httpx.AsyncBaseTransport):
+class AiohttpTransport(Engine):
     """
     One connection pool without a cap; made inside the running loop that uses it.
 
@@ -68,24 +69,31 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """See httpx. Request bodies are sent whole; responses are streamed, decoded already."""
-        body = await request.aread()
-        with _as_httpx_errors(request):
+    async def exchange(self, outgoing: Outgoing) -> Answer:
+        """See ``Engine.exchange``."""
+        with _as_httpx_errors():
             response = await self._session.request(
-                request.method,
-                str(request.url),
-                headers=request.headers.multi_items(),
-                data=_in_pieces(body) or None,
+                outgoing.method,
+                outgoing.target.url,
+                headers=[(_text(name), _text(value)) for name, value in outgoing.headers],
+                data=_in_pieces(outgoing.body) or None,
                 allow_redirects=False,
                 timeout=self._timeout,
                 proxy=self._proxy,
             )
-        return response_of(request, response.status, list(response.raw_headers), AiohttpBody(response, request))
+        return answer_of(response.status, list(response.raw_headers), AiohttpBody(response))
 
     async def aclose(self) -> None:
         """Close the pool and what still uses it."""
         await self._session.close()
+
+
+def _text(field: bytes) -> str:
+    # aiohttp writes UTF-8.
+    try:
+        return field.decode()
+    except UnicodeDecodeError:
+        return field.decode("latin-1")
 
 
 def _in_pieces(body: bytes) -> bytes | io.BytesIO:
@@ -96,16 +104,15 @@ def _in_pieces(body: bytes) -> bytes | io.BytesIO:
 class AiohttpBody(Body):
     """The response body, one block for each read from the socket, each of which wakes the waiting task."""
 
-    def __init__(self, response: aiohttp.ClientResponse, request: httpx.Request) -> None:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
         self._response = response
-        self._request = request
         self.complete = False
 
     async def deliver(self, take: Take) -> bool:
         """See ``Body.deliver``."""
         content = self._response.content
         while not self.complete:
-            with _as_httpx_errors(self._request):
+            with _as_httpx_errors():
                 block = await content.readany()
             if block:
                 if not take(block):
@@ -121,11 +128,11 @@ class AiohttpBody(Body):
 
 
 @contextmanager
-def _as_httpx_errors(request: httpx.Request) -> Iterator[None]:
+def _as_httpx_errors() -> Iterator[None]:
     try:
         yield
     except (aiohttp.ClientError, OSError) as error:
         for theirs, ours in _EXCEPTIONS:
             if isinstance(error, theirs):
-                raise ours(str(error) or type(error).__name__, request=request) from error
+                raise ours(str(error) or type(error).__name__) from error
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -13,8 +14,11 @@ from gptmock.upstream.encodings import BodyDecoder
 
 Take: TypeAlias = Callable[[bytes], bool]
 """Takes the body bytes of one read. ``False``: no more before ``Body.deliver`` is called again."""
-_Header: TypeAlias = tuple[bytes, bytes]
-_LOCATION = "location"
+Header: TypeAlias = tuple[bytes, bytes]
+"""Name and value."""
+_CODING_BYTES = len(b"content-encoding")
+READ_BUFFER_BYTES = 256 * 1024
+"""Of one answer; reading pauses above it until somebody takes what is there."""
 _OF_THE_ENCODED = frozenset({b"content-encoding", b"content-length"})
 
 
@@ -55,6 +59,80 @@ class Body(httpx.AsyncByteStream):
                 yield block
 
 
+class PushedBody(Body):
+    """A body whose engine calls ``received`` and ``ended``: taken within those calls, held while nobody takes it."""
+
+    __slots__ = ("_blocks", "_error", "_held", "_take", "_waiter", "complete")
+
+    def __init__(self) -> None:
+        self._blocks: list[bytes] = []
+        self._held = 0
+        """Bytes in ``_blocks``."""
+        self._take: Take | None = None
+        """Takes each read while somebody waits in ``deliver``; nothing is held then."""
+        self._waiter: asyncio.Future[bool] | None = None
+        self._error: Exception | None = None
+        self.complete = False
+        """The body has been read to its end, though it may not have been taken yet."""
+
+    async def deliver(self, take: Take) -> bool:
+        """See ``Body.deliver``."""
+        if self._blocks and not take(self._joined()):
+            return False
+        if self._error is not None:
+            raise self._error
+        if self.complete:
+            return True
+        self._take = take
+        waiter = self._waiter = asyncio.get_running_loop().create_future()
+        self._resume_reading()
+        try:
+            ended: bool = await waiter
+        finally:
+            self._take = self._waiter = None
+        return ended
+
+    def received(self, block: bytes) -> bool:
+        """The body bytes of one read. Returns whether more can be read."""
+        take = self._take
+        if take is None:
+            self._blocks.append(block)
+            self._held += len(block)
+            return self._held < READ_BUFFER_BYTES
+        try:
+            go_on = take(block)
+        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+            self._wake(error)
+            return False
+        if not go_on:
+            self._wake(False)
+        return go_on
+
+    def ended(self, error: Exception | None = None) -> None:
+        """The last byte was received, or none will be."""
+        self.complete, self._error = error is None, error
+        if not self._blocks:
+            self._wake(error or True)
+
+    @abstractmethod
+    def _resume_reading(self) -> None:
+        """Somebody takes what is read."""
+
+    def _joined(self) -> bytes:
+        blocks, self._blocks, self._held = self._blocks, [], 0
+        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+
+    def _wake(self, result: bool | BaseException) -> None:  # noqa: FBT001 - the result of ``deliver``
+        self._take = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if isinstance(result, BaseException):
+            waiter.set_exception(result)
+        else:
+            waiter.set_result(result)
+
+
 class DecodedBody(Body):
     """
     A body without its content coding.
@@ -92,51 +170,16 @@ class DecodedBody(Body):
         return all(take(block) for block in self._decoded)
 
 
-def response_of(request: httpx.Request, status: int, headers: list[_Header], body: Body) -> httpx.Response:
-    """
-    The response, with a body that is decoded as it is handed over.
-
-    ``Location`` is no header of it: httpx would make the next request of it, though nobody asks it to, and fail on
-    many. See ``location_of``.
-    """
-    names = {name.lower(): value for name, value in headers}
-    location = names.get(b"location")
-    if b"content-encoding" in names:
-        codings = [value for name, value in headers if name.lower() == b"content-encoding"]
-        decoder = BodyDecoder(b",".join(codings).decode("latin-1"))
-        if decoder:
-            headers = [one for one in headers if one[0].lower() not in _OF_THE_ENCODED]
-            body = DecodedBody(body, decoder)
-    if location is not None:
-        headers = [one for one in headers if one[0].lower() != b"location"]
-    shown = None if location is None else location.decode("utf-8", "replace")
-    return httpx.Response(
-        status,
-        headers=headers,
-        stream=body,
-        request=request,
-        extensions={"http_version": b"HTTP/1.1", _LOCATION: shown},
-    )
-
-
-def headers_of(response: httpx.Response) -> dict[str, str]:
-    """The headers as a plain mapping, names in lower case: to look ten of them up in httpx's takes 20 us."""
-    return {_text_name(name): value.decode("utf-8", "replace") for name, value in response.headers.raw}
+def decoded_body(headers: list[Header], body: Body) -> tuple[list[Header], Body]:
+    """The headers and the body of a response without its content coding."""
+    codings = [value for name, value in headers if len(name) == _CODING_BYTES and name.lower() == b"content-encoding"]
+    decoder = BodyDecoder(b",".join(codings).decode("latin-1")) if codings else None
+    if not decoder:
+        return headers, body
+    return [one for one in headers if one[0].lower() not in _OF_THE_ENCODED], DecodedBody(body, decoder)
 
 
 @functools.lru_cache(maxsize=512)
-def _text_name(name: bytes) -> str:
-    # The names repeat: one string for all streams that hold their headers.
+def text_name(name: bytes) -> str:
+    """The name of a header in lower case. Names repeat: one string for all streams that hold their headers."""
     return name.decode("latin-1").lower()
-
-
-def location_of(response: httpx.Response) -> str | None:
-    """Where a redirect points to, as the server wrote it."""
-    location: str | None = response.extensions.get(_LOCATION)
-    return location
-
-
-def body_of(response: httpx.Response) -> Body:
-    """The body of a response that came through one of our transports."""
-    assert isinstance(response.stream, Body)  # noqa: S101 - they make no other
-    return response.stream

@@ -13,6 +13,7 @@ from gptmock.catalog import CatalogSnapshot, ModelSpec
 from gptmock.errors import UpstreamBroken, UpstreamTimeout
 from gptmock.protocol.failures import document_failure
 from gptmock.protocol.models import decode_models
+from gptmock.upstream.engine import location_of
 from gptmock.upstream.event_stream import entity_tag
 from gptmock.upstream.identity import ClientIdentity, account_headers
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
@@ -92,7 +93,7 @@ class CodexCatalog:
 
 def _models(response: httpx.Response, body: bytes, refusals: RefusalReader) -> tuple[ModelSpec, ...]:
     if response.status_code != 200:
-        raise refusals.refusal(response, body)
+        raise refusals.refusal(response.status_code, body, location=location_of(response))
     try:
         return decode_models(body)
     except UpstreamBroken as error:

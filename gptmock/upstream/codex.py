@@ -11,23 +11,28 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 import httpx
 import msgspec
 
 from gptmock.accounts import Credential
-from gptmock.errors import UpstreamBroken, UpstreamTimeout
+from gptmock.errors import UpstreamBroken, UpstreamRefused, UpstreamTimeout
 from gptmock.limits import snapshot_from_headers
 from gptmock.protocol.failures import document_failure
 from gptmock.protocol.items import ResponseUsage
 from gptmock.protocol.request import JsonObject, ResponsesRequest
 from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES
-from gptmock.protocol.upstream import Compacted
-from gptmock.upstream.bodies import body_of
+from gptmock.protocol.upstream import Compacted, EventStream, Relayed
+from gptmock.upstream.bodies import Body
+from gptmock.upstream.engine import Answer, Engine, Outgoing, Target
 from gptmock.upstream.event_stream import CodexEventStream, broken_as_errors, forwarded_headers
 from gptmock.upstream.identity import ClientIdentity, account_headers
+from gptmock.upstream.images import ImageEndpoint, ImageRefusalReader
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
+from gptmock.upstream.request_bodies import BodyEncoder, EncodedBody
 
 log = logging.getLogger("gptmock.upstream")
 
@@ -63,18 +68,19 @@ class CodexUpstream:
     Opens turns at the backend.
 
     Args:
-        transport: makes the connections; no timeouts of its own are used. One of ``upstream.transport``.
+        engine: makes the connections; no timeouts of its own are used.
         base_url: as ``https://chatgpt.com/backend-api``.
         identity: the headers that name us.
         deadlines: how long to wait for what.
         clock: Unix seconds.
         finds_runs: see ``EventReader``.
         answered: told the status of every answer.
+        compresses: whether large bodies of turns are sent in zstd; a 415 to one ends it.
     """
 
     def __init__(  # noqa: PLR0913 - each is a thing of its own
         self,
-        transport: httpx.AsyncBaseTransport,
+        engine: Engine,
         base_url: str,
         *,
         identity: ClientIdentity,
@@ -82,12 +88,18 @@ class CodexUpstream:
         clock: Callable[[], float],
         finds_runs: bool = True,
         answered: Callable[[int], None] = lambda _: None,
+        compresses: bool = False,
     ) -> None:
-        self._transport = transport
-        self._url = httpx.URL(f"{base_url.rstrip('/')}/codex/responses")
-        self._compact_url = httpx.URL(f"{base_url.rstrip('/')}/codex/responses/compact")
+        self._engine = engine
+        self._base_url = base_url.rstrip("/")
+        url = f"{self._base_url}/codex"
+        self._target = Target.of(httpx.URL(f"{url}/responses"))
+        self._compact_target = Target.of(httpx.URL(f"{url}/responses/compact"))
+        self._images_url = f"{url}/images"
+        self._images = ImageEndpoint(clock)
         self._finds_runs = finds_runs
         self._answered = answered
+        self._encoder = BodyEncoder(compresses=compresses)
         self._deadlines = deadlines
         self._clock = clock
         self._identity = identity
@@ -100,8 +112,14 @@ class CodexUpstream:
     @asynccontextmanager
     async def open(
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
-    ) -> AsyncIterator[CodexEventStream]:
+    ) -> AsyncIterator[EventStream]:
         """See ``protocol.upstream.Upstream``."""
+        if request.image is not None:
+            send = partial(self._image, self._headers(request, credential, headers))
+            made = await self._images.ask(request.image.endpoint, credential, send)
+            if made is not None:
+                yield made
+                return
         stream = await self._opened(request, credential, headers)
         try:
             yield stream
@@ -115,56 +133,93 @@ class CodexUpstream:
         ends_at = asyncio.get_running_loop().time() + self._deadlines.total
         sent = self._headers(request, credential, headers)
         refusals = RefusalReader(credential, self._clock)
-        response = await self._send(self._url, request.to_json(), sent, refusals, patience=self._deadlines.head)
+        answer = await self._asked(request.to_json(), sent, refusals)
         return CodexEventStream(
-            response,
+            answer,
             refusals=refusals,
             idle_seconds=self._deadlines.idle,
             ends_at=ends_at,
             finds_runs=self._finds_runs,
         )
 
+    async def _asked(self, plain: bytes, headers: Mapping[str, str], refusals: RefusalReader) -> Answer:
+        """The response to a turn. A 415 to a compressed body is no answer to the turn: it is sent again, plain."""
+        body = await self._encoder.encode(plain)
+        try:
+            return await self._send(self._target, body, headers, refusals, patience=self._deadlines.head)
+        except UpstreamRefused as error:
+            if not body.coding or error.status_hint != HTTPStatus.UNSUPPORTED_MEDIA_TYPE:
+                raise
+        log.warning("upstream.compression_refused", extra={"coding": body.coding})
+        self._encoder.plain_only()
+        return await self._send(self._target, EncodedBody(plain), headers, refusals, patience=self._deadlines.head)
+
     async def compact(
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
     ) -> Compacted:
         """See ``protocol.upstream.Upstream``. The idle deadline applies, since the head comes only with the result."""
-        sent = {**self._headers(request, credential, headers), "accept": "application/json"}
         refusals = RefusalReader(credential, self._clock)
-        body = request.to_compaction_json()
-        response = await self._send(self._compact_url, body, sent, refusals, patience=self._deadlines.idle)
+        sent, body = self._headers(request, credential, headers), request.to_compaction_json()
+        answer, document_bytes = await self._unary(self._compact_target, body, sent, refusals)
+        try:
+            document, known = _OBJECT.decode(document_bytes), _COMPACTED.decode(document_bytes)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise refusals.read(document_failure, document_bytes) or UpstreamBroken(
+                f"The upstream answered the compaction with what cannot be read: {error}", code="upstream_bad_event"
+            ) from error
+        answered = answer.headers()
+        limits = snapshot_from_headers(answered, now=self._clock())
+        return Compacted(document, known.usage, limits, forwarded_headers(answered))
+
+    async def relay(
+        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+    ) -> Relayed:
+        """See ``protocol.upstream.Upstream``."""
+        call = request.side
+        assert call is not None  # noqa: S101 - whoever relays has one
+        sent = {**self._headers(request, credential, headers), "content-type": call.content_type}
+        target = Target.of(httpx.URL(f"{self._base_url}/{call.path}"))
+        answer, body = await self._unary(target, call.body, sent, RefusalReader(credential, self._clock))
+        answered = answer.headers()
+        return Relayed(body, snapshot_from_headers(answered, now=self._clock()), forwarded_headers(answered))
+
+    async def _image(
+        self, headers: Mapping[str, str], path: str, body: bytes, refusals: ImageRefusalReader
+    ) -> tuple[Answer, bytes]:
+        return await self._unary(Target.of(httpx.URL(f"{self._images_url}/{path}")), body, headers, refusals)
+
+    async def _unary(
+        self, target: Target, body: bytes, headers: Mapping[str, str], refusals: RefusalReader
+    ) -> tuple[Answer, bytes]:
+        """A response that is not streamed, and its body."""
+        sent = {**headers, "accept": "application/json"}
+        # Not compressed: Codex compresses turns only.
+        answer = await self._send(target, EncodedBody(body), sent, refusals, patience=self._deadlines.idle)
         try:
             async with asyncio.timeout(self._deadlines.idle):
-                answer = await _whole(response)
+                return answer, await _whole(answer.body)
         except TimeoutError:
             raise UpstreamTimeout(
                 f"The upstream did not finish within {self._deadlines.idle:.0f} seconds.", should_retry=False
             ) from None
-        try:
-            document, known = _OBJECT.decode(answer), _COMPACTED.decode(answer)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise refusals.read(document_failure, answer) or UpstreamBroken(
-                f"The upstream answered the compaction with what cannot be read: {error}", code="upstream_bad_event"
-            ) from error
-        limits = snapshot_from_headers(response.headers, now=self._clock())
-        return Compacted(document, known.usage, limits, forwarded_headers(response.headers))
 
     async def _send(
-        self, url: httpx.URL, body: bytes, headers: Mapping[str, str], refusals: RefusalReader, *, patience: float
-    ) -> httpx.Response:
-        # As bytes: a client's header may hold more than ASCII, and httpx would refuse it.
+        self, target: Target, body: EncodedBody, headers: Mapping[str, str], refusals: RefusalReader, *, patience: float
+    ) -> Answer:
+        # A client's header may hold more than ASCII.
         encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-        # httpx adds these two itself to a request that has ``content``, in four walks through all headers.
-        encoded = [(b"Host", url.netloc), *encoded, (b"Content-Length", b"%d" % len(body))]
+        encoded = [(b"Host", target.authority), *encoded, (b"Content-Length", b"%d" % len(body.data))]
+        if body.coding:
+            encoded.append((b"Content-Encoding", body.coding.encode()))
         try:
             async with asyncio.timeout(patience):
-                # Not through a client: it adds nothing here, and 0.1 ms to each request.
-                response = await self._transport.handle_async_request(
-                    httpx.Request("POST", url, stream=httpx.ByteStream(body), headers=encoded)
-                )
-                self._answered(response.status_code)
-                if response.status_code != 200:
-                    beginning = await _beginning(response)
-                    raise refusals.refusal(response, beginning.data, unread=beginning.unread)
+                answer = await self._engine.exchange(Outgoing("POST", target, encoded, body.data))
+                self._answered(answer.status)
+                if answer.status != 200:
+                    beginning = await _beginning(answer.body)
+                    raise refusals.refusal(
+                        answer.status, beginning.data, location=answer.location, unread=beginning.unread
+                    )
         except TimeoutError:
             raise UpstreamTimeout(
                 f"The upstream did not answer within {patience:.0f} seconds.", should_retry=False
@@ -172,7 +227,7 @@ class CodexUpstream:
         except httpx.HTTPError as error:
             # No response has begun, so a retry is safe. The usual cause is a stale pooled connection.
             raise as_upstream_error(error) from error
-        return response
+        return answer
 
     def _headers(
         self, request: ResponsesRequest, credential: Credential, clients: Mapping[str, str] | None
@@ -187,7 +242,7 @@ class CodexUpstream:
         }
 
 
-async def _whole(response: httpx.Response) -> bytes:
+async def _whole(body: Body) -> bytes:
     """The complete body of a response that is not an event stream."""
     blocks: list[bytes] = []
     size = 0
@@ -198,7 +253,6 @@ async def _whole(response: httpx.Response) -> bytes:
         size += len(block)
         return size <= DEFAULT_LIMIT_BYTES
 
-    body = body_of(response)
     try:
         with broken_as_errors():
             if not await body.deliver(take):
@@ -220,7 +274,7 @@ class _Beginning:
     """Why there are no more, if they cannot be decoded."""
 
 
-async def _beginning(response: httpx.Response) -> _Beginning:
+async def _beginning(body: Body) -> _Beginning:
     """The rest is not waited for."""
     blocks: list[bytes] = []
     size, unread = 0, ""
@@ -231,7 +285,6 @@ async def _beginning(response: httpx.Response) -> _Beginning:
         size += len(block)
         return size < MAX_ERROR_BYTES
 
-    body = body_of(response)
     try:
         await body.deliver(take)
     except httpx.DecodingError as error:

@@ -8,80 +8,32 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import httptools
 import httpx
 
-from gptmock.upstream.bodies import Body, Take
+from gptmock.upstream.bodies import Header, PushedBody
+from gptmock.upstream.dialer import Origin
 
-READ_BUFFER_BYTES = 256 * 1024
-"""Of one answer; reading pauses above it until somebody takes what is there."""
 MAX_HEAD_BYTES = 64 * 1024
 _MAX_FIELD_BYTES = 32 * 1024
 _MAX_FIELDS = 512
 _WRITE_BYTES = 64 * 1024
 """Of a large request body at a time: a transport that gets all of it at once copies all of it."""
 
-Origin: TypeAlias = tuple[bool, str, int]
-"""TLS, host, port."""
-_Header: TypeAlias = tuple[bytes, bytes]
 
+class DirectBody(PushedBody):
+    """The answer to one request: its head, and then its body, taken read by read."""
 
-class DirectBody(Body):
-    """
-    The answer to one request: its head, and then its body, taken read by read.
+    __slots__ = ("_connection", "_head", "head")
 
-    Args:
-        request: named by errors until the head is there; then it is let go, with its body.
-    """
-
-    __slots__ = (
-        "_blocks",
-        "_connection",
-        "_error",
-        "_head",
-        "_held",
-        "_request",
-        "_take",
-        "_waiter",
-        "complete",
-        "head",
-    )
-
-    def __init__(self, request: httpx.Request) -> None:
-        self._request: httpx.Request | None = request
+    def __init__(self) -> None:
+        super().__init__()
         self._connection: Connection | None = None
-        self._blocks: list[bytes] = []
-        self._held = 0
-        """Bytes in ``_blocks``."""
-        self._take: Take | None = None
-        """Takes each read while somebody waits in ``deliver``; nothing is held then."""
-        self._waiter: asyncio.Future[bool] | None = None
-        self._error: httpx.TransportError | None = None
-        self.complete = False
-        """The body has been read to its end, though it may not have been taken yet."""
         self.head: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the head is there."""
-        self._head: tuple[int, list[_Header]] | None = None
-
-    async def deliver(self, take: Take) -> bool:
-        """See ``Body.deliver``."""
-        if self._blocks and not take(self._joined()):
-            return False
-        if self._error is not None:
-            raise self._error
-        if self.complete:
-            return True
-        self._take = take
-        waiter = self._waiter = asyncio.get_running_loop().create_future()
-        if self._connection is not None:
-            self._connection.resume_reading()
-        try:
-            ended: bool = await waiter
-        finally:
-            self._take = self._waiter = None
-        return ended
+        self._head: tuple[int, list[Header]] | None = None
 
     async def aclose(self) -> None:
         """Let go of the connection: it is closed unless the body was read to its end."""
@@ -89,69 +41,40 @@ class DirectBody(Body):
             self._connection.abort()
             self._connection = None
 
+    def _resume_reading(self) -> None:
+        if self._connection is not None:
+            self._connection.resume_reading()
+
     # --- From the connection ------------------------------------------------------
 
     def begin(self, connection: Connection) -> None:
         """The request is on its way."""
         self._connection = connection
 
-    def begun(self, status: int, headers: list[_Header]) -> None:
+    def begun(self, status: int, headers: list[Header]) -> None:
         """The head is there."""
-        self._request = None
         if not self.head.done():
             self._head = status, headers
             self.head.set_result(None)
 
-    def taken_head(self) -> tuple[int, list[_Header]]:
+    def taken_head(self) -> tuple[int, list[Header]]:
         """Status and headers, once: they are not held for as long as the body comes."""
         head, self._head = self._head, None
         assert head is not None  # noqa: S101 - ``head`` is done
         return head
 
-    def received(self, block: bytes) -> bool:
-        """The body bytes of one read. Returns whether more can be read."""
-        take = self._take
-        if take is None:
-            self._blocks.append(block)
-            self._held += len(block)
-            return self._held < READ_BUFFER_BYTES
-        try:
-            go_on = take(block)
-        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
-            self._wake(error)
-            return False
-        if not go_on:
-            self._wake(False)
-        return go_on
-
-    def ended(self, error: httpx.TransportError | None = None) -> None:
+    def ended(self, error: Exception | None = None) -> None:
         """The last byte was received, or none will be."""
         self._connection = None
-        self.complete, self._error = error is None, error
         if not self.head.done() and error is not None:
             self.head.set_exception(error)
             # Whoever asked may have gone.
             self.head.exception()
-        if not self._blocks:
-            self._wake(error or True)
+        super().ended(error)
 
     def fail(self, reason: type[httpx.TransportError], message: str) -> None:
         """See ``ended``."""
-        self.ended(reason(message, request=self._request))
-
-    def _joined(self) -> bytes:
-        blocks, self._blocks, self._held = self._blocks, [], 0
-        return blocks[0] if len(blocks) == 1 else b"".join(blocks)
-
-    def _wake(self, result: bool | BaseException) -> None:  # noqa: FBT001 - the result of ``deliver``
-        self._take = None
-        waiter = self._waiter
-        if waiter is None or waiter.done():
-            return
-        if isinstance(result, BaseException):
-            waiter.set_exception(result)
-        else:
-            waiter.set_result(result)
+        self.ended(reason(message))
 
 
 class Connection(asyncio.Protocol):
@@ -199,7 +122,7 @@ class Connection(asyncio.Protocol):
         self.on_body = self._blocks.append
         self._parser = httptools.HttpResponseParser(self)
         self._answer: DirectBody | None = None
-        self._headers: list[_Header] = []
+        self._headers: list[Header] = []
         self._head_bytes = 0
         self._in_head = False
         self._is_interim = False

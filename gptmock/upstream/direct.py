@@ -1,5 +1,5 @@
 """
-Our own HTTP/1.1 client below httpx's API: a pool of ``connection.Connection``, with TLS and happy eyeballs. Knows no
+Our own HTTP/1.1 client below httpx's API: a pool of ``connection.Connection``, over ``dialer``. Knows no
 request of ours, and no proxy: for those there is ``aiohttp_transport.AiohttpTransport``.
 
 Beside aiohttp's engine it saves a task switch and some 15 microseconds for each read (``tests/benchmarks``).
@@ -8,27 +8,16 @@ Beside aiohttp's engine it saves a task switch and some 15 microseconds for each
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections import defaultdict
-from typing import Any, TypeAlias
 
-import aiohappyeyeballs
 import httpx
 
-from gptmock.upstream.bodies import response_of
-from gptmock.upstream.connection import Connection, DirectBody, Origin
-
-_HAPPY_EYEBALLS_SECONDS = 0.25
-"""Before the next address of a host is tried beside the first (RFC 8305)."""
+from gptmock.upstream.connection import Connection, DirectBody
+from gptmock.upstream.dialer import Dialer, Origin
+from gptmock.upstream.engine import Answer, Engine, Outgoing, answer_of
 
 
-_RESOLVED_SECONDS = 10.0
-"""How long the addresses of a host are believed, as by aiohttp."""
-_Address: TypeAlias = tuple[Any, Any, int, str, tuple[Any, ...]]
-"""As ``getaddrinfo`` has it."""
-
-
-class DirectTransport(httpx.AsyncBaseTransport):
+class DirectTransport(Engine):
     """
     One connection pool without a cap; made inside the running loop that uses it.
 
@@ -39,34 +28,29 @@ class DirectTransport(httpx.AsyncBaseTransport):
 
     def __init__(self, *, connect_seconds: float = 10.0, keepalive_seconds: float = 30.0) -> None:
         self._loop = asyncio.get_running_loop()
-        self._connect_seconds = connect_seconds
-        self._keepalive_seconds = keepalive_seconds
         # httpx's context: certifi's roots, or those of SSL_CERT_FILE.
-        self._tls = httpx.create_ssl_context()
+        self._dialer = Dialer(connect_seconds=connect_seconds, tls=httpx.create_ssl_context())
+        self._keepalive_seconds = keepalive_seconds
         self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
         self._open: set[Connection] = set()
-        self._resolved: dict[tuple[str, int], tuple[float, list[_Address]]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """See httpx. Request bodies are sent whole; the response's stream is a ``DirectBody``."""
-        body = await request.aread()
-        head = _head_of(request)
-        origin = _origin_of(request)
+    async def exchange(self, outgoing: Outgoing) -> Answer:
+        """See ``Engine.exchange``. The body of the answer is a ``DirectBody``, decoded."""
+        head = _head_of(outgoing)
+        origin = outgoing.target.origin
         connection = self._kept(origin)
         if connection is not None:
             try:
-                return await self._exchange(connection, request, head, body)
+                return await self._ask(connection, head, outgoing.body)
             except (httpx.ReadError, httpx.RemoteProtocolError):
                 # The server has closed it just now, and did not see the request (RFC 9112, 9.3.1). A new one tells.
                 if connection.was_answered:
                     raise
-        return await self._exchange(await self._connect(origin, request), request, head, body)
+        return await self._ask(await self._connect(origin), head, outgoing.body)
 
-    async def _exchange(
-        self, connection: Connection, request: httpx.Request, head: bytes, body: bytes
-    ) -> httpx.Response:
-        answer = DirectBody(request)
+    async def _ask(self, connection: Connection, head: bytes, body: bytes) -> Answer:
+        answer = DirectBody()
         try:
             await connection.send(head, body, answer)
             await answer.head
@@ -74,7 +58,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
         except BaseException:
             connection.abort()
             raise
-        return response_of(request, status, headers, answer)
+        return answer_of(status, headers, answer)
 
     async def aclose(self) -> None:
         """Close the pool and what still uses it."""
@@ -93,46 +77,8 @@ class DirectTransport(httpx.AsyncBaseTransport):
             connection.abort()
         return None
 
-    async def _connect(self, origin: Origin, request: httpx.Request) -> Connection:
-        tls, host, port = origin
-
-        def make() -> Connection:
-            return Connection(self._loop, self._keep, self._open, origin)
-
-        try:
-            async with asyncio.timeout(self._connect_seconds):
-                addresses = await self._resolve(host, port)
-                context, name = (self._tls, host) if tls else (None, None)
-                if len(addresses) == 1:
-                    ip, port = addresses[0][4][:2]
-                    _, connection = await self._loop.create_connection(
-                        make, str(ip), port, ssl=context, server_hostname=name
-                    )
-                    return connection
-                sock = await aiohappyeyeballs.start_connection(
-                    addresses, happy_eyeballs_delay=_HAPPY_EYEBALLS_SECONDS, interleave=1, loop=self._loop
-                )
-                try:
-                    _, connection = await self._loop.create_connection(
-                        make, sock=sock, ssl=context, server_hostname=name
-                    )
-                except BaseException:
-                    sock.close()
-                    raise
-        except TimeoutError as error:
-            raise httpx.ConnectTimeout(f"no connection to {host}:{port} in time", request=request) from error
-        except (OSError, ValueError) as error:
-            raise httpx.ConnectError(f"no connection to {host}:{port}: {error}", request=request) from error
-        return connection
-
-    async def _resolve(self, host: str, port: int) -> list[_Address]:
-        """The addresses of a host. Each look-up takes a thread, so their answer is kept for a moment."""
-        resolved = self._resolved.get((host, port))
-        if resolved is not None and self._loop.time() < resolved[0]:
-            return resolved[1]
-        addresses = await self._loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        self._resolved[host, port] = self._loop.time() + _RESOLVED_SECONDS, addresses
-        return addresses
+    async def _connect(self, origin: Origin) -> Connection:
+        return await self._dialer.dial(origin, lambda: Connection(self._loop, self._keep, self._open, origin))
 
     def _keep(self, connection: Connection) -> None:
         connection.idle_since = self._loop.time()
@@ -153,18 +99,10 @@ class DirectTransport(httpx.AsyncBaseTransport):
             self._sweeper = self._loop.call_later(self._keepalive_seconds / 2, self._sweep)
 
 
-def _origin_of(request: httpx.Request) -> Origin:
-    url = request.url
-    if url.scheme not in ("http", "https") or not url.host:
-        raise httpx.UnsupportedProtocol(f"no http or https URL: {url.scheme!r}", request=request)
-    tls = url.scheme == "https"
-    return tls, url.raw_host.decode("ascii"), url.port or (443 if tls else 80)
-
-
-def _head_of(request: httpx.Request) -> bytes:
-    lines = [b"%b %b HTTP/1.1" % (request.method.encode("ascii"), request.url.raw_path)]
-    lines += [b"%b: %b" % header for header in request.headers.raw]
+def _head_of(outgoing: Outgoing) -> bytes:
+    lines = [b"%b %b HTTP/1.1" % (outgoing.method.encode("ascii"), outgoing.target.path)]
+    lines += [b"%b: %b" % header for header in outgoing.headers]
     head = b"\r\n".join(lines)
     if head.count(b"\r") != len(lines) - 1 or head.count(b"\n") != len(lines) - 1 or b"\x00" in head:
-        raise httpx.LocalProtocolError("a header holds a line end or NUL", request=request)
+        raise httpx.LocalProtocolError("a header holds a line end or NUL")
     return head + b"\r\n\r\n"

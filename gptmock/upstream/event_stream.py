@@ -21,7 +21,8 @@ from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFaile
 from gptmock.protocol.failures import no_stream
 from gptmock.protocol.reader import EventReader, Received
 from gptmock.protocol.upstream import OpensLane, TakesBatch, TakesDelta
-from gptmock.upstream.bodies import Take, body_of, headers_of
+from gptmock.upstream.bodies import Take
+from gptmock.upstream.engine import Answer
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 
 log = logging.getLogger("gptmock.upstream")
@@ -62,14 +63,14 @@ class CodexEventStream:
 
     def __init__(
         self,
-        response: httpx.Response,
+        answer: Answer,
         *,
         refusals: RefusalReader,
         idle_seconds: float,
         ends_at: float,
         finds_runs: bool,
     ) -> None:
-        self._body = body_of(response)
+        self._body = answer.body
         self._refusals = refusals
         self._start: bytes | None = b""
         """The blanks that came first, while it may still be a document that follows; ``None`` in a stream."""
@@ -80,7 +81,7 @@ class CodexEventStream:
         self._has_ended = False
         """The terminal event was read: only the end of the body can follow."""
         self._is_read = False
-        headers = headers_of(response)
+        headers = answer.headers()
         self.limits = snapshot_from_headers(headers, now=refusals.clock())
         self.models_etag = entity_tag(headers, "x-models-etag")
         self.headers: Mapping[str, str] = forwarded_headers(headers)

@@ -14,7 +14,7 @@ from gptmock.accounts import SIGN_IN_HINT, IssuedTokens, Secret
 from gptmock.errors import LoginRefused, LoginUnavailable, RefreshRejected, RefreshUnanswered, RefreshUnavailable
 from gptmock.protocol.quotation import destination
 from gptmock.signin import DeviceCode, Grant, printable
-from gptmock.upstream.bodies import location_of
+from gptmock.upstream.engine import location_of
 
 EXCHANGE_SECONDS = 8.0
 SIGN_IN_SECONDS = 20.0

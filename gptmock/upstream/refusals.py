@@ -11,7 +11,6 @@ import httpx
 from gptmock.accounts import Credential
 from gptmock.errors import GptmockError, UpstreamBroken, UpstreamError, UpstreamUnavailable
 from gptmock.protocol.failures import refusal_of
-from gptmock.upstream.bodies import location_of
 
 MIN_SECRET_CHARACTERS = 8
 """What is shorter is a word that may stand anywhere."""
@@ -40,22 +39,17 @@ class RefusalReader:
         """What a function of ``protocol.failures`` makes of this body."""
         return judge(self._without_secrets(body), now=self.clock())
 
-    def refusal(self, response: httpx.Response, body: bytes, *, unread: str = "") -> GptmockError:
+    def refusal(self, status: int, body: bytes, *, location: str | None = None, unread: str = "") -> GptmockError:
         """
         The error that a response with a status other than 200 amounts to.
 
         Args:
-            response: its head.
+            status: of the response.
             body: its first bytes.
+            location: where it redirects to.
             unread: why the body could not be read, if it could not.
         """
-        return refusal_of(
-            response.status_code,
-            self._without_secrets(body),
-            now=self.clock(),
-            location=location_of(response),
-            unread=unread,
-        )
+        return refusal_of(status, self._without_secrets(body), now=self.clock(), location=location, unread=unread)
 
     def _without_secrets(self, body: bytes) -> bytes:
         account = self.credential.account

@@ -7,9 +7,10 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx
 
 from gptmock.upstream.direct import DirectTransport
+from gptmock.upstream.engine import Engine
 
 
-def open_transport(*, proxy: str | None = None, direct: bool = True) -> httpx.AsyncBaseTransport:
+def open_transport(*, proxy: str | None = None, direct: bool = True) -> Engine:
     """Our own engine; aiohttp's where there is a proxy, and where ours is switched off."""
     if direct and proxy is None:
         return DirectTransport()

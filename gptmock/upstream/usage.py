@@ -12,6 +12,7 @@ from gptmock.accounts import Credential
 from gptmock.errors import UpstreamTimeout, UpstreamUnavailable
 from gptmock.limits import RateLimitSnapshot, RateLimitWindow
 from gptmock.protocol.failures import document_failure
+from gptmock.upstream.engine import location_of
 from gptmock.upstream.identity import ClientIdentity, account_headers
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 
@@ -75,7 +76,7 @@ class CodexUsage:
         except httpx.HTTPError as error:
             raise as_upstream_error(error) from error
         if response.status_code != 200:
-            raise refusals.refusal(response, response.content)
+            raise refusals.refusal(response.status_code, response.content, location=location_of(response))
         return self._snapshot(response.content, refusals)
 
     def _snapshot(self, body: bytes, refusals: RefusalReader) -> RateLimitSnapshot:

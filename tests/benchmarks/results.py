@@ -78,6 +78,8 @@ class Memory(msgspec.Struct, frozen=True):
 
     idle: int
     """After the start."""
+    own: int
+    """After the start, of what is shared with other processes only its part (PSS)."""
     warm: int
     """After some requests."""
     waiting: float

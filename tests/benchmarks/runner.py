@@ -14,7 +14,7 @@ import msgspec
 
 from tests.benchmarks.cells import ACTIVE, BESIDE, FAST, HELD_LEVELS, HELD_SECONDS, WAITING, Cell, Large, held
 from tests.benchmarks.native import Order, Programs, Run, finish_load, start_load
-from tests.benchmarks.processes import cores, cpu_seconds, pin, resident_bytes
+from tests.benchmarks.processes import cores, cpu_seconds, pin, proportional_bytes, resident_bytes
 from tests.benchmarks.results import CellResult, Memory, Sample, gather
 from tests.benchmarks.targets import Target
 
@@ -94,12 +94,14 @@ class Runner:
         target = self.targets[name]
         time.sleep(_SETTLE_SECONDS)
         idle = self._resident(target)
+        own = sum(proportional_bytes(pid) for pid in target.workers())
         self.sample(replace(FAST, seconds=0.5), target)
         warm = self._resident(target)
         waiting = (self._peak(WAITING, target) - warm) / WAITING.connections
         active = (self._peak(ACTIVE, target) - warm) / ACTIVE.connections
-        memory = Memory(idle, warm, waiting, active)
-        say(f"memory {name}: idle {idle / 1e6:.1f} MB, waiting {waiting / 1e3:.1f} kB, active {active / 1e3:.1f} kB")
+        memory = Memory(idle, own, warm, waiting, active)
+        streams = f"waiting {waiting / 1e3:.1f} kB, active {active / 1e3:.1f} kB"
+        say(f"memory {name}: idle {idle / 1e6:.1f} MB (PSS {own / 1e6:.1f}), {streams}")
         return memory
 
     def held(self, name: str) -> int:

@@ -278,7 +278,8 @@ def test_the_only_account_does_not_open(home: Path, issuer: dict[str, str]):
     assert shown.stdout.startswith("ada: A stored tokens record was changed")
     assert "Nobody is signed in" not in shown.stdout
     assert run(home, "logout", **issuer).stdout == "Signed out of ada.\n"
-    assert "Nobody is signed in" in run(home, "info", "--offline").stdout
+    told = run(home, "info", "--offline").stdout
+    assert ("Nobody is signed in" in told, "No ChatGPT account" in told) == (True, False), "once"
 
 
 # --- Leaving --------------------------------------------------------------------------------
@@ -461,3 +462,9 @@ async def test_an_import_is_seen_by_a_server_that_waits(
 
 async def _ready(asked: Any) -> int:
     return int((await asked.get("/readyz")).status_code)
+
+
+@pytest.mark.parametrize("command", ["list", "default", "import", "export", "remove", "pause", "resume"])
+def test_each_help_has_an_example(tmp_path: Path, command: str):
+    shown = run(tmp_path, "accounts", command, "--help")
+    assert shown.stdout.partition("example:\n")[2].strip().startswith(f"gptmock accounts {command}")

@@ -33,6 +33,7 @@ from tests.harness import (
     new_mark,
     plain_environment,
     processes_of,
+    simulator_process,
     wait_until,
     write_login,
 )
@@ -184,6 +185,32 @@ def test_beyond_loopback_without_a_key_is_exit_code_2(tmp_path: Path):
     assert shown.returncode == 2
     assert "GPTMOCK_API_KEY" in line
     assert "--allow-unauthenticated" in line
+
+
+def test_a_port_that_a_server_of_ours_has_is_said_to_be_that(tmp_path: Path):
+    # The simulator's /health has the same words.
+    with simulator_process() as running:
+        shown = runner("serve")(tmp_path, "serve", "--port", running.base_url.rpartition(":")[2])
+    (line,) = shown.stderr.splitlines()
+    assert shown.returncode == 1
+    assert re.match(r"gptmock: port \d+ on 127\.0\.0\.1 is served by gptmock \S+ already\. Use that server, or", line)
+
+
+@pytest.mark.parametrize("port", ["x", "-1", "65536", "80.5", "²", "99999999999999999999"])
+def test_a_wrong_port_is_told_in_our_words(tmp_path: Path, port: str):
+    shown = runner("serve")(tmp_path, "serve", f"--port={port}", "--workers", "x")
+    assert shown.returncode == 2
+    assert "GPTMOCK_PORT (given as --port): must be a port number from 0 to 65535" in shown.stderr
+    assert "Input should" not in shown.stderr
+
+
+def test_a_port_beside_a_socket_is_wrong_usage(tmp_path: Path):
+    path = str(tmp_path / "gptmock.sock")
+    for given in (("--unix-socket", path), ()):
+        variables = {} if given else {"GPTMOCK_UNIX_SOCKET": path}
+        shown = runner("serve")(tmp_path, "serve", "--port", "8000", *given, **variables)
+        assert shown.returncode == 2
+        assert f"--port: the server listens at the socket {path} in the place of a port" in shown.stderr
 
 
 @pytest.mark.parametrize("command", ["serve", "simulator", "demo"])
@@ -373,3 +400,14 @@ def test_the_demo_with_a_key_shows_where_it_goes_and_not_what_it_is(tmp_path: Pa
     assert shown.returncode == 0, shown.stderr
     assert "sk-planted" not in shown.stdout + shown.stderr
     assert "$GPTMOCK_API_KEY" in shown.stdout
+
+
+def test_traces_need_their_extra(tmp_path: Path):
+    # As if it was not installed: whether it is depends on who runs the tests.
+    (tmp_path / "opentelemetry").mkdir()
+    (tmp_path / "opentelemetry" / "__init__.py").touch()
+    path = os.pathsep.join((str(tmp_path), os.environ.get("PYTHONPATH", "")))
+    shown = run(tmp_path, "serve", "--port", "0", GPTMOCK_OTEL="on", PYTHONPATH=path)
+    (line,) = shown.stderr.splitlines()
+    assert shown.returncode == 2
+    assert line == "gptmock: GPTMOCK_OTEL: needs the extra otel; install it with: pip install 'gptmock[otel]'"

@@ -64,6 +64,7 @@ def test_all_is_well(home: Path, issuer: dict[str, str]):
     assert list(found) == [
         "store",
         "encryption key",
+        "client keys",
         "account ada@example.test",
         "protocol version",
         "issuer",
@@ -83,9 +84,9 @@ def test_one_line_each_for_people(home: Path, issuer: dict[str, str]):
     shown = run(home, "doctor", **variables)
     *lines, empty, last = shown.stdout.splitlines()
     assert (shown.returncode, shown.stderr, empty) == (0, "", "")
-    assert len(lines) == 8
+    assert len(lines) == 9
     assert all(line.startswith("ok   ") for line in lines)
-    assert last == "8 checks: 0 failed, 0 with a warning."
+    assert last == "9 checks: 0 failed, 0 with a warning."
     with at_terminal(home, "doctor", **variables) as terminal:
         assert terminal.ended() == 0
         assert "\x1b[32mok  \x1b[0m \x1b[1mstore\x1b[0m: " in terminal.raw

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import shlex
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +18,7 @@ from gptmock.clients import KeyDefaults, KeyTerms, key_id_of
 from gptmock.settings_sources import load_settings
 from gptmock.shared_state import State, open_state
 from tests.cli.inside import run
+from tests.cli.test_commands import run as run_process
 from tests.harness import SimulatorProcess, write_login
 from tests.terminal import at_terminal
 
@@ -104,11 +108,27 @@ def test_update_changes_what_is_given_and_nothing_else(tmp_path: Path):
 
 def test_rotate_gives_a_new_secret_and_an_overlap_if_wanted(tmp_path: Path):
     first = document(tmp_path, "create", "ci")["key"]
-    second = document(tmp_path, "rotate", "ci", "--overlap", "1h")["key"]
+    rotated = document(tmp_path, "rotate", "ci", "--overlap", "1h")
+    second, until = rotated["key"], datetime.fromisoformat(rotated["old_key_until"])
+    assert (until - datetime.fromisoformat(rotated["rotated_at"])).total_seconds() == pytest.approx(3600, abs=1)
     assert is_valid(tmp_path, first)
     assert is_valid(tmp_path, second)
-    third = run(tmp_path, "keys", "rotate", "ci").stdout.strip()
+    told = run(tmp_path, "keys", "rotate", "ci", "--overlap", "2d").stderr
+    assert re.search(r"The old key stays valid until \d{4}-\d\d-\d\d \d\d:\d\d \(in 1 d 23 h\)\.", told)
+    ended = run(tmp_path, "keys", "rotate", "ci")
+    third = ended.stdout.strip()
+    assert "The old key has ended" in ended.stderr
     assert [is_valid(tmp_path, text) for text in (first, second, third)] == [False, False, True]
+
+
+@pytest.mark.parametrize("command", ["create", "list", "show", "update", "rotate", "revoke"])
+def test_each_help_has_an_example_that_is_understood(tmp_path: Path, command: str):
+    shown = run(tmp_path, "keys", command, "--help")
+    example = shown.stdout.partition("example:\n")[2].strip()
+    assert example.startswith(f"gptmock keys {command}")
+    if command not in ("create", "list"):
+        run(tmp_path, "keys", "create", "ci")
+    assert run(tmp_path, *shlex.split(example)[1:]).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -171,3 +191,15 @@ def test_a_person_sees_a_table(tmp_path: Path):
         assert "60/min, 2000000 tokens/day, 3 at once" in terminal.text
     shown = run(tmp_path, "keys", "show", "ci").stdout
     assert "LIMITS      60/min, 2000000 tokens/day, 3 at once" in shown
+
+
+def test_without_the_pepper_of_its_keys_a_server_does_not_start_and_commands_go_on(tmp_path: Path):
+    with_pepper = {"GPTMOCK_KEY_PEPPER": "planted-pepper-0123456789abcdefghi"}
+    assert run(tmp_path, "keys", "create", "ci", **with_pepper).returncode == 0
+    started = run_process(tmp_path, "serve", "--port", "0")
+    assert (started.returncode, started.stdout) == (2, "")
+    (line,) = started.stderr.splitlines()
+    assert line.startswith("gptmock: GPTMOCK_KEY_PEPPER: 1 client keys were stored with another pepper, such as")
+    assert run(tmp_path, "keys", "list").stdout.count("ci") == 1
+    assert run(tmp_path, "keys", "revoke", "ci").returncode == 0
+    assert "planted" not in started.stderr

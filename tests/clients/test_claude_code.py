@@ -137,14 +137,16 @@ def test_its_web_search(run, upstream, simulator):
 
 
 @pytest.mark.check(205)
-def test_a_sub_agent_is_a_conversation_of_its_own(run, upstream):
-    task = call("Agent", description="d", prompt="Say hello", subagent_type="general-purpose", run_in_background=False)
-    done = run(task)
+def test_sub_agents_are_conversations_of_their_own(run, upstream):
+    """One below another: three conversations, which are one session."""
+    given = {"description": "d", "subagent_type": "general-purpose", "run_in_background": False}
+    done = run(call("Agent", **given, prompt=call("Agent", **given, prompt="Say hello")))
     assert done.code == 0, done
     bodies = upstream()
-    keys = {body["prompt_cache_key"] for body in bodies}
-    assert len(keys) == 2
-    assert bodies[0]["prompt_cache_key"] == bodies[-1]["prompt_cache_key"]
+    keys = [body["prompt_cache_key"] for body in bodies]
+    assert len(set(keys)) == 3
+    assert keys == keys[::-1], "each agent goes on with its own key"
+    assert len(keys) == 5
 
 
 @pytest.mark.check(206)

@@ -17,12 +17,12 @@ GOOD: dict[str, dict[str, Any]] = {
     "redis-tls": {
         "secrets": {
             "existingSecret": "ours",
-            "keys": {"encryptionKeys": "ring", "adminKey": "root", "apiKey": "client"},
+            "keys": {"encryptionKeys": "ring", "adminKey": "root", "apiKey": "client", "pepper": "salt"},
         },
         "redis": {"existingSecret": "our-redis", "existingSecretKey": "url", "tlsSecret": "redis-ca"},
         "networkPolicy": {"storePorts": [6380, 26379], "storeTo": [{"ipBlock": {"cidr": "10.1.2.0/24"}}]},
     },
-    "embedded": {**EMBEDDED, "secrets": {"generate": True, "keys": {"apiKey": "api-key"}}},
+    "embedded": {**EMBEDDED, "secrets": {"generate": True, "keys": {"apiKey": "api-key", "pepper": "pepper"}}},
     "embedded-claim": {**EMBEDDED, "persistence": {"enabled": True, "existingClaim": "logins", "size": "2Gi"}},
     "ingress-nginx": {
         **VALKEY,

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from gptmock.dialects.images import image_address
+from gptmock.dialects.image_urls import image_address
 from gptmock.errors import BadRequest
 
 PNG = b"\x89PNG\r\n\x1a\n"

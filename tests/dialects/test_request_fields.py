@@ -15,12 +15,14 @@ from _pytest.mark.structures import ParameterSet
 
 from gptmock.dialects.dialect import Call, Turn
 from gptmock.dialects.ollama.types import Options
-from gptmock.dialects.table import DIALECTS
+from gptmock.dialects.table import DIALECTS, IMAGE_DIALECTS
 from gptmock.errors import BadRequest
+from gptmock.simulator.pictures import PIXEL
 from tests.playbook import terms
 
 FIELDS: Mapping[str, Any] = json.loads(Path(__file__).with_name("request_fields.json").read_text(encoding="utf-8"))
-ROUTES = {route.name: route for route in DIALECTS}
+ROUTES = {route.name: route for route in (*DIALECTS, *IMAGE_DIALECTS)}
+IMAGE = f"data:image/png;base64,{PIXEL}"
 QUESTIONS: Mapping[str, Mapping[str, Any]] = {
     "chat": {"messages": [{"role": "user", "content": "hi"}]},
     "completions": {"prompt": "hi"},
@@ -28,6 +30,8 @@ QUESTIONS: Mapping[str, Mapping[str, Any]] = {
     "messages": {"max_tokens": 1024, "messages": [{"role": "user", "content": "hi"}]},
     "ollama_chat": {"messages": [{"role": "user", "content": "hi"}]},
     "ollama_generate": {"prompt": "hi"},
+    "images": {"model": "gpt-image-2", "prompt": "hi"},
+    "image_edits": {"model": "gpt-image-2", "prompt": "hi", "images": [{"image_url": IMAGE}]},
 }
 SO_ANYWAY = {
     "messages": {"max_tokens"},

@@ -45,6 +45,7 @@ CATALOGUE = {
     "response.function_call_arguments.done": ('"arguments":"x"', ev.FunctionCallArgumentsDone),
     "response.custom_tool_call_input.delta": ('"delta":"x"', ev.CustomToolCallInputDelta),
     "response.custom_tool_call_input.done": ('"input":"x"', ev.CustomToolCallInputDone),
+    "response.image_generation_call.partial_image": ('"partial_image_b64":"x"', ev.ImagePartial),
     "response.completed": (RESPONSE, ev.ResponseCompleted),
     "response.done": (RESPONSE, ev.ResponseCompleted),
     "response.incomplete": (RESPONSE, ev.ResponseIncomplete),
@@ -77,6 +78,7 @@ NEEDS = {
     "response.function_call_arguments.done": "arguments",
     "response.custom_tool_call_input.delta": "delta",
     "response.custom_tool_call_input.done": "input",
+    "response.image_generation_call.partial_image": "partial_image_b64",
 }
 
 

@@ -8,10 +8,12 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from gptmock.accounts import Account
 from gptmock.clients import IssuedKey, KeyTerms
+from gptmock.gateway.guesses import GUESS_SECONDS, MAX_GUESSES
 from gptmock.settings_sources import load_settings
 from gptmock.shared_state import State, open_state
 from gptmock.simulator.server import Simulator
@@ -85,3 +87,43 @@ async def test_a_revoked_key_is_refused_within_a_second(simulator: Simulator, ho
         assert (response.status_code, response.json()["error"]["code"]) == (401, "invalid_api_key")
         assert issued.text.reveal() not in response.text
         assert (await opened.get("/v1/models", headers=bearer("anything"))).status_code == 200
+
+
+GUESSED = (
+    ("POST", "/v1/chat/completions", "authorization", ("error", "code"), "rate_limit_exceeded"),
+    ("POST", "/v1/responses", "api-key", ("error", "code"), "rate_limit_exceeded"),
+    ("POST", "/v1/completions", "x-api-key", ("error", "code"), "rate_limit_exceeded"),
+    ("POST", "/v1/messages", "x-api-key", ("error", "type"), "rate_limit_error"),
+    ("GET", "/v1/models", "authorization", ("error", "code"), "rate_limit_exceeded"),
+    ("GET", "/admin/keys", "api-key", ("error", "code"), "rate_limit_exceeded"),
+    ("GET", "/v1/usage", "x-api-key", ("error", "code"), "rate_limit_exceeded"),
+    ("GET", "/metrics", "authorization", ("error", "code"), "rate_limit_exceeded"),
+)
+
+
+async def test_guesses_are_bounded_on_every_route_in_its_own_shape(simulator: Simulator, home: Path, state: State):
+    async with serving_simulator(simulator, home, api_key=STATIC) as url, client(url) as opened:
+
+        async def guess(number: int, method: str, path: str, header: str) -> httpx.Response:
+            text = f"gm_guess-{number}"
+            headers = {header: f"Bearer {text}" if header == "authorization" else text}
+            return await opened.request(method, path, headers=headers, json={} if method == "POST" else None)
+
+        for number in range(MAX_GUESSES):
+            method, path, header, *_ = GUESSED[number % len(GUESSED)]
+            assert (await guess(number, method, path, header)).status_code == 401
+        for number, (method, path, header, (outer, inner), code) in enumerate(GUESSED):
+            refused = await guess(100 + number, method, path, header)
+            assert (refused.status_code, refused.json()[outer][inner]) == (429, code), path
+            assert 0 < int(refused.headers["retry-after"]) <= GUESS_SECONDS
+            assert refused.headers["x-should-retry"] == "false"
+        ollama = await guess(200, "POST", "/api/chat", "authorization")
+        assert (ollama.status_code, list(ollama.json())) == (429, ["error"])
+        assert (await opened.post(CHAT_PATH, json=chat("scene:text"), headers=bearer(STATIC))).status_code == 200
+        events = (await opened.get("/admin/audit", headers=bearer(await admin_of(state)))).json()["events"]
+    (event,) = [one for one in events if one["action"] == "keys.guessed"]
+    assert event["actor"] == {"name": "unknown client", "origin": "127.0.0.1"}
+
+
+async def admin_of(state: State) -> IssuedKey:
+    return await state.keys.create("boss", KeyTerms(role="admin"))

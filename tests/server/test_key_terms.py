@@ -344,3 +344,70 @@ async def test_a_key_sees_its_own_usage_and_limits_and_no_other(opened: httpx.As
     for wrong in ("0", "32", "x", "-1", "٣", "9999999"):
         refused = await opened.get(path, params={"days": wrong}, headers=ada)
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, "days")
+
+
+# --- Clients that leave -------------------------------------------------------------------
+
+
+async def left(
+    opened: httpx.AsyncClient, simulator: Simulator, path: str, body: dict[str, Any], **headers: str
+) -> None:
+    """Leave a call when its answer has begun, or stays away."""
+    asking = asyncio.ensure_future(opened.post(path, json=body, headers=headers))
+    await until(lambda: simulator.state.open_streams == 1)
+    await asyncio.sleep(0.3)
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    await until(lambda: simulator.state.open_streams == 0)
+
+
+def with_text(body: dict[str, Any], text: str) -> dict[str, Any]:
+    return dict(json.loads(json.dumps(body).replace("scene:text", text)))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_call_that_its_client_leaves_counts_what_it_has_used_once(
+    opened: httpx.AsyncClient,
+    state: State,
+    simulator: Simulator,
+    stream: bool,  # noqa: FBT001
+):
+    for path, body in ROUTES.items():
+        headers = await headers_of(state, path, tokens_per_day=1_000_000)
+        counted = []
+        for scene in ("slow-head:30", "silent:30", "stall:30") if path == RESPONSES else ("stall:30",):
+            asked = {**with_text(body, f"scene:{scene}"), "stream": stream}
+            before = await used_by(state, path)
+            await left(opened, simulator, path, asked, **headers)
+            await asyncio.sleep(0.1)
+            counted.append(await used_by(state, path) - before)
+        assert 10 < counted[-1] < 200, path
+        if path == RESPONSES:
+            unanswered, silent, begun = counted
+            assert unanswered == 0, "the upstream had accepted nothing"
+            assert 5 < silent < begun < silent + 50, "the input, and what had come of the answer"
+
+
+async def test_a_call_that_fails_counts_nothing_and_a_complete_one_what_the_upstream_says(
+    opened: httpx.AsyncClient, state: State
+):
+    headers = await headers_of(state, tokens_per_day=1_000_000)
+    for scene in ("eof-mid", "failed-mid", "failed-first"):
+        for stream in (True, False):
+            await opened.post(CHAT_PATH, json=chat(f"scene:{scene}", stream=stream), headers=headers)
+    await asyncio.sleep(0.2)
+    assert await tokens_used(state) == 0
+    answer = await opened.post(CHAT_PATH, json=chat("scene:text"), headers=headers)
+    total = answer.json()["usage"]["total_tokens"]
+    await eventually_used(state, total)
+
+
+async def eventually_used(state: State, total: int) -> None:
+    async with asyncio.timeout(10):
+        while await tokens_used(state) != total:  # noqa: ASYNC110 - another process has no event to wait for
+            await asyncio.sleep(0.05)
+
+
+async def used_by(state: State, name: str) -> int:
+    limits = await StoreKeyLimits(state.store).states(await state.keys.show(name))
+    return next(one.used for one in limits if one.kind == "tokens_per_day")

@@ -75,6 +75,22 @@ async def test_a_session_ends_with_the_text_of_its_key(browser: httpx.AsyncClien
             await asyncio.sleep(0.1)
 
 
+async def test_a_session_by_a_replaced_text_ends_with_the_overlap(browser: httpx.AsyncClient, state: State):
+    old = (await state.keys.create("ada", KeyTerms(role="admin"))).text.reveal()
+    new = (await state.keys.rotate("ada", overlap_seconds=4.0)).text.reveal()
+    assert (await signed_in(browser, old)).status_code == 200
+    by_old = {"cookie": f"gptmock_session={browser.cookies['gptmock_session']}"}
+    browser.cookies.clear()
+    assert (await browser.get("/admin/session", headers=by_old)).json()["role"] == "admin"
+    assert (await signed_in(browser, new)).status_code == 200
+    by_new = {"cookie": f"gptmock_session={browser.cookies['gptmock_session']}"}
+    browser.cookies.clear()
+    async with asyncio.timeout(20):
+        while (await browser.get("/admin/session", headers=by_old)).status_code != 401:  # noqa: ASYNC110 - time passes
+            await asyncio.sleep(0.1)
+    assert (await browser.get("/admin/session", headers=by_new)).json()["role"] == "admin"
+
+
 async def test_over_tls_the_cookie_is_bound_to_the_host(browser: httpx.AsyncClient):
     url = str(browser.base_url).replace("http:", "https:")
     headers = {"x-forwarded-proto": "https", "origin": url}

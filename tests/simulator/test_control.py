@@ -124,6 +124,7 @@ async def test_stats_and_reset(simulator, client):
     await client.post("/simulator/options", json={"token_seconds": 5})
     assert (await client.get("/simulator/stats")).json() == {
         "model_calls": 2,
+        "image_calls": 0,
         "token_exchanges": {"ok": 0, "refused": 0},
         "open_streams": 0,
         "closed_by_client": 0,

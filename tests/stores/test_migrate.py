@@ -11,18 +11,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gptmock.audit import Actor, AuditEvent
+from gptmock.clients import ClientKey, KeyTerms
 from gptmock.errors import LockBusy, StoreUnavailable, UnusableKey, WrongPlace
+from gptmock.stores.audit import StoreAuditLog
+from gptmock.stores.codex_version import SharedVersion
+from gptmock.stores.key_limits import StoreKeyLimits
 from gptmock.stores.keys import PREFIX
 from gptmock.stores.locations import KEY_FILE, STATE_FILE, Place
 from gptmock.stores.memory import MemoryPlace, MemoryStore
-from gptmock.stores.migrate import Migration, Tally, carry
+from gptmock.stores.migrate import Migration, carry
+from gptmock.stores.migrate_current import Tally
+from gptmock.stores.seal import Sealer
 from gptmock.stores.store import Addition, Record, Store
-from tests.stores.logins import ADA, BOB, NEW, OLD, name_of, rotated, tokens, vault_on
+from tests.stores.logins import ADA, BOB, NEW, OLD, Time, name_of, rotated, tokens, vault_on
 from tests.stores.servers import RedisServer, binary_of, running
 
 TOTAL = f"acct:{{{ADA.id}}}:usage"
 DAY = f"{TOTAL}:2026-11-24"
 NOTHING = Tally()
+SEALED = Sealer([OLD]).seal(b"{}", kind="key", name=f"key:{{{'k' * 8}}}:terms", version=1)
+ACTOR = Actor("ada", "laptop")
+EVENTS = tuple(AuditEvent(1_790_000_000.0 + n, ACTOR, "key.created", "k" * 8, f"{n}") for n in range(3))
 
 
 @dataclass(frozen=True)
@@ -65,8 +75,40 @@ async def fill(place: Place) -> None:
     await store.write("taken:4567", b"claimed", expected=0)
     await store.write("worker:1", b"{}", expected=0)
     await store.add([Addition("rpm", {"n": 1}, 60)])
+    await use(store, "k" * 8, tokens=70)
+    await note(store, *EVENTS)
+    await SharedVersion(store).save("0.150.0")
     await store.close()
     await add(place, requests=3, output_tokens=50)
+
+
+def key_of(key_id: str) -> ClientKey:
+    return ClientKey(key_id, key_id, 0.0, KeyTerms(rpm=9, tokens_per_day=1000, tokens_per_week=5000))
+
+
+async def use(store: Store, key_id: str, *, tokens: int) -> None:
+    """A turn of a limited key, whose record is there."""
+    limits, turn = StoreKeyLimits(store), f"turn-{tokens}"
+    await store.write(f"key:{{{key_id}}}:terms", SEALED, expected=0)
+    await limits.admit(key_of(key_id), turn)
+    await limits.settle(key_of(key_id), turn, tokens=tokens)
+
+
+async def note(store: Store, *events: AuditEvent) -> None:
+    for event in events:
+        await StoreAuditLog(store).record(event)
+
+
+async def in_use(place: Place) -> object:
+    """What changes in use."""
+    store = place.open()
+    states = await StoreKeyLimits(store).states(key_of("k" * 8))
+    assert all(one.reset_seconds > 0 for one in states)
+    found = {one.kind: one.used for one in states}, await StoreAuditLog(store).latest(100)
+    version = await SharedVersion(store).load()
+    assert await store.slots_taken(f"key:{{{'k' * 8}}}:limits") == 0
+    await store.close()
+    return (*found, version)
 
 
 async def seen(place: Place) -> dict[str, object]:
@@ -119,12 +161,18 @@ async def test_what_a_server_needs_arrives_and_a_second_run_changes_nothing(
     found = await migrated(source, target)
     assert (found.accounts, found.labels) == (Tally(carried=2), Tally(carried=3))
     assert (found.imports, found.usage) == (Tally(carried=1), Tally(carried=2))
+    assert (found.windows, found.audit, found.version) == (Tally(carried=3), Tally(carried=3), Tally(carried=1))
+    used = await in_use(source)
+    assert used == ({"requests": 1, "tokens_per_day": 70, "tokens_per_week": 70}, list(reversed(EVENTS)), "0.150.0")
+    assert await in_use(target) == used
     expected = dict(before)
     expected["records"] = [name for name in before["records"] if name not in ("taken:4567", "worker:1")]  # type: ignore[attr-defined]
     assert await seen(target) == expected
     found = await migrated(source, target)
     assert (found.accounts, found.labels) == (Tally(same=2), Tally(same=3))
     assert (found.imports, found.usage) == (Tally(same=1), Tally(same=2))
+    assert (found.windows, found.audit, found.version) == (Tally(same=3), Tally(same=3), Tally(same=1))
+    assert await in_use(target) == used
     assert await seen(target) == expected
     assert await seen(source) == before
 
@@ -239,6 +287,64 @@ async def test_what_came_between_is_newer():
     assert (await seen(target))["tokens"] == await vault_on(source.open()).load(ADA.id)
 
 
+# --- What changes in use -----------------------------------------------------------------
+
+
+async def test_a_window_that_both_have_begun_has_the_larger_amount_and_ends_with_its_own():
+    clock = Time()
+    source, target = Kept(memory=MemoryPlace(clock)), Kept(memory=MemoryPlace(clock))
+    await use(source.open(), "k" * 8, tokens=100)
+    clock.now += 3600
+    await use(target.open(), "k" * 8, tokens=30)
+    for _ in range(2):
+        await migrated(source, target)
+        await migrated(target, source)
+        for place, left in ((source, 23.0), (target, 24.0)):
+            states = {one.kind: one for one in await StoreKeyLimits(place.open()).states(key_of("k" * 8))}
+            assert states["tokens_per_day"].used == 100
+            assert states["tokens_per_day"].reset_seconds == pytest.approx(left * 3600)
+    clock.now += 24 * 3600
+    assert {one.used for one in await StoreKeyLimits(target.open()).states(key_of("k" * 8))} == {0, 100}
+
+
+async def test_a_window_that_is_carried_ends_when_it_would_have():
+    clock = Time()
+    source, target = Kept(memory=MemoryPlace(clock)), Kept(memory=MemoryPlace(clock))
+    await use(source.open(), "k" * 8, tokens=100)
+    clock.now += 20 * 3600
+    await migrated(source, target)
+    states = {one.kind: one for one in await StoreKeyLimits(target.open()).states(key_of("k" * 8))}
+    assert (states["requests"].used, states["tokens_per_day"].used) == (0, 100)
+    assert states["tokens_per_day"].reset_seconds == pytest.approx(4 * 3600)
+    await use(target.open(), "k" * 8, tokens=5)
+    assert (await migrated(source, target)).windows == Tally(same=2)
+    states = {one.kind: one for one in await StoreKeyLimits(target.open()).states(key_of("k" * 8))}
+    assert states["tokens_per_day"].used == 105
+
+
+async def test_logs_of_both_are_one_by_time():
+    source, target = Kept(), Kept()
+    events = [AuditEvent(1_790_000_000.0 + n, ACTOR, "key.revoked", "k" * 8, f"{n}") for n in range(40)]
+    await note(source.open(), *events[::2])
+    await note(target.open(), *events[1::2])
+    for _ in range(2):
+        await migrated(source, target)
+        await migrated(target, source)
+        for place in (source, target):
+            assert await StoreAuditLog(place.open()).latest(100) == list(reversed(events))
+            assert await StoreAuditLog(place.open()).latest(3) == list(reversed(events[-3:]))
+
+
+async def test_the_higher_version_stays():
+    source, target = Kept(), Kept()
+    await SharedVersion(source.open()).save("0.150.0")
+    await SharedVersion(target.open()).save("0.151.2")
+    assert (await migrated(source, target)).version == Tally(kept=1)
+    assert await SharedVersion(target.open()).load() == "0.151.2"
+    assert (await migrated(target, source)).version == Tally(carried=1)
+    assert await SharedVersion(source.open()).load() == "0.151.2"
+
+
 # --- Keys --------------------------------------------------------------------------------
 
 
@@ -296,7 +402,13 @@ class Dying(MemoryPlace):
 
     def revived(self) -> MemoryPlace:
         """The same data in a working store, with all leases expired."""
-        return MemoryPlace(records=self.records, counters=self.counters)
+        return MemoryPlace(
+            records=self.records,
+            counters=self.counters,
+            quotas=self.quotas,
+            logs=self.logs,
+            observations=self.observations,
+        )
 
 
 async def test_a_run_that_is_cut_off_anywhere_is_finished_by_the_next():
@@ -314,6 +426,7 @@ async def test_a_run_that_is_cut_off_anywhere_is_finished_by_the_next():
         for name in (TOTAL, DAY):
             assert target.totals(name) == whole.totals(name)
         assert (await seen(target))["records"] == (await seen(whole))["records"]
+        assert await in_use(target) == await in_use(whole)
     assert calls > 15
 
 

@@ -34,6 +34,7 @@ from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.scenes import SCENES, STREAM_SCENES, RefusalScene, render_scene
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.codex import MAX_ERROR_BYTES, CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.engine import Engine
 from gptmock.upstream.event_stream import LINGER_SECONDS
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.transport import open_client
@@ -77,8 +78,10 @@ def codex(
     deadlines: UpstreamDeadlines | None = None,
     identity: ClientIdentity | None = None,
 ) -> CodexUpstream:
+    engine = client._transport
+    assert isinstance(engine, Engine)
     return CodexUpstream(
-        client._transport,
+        engine,
         base_url,
         identity=identity or ClientIdentity(),
         deadlines=deadlines or UpstreamDeadlines(),
@@ -431,6 +434,7 @@ REFUSALS: dict[str, tuple[type[GptmockError], str, int]] = {
     "200-html": (UpstreamBroken, "upstream_no_stream", 502),
     "302": (UpstreamRefused, "upstream_redirected", 502),
     "400-detail": (UpstreamRefused, "invalid_request", 400),
+    "400-policy": (UpstreamRefused, "moderation_blocked", 400),
     "400-effort": (UpstreamRefused, "unsupported_value", 400),
     "401": (CredentialRefused, "auth_unavailable", 503),
     "401-always": (CredentialRefused, "auth_unavailable", 503),

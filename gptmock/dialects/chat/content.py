@@ -6,7 +6,7 @@ from msgspec import UNSET
 
 from gptmock.dialects.bodies import missing
 from gptmock.dialects.chat.types import FilePart, ImageUrl, Part
-from gptmock.dialects.images import image_address
+from gptmock.dialects.image_urls import image_address
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import Content, InputFile, InputImage, InputText, OutputText, RefusalPart
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
-from gptmock.dialects.chat.wire import ID_PREFIX, ChatOptions, chat_annotations, finish_reason
+from gptmock.dialects.chat.wire import ID_PREFIX, ChatOptions, chat_annotations, chat_image, finish_reason
 from gptmock.dialects.dialect import ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_usage import completion_usage
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
 from gptmock.protocol.fold import FoldedResponse
-from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
+from gptmock.protocol.output_parts import CallInput, CallOpened, ImageMade, Refusal
 
 
 @dataclass(slots=True)
@@ -23,6 +23,7 @@ class _Answer:
     refusal: list[str] = field(default_factory=list)
     calls: dict[int, CallOpened] = field(default_factory=dict)
     inputs: dict[int, list[str]] = field(default_factory=dict)
+    images: list[ImageMade] = field(default_factory=list)
     end: Conclusion | None = None
 
     def take(self, shown: Shown) -> None:
@@ -37,6 +38,8 @@ class _Answer:
                 self.calls[shown.index] = shown
             case CallInput(index=index, text=text):
                 self.inputs.setdefault(index, []).append(text)
+            case ImageMade():
+                self.images.append(shown)
             case Conclusion():
                 self.end = shown
             case _:
@@ -89,6 +92,8 @@ def _message(answer: _Answer, end: Conclusion, options: ChatOptions) -> dict[str
         message["tool_calls"] = [
             _call(call, "".join(answer.inputs.get(index, ()))) for index, call in answer.calls.items()
         ]
+    if answer.images:
+        message["images"] = [chat_image(image) for image in answer.images]
     if end.citations:
         message["annotations"] = chat_annotations(end.citations)
     return message

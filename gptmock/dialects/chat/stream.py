@@ -19,7 +19,7 @@ from typing import assert_never
 
 import msgspec
 
-from gptmock.dialects.chat.wire import ID_PREFIX, ChatOptions, chat_annotations, finish_reason
+from gptmock.dialects.chat.wire import ID_PREFIX, ChatOptions, chat_annotations, chat_image, finish_reason
 from gptmock.dialects.copying import Around, DeltaCopier, Encode
 from gptmock.dialects.dialect import CopiesDelta, ReplyHead
 from gptmock.dialects.json_text import json_bytes
@@ -31,7 +31,7 @@ from gptmock.protocol.assembler import OutputAssembler
 from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
 from gptmock.protocol.events import ErrorEvent, ResponseFailed
 from gptmock.protocol.failures import failure_of, truncated
-from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
+from gptmock.protocol.output_parts import CallInput, CallOpened, ImageMade, Refusal
 from gptmock.protocol.reader import Received
 
 DONE = b"data: [DONE]\n\n"
@@ -127,6 +127,8 @@ class ChatTranslator:
                 return self._call_opened(shown)
             case CallInput():
                 return self._call_input(shown)
+            case ImageMade():
+                return [self._delta(b'"images":' + json_bytes([chat_image(shown)]))]
             case Conclusion():
                 return self._conclusion(shown)
             case _:

@@ -1,14 +1,17 @@
-"""What chat chunks and documents have in common: reply options, annotations, finish reason."""
+"""What chat chunks and documents have in common: reply options, annotations, images, finish reason."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
 from gptmock.dialects.dialect import ReasoningStyle
+from gptmock.dialects.image_urls import made_image_url
 from gptmock.dialects.presentation import Citation, Conclusion
+from gptmock.protocol.output_parts import ImageMade
 
 ID_PREFIX = "chatcmpl-"
 
@@ -61,6 +64,11 @@ def chat_annotations(citations: tuple[Citation, ...]) -> list[ChatAnnotation]:
         )
         for one in citations
     ]
+
+
+def chat_image(image: ImageMade) -> dict[str, Any]:
+    """An entry of ``images``: a member of OpenRouter's, which Open WebUI and LibreChat show."""
+    return {"type": "image_url", "image_url": {"url": made_image_url(image.data, image.output_format)}}
 
 
 def finish_reason(conclusion: Conclusion, *, legacy_functions: bool) -> str:

@@ -9,6 +9,7 @@ machine serves streamed and collected messages.
     ReasoningSealed           SignatureDelta at the end of its block, if there are thinking blocks
     CallOpened, CallInput     InputDelta in a tool_use block
     Searched                  a server_tool_use block and a web_search_tool_result block
+    ImageMade                 a text block that says so: no client shows a data URL
     ItemEnded                 BlockClosed
     Finished                  what was held back, then Ending
 
@@ -33,6 +34,7 @@ from gptmock.dialects.messages.shown import (
     SignatureDelta,
     TextDelta,
     ThinkingDelta,
+    not_shown,
 )
 from gptmock.dialects.messages.signatures import SealedReasoning, signature_of
 from gptmock.dialects.messages.wire import Ending, MessagesOptions, incomplete_ending, refusal_details
@@ -43,6 +45,7 @@ from gptmock.protocol.output_parts import (
     CallOpened,
     Cited,
     Finished,
+    ImageMade,
     ItemEnded,
     Piece,
     Reasoning,
@@ -193,16 +196,16 @@ class Blocks:
                 return ("call", number)
             case ItemEnded(kind=kind, number=number):
                 return (kind, number)
-            case Searched():
+            case Searched() | ImageMade():
                 self._found += 1
-                return ("search", self._found)
+                return ("hosted", self._found)
             case Finished():
                 return None
             case _:
                 assert_never(piece)
 
     def _ends(self, piece: Piece) -> bool:
-        return isinstance(piece, ItemEnded | Searched)
+        return isinstance(piece, ItemEnded | Searched | ImageMade)
 
     def _late(self, key: _Key, piece: Piece) -> list[Shown]:
         """Text of a message that has ended already: a block of its own. Other blocks cannot be changed any more."""
@@ -244,6 +247,8 @@ class Blocks:
                 return self._call(current, piece)
             case Searched():
                 return [*self._search(piece), *self._close()]
+            case ImageMade(data=data):
+                return [*self._show(current, not_shown(data)), *self._close()]
             case ItemEnded():
                 return self._close()
             case Finished():

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from gptmock.dialects.bodies import missing
-from gptmock.dialects.images import image_address
+from gptmock.dialects.image_urls import image_address
 from gptmock.dialects.messages.types import Block, Source
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import Content, InputFile, InputImage, InputText

@@ -12,10 +12,10 @@ from msgspec import UNSET, UnsetType
 
 from gptmock.catalog import PRIORITY_TIER, ResolvedModel
 from gptmock.dialects.bodies import decode_body, missing
+from gptmock.dialects.claude_models import resolve
 from gptmock.dialects.conversation_key import conversation_key
 from gptmock.dialects.dialect import Call, Terms, Turn
 from gptmock.dialects.messages.conversation import Conversation, decode_messages
-from gptmock.dialects.messages.models import resolve
 from gptmock.dialects.messages.parameters import PROMPT_RULES, RULES, reasoning, shows_thinking
 from gptmock.dialects.messages.reply import MessagesReply
 from gptmock.dialects.messages.schemas import is_strict, without_dialect

@@ -60,6 +60,16 @@ class BlockClosed:
     """The block that was opened last is complete."""
 
 
+def not_shown(data: str) -> str:
+    """
+    The text in place of an image that was made.
+
+    Args:
+        data: base64.
+    """
+    return f"[image, {-(-len(data) * 3 // 4000)} kB, not shown]"
+
+
 Shown: TypeAlias = (
     BlockOpened | TextDelta | ThinkingDelta | SignatureDelta | InputDelta | CitationDelta | BlockClosed | Ending
 )

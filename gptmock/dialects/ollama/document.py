@@ -9,7 +9,7 @@ from gptmock.dialects.ollama.line_encoder import Lines
 from gptmock.dialects.ollama.reply_content import OllamaOptions, ReplyContent, done_reason
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Thought
 from gptmock.protocol.fold import FoldedResponse
-from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
+from gptmock.protocol.output_parts import CallInput, CallOpened, ImageMade, Refusal
 
 
 def document(options: OllamaOptions, head: ReplyHead, folded: FoldedResponse) -> bytes:
@@ -30,7 +30,7 @@ def document(options: OllamaOptions, head: ReplyHead, folded: FoldedResponse) ->
                     texts.append(content.text(shown))
                 case Thought(text=text):
                     thoughts.append(text)
-                case CallOpened() | CallInput():
+                case CallOpened() | CallInput() | ImageMade():
                     content.take(shown)
                 case Conclusion():
                     end = shown
@@ -41,4 +41,5 @@ def document(options: OllamaOptions, head: ReplyHead, folded: FoldedResponse) ->
     members: dict[str, Any] = {"thinking": "".join(thoughts)} if thoughts else {}
     if calls:
         members["tool_calls"] = calls
+    members |= content.images()
     return Lines(options.shape, options.model, head).end(reason, end.usage, text="".join(texts), beside=members)

@@ -65,7 +65,7 @@ class Lines:
             reason: ``done_reason``.
             usage: the upstream's; what it does not say is left out.
             text: the answer, where nothing was streamed.
-            beside: ``thinking`` and ``tool_calls``, likewise.
+            beside: ``thinking`` and ``tool_calls``, likewise; and ``images``.
         """
         numbers = {"done": True, "done_reason": reason, **metrics(self._head, usage)}
         return self._before + json_bytes(text) + _members(beside) + self._shape.after + _members(numbers) + b"}"

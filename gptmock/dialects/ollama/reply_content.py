@@ -5,6 +5,7 @@ Converts the presenter's output to Ollama's format: text, complete tool calls, `
     Content, Refusal            text; a blank line where one follows the other
     Thought                     ``thinking`` (rendered by the caller)
     CallOpened, CallInput       buffered to the end: Ollama sends calls complete, with their arguments as an object
+    ImageMade                   buffered likewise: ``images`` of the last line, as base64
     Conclusion                  ``done_reason``, or an error for an ending that Ollama cannot express
 """
 
@@ -22,7 +23,7 @@ from gptmock.dialects.ollama.line_encoder import Shape
 from gptmock.dialects.presentation import Conclusion, Content
 from gptmock.errors import UpstreamBroken, UpstreamRefused
 from gptmock.protocol.delta_runs import text_of
-from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
+from gptmock.protocol.output_parts import CallInput, CallOpened, ImageMade, Refusal
 
 _BETWEEN = "\n\n"
 
@@ -62,10 +63,11 @@ class _Call:
 class ReplyContent:
     """The content of one reply, streamed or collected."""
 
-    __slots__ = ("_answered", "_calls", "_refused")
+    __slots__ = ("_answered", "_calls", "_images", "_refused")
 
     def __init__(self) -> None:
         self._calls: dict[int, _Call] = {}
+        self._images: list[str] = []
         self._answered = False
         """Answer text has been shown."""
         self._refused = False
@@ -94,12 +96,18 @@ class ReplyContent:
 
         return keep
 
-    def take(self, shown: CallOpened | CallInput) -> None:
-        """Buffer a call, or a delta of its arguments."""
-        if isinstance(shown, CallOpened):
+    def take(self, shown: CallOpened | CallInput | ImageMade) -> None:
+        """Buffer an image, a call, or a delta of its arguments."""
+        if isinstance(shown, ImageMade):
+            self._images.append(shown.data)
+        elif isinstance(shown, CallOpened):
             self._calls[shown.index] = _Call(shown)
         else:
             self._calls[shown.index].input.append(shown.text)
+
+    def images(self) -> dict[str, Any]:
+        """The member ``images``; empty if there are none."""
+        return {"images": self._images} if self._images else {}
 
     def calls(self, end: Conclusion) -> list[dict[str, Any]]:
         """

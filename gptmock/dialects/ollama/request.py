@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 from gptmock.catalog import EFFORTS, ResolvedModel
 from gptmock.dialects.conversation_key import conversation_key
 from gptmock.dialects.dialect import Call, ReadyReply, ReasoningStyle, Terms, Turn
-from gptmock.dialects.images import image_address
+from gptmock.dialects.image_urls import image_address
 from gptmock.dialects.model_options import default_tier, reasoning_options
 from gptmock.dialects.ollama.bodies import required_model
 from gptmock.dialects.ollama.catalogue import served_model

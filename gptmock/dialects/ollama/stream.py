@@ -2,8 +2,9 @@
 ``/api/chat`` and ``/api/generate``, outward and streamed.
 
     state   event                     lines                                                    next
-    open    something shown           one each; calls wait                                     open
-    open    completed, incomplete     one for each call, then the last with done and numbers   ended
+    open    something shown           one each; calls and images wait                          open
+    open    completed, incomplete     one for each call, then the last with images, done and
+                                      numbers                                                  ended
     open    content filter, a call
             without an object         error line                                               ended
     open    failed, error             error line                                               ended
@@ -29,7 +30,7 @@ from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
 from gptmock.protocol.events import ErrorEvent, ResponseFailed
 from gptmock.protocol.failures import failure_of, truncated
 from gptmock.protocol.ndjson import ndjson_line
-from gptmock.protocol.output_parts import CallInput, CallOpened, Refusal
+from gptmock.protocol.output_parts import CallInput, CallOpened, ImageMade, Refusal
 from gptmock.protocol.reader import Received
 
 
@@ -86,7 +87,7 @@ class OllamaTranslator:
                 return [self._lines.text(self._telling.text(shown))]
             case Thought(text=text):
                 return [self._lines.beside("thinking", text)]
-            case CallOpened() | CallInput():
+            case CallOpened() | CallInput() | ImageMade():
                 self._telling.take(shown)
                 return []
             case Conclusion():
@@ -109,4 +110,4 @@ class OllamaTranslator:
         reason = done_reason(end)
         calls = [self._lines.beside("tool_calls", [call]) for call in self._telling.calls(end)]
         self._ended = True
-        return [*calls, ndjson_line(self._lines.end(reason, end.usage, beside={}))]
+        return [*calls, ndjson_line(self._lines.end(reason, end.usage, beside=self._telling.images()))]

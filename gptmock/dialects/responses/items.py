@@ -12,7 +12,7 @@ import msgspec
 from gptmock.conversations import ITEM_ID_PREFIXES
 from gptmock.dialects.bodies import missing
 from gptmock.dialects.call_items import CALL_TYPES, OUTPUT_TYPES, with_upstream_ids
-from gptmock.dialects.images import image_address
+from gptmock.dialects.image_urls import image_address
 from gptmock.dialects.responses.previous_response import Continued
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import InputItem, JsonObject

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 from msgspec import Raw, Struct
 
-from gptmock.conversations import ContextReferences, LoadedContext, PendingSnapshot, Reference
+from gptmock.conversations import IMAGE_ITEM, ContextReferences, LoadedContext, PendingSnapshot, Reference
 from gptmock.dialects.bodies import decode_json, missing
+from gptmock.dialects.dialect import Call
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import JsonObject
 
@@ -38,6 +39,7 @@ class _Item(Struct, frozen=True):
 
 _BODY = msgspec.json.Decoder(_ReferencingBody)
 _ITEMS = msgspec.json.Decoder(list[Raw])
+_TEXT = msgspec.json.Decoder(str)
 _ITEM = msgspec.json.Decoder(_Item)
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
@@ -116,7 +118,7 @@ def continued(given: str | list[JsonObject] | None, context: LoadedContext) -> C
     Raises:
         BadRequest: there is neither an input nor a conversation.
     """
-    inherited = [_object(item) for item in context.items]
+    inherited = [_stored(item) for item in context.items]
     if not inherited and given is None:
         raise missing("input")
     if not inherited and given == "":
@@ -128,7 +130,7 @@ def continued(given: str | list[JsonObject] | None, context: LoadedContext) -> C
         referred = context.referred.get(str(item.get("id"))) if _is_reference(item) else None
         if referred is not None and bytes(referred) in held:
             continue
-        own.append(_whole(item) if referred is None else _object(referred))
+        own.append(_whole(item) if referred is None else _stored(referred))
         places.append(place)
     return Continued(inherited, own, places)
 
@@ -145,6 +147,36 @@ def pending_snapshot_of(tenant: str, given: Continued, context: LoadedContext) -
     return PendingSnapshot(tenant, context.items + own, len(context.items))
 
 
+def pending_snapshot(call: Call) -> PendingSnapshot | None:
+    """
+    As ``pending_snapshot_of``, from the body of a call whose context is loaded; what is inherited is not decoded again.
+
+    Returns:
+        ``None`` if the body cannot be decoded.
+    """
+    try:
+        given = decode_json(call.body, _BODY.decode).input
+        if bytes(memoryview(given)[:1]) == b'"':
+            listed = [Raw(msgspec.json.encode(item)) for item in _listed(decode_json(given, _TEXT.decode))]
+        else:
+            listed = decode_json(given, _ITEMS.decode) if bytes(given) != b"null" else []
+        held = {bytes(item) for item in call.context.items} if call.context.referred else set()
+        own = [item for one in listed if (item := _kept(one, call.context, held)) is not None]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return PendingSnapshot(call.tenant, call.context.items + tuple(own), len(call.context.items))
+
+
+def _kept(item: Raw, context: LoadedContext, held: set[bytes]) -> Raw | None:
+    """An item of a request as it is stored; ``None`` for a reference to one that the conversation holds."""
+    known = _object(item)
+    referred = context.referred.get(str(known.get("id"))) if _is_reference(known) else None
+    if referred is not None:
+        return None if bytes(referred) in held else referred
+    whole = _whole(known)
+    return item if whole is known else Raw(msgspec.json.encode(whole))
+
+
 def _is_reference(item: JsonObject) -> bool:
     # ``type`` may be omitted; the item then holds nothing but ``id``.
     kind = item.get("type")
@@ -159,6 +191,15 @@ def _whole(item: JsonObject) -> JsonObject:
     if isinstance(content, str):
         content = [{"type": "output_text" if item["role"] == "assistant" else "input_text", "text": content}]
     return {**item, "type": "message", "content": content}
+
+
+def _stored(item: Raw) -> JsonObject:
+    """A stored item; in place of an image whose data is not stored (``conversations.MAX_IMAGE_BYTES``), a message."""
+    known = _object(item)
+    if known.get("type") != IMAGE_ITEM or known.get("result"):
+        return known
+    text = f"[An image was generated here ({known.get('id')}); its data is no longer available.]"
+    return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": text}]}
 
 
 def _object(item: Raw) -> JsonObject:

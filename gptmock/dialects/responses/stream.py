@@ -184,7 +184,7 @@ class ResponsesMachine:
                 return self._farewell(failure_of(event))
             case ev.ResponseMetadata():
                 return [raw] if self._codex else []
-            case ev.OtherEvent():
+            case ev.OtherEvent() | ev.ImagePartial():
                 return self._other(raw)
             case ev.ResponseCreated():
                 return self._start(raw)

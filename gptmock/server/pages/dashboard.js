@@ -89,7 +89,10 @@ function span(milliseconds) {
   return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;
 }
 
-const clock = (moment) => new Date(moment).toLocaleTimeString("en-GB");
+// Dates have the name of their month: 3/4 is March to some and April to others.
+const date = (moment) => new Date(moment).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
+const day = (moment) => `${date(moment)}, ${new Date(moment).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" })}`;
+const clock = (moment) => (date(moment) === date(now()) ? new Date(moment).toLocaleTimeString("en-GB") : day(moment));
 
 function resets(moment) {
   if (!moment) return "";
@@ -170,7 +173,7 @@ const isAdmin = () => me?.role === "admin";
 
 function showAccounts({ accounts, broken, any }) {
   const rows = accounts.map((one) => {
-    const tags = [one.plan && make("span", { class: "tag" }, one.plan), one.default && make("span", { class: "tag" }, "default"),
+    const tags = [one.plan && make("span", { class: "tag" }, one.plan), one.default && make("span", { class: "tag" }, "default"), one.member && make("span", { class: "tag" }, "member"),
       one.paused && make("span", { class: "tag warn" }, "paused"), one.refused && make("span", { class: "tag bad" }, "sign-in ended")].filter(Boolean);
     const windows = one.windows.map((window_) => {
       const over = window_.resets_at && Date.parse(window_.resets_at) <= now();
@@ -233,8 +236,9 @@ function showUsage(shown) {
     const group = draw("g", { tabindex: 0, role: "img", "aria-label": say(bar), "data-id": `day ${bar.day}` },
       draw("rect", { class: "hit", x: index * step + 2, y: 0, width: step - 4, height }), ...parts);
     if ((days.length - 1 - index) % (width < 420 ? 4 : 2) === 0) {
-      const label = draw("text", { x: index * step + step / 2, y: height + 16, "text-anchor": "middle" });
-      label.textContent = `${Number(bar.day.slice(8))}.${Number(bar.day.slice(5, 7))}.`;
+      const last = index === days.length - 1;
+      const label = draw("text", { x: last ? width : index * step + step / 2, y: height + 16, "text-anchor": last ? "end" : "middle" });
+      label.textContent = new Date(bar.day).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
       group.append(label);
     }
     for (const kind of ["mouseenter", "focus"]) group.addEventListener(kind, () => { $("chart-text").textContent = say(bar); });
@@ -261,7 +265,7 @@ function showKeys(keys) {
     const limits = key.limits.map((limit) => meter(KINDS[limit.kind] ?? limit.kind, (100 * limit.used) / limit.limit,
       resets(limit.resets_at), `${compact.format(limit.used)} of ${compact.format(limit.limit)}`));
     const facts = [key.owner, key.account && `account ${key.account}`, key.models.length && `models ${key.models.join(", ")}`,
-      key.expires_at && `until ${new Date(key.expires_at).toLocaleDateString("en-GB")}`].filter(Boolean).join(" · ");
+      key.expires_at && `until ${date(key.expires_at)}`].filter(Boolean).join(" · ");
     const own = isAdmin() || me?.name === key.name;
     return make("div", { class: "row" },
       make("span", { class: "name" }, key.name, make("span", { class: "tag" }, key.role), facts && make("small", { class: "soft" }, ` ${facts}`)),
@@ -284,6 +288,24 @@ function revoke(key) {
   ask(`Revoke ${key.name}?`, "Every server refuses it within a second. This cannot be undone.", "Revoke", async () => {
     await api("DELETE", `keys/${part(key.id)}`);
     announce(`${key.name} is revoked.`);
+  });
+}
+
+function showInvitations(invitations) {
+  $("invitations").hidden = $("invitations-head").hidden = !invitations.length;
+  fill($("invitations"), ...invitations.map((one) => {
+    const facts = [one.owner, one.models.length && `models ${one.models.join(", ")}`].filter(Boolean).join(" · ");
+    return make("div", { class: "row" },
+      make("span", { class: "name" }, one.name, make("span", { class: "tag" }, one.role), facts && make("small", { class: "soft" }, ` ${facts}`)),
+      make("span", { class: "soft" }, `link ends ${day(one.expires_at)}`),
+      make("div", { class: "buttons" }, isAdmin() ? button("Revoke", `uninvite ${one.id}`, () => uninvite(one), `Revoke the invitation of ${one.name}`) : null));
+  }));
+}
+
+function uninvite(one) {
+  ask(`Revoke the invitation of ${one.name}?`, "The link does not work any more. A key that somebody got by it is not affected.", "Revoke", async () => {
+    await api("DELETE", `invitations/${part(one.id)}`);
+    announce(`The invitation of ${one.name} is revoked.`);
   });
 }
 
@@ -327,7 +349,7 @@ function showStatus({ ready, reasons }) {
   $("state").title = reasons.join("\n");
 }
 
-const SECTIONS = { accounts: showAccounts, now: showNow, usage: showUsage, keys: showKeys, models: showModels, problems: showProblems, workers: showWorkers, status: showStatus };
+const SECTIONS = { accounts: showAccounts, now: showNow, usage: showUsage, keys: showKeys, invitations: showInvitations, models: showModels, problems: showProblems, workers: showWorkers, status: showStatus };
 
 // --- The stream -------------------------------------------------------------------------------
 
@@ -368,7 +390,7 @@ function listen() {
 function forget() {
   freshKey = null;
   for (const name of Object.keys(state)) delete state[name];
-  for (const place of ["accounts", "now", "now-facts", "chart", "chart-text", "keys", "models", "problems", "workers", "try-answer"]) $(place).replaceChildren();
+  for (const place of ["accounts", "now", "now-facts", "chart", "chart-text", "keys", "invitations", "models", "problems", "workers", "try-answer"]) $(place).replaceChildren();
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
 }
 
@@ -440,13 +462,34 @@ $("new-key").addEventListener("click", () => {
   $("key-dialog").showModal();
 });
 
+$("invite").addEventListener("click", () => {
+  $("invite-form").reset();
+  $("invite-error").textContent = "";
+  $("invite-dialog").showModal();
+});
+
+$("invite-form").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  try {
+    const made = await api("POST", "invitations", { ...given("invite"), valid_seconds: Number($("invite-days").value) * 86400 });
+    $("invite-dialog").close();
+    showOnce(`The invitation of ${made.name}`, `Send this link to ${made.name} alone. It works once, until ${day(made.expires_at)}, and is shown this once.`, made.link);
+  } catch (error) {
+    $("invite-error").textContent = error.message;
+  }
+});
+
+// What the forms of keys and invitations have in common.
+function given(form) {
+  const limit = (id) => ($(`${form}-${id}`).value ? Number($(`${form}-${id}`).value) : null);
+  return { name: $(`${form}-name`).value.trim(), rpm: limit("rpm"), tokens_per_day: limit("day"), concurrency: limit("streams"),
+    models: $(`${form}-models`).value.split(",").map((one) => one.trim()).filter(Boolean) };
+}
+
 $("key-form").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const limit = (id) => ($(id).value ? Number($(id).value) : null);
-  const models = $("key-models").value.split(",").map((one) => one.trim()).filter(Boolean);
   try {
-    const made = await api("POST", "keys", { name: $("key-name").value.trim(), role: $("key-role").value, rpm: limit("key-rpm"),
-      tokens_per_day: limit("key-day"), concurrency: limit("key-streams"), models });
+    const made = await api("POST", "keys", { ...given("key"), role: $("key-role").value });
     $("key-dialog").close();
     showKey(made);
   } catch (error) {
@@ -456,8 +499,13 @@ $("key-form").addEventListener("submit", async (event) => {
 
 function showKey(made) {
   freshKey = made.key;
-  $("shown-head").textContent = `The key of ${made.name}`;
-  $("shown-key").textContent = made.key;
+  showOnce(`The key of ${made.name}`, "This is the only time that it is shown.", made.key);
+}
+
+function showOnce(title, text, secret) {
+  $("shown-head").textContent = title;
+  $("shown-text").textContent = text;
+  $("shown-key").textContent = secret;
   $("shown-dialog").showModal();
 }
 $("shown-dialog").addEventListener("close", () => { $("shown-key").textContent = ""; });

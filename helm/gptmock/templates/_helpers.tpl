@@ -100,6 +100,10 @@ capabilities:
   value: /data
 - name: GPTMOCK_ENCRYPTION_KEYS_FILE
   value: /etc/gptmock/secrets/encryption-keys
+{{- if .Values.secrets.keys.pepper }}
+- name: GPTMOCK_KEY_PEPPER_FILE
+  value: /etc/gptmock/secrets/pepper
+{{- end }}
 {{- if include "gptmock.storeSecret" . }}
 - name: GPTMOCK_REDIS_URL_FILE
   value: /etc/gptmock/secrets/redis-url
@@ -161,6 +165,10 @@ capabilities:
             - key: {{ . }}
               path: api-key
             {{- end }}
+            {{- with .Values.secrets.keys.pepper }}
+            - key: {{ . }}
+              path: pepper
+            {{- end }}
       {{- with include "gptmock.storeSecret" . | fromYaml }}
       - secret:
           name: {{ .name }}
@@ -196,7 +204,7 @@ capabilities:
 {{- if not (or $v.secrets.generate $v.secrets.existingSecret) }}
 {{- fail "the server needs an encryption key and an admin key: set secrets.existingSecret to the name of a Secret that has them, or secrets.generate=true" }}
 {{- end }}
-{{- range list "ADMIN_KEY" "API_KEY" "ENCRYPTION_KEYS" "REDIS_URL" }}
+{{- range list "ADMIN_KEY" "API_KEY" "ENCRYPTION_KEYS" "KEY_PEPPER" "REDIS_URL" }}
 {{- if or (hasKey $v.config (printf "GPTMOCK_%s" .)) (hasKey $v.config (printf "GPTMOCK_%s_FILE" .)) }}
 {{- fail (printf "config.GPTMOCK_%s is a secret: put it into a Secret, see secrets and redis" .) }}
 {{- end }}

@@ -21,6 +21,7 @@ import openai
 import pydantic
 from checking import GREETING, MODEL, SEPARATED, UNKNOWN_MODEL, WEATHER, Bench, main, scene, user
 from openai import AsyncOpenAI, OpenAI
+from openai.types import ImagesResponse, image_edit_params, image_generate_params
 from openai.types import completion_create_params as completion_params
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from openai.types.chat import completion_create_params as chat_params
@@ -571,8 +572,13 @@ def check_every_request_field_is_honoured_refused_or_named(bench: Bench) -> None
         ("chat", chat_params.CompletionCreateParamsBase),
         ("completions", completion_params.CompletionCreateParamsBase),
         ("responses", response_params.ResponseCreateParamsBase),
+        ("images", image_generate_params.ImageGenerateParamsBase),
+        ("image_edits", image_edit_params.ImageEditParamsBase),
     ):
-        assert set(known.__annotations__) <= {name for fate in listed[dialect].values() for name in fate}, dialect
+        # In JSON the images of an edit have another name.
+        assert set(known.__annotations__) - {"image"} <= {name for fate in listed[dialect].values() for name in fate}, (
+            dialect
+        )
     unheard = {"top_k": 5, "min_p": 0.1, "repetition_penalty": 1.1}
     parameters = {**listed["chat"]["named"], **unheard}
     create = opened(bench).chat.completions.with_raw_response.create
@@ -942,6 +948,81 @@ def check_request_ids(bench: Bench) -> None:
 def check_late_head(bench: Bench) -> None:
     """89: comments in the silence are no chunks."""
     assert text_of(streamed(bench, scene("slow-head:6"))) == GREETING
+
+
+# --- Images ---------------------------------------------------------------------------
+
+
+def png(width: int = 8, height: int = 8) -> bytes:
+    """A small red image."""
+    rows = (b"\0" + b"\xff\0\0" * width) * height
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def made(answer: Any, *, count: int = 1) -> list[bytes]:
+    """The images of an answer, seen to be what the library's own types say."""
+    parsed = ImagesResponse.model_validate_json(answer.http_response.content, strict=True)
+    assert parsed.usage is not None
+    assert len(parsed.data or []) == count
+    images = [base64.b64decode(image.b64_json or "") for image in parsed.data or []]
+    assert all(image.startswith(b"\x89PNG") for image in images)
+    return images
+
+
+def check_images_are_generated(bench: Bench) -> None:
+    """260, 261."""
+    images = opened(bench).images.with_raw_response
+    (image,) = made(images.generate(model="gpt-image-1", prompt="a cat", size="1024x1536", quality="high"))
+    assert struct.unpack(">II", image[16:24]) == (1024, 1536)
+    assert len(set(made(images.generate(prompt="a cat", n=3), count=3))) == 3
+    url = opened(bench).images.generate(prompt="a cat", response_format="url").data[0].url
+    assert url is not None
+    assert url.startswith("data:image/png;base64,")
+
+
+def check_images_are_edited(bench: Bench) -> None:
+    """260."""
+    images = opened(bench).images.with_raw_response
+    made(images.edit(image=png(), prompt="a hat", model="gpt-image-1"))
+    made(images.edit(image=[("a.png", png()), ("b.png", png(16, 4))], prompt="a hat", n=2), count=2)
+
+
+def check_images_are_streamed(bench: Bench) -> None:
+    """260: the events of both routes have names of their own."""
+    for edits in (False, True):
+        prefix = "image_edit" if edits else "image_generation"
+        for partial_images in (0, 2):
+            asked: Any = {"prompt": "a cat", "stream": True, "partial_images": partial_images, "model": "gpt-image-1"}
+            client = opened(bench).images
+            stream = client.edit(image=png(), **asked) if edits else client.generate(**asked)
+            *partials, completed = list(stream)
+            assert [(one.type, one.partial_image_index) for one in partials] == [
+                (f"{prefix}.partial_image", number) for number in range(partial_images)
+            ]
+            assert completed.type == f"{prefix}.completed"
+            assert base64.b64decode(completed.b64_json).startswith(b"\x89PNG")
+            assert completed.usage.total_tokens >= 0
+            completed.model_validate_json(completed.model_dump_json(), strict=True)
+
+
+def check_images_are_refused(bench: Bench) -> None:
+    """262, 341."""
+    client = opened(bench).images
+    cut = png()[:-20]
+    for call, param in (
+        (partial(client.edit, image=cut, prompt="a hat"), "image[0]"),
+        (partial(client.edit, image=png(), mask=png(), prompt="a hat"), "mask"),
+        (partial(client.generate, prompt="a cat", style="vivid"), "style"),
+        (partial(client.generate, prompt="a cat", model="dall-e-3"), "model"),
+    ):
+        assert failure(openai.BadRequestError, call).param == param
+    error = failure(openai.BadRequestError, partial(client.generate, prompt="scene:400-policy"))
+    assert error.code == "moderation_blocked"
 
 
 # --- Many at once ---------------------------------------------------------------------

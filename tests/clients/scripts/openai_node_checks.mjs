@@ -1,7 +1,7 @@
 // The official openai library for Node. Numbers are those of the conformance checks (client contracts, section 8).
 
 import assert from "node:assert/strict";
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 import { zodResponseFormat } from "openai/helpers/zod";
 import { z } from "zod";
 import { GREETING, MODEL, SEPARATED, UNKNOWN_MODEL, WEATHER, all, failure, scene, user } from "./checking.mjs";
@@ -141,5 +141,55 @@ export async function checkModels(bench) {
     assert.equal(model.object, "model");
     assert.ok(Number.isInteger(model.created));
     assert.ok(model.owned_by);
+  }
+}
+
+const PIXEL =
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
+
+/** An image of one pixel as a file. */
+const pixel = (name = "pixel.png") => toFile(Buffer.from(PIXEL, "base64"), name, { type: "image/png" });
+
+/** 260, 261. */
+export async function checkImages(bench) {
+  const { images } = opened(bench);
+  const one = await images.generate({ model: "gpt-image-1", prompt: "a cat", size: "1024x1536" });
+  assert.equal(one.size, "1024x1536");
+  assert.ok(Buffer.from(one.data[0].b64_json, "base64").toString("latin1").startsWith("\x89PNG"));
+  assert.equal((await images.generate({ prompt: "a cat", n: 2 })).data.length, 2);
+  assert.equal((await images.edit({ image: await pixel(), prompt: "a hat" })).data.length, 1);
+  const several = [await pixel("a.png"), await pixel("b.png")];
+  assert.equal((await images.edit({ image: several, prompt: "a hat", n: 2 })).data.length, 2);
+}
+
+/** 260: the events of both routes have names of their own. */
+export async function checkImagesStreamed(bench) {
+  const { images } = opened(bench);
+  const asked = { prompt: "a cat", stream: true, partial_images: 2 };
+  for (const [prefix, stream] of [
+    ["image_generation", await images.generate(asked)],
+    ["image_edit", await images.edit({ image: await pixel(), ...asked })],
+  ]) {
+    const events = await all(stream);
+    assert.deepEqual(
+      events.map((event) => event.type),
+      [`${prefix}.partial_image`, `${prefix}.partial_image`, `${prefix}.completed`],
+    );
+    assert.ok(events.at(-1).usage.total_tokens > 0);
+  }
+}
+
+/** 262, 341. */
+export async function checkImagesRefused(bench) {
+  const { images } = opened(bench);
+  const cut = await toFile(Buffer.from(PIXEL, "base64").subarray(0, -20), "cut.png", { type: "image/png" });
+  for (const [call, param] of [
+    [async () => images.edit({ image: cut, prompt: "a hat" }), "image[0]"],
+    [async () => images.edit({ image: await pixel(), mask: await pixel(), prompt: "a hat" }), "mask"],
+    [() => images.generate({ prompt: "a cat", style: "vivid" }), "style"],
+  ]) {
+    const error = await failure(call);
+    assert.ok(error instanceof OpenAI.BadRequestError, param);
+    assert.equal(error.param, param);
   }
 }

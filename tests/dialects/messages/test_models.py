@@ -3,7 +3,7 @@ import json
 import pytest
 
 from gptmock.catalog import ModelCatalog, ModelSpec
-from gptmock.dialects.messages import models
+from gptmock.dialects import claude_models as models
 from gptmock.errors import BadRequest, UnknownModel
 from gptmock.settings import CLAUDE_FAMILIES
 from tests.playbook import terms

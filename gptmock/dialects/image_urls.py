@@ -1,4 +1,4 @@
-"""Converts images of requests to the URLs that the upstream accepts."""
+"""Images as URLs: those of requests as the upstream accepts them, and those that it has made."""
 
 from __future__ import annotations
 
@@ -39,11 +39,36 @@ def image_address(url: str, *, within: str) -> str:
         if not url.startswith("image/", len(_SCHEME)) or not _is_base64(url, begin=comma + 1):
             raise _no_image(within)
         return url
-    data = base64.b64decode(url[:_MAGIC_CHARACTERS]) if _is_base64(url) else b""
-    mime = next((mime for mime, magic in _MAGIC.items() if data.startswith(magic)), None)
-    if mime is None:
+    kind = format_of(url) if _is_base64(url) else None
+    if kind is None:
         raise _no_image(within)
-    return f"data:{mime};base64,{url}"
+    return f"data:image/{kind};base64,{url}"
+
+
+def format_of(data: str) -> str | None:
+    """
+    The format of an image by its magic bytes, as ``png``.
+
+    Args:
+        data: base64, of which only the beginning is read.
+    """
+    try:
+        beginning = base64.b64decode(data[:_MAGIC_CHARACTERS])
+    except (binascii.Error, ValueError):
+        return None
+    mime = next((mime for mime, magic in _MAGIC.items() if beginning.startswith(magic)), None)
+    return None if mime is None else mime.removeprefix("image/")
+
+
+def made_image_url(data: str, output_format: str | None) -> str:
+    """
+    An image that the upstream has made, as a data URL.
+
+    Args:
+        data: base64.
+        output_format: what the upstream says it is; its magic bytes are believed before.
+    """
+    return f"data:image/{format_of(data) or output_format or 'png'};base64,{data}"
 
 
 def _is_base64(text: str, *, begin: int = 0) -> bool:
