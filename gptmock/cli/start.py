@@ -125,12 +125,30 @@ def check_keys(settings: Settings) -> None:
     Raises:
         WrongUsage: other machines can connect, and there is no key.
     """
-    if settings.is_exposed and settings.requires_key and not run_async(shared_state.has_client_key(settings)):
+    if not settings.is_exposed or not settings.requires_key:
+        return
+    if not run_async(shared_state.has_client_key(settings)) and not _first_key(settings):
         raise WrongUsage(
             f"GPTMOCK_API_KEY: a client key is required to listen on {settings.host}, which is not a loopback address: "
             "set this variable, or create a key with: gptmock keys create NAME. If something else protects the port, "
             "use --allow-unauthenticated (GPTMOCK_ALLOW_UNAUTHENTICATED=true)"
         )
+
+
+def _first_key(settings: Settings) -> bool:
+    """Whether there is a key now; one that is created is printed at once, since nothing can show it later."""
+    if not settings.create_first_key:
+        return False
+    if (text := run_async(shared_state.create_first_key(settings))) is None:
+        return run_async(shared_state.has_client_key(settings))
+    print(
+        f"gptmock: a client key was created, because other machines can connect and there was none: {text}\n"
+        "gptmock: it is shown only now. Clients send it as their API key. A new one: gptmock keys rotate "
+        f"{shared_state.FIRST_KEY}",
+        file=sys.stderr,
+        flush=True,
+    )
+    return True
 
 
 def exposure(settings: Settings) -> list[str]:
