@@ -15,8 +15,8 @@ from gptmock.gateway.team import Team
 from gptmock.server.live_feed import READING_SECONDS
 from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
-from gptmock.stores.client_keys import StoreClientKeys
 from gptmock.simulator.server import Simulator
+from gptmock.stores.client_keys import StoreClientKeys
 from tests.harness import client, serving_simulator
 
 EVENTS = {"accept": "text/event-stream"}
