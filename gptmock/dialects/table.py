@@ -42,7 +42,9 @@ class DialectRoute:
 DIALECTS: tuple[DialectRoute, ...] = (
     DialectRoute("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions(), ChatBody),
     DialectRoute("completions", "POST", ("/v1/completions", "/completions"), TextCompletions(), CompletionBody),
-    DialectRoute("responses", "POST", ("/v1/responses", "/responses", "/backend-api/codex/responses"), Responses(), ResponsesBody),
+    DialectRoute(
+        "responses", "POST", ("/v1/responses", "/responses", "/backend-api/codex/responses"), Responses(), ResponsesBody
+    ),
     DialectRoute("messages", "POST", ("/v1/messages", "/messages"), Messages(), MessagesBody),
     DialectRoute("ollama_chat", "POST", ("/api/chat",), OllamaChat(), OllamaChatBody),
     DialectRoute("ollama_generate", "POST", ("/api/generate",), OllamaGenerate(), OllamaGenerateBody),

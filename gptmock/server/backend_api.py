@@ -24,7 +24,12 @@ from gptmock.server.turns import TurnRequest
 
 WHAM_PATH = "/backend-api/wham"
 ACCOUNT_HEADER = "chatgpt-account-id"
-_EMPTY = {"settings/user": b"{}", "config/bundle": b"{}", "profiles/me": b"{}", "workspace-messages": b'{"messages":[]}'}
+_EMPTY = {
+    "settings/user": b"{}",
+    "config/bundle": b"{}",
+    "profiles/me": b"{}",
+    "workspace-messages": b'{"messages":[]}',
+}
 """Answered to everybody, also without a key: they tell nothing."""
 _FRESH = {"cache-control": "no-store"}
 _Handler: TypeAlias = Callable[..., Coroutine[Any, Any, HTTPResponse]]
@@ -34,9 +39,7 @@ def add_backend_routes(app: App, options: ServerOptions) -> None:
     """Add the routes."""
     for route in SIDE_CALLS:
         for number, path in enumerate(route.paths):
-            app.add_route(
-                _side_call(route, options), path, methods=[route.method], name=f"{route.name}_{number}"
-            )
+            app.add_route(_side_call(route, options), path, methods=[route.method], name=f"{route.name}_{number}")
 
     async def check(request: Request) -> HTTPResponse:
         origin = options.public_url or f"https://{request.host}"

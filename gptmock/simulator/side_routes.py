@@ -23,7 +23,9 @@ CHALLENGE_PAGE = (
     "<!DOCTYPE html><html><head><title>Just a moment...</title></head><body>"
     '<script src="/cdn-cgi/challenge-platform/h/b/orchestrate/chl_page/v1"></script></body></html>'
 )
-_FORM_FIELD = re.compile(rb'content-disposition: form-data; name="(?P<name>[^"]*)"(?P<file>; filename=)?', re.IGNORECASE)
+_FORM_FIELD = re.compile(
+    rb'content-disposition: form-data; name="(?P<name>[^"]*)"(?P<file>; filename=)?', re.IGNORECASE
+)
 _WHAM = "/backend-api/wham"
 
 
