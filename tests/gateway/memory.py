@@ -24,7 +24,7 @@ from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.items import ResponseUsage
 from gptmock.protocol.reader import EventReader
 from gptmock.protocol.request import ResponsesRequest
-from gptmock.protocol.upstream import Compacted, Relayed, OpensLane, TakesBatch
+from gptmock.protocol.upstream import Compacted, OpensLane, Relayed, TakesBatch
 from gptmock.simulator.jwt import encode_jwt
 from gptmock.stores.lease import StoreLease
 from gptmock.stores.memory import MemoryPlace, MemoryStore
