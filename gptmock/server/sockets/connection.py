@@ -127,7 +127,7 @@ class Socket:
         asked = Handshake("/", headers, self._request.method)
         answer = self._core.accept(asked)
         if answer.status_code != 101:
-            text = answer.body.decode("utf-8", "replace").splitlines()[0].rstrip(".")
+            text = answer.body.decode("utf-8", "replace").partition("\n")[0].rstrip(".")
             raise ClientError(f"{text}.", code="bad_handshake", status=answer.status_code)
         answer.headers["x-request-id"] = request_id(self._request)
         self._transport.write(answer.serialize())

@@ -28,6 +28,8 @@ _DROPPED = ("type", "stream_id", "generate", "background", "stream", "event_id")
 _HEADER_PREFIX = "ws_request_header_"
 """Of members of ``client_metadata`` that stand for a header."""
 _QUESTION = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "?"}]}
+_OVERLOADED, _RETRY = "server_is_overloaded", frozenset({"retry-after", "retry-after-ms"})
+"""With the headers, Codex 0.171.0 repeats a turn for which there is no capacity; without them it says so at once."""
 _IDENTITY = frozenset({"session_id", "thread_id"})
 _HEADER_PREFIXES = ("x-codex-", "x-openai-")
 _MAX_STREAM_ID = 256
@@ -116,8 +118,10 @@ def told(status: int, body: bytes, headers: Mapping[str, str], lane: Raw | None 
         # As the upstream tells it; Codex shows the time.
         error |= {"resets_in_seconds": int(after), "resets_at": int(time.time()) + int(after)}
     message: dict[str, Any] = {"type": "error", "status": status, "error": error}
-    if headers:
-        message["headers"] = dict(headers)
+    hidden = _RETRY if error.get("code") == _OVERLOADED else frozenset()
+    shown = {name: value for name, value in headers.items() if name not in hidden}
+    if shown:
+        message["headers"] = shown
     if lane is not None:
         message["stream_id"] = lane
     return msgspec.json.encode(message)

@@ -39,7 +39,7 @@ def add_socket_routes(app: App, options: ServerOptions, *, route: DialectRoute =
     # What Sanic asks whether a handler that returns nothing has answered.
     handle.is_websocket = True  # type: ignore[attr-defined]
     for number, path in enumerate(route.paths):
-        app.add_route(handle, path, methods=["GET"], name=f"responses_socket_{number}")
+        app.add_route(handle, path, methods=["GET"], name=f"responses_socket_{number}", ctx_upgrades=True)
 
 
 async def _admit(request: Request) -> None:

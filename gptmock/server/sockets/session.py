@@ -15,10 +15,10 @@ from collections import deque
 from dataclasses import dataclass
 from functools import partial
 
-from sanic import HTTPResponse, Request
+from sanic import Request
 
 from gptmock.dialects.table import DialectRoute
-from gptmock.errors import GptmockError, InternalError, TooManyRequests
+from gptmock.errors import GptmockError, TooManyRequests
 from gptmock.server.context import ServerOptions, Services
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.replies import as_gptmock_error
@@ -132,30 +132,23 @@ class SocketSession:
                 del self._waiting[name]
             self._waiting_bytes -= len(create.body)
             task = self._running[name] = asyncio.get_running_loop().create_task(self._turn(create), name="lane")
-            task.add_done_callback(partial(self._turn_ended, name))
+            task.add_done_callback(partial(self._turn_ended, name, create))
 
-    def _turn_ended(self, name: bytes, task: asyncio.Task[None]) -> None:
+    def _turn_ended(self, name: bytes, create: Create, task: asyncio.Task[None]) -> None:
         self._running.pop(name, None)
         self._busy_at = time.monotonic()
         if task.cancelled():
             return
+        if (failure := task.exception()) is not None:
+            log.error("server.error", exc_info=failure)
+            self._socket.send(error_message(as_gptmock_error(self._request, failure), create.lane))
         self._start()
         self._end_if_idle()
 
     async def _turn(self, create: Create) -> None:
         kind = WarmUp if create.warms_up else SocketTurn
-        response: HTTPResponse | None
-        try:
-            turn = kind(
-                self._request, self._route, self._options, create=create, socket=self._socket, memory=self._memory
-            )
-            response = await turn.run()
-        except Exception as exception:
-            error = as_gptmock_error(self._request, exception)
-            if isinstance(error, InternalError):
-                log.exception("server.error")
-            self._socket.send(error_message(error, create.lane))
-            return
+        turn = kind(self._request, self._route, self._options, create=create, socket=self._socket, memory=self._memory)
+        response = await turn.run()
         if response is not None:
             headers = {name.lower(): str(value) for name, value in response.headers.items()}
             self._socket.send(told(response.status, response.body or b"", headers, create.lane))
