@@ -64,6 +64,8 @@ class Settings(pydantic.BaseModel):
     cors_origins: str | None = None
     """Origins of web pages, separated by commas; ``*`` for all. Unset: no page may use the server."""
     allow_unauthenticated: bool = False
+    create_first_key: bool = False
+    """Where a client key is required and there never was one, create one at start and print it once (image: on)."""
     redis_url: pydantic.SecretStr | None = None
     """Unset: the embedded store, a SQLite file in ``home``. May hold a password."""
     encryption_keys: pydantic.SecretStr | None = None

@@ -4,6 +4,7 @@ import base64
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from httpx import AsyncClient
@@ -205,3 +206,14 @@ async def test_the_operator_chooses_the_transport(tmp_path: Path, transport: str
 def test_websockets_do_not_go_through_a_proxy(tmp_path: Path):
     with pytest.raises(SettingsError, match="GPTMOCK_UPSTREAM_TRANSPORT: must be http with GPTMOCK_UPSTREAM_PROXY"):
         settings(tmp_path, upstream_transport="auto", upstream_proxy="http://127.0.0.1:1")
+
+
+@pytest.mark.check(334)
+@pytest.mark.parametrize(("given", "coding"), [({}, "zstd"), ({"upstream_compression": "off"}, None)])
+async def test_the_operator_may_switch_compression_off(tmp_path: Path, given: dict[str, Any], coding: str | None):
+    async with Simulator() as simulator:
+        write_login(tmp_path, simulator.state.logins.issue().auth_json())
+        async with serving_simulator(simulator, tmp_path, **given) as url, client(url) as opened:
+            for text in ("scene:text", f"scene:text {'word ' * 4000}"):
+                assert (await opened.post(CHAT_PATH, json=chat(text))).status_code == 200
+        assert [one.headers.get("content-encoding") for one in simulator.state.model_calls()] == [None, coding]

@@ -21,6 +21,7 @@ from gptmock.errors import ClientError
 from gptmock.server.admin import add_admin_routes
 from gptmock.server.backend_api import add_backend_routes
 from gptmock.server.client_bounds import ClientBounds
+from gptmock.server.client_setups import add_client_setups_route
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.conversations import add_conversation_routes
 from gptmock.server.cors import CorsPolicy
@@ -137,6 +138,7 @@ def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRout
     add_ops_routes(app, options)
     add_admin_routes(app)
     add_invitation_routes(app, options)
+    add_client_setups_route(app, options)
     add_events_route(app, options)
     add_page_streams(app, options)
     add_dashboard_routes(app, options)

@@ -250,7 +250,7 @@ class WebSocketUpstream:
             _ByHttpError: there is none.
             GptmockError: the handshake was refused for reasons that hold for HTTP too.
         """
-        make = partial(WebSocketConnection, self._url, turn.headers, idle=_is_idle_message, gone=self._pool.gone)
+        make = partial(WebSocketConnection, self._url, turn.headers, idle=is_idle_message, gone=self._pool.gone)
         connection: WebSocketConnection | None = None
         try:
             async with asyncio.timeout(HANDSHAKE_SECONDS):
@@ -335,7 +335,7 @@ def _is_of_turn(name: str) -> bool:
     return name.startswith(_OF_THE_TURN)
 
 
-def _is_idle_message(message: bytes) -> bool:
+def is_idle_message(message: bytes) -> bool:
     """Whether a message may come between two turns; an error there says that the connection ends."""
     kind = kind_of(message)
     return kind is not None and is_about_the_connection(kind)

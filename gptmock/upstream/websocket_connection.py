@@ -84,6 +84,8 @@ class WebSocketConnection(asyncio.Protocol):
         gone: Callable[[WebSocketConnection], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
+        # With the context of the messages before: it takes 150 kB for each connection, and what every message repeats
+        # (instructions, tools) costs next to nothing.
         deflate = ClientPerMessageDeflateFactory(compress_settings={"memLevel": 5, "level": 3})
         self._core = ClientProtocol(parse_uri(url), extensions=[deflate], max_size=DEFAULT_LIMIT_BYTES)
         self._request_headers = headers

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import httpx
@@ -123,9 +123,9 @@ async def frames_of(turn: Turn, stream: CodexEventStream) -> bytes:
 class Socket:
     """A connection whose other side is the core of ``websockets``."""
 
-    def __init__(self, *, deflate: bool) -> None:
+    def __init__(self, *, deflate: bool, idle: Callable[[bytes], bool] = lambda _: True) -> None:
         self.core = ServerProtocol(extensions=[ServerPerMessageDeflateFactory()] if deflate else None)
-        self.connection = WebSocketConnection(URL, {}, idle=lambda _: True, gone=lambda _: None)
+        self.connection = WebSocketConnection(URL, {}, idle=idle, gone=lambda _: None)
         self.connection.connection_made(Wire(self.core))
         (request,) = self.core.events_received()
         assert isinstance(request, Request)
@@ -149,13 +149,14 @@ async def by_socket(
     turn: Turn, messages: Iterable[bytes], *, ending: Any, deflate: bool, sizes: list[int], cuts: list[int]
 ) -> bytes:
     socket = Socket(deflate=deflate)
-    body = WebSocketBody(socket.connection, refused=_never, finished=lambda *_: None)
+    body = WebSocketBody(socket.connection, refused=never, finished=lambda *_: None)
     await socket.connection.send(b"{}", body)
     lengths = iter(sizes * 1000)
     limits = msgspec.json.encode({"type": "codex.rate_limits", "plan_type": CANARY, "rate_limits": {}})
     metadata = msgspec.json.encode({"type": "response.metadata", "headers": {"x-codex-turn-state": CANARY}})
     for message in (limits, metadata, *messages):
-        socket.fragmented(message, lengths)
+        # The socket's alias of the terminal event.
+        socket.fragmented(message.replace(b'"response.completed"', b'"response.done"', 1), lengths)
     if isinstance(ending, int):
         socket.core.send_close(ending)
     wire = socket.written()
@@ -173,7 +174,7 @@ async def by_socket(
     return frames
 
 
-def _never(message: bytes) -> GptmockError:
+def never(message: bytes) -> GptmockError:
     raise AssertionError(message)
 
 
