@@ -32,6 +32,7 @@ from gptmock.gateway.notices import NoticeWatch
 from gptmock.gateway.recent_limits import RecentLimits
 from gptmock.gateway.refresh import Refresher
 from gptmock.gateway.several_turns import BatchGateway
+from gptmock.gateway.shown_limits import ShownLimits
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.gateway.usage_recording import TurnRecorder
 from gptmock.gateway.version import VersionWatch
@@ -57,6 +58,7 @@ from gptmock.team_wiring import administered, admission, beside
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import UpstreamDeadlines
 from gptmock.upstream.identity import ClientIdentity
+from gptmock.upstream.installation import OwnInstallation
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client, open_transport
 from gptmock.upstream.usage import CodexUsage
@@ -117,6 +119,7 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         requires_key=settings.requires_key,
         allowed_hosts=settings.allowed_host_list,
         trusted_proxies=settings.trusted_proxy_list,
+        public_url=settings.public_url or "",
         base_path=settings.base_path or "",
     )
 
@@ -137,8 +140,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         readiness = partial(_reasons, selector, keeper)
         versions = VersionWatch(state.codex_version, fixed=settings.codex_version, shown=shown_version)
         identity = ClientIdentity(settings.originator, versions.current)
-        usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
-        windows = LimitPoller(board, keeper, usage, selector.account_ids)
+        shown, windows = _windows(selector, board, keeper, (client, settings.upstream_url, identity))
         models = CodexCatalog(client, settings.upstream_url, identity=identity, clock=time.time)
         catalogs = CatalogWatch(StoreCatalogCache(state.store), keeper, models, selector.account_ids, clock=time.time)
         versions.changed = partial(_change_version, identity, catalogs)
@@ -159,13 +161,16 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         upstream = await stack.enter_async_context(opened(settings, transport, identity, deadlines, metrics, catalogs))
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
-            gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
+            gateway=BatchGateway(
+                Gateway(selector, keeper, OwnInstallation(upstream), recorder, catalogs, conversations=conversations)
+            ),
             admission=admission(settings, state, versions),
             terms=Terms(catalogs.current, _defaults(settings), state.sealer),
             readiness=readiness,
             conversations=conversations,
             label_of=selector.label_of,
             limits=limiter,
+            shown_limits=shown,
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_measured(settings, services, metrics, state, board))
@@ -239,6 +244,18 @@ def _load_of(services: Services, state: State) -> Load:
     return Load(activity.turns, activity.streams, activity.count_connections(), has_store=state.store.available)
 
 
+def _windows(
+    selector: AccountSelector,
+    board: RecentLimits,
+    keeper: CredentialKeeper,
+    asked: tuple[AsyncClient, str, ClientIdentity],
+) -> tuple[ShownLimits, LimitPoller]:
+    client, url, identity = asked
+    usage = CodexUsage(client, url, identity=identity, clock=time.time)
+    shown = ShownLimits(selector, selector.account_ids, board, keeper, usage, clock=time.monotonic)
+    return shown, LimitPoller(board, keeper, usage, selector.account_ids)
+
+
 def _keeper(settings: Settings, client: AsyncClient, state: State) -> CredentialKeeper:
     issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
     refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
@@ -297,6 +314,8 @@ async def _reseal(state: State) -> None:
 async def _reasons(selector: AccountSelector, keeper: CredentialKeeper) -> list[str]:
     try:
         account_ids = await selector.account_ids()
+        if not account_ids and await selector.serves_members():
+            return []
         if not account_ids:
             nobody = selector.nobody()
             return [f"{nobody.code}: {nobody.message}"]

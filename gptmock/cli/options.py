@@ -52,6 +52,12 @@ def _add_server(group: argparse._ArgumentGroup) -> None:
         help="number of worker processes, or 'auto' for one per available core, at most 4 (GPTMOCK_WORKERS, default 1)",
     )
     add("--base-path", metavar="PATH", help="serve everything below this path (GPTMOCK_BASE_PATH, default none)")
+    add(
+        "--public-url",
+        metavar="URL",
+        help="https origin of this server, for a signed-in Codex with chatgpt_base_url (GPTMOCK_PUBLIC_URL, default "
+        "https and the host of each request)",
+    )
     _switch(group, "--verbose", "log requests and upstream payloads, but no credentials (GPTMOCK_VERBOSE)")
     add(
         "--log-format",
@@ -153,6 +159,7 @@ def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
         "allow_unauthenticated",
         "redis_url",
         "base_path",
+        "public_url",
     )
     return {name: getattr(options, name, None) for name in names}
 

@@ -17,7 +17,7 @@ from gptmock.simulator.events import Composer
 from gptmock.simulator.images import Images, without_image_tool
 from gptmock.simulator.intake import INTAKE, Intake, answer, respond
 from gptmock.simulator.jwt import Identity
-from gptmock.simulator.limits import limit_headers, usage_report
+from gptmock.simulator.limits import limit_headers
 from gptmock.simulator.player import play
 from gptmock.simulator.refusals import (
     Refusal,
@@ -38,6 +38,7 @@ from gptmock.simulator.scenes import (
     marked_scene,
     unknown_scene,
 )
+from gptmock.simulator.side_routes import SideRoutes
 from gptmock.simulator.state import MODEL_PATH, SimulatorState
 from gptmock.simulator.steps import Json
 
@@ -75,8 +76,7 @@ class Backend:
             web.post(MODEL_PATH, self.responses),
             web.post(f"{MODEL_PATH}/compact", self.compact),
             web.get("/backend-api/codex/models", self.models),
-            web.get("/backend-api/wham/usage", self.usage),
-            web.get("/backend-api/wham/accounts/check", self.accounts_check),
+            *SideRoutes(self._state, self.caller, self.refused).routes(),
             *Images(self._state, self.caller, self._scene, self.refused).routes(),
         ]
 
@@ -140,7 +140,7 @@ class Backend:
         events = list(Composer(self._call(body, model, caller)).compaction())
         return answer({"id": f"resp_{secrets.token_hex(24)}", "output": [events[-1].payload["item"]]})
 
-    # -- models, usage, accounts --------------------------------------------------------------------------------------
+    # -- models -------------------------------------------------------------------------------------------------------
 
     async def models(self, request: web.Request) -> web.Response:
         """The catalogue for this client's version and plan."""
@@ -156,29 +156,6 @@ class Backend:
         if self._state.options.not_modified and request.headers.get("if-none-match") == headers["etag"]:
             return web.Response(status=304, headers=headers)
         return web.Response(body=content, content_type="application/json", headers=headers)
-
-    async def usage(self, request: web.Request) -> web.Response:
-        """The account's usage windows."""
-        caller = self.caller(request)
-        if isinstance(caller, Refusal):
-            return self.refused(caller)
-        used = self._state.options.used_percent
-        return answer(usage_report(now=int(time.time()), used_percent=used, plan=caller.identity.plan))
-
-    async def accounts_check(self, request: web.Request) -> web.Response:
-        """The account's metadata and its backend origin, which is this server."""
-        caller = self.caller(request)
-        if isinstance(caller, Refusal):
-            return self.refused(caller)
-        account: Json = {
-            "id": caller.identity.account_id,
-            "workspace_backend_origin": f"{request.scheme}://{request.host}",
-            "account_routing_override": "us",
-            "plan_type": caller.identity.plan,
-            "structure": "personal",
-            "is_deactivated": False,
-        }
-        return answer({"accounts": [account], "account_ordering": [caller.identity.account_id]})
 
     # -- checking -----------------------------------------------------------------------------------------------------
 

@@ -46,6 +46,8 @@ class SimulatorOptions:
     """The model list honours ``If-None-Match``; the real backend has not been observed to."""
     used_percent: float = 12.0
     """The usage of the first window in rate-limit headers and in the usage document."""
+    transcribe_challenge: bool = False
+    """``/transcribe`` answers the page of the provider's bot protection."""
     takes_zstd: bool = True
     """Request bodies in zstd are accepted; otherwise they are a 415."""
     websocket_status: int = 101

@@ -25,7 +25,7 @@ from gptmock.protocol.failures import document_failure
 from gptmock.protocol.items import ResponseUsage
 from gptmock.protocol.request import JsonObject, ResponsesRequest
 from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES
-from gptmock.protocol.upstream import Compacted, EventStream
+from gptmock.protocol.upstream import Compacted, EventStream, Relayed
 from gptmock.upstream.bodies import Body
 from gptmock.upstream.engine import Answer, Engine, Outgoing, Target
 from gptmock.upstream.event_stream import CodexEventStream, broken_as_errors, forwarded_headers
@@ -91,7 +91,8 @@ class CodexUpstream:
         compresses: bool = False,
     ) -> None:
         self._engine = engine
-        url = f"{base_url.rstrip('/')}/codex"
+        self._base_url = base_url.rstrip("/")
+        url = f"{self._base_url}/codex"
         self._target = Target.of(httpx.URL(f"{url}/responses"))
         self._compact_target = Target.of(httpx.URL(f"{url}/responses/compact"))
         self._images_url = f"{url}/images"
@@ -169,6 +170,18 @@ class CodexUpstream:
         answered = answer.headers()
         limits = snapshot_from_headers(answered, now=self._clock())
         return Compacted(document, known.usage, limits, forwarded_headers(answered))
+
+    async def relay(
+        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+    ) -> Relayed:
+        """See ``protocol.upstream.Upstream``."""
+        call = request.side
+        assert call is not None  # noqa: S101 - whoever relays has one
+        sent = {**self._headers(request, credential, headers), "content-type": call.content_type}
+        target = Target.of(httpx.URL(f"{self._base_url}/{call.path}"))
+        answer, body = await self._unary(target, call.body, sent, RefusalReader(credential, self._clock))
+        answered = answer.headers()
+        return Relayed(body, snapshot_from_headers(answered, now=self._clock()), forwarded_headers(answered))
 
     async def _image(
         self, headers: Mapping[str, str], path: str, body: bytes, refusals: ImageRefusalReader

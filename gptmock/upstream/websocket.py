@@ -23,7 +23,7 @@ from gptmock.accounts import Credential
 from gptmock.errors import GptmockError, UpstreamBroken, UpstreamTimeout
 from gptmock.protocol.failures import document_failure, refusal_of
 from gptmock.protocol.request import JsonObject, ResponsesRequest
-from gptmock.protocol.upstream import Compacted, EventStream
+from gptmock.protocol.upstream import Compacted, EventStream, Relayed
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
 from gptmock.upstream.continuation import TurnMarks, continued, marks_of, members_of, new_input
 from gptmock.upstream.dialer import Dialer
@@ -146,6 +146,12 @@ class WebSocketUpstream:
             yield stream
         finally:
             await stream.close()
+
+    async def relay(
+        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+    ) -> Relayed:
+        """See ``protocol.upstream.Upstream``; always by HTTP."""
+        return await self._http.relay(request, credential, headers=headers)
 
     async def compact(
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None

@@ -212,6 +212,6 @@ async def test_a_signed_in_client_without_a_key_is_refused_and_does_not_refresh_
                 CODEX_REFRESH_TOKEN_URL_OVERRIDE=f"{its_issuer.issuer_url}/oauth/token",
             )
         assert run.code != 0
-        assert "env_key" in run.failure, run
+        assert "env_http_headers" in run.failure, run
         assert simulator.state.model_calls() == []
         assert [one for one in its_issuer.state.requests if "oauth" in one.path] == []

@@ -29,7 +29,7 @@ ACTIONS: tuple[tuple[str, str, Any], ...] = (
     ("POST", "/admin/keys/other/rotate", {}),
 )
 TEAM_READS = ("/admin/workers", "/admin/audit")
-READS = ("/admin/accounts", "/admin/keys", "/admin/usage", "/admin/models", "/admin/problems")
+READS = ("/admin/accounts", "/admin/keys", "/admin/usage", "/admin/models", "/admin/problems", "/admin/clients")
 
 
 @pytest.fixture

@@ -192,6 +192,18 @@ async def test_the_same_account_again_gets_a_second_key_of_the_same_account(
     assert [one.label for one in await state.vault.logins() if not one.member] == [operators.label]
 
 
+async def test_a_server_of_members_only_is_ready_and_serves_nobody_else(simulator: Simulator, tmp_path: Path):
+    async with serving_simulator(simulator, tmp_path, admin_key=ADMIN, api_key=STATIC) as url, client(url) as guest:
+        assert (await guest.get("/readyz")).status_code == 503
+        entered = await redeemed(guest, simulator, await invited(guest))
+        async with asyncio.timeout(10):
+            while (await guest.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - over HTTP
+                await asyncio.sleep(0.1)
+        assert (await guest.post(CHAT_PATH, json=chat(), headers=bearer(entered["key"]))).status_code == 200
+        refused = await guest.post(CHAT_PATH, json=chat(), headers=bearer(STATIC))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "login_required")
+
+
 async def test_a_name_that_was_given_meanwhile_gets_a_number(
     guest: httpx.AsyncClient, simulator: Simulator, state: State
 ):
@@ -272,6 +284,18 @@ async def test_an_invitation_begins_a_bounded_number_of_sign_ins(guest: httpx.As
             assert begun.status_code == 200
     refused = await guest.post("/admin/invitation/redeem", json={"token": token}, headers=headers)
     assert refused.status_code == 429
+
+
+async def test_the_routes_are_in_the_document(guest: httpx.AsyncClient):
+    document = (await guest.get("/openapi.json")).json()
+    for path, method, body in (
+        ("/admin/invitations", "post", "InvitationBody"),
+        ("/admin/invitation", "post", "InvitationTokenBody"),
+        ("/admin/invitation/redeem", "post", "InvitationTokenBody"),
+    ):
+        schema = document["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"]
+        assert schema == {"$ref": f"#/components/schemas/{body}"}
+    assert set(document["paths"]["/admin/invitations/{name}"]) == {"delete", "parameters"}
 
 
 @pytest.mark.parametrize("path", ["/admin/invitation", "/admin/invitation/redeem"])
