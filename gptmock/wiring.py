@@ -140,8 +140,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         readiness = partial(_reasons, selector, keeper)
         versions = VersionWatch(state.codex_version, fixed=settings.codex_version, shown=shown_version)
         identity = ClientIdentity(settings.originator, versions.current)
-        usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
-        windows = LimitPoller(board, keeper, usage, selector.account_ids)
+        shown, windows = _windows(selector, board, keeper, (client, settings.upstream_url, identity))
         models = CodexCatalog(client, settings.upstream_url, identity=identity, clock=time.time)
         catalogs = CatalogWatch(StoreCatalogCache(state.store), keeper, models, selector.account_ids, clock=time.time)
         versions.changed = partial(_change_version, identity, catalogs)
@@ -161,17 +160,16 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         )
         upstream = await stack.enter_async_context(opened(settings, transport, identity, deadlines, metrics, catalogs))
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
+        gateway = Gateway(selector, keeper, OwnInstallation(upstream), recorder, catalogs, conversations=conversations)
         services = Services(
-            gateway=BatchGateway(
-                Gateway(selector, keeper, OwnInstallation(upstream), recorder, catalogs, conversations=conversations)
-            ),
+            gateway=BatchGateway(gateway),
             admission=admission(settings, state, versions),
             terms=Terms(catalogs.current, _defaults(settings), state.sealer),
             readiness=readiness,
             conversations=conversations,
             label_of=selector.label_of,
             limits=limiter,
-            shown_limits=ShownLimits(selector, selector.account_ids, board, keeper, usage, clock=time.monotonic),
+            shown_limits=shown,
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_measured(settings, services, metrics, state, board))
@@ -243,6 +241,18 @@ def _is_known(services: Services, slug: str) -> bool:
 def _load_of(services: Services, state: State) -> Load:
     activity = services.activity
     return Load(activity.turns, activity.streams, activity.count_connections(), has_store=state.store.available)
+
+
+def _windows(
+    selector: AccountSelector,
+    board: RecentLimits,
+    keeper: CredentialKeeper,
+    asked: tuple[AsyncClient, str, ClientIdentity],
+) -> tuple[ShownLimits, LimitPoller]:
+    client, url, identity = asked
+    usage = CodexUsage(client, url, identity=identity, clock=time.time)
+    shown = ShownLimits(selector, selector.account_ids, board, keeper, usage, clock=time.monotonic)
+    return shown, LimitPoller(board, keeper, usage, selector.account_ids)
 
 
 def _keeper(settings: Settings, client: AsyncClient, state: State) -> CredentialKeeper:

@@ -4,6 +4,7 @@ import base64
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from httpx import AsyncClient
@@ -209,7 +210,7 @@ def test_websockets_do_not_go_through_a_proxy(tmp_path: Path):
 
 @pytest.mark.check(334)
 @pytest.mark.parametrize(("given", "coding"), [({}, "zstd"), ({"upstream_compression": "off"}, None)])
-async def test_the_operator_may_switch_compression_off(tmp_path: Path, given: dict[str, str], coding: str | None):
+async def test_the_operator_may_switch_compression_off(tmp_path: Path, given: dict[str, Any], coding: str | None):
     async with Simulator() as simulator:
         write_login(tmp_path, simulator.state.logins.issue().auth_json())
         async with serving_simulator(simulator, tmp_path, **given) as url, client(url) as opened:

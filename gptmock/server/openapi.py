@@ -20,7 +20,7 @@ from pydantic.json_schema import models_json_schema
 from sanic import HTTPResponse, Request
 
 from gptmock import __version__
-from gptmock.dialects.families import FAMILIES, Family, family_of
+from gptmock.dialects.families import BACKEND, FAMILIES, Family, family_of
 from gptmock.dialects.table import DialectRoute
 from gptmock.server.context import App
 from gptmock.server.multipart import FORM_TYPE
@@ -28,6 +28,7 @@ from gptmock.server.multipart import FORM_TYPE
 OPENAPI_PATH = "/openapi.json"
 _PARAMETER = re.compile(r"<(?P<name>\w+)(?::[^>]*)?>")
 _LISTED = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_BACKEND_NAME = "backend_"
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = (
     "The OpenAI, Anthropic and Ollama APIs for a ChatGPT account. Paths under /v1 are served without /v1 too, doubled "
@@ -126,6 +127,8 @@ def _path_item(path: str, route: Route, refs: Mapping[type[pydantic.BaseModel], 
 def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic.BaseModel], Json]) -> Json:
     family = family_of(path)
     name = re.sub(r"_\d+\Z", "", route.name.rpartition(".")[2])
+    if family is BACKEND and not name.startswith(_BACKEND_NAME):
+        name = _BACKEND_NAME + name
     # A response to HEAD has no body.
     error = {} if method == "HEAD" else {"application/json": _error_ref(family)}
     operation: Json = {

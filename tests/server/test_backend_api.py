@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from pathlib import Path
@@ -31,6 +32,7 @@ THEIRS = {
 INSTALLATION = "canary-installation-id"
 KEY = "sk-server-0123456789"
 CHECK = "/backend-api/wham/accounts/check"
+MODELS = "/v1/models?client_version=0.171.0"
 TURN = {
     "model": "gpt-5.5",
     "input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]}],
@@ -133,13 +135,17 @@ async def test_usage_is_that_of_the_account_that_would_serve(client: httpx.Async
     asked = [call for call in simulator.state.requests if call.path.endswith("/wham/usage")]
     for _ in range(3):
         assert (await client.get("/backend-api/wham/usage", headers=THEIRS)).json()["rate_limit"] == first["rate_limit"]
-    credits = await client.get("/backend-api/wham/rate-limit-reset-credits", headers=THEIRS)
-    assert credits.json() == {"available_count": 0, "credits": []}
+    resets = await client.get("/backend-api/wham/rate-limit-reset-credits", headers=THEIRS)
+    assert resets.json() == {"available_count": 0, "credits": []}
     assert [call for call in simulator.state.requests if call.path.endswith("/wham/usage")] == asked
     assert len(asked) <= 1
 
 
 async def test_models_with_an_entity_tag(client: httpx.AsyncClient):
+    async with asyncio.timeout(30):
+        # The catalogue is loaded beside the first requests.
+        while "etag" not in (await client.get(MODELS, headers=THEIRS)).headers:  # noqa: ASYNC110 - as ``until``
+            await asyncio.sleep(0.05)
     for path in ("/v1/models", "/backend-api/codex/models"):
         first = await client.get(path, params={"client_version": "0.171.0"}, headers=THEIRS)
         assert {model["slug"] for model in first.json()["models"]} >= {"gpt-5.5"}
