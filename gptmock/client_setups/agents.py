@@ -114,7 +114,7 @@ def _codex_signed_in(target: Target) -> Sequence[Snippet]:
             Edit((*provider, "name"), PROVIDER),
             Edit((*provider, "base_url"), target.openai_url),
             Edit((*provider, "wire_api"), "responses"),
-            Edit((*provider, "requires_openai_auth"), True),  # noqa: FBT003 - a value of the file
+            Edit((*provider, "requires_openai_auth"), True),
             Edit((*provider, "env_http_headers", "x-api-key"), KEY_VARIABLE),
         )
     return [Snippet("~/.codex/config.toml, if you stay signed in with your own account", "toml", toml_text(edits))]
