@@ -112,6 +112,7 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         cors_origins=settings.cors_origin_list,
         expose_efforts=settings.expose_reasoning_models,
         image_models=settings.image_models,
+        transcription=settings.transcription,
         ollama_version=settings.ollama_version,
         verbose=settings.verbose,
         bound_host=settings.host,

@@ -22,8 +22,10 @@ from tests.harness import CHAT_PATH, SimulatorProcess, chat, get, plain_environm
 pytestmark = pytest.mark.faults
 ROOT = Path(__file__).parents[2]
 EARLIER = "a886e3d"
-"""Version 2026.11.0 before its release. Since then, and not before, client keys are hashed with a pepper; a server without
-it does not know them any more as soon as a later one has started."""
+"""
+Version 2026.11.0 before its release. Since then, and not before, client keys are hashed with a pepper; a server without
+it does not know them any more as soon as a later one has started.
+"""
 
 
 @pytest.fixture(scope="module")
