@@ -23,8 +23,8 @@ from tests.harness import CHAT_PATH, SimulatorProcess, chat, get, plain_environm
 pytestmark = pytest.mark.faults
 ROOT = Path(__file__).parents[2]
 EARLIER = "a886e3d"
-"""Version 2026.11.0 before its release: the first one that hashes client keys with a pepper. Servers before it do not know
-them any more as soon as a later one has started, and were never released."""
+"""Version 2026.11.0 before its release: the first one that hashes client keys with a pepper. Those before it were never
+released; they do not know the keys any more as soon as a later one has started."""
 
 
 @pytest.fixture(scope="module")
