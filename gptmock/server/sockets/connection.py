@@ -107,7 +107,8 @@ class Socket:
         """No message comes any more."""
         self._pinged_at = self.heard_at = time.monotonic()
         self._unanswered = 0
-        self._written_bytes = 0
+        self.written_bytes = 0
+        """Since the connection began."""
         self.look_at: Callable[[float], None] = lambda _: None
         """Looks at what the handler does, as often as the connection is looked at; with ``time.monotonic()``."""
         self.drain: Callable[[], None] = lambda: None
@@ -188,6 +189,17 @@ class Socket:
         self._flush()
         return self._can_write.is_set()
 
+    def send_one(self, text: bytes) -> bool:
+        """As ``send``, for one message: the path of every delta."""
+        core = self._core
+        if core.state is not State.OPEN:
+            return False
+        core.send_text(text)
+        (block,) = core.data_to_send()
+        self.written_bytes += len(block)
+        self._transport.write(block)
+        return self._can_write.is_set()
+
     async def writable(self) -> None:
         """Wait until the buffer has room."""
         await self._can_write.wait()
@@ -195,14 +207,9 @@ class Socket:
             raise RequestCancelled
 
     @property
-    def written_bytes(self) -> int:
-        """Since the connection began."""
-        return self._written_bytes
-
-    @property
     def sent_bytes(self) -> int:
         """As ``written_bytes``, without what waits for the client to read."""
-        return self._written_bytes - self._transport.get_write_buffer_size()
+        return self.written_bytes - self._transport.get_write_buffer_size()
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin to close; ``receive`` ends."""
@@ -249,7 +256,7 @@ class Socket:
             self._end()
         block = blocks[0] if len(blocks) == 1 else b"".join(blocks)
         if block and not self._transport.is_closing():
-            self._written_bytes += len(block)
+            self.written_bytes += len(block)
             self._transport.write(block)
 
     def _end(self) -> None:
