@@ -18,6 +18,7 @@ from gptmock.client_setups.setup import (
     Snippet,
     Start,
     Target,
+    toml_text,
 )
 
 PROVIDER = "gptmock"
@@ -101,6 +102,22 @@ def _codex_configuration(target: Target) -> Configuration:
     return Configuration(
         folder=".codex", names=("config.toml",), edits=_codex_edits(target), format="toml", variable="CODEX_HOME"
     )
+
+
+def _codex_signed_in(target: Target) -> Sequence[Snippet]:
+    """For a Codex that stays signed in with its user's own account; a key travels beside its login (next doors D.1)."""
+    edits: tuple[Edit, ...] = (Edit(("openai_base_url",), target.openai_url),)
+    if target.needs_key:
+        provider = ("model_providers", PROVIDER)
+        edits = (
+            Edit(("model_provider",), PROVIDER),
+            Edit((*provider, "name"), PROVIDER),
+            Edit((*provider, "base_url"), target.openai_url),
+            Edit((*provider, "wire_api"), "responses"),
+            Edit((*provider, "requires_openai_auth"), True),
+            Edit((*provider, "env_http_headers", "x-api-key"), KEY_VARIABLE),
+        )
+    return [Snippet("~/.codex/config.toml, if you stay signed in with your own account", "toml", toml_text(edits))]
 
 
 def _opencode_edits(target: Target) -> tuple[Edit, ...]:
@@ -214,7 +231,8 @@ def _agent_snippets(setup: ClientSetup, target: Target) -> Sequence[Snippet]:
     start, configuration = setup.start(target), setup.configuration(target)
     written = Snippet(configuration.shown_path, configuration.format, configuration.text)
     line = Snippet("shell", "sh", shell_line(setup.command, start))
-    return [written, line] if start.needs_configuration else [line, written]
+    # A row of the table has what comes after these.
+    return [*([written, line] if start.needs_configuration else [line, written]), *setup.snippets(target)]
 
 
 def _agent(setup: ClientSetup) -> ClientSetup:
@@ -231,7 +249,7 @@ def _agent(setup: ClientSetup) -> ClientSetup:
     )
 
 
-def _unset(_: Target) -> Sequence[Snippet]:
+def _no_more(_: Target) -> Sequence[Snippet]:
     return ()
 
 
@@ -246,7 +264,7 @@ AGENTS = tuple(
             page="https://code.claude.com/docs/en/quickstart",
             start=_claude_start,
             configuration=_claude_configuration,
-            snippets=_unset,
+            snippets=_no_more,
         ),
         ClientSetup(
             name="codex",
@@ -256,7 +274,7 @@ AGENTS = tuple(
             page="https://developers.openai.com/codex/cli",
             start=_codex_start,
             configuration=_codex_configuration,
-            snippets=_unset,
+            snippets=_codex_signed_in,
         ),
         ClientSetup(
             name="opencode",
@@ -266,7 +284,7 @@ AGENTS = tuple(
             page="https://opencode.ai/docs",
             start=_opencode_start,
             configuration=_opencode_configuration,
-            snippets=_unset,
+            snippets=_no_more,
         ),
         ClientSetup(
             name="droid",
@@ -276,7 +294,7 @@ AGENTS = tuple(
             page="https://docs.factory.ai",
             start=_configured_start,
             configuration=_droid_configuration,
-            snippets=_unset,
+            snippets=_no_more,
         ),
         ClientSetup(
             name="openclaw",
@@ -286,7 +304,7 @@ AGENTS = tuple(
             page="https://docs.openclaw.ai",
             start=partial(_configured_start, arguments=("gateway",)),
             configuration=_openclaw_configuration,
-            snippets=_unset,
+            snippets=_no_more,
         ),
     )
 )

@@ -21,8 +21,9 @@ from tests.harness import CHAT_PATH, SimulatorProcess, chat, get, plain_environm
 
 pytestmark = pytest.mark.faults
 ROOT = Path(__file__).parents[2]
-EARLIER = "6c23353"
-"""The newest commit at the time when this test was written; stores of Redis and SQLite as of version 2026.11.0."""
+EARLIER = "a886e3d"
+"""Version 2026.11.0 before its release. Since then, and not before, client keys are hashed with a pepper; a server without
+it does not know them any more as soon as a later one has started."""
 
 
 @pytest.fixture(scope="module")
