@@ -128,7 +128,9 @@ def test_chat_has_the_calls_and_the_usage(exchange):
 def test_messages_has_the_text_the_calls_and_the_usage(exchange):
     (route,) = [route for route in DIALECTS if route.name == "messages"]
     streamed = as_client(route, play(route, with_ids(exchange))).reply
-    for reply in (streamed, json.loads(collect(route, with_ids(exchange)))):
+    document = collect(route, with_ids(exchange))
+    assert isinstance(document, bytes)
+    for reply in (streamed, json.loads(document)):
         blocks = [block for block in reply["content"] if block["type"] != "thinking"]
         assert [block["text"] for block in blocks if block["type"] == "text"] == text_of(exchange)
         told = [(block["id"], block["name"], block["input"]) for block in blocks if block["type"] == "tool_use"]

@@ -14,6 +14,7 @@ from gptmock.cli.client_process import client_environment, program_of, run_clien
 from gptmock.cli.errors import CommandFailed, WrongUsage
 from gptmock.cli.launch_target import FoundServer, find_server, target_of
 from gptmock.cli.menu import can_choose, choose
+from gptmock.cli.offered_words import with_words
 from gptmock.cli.own_server import own_server
 from gptmock.cli.settings import given_settings
 from gptmock.cli.terminal import show_document, show_table
@@ -44,9 +45,10 @@ def prepare(parser: argparse.ArgumentParser) -> None:
         "                      [CLIENT] [-- ARGUMENT ...]"
     )
     parser.epilog = _EPILOG
-    parser.add_argument(
+    client = parser.add_argument(
         "client", nargs="?", metavar="CLIENT", help=f"one of: {', '.join(setup.name for setup in SETUPS)}"
     )
+    with_words(client, {setup.name: setup.title for setup in SETUPS})
     parser.add_argument("--model", metavar="MODEL", help="the model to use (default the first of the list)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--print", action="store_true", help="show the setup, and start nothing")

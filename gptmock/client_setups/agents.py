@@ -49,22 +49,23 @@ def _claude_start(target: Target) -> Start:
     """
     Variables, and the same as ``--settings``: the ``env`` of a user's own ``settings.json`` has precedence over
     variables (seen with 2.1.332), and ``--settings`` over both. The key is not among the arguments, which every process
-    can read.
+    can read: an empty token there ends one of the user's settings, and the helper reads the key from its variable.
     """
-    key = KEY if target.needs_key else NO_KEY
-    shown = claude_environment(target) | {"ANTHROPIC_API_KEY": ""}
-    if not target.needs_key:
-        shown["ANTHROPIC_AUTH_TOKEN"] = NO_KEY
+    key = {"ANTHROPIC_AUTH_TOKEN": KEY, KEY_VARIABLE: KEY} if target.needs_key else {"ANTHROPIC_AUTH_TOKEN": NO_KEY}
+    shown = {"ANTHROPIC_API_KEY": "", "ANTHROPIC_AUTH_TOKEN": "" if target.needs_key else NO_KEY}
+    helper = {"apiKeyHelper": f"printenv {KEY_VARIABLE}"} if target.needs_key else {}
     return Start(
-        environment={**claude_environment(target), "ANTHROPIC_AUTH_TOKEN": key},
+        environment={**claude_environment(target), **key},
         without=("ANTHROPIC_API_KEY",),
-        overrides=("--settings", json.dumps({"env": shown})),
+        overrides=("--settings", json.dumps({"env": {**claude_environment(target), **shown}, **helper})),
     )
 
 
 def _claude_configuration(target: Target) -> Configuration:
+    """A key or token of the user's would have precedence over the helper, so these are emptied."""
     edits = [Edit(("env", name), value) for name, value in claude_environment(target).items()]
     if target.needs_key:
+        edits += [Edit(("env", name), "") for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")]
         edits.append(Edit(("apiKeyHelper",), f"printenv {KEY_VARIABLE}"))
     else:
         edits.append(Edit(("env", "ANTHROPIC_AUTH_TOKEN"), NO_KEY))

@@ -106,8 +106,13 @@ def test_claude_beside_a_server(place: Place, serving: dict[str, str]):
     assert (option, passed_on) == ("--settings", ["-p", "hi", "--model", "--"])
     environment = place.record["environment"]
     # The settings of the user have precedence over variables, and these over both.
-    for name, value in json.loads(settings)["env"].items():
+    told = json.loads(settings)
+    assert told["env"].pop("ANTHROPIC_AUTH_TOKEN") == ""
+    for name, value in told["env"].items():
         assert environment.get(name, "") == value
+    # In the place of a token, which would be among the arguments.
+    assert told["apiKeyHelper"] == "printenv GPTMOCK_API_KEY"
+    assert environment["GPTMOCK_API_KEY"] == API_KEY
     assert API_KEY not in settings
     assert environment["ANTHROPIC_BASE_URL"] == url
     assert environment["ANTHROPIC_AUTH_TOKEN"] == API_KEY

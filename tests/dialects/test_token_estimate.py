@@ -3,6 +3,7 @@ import json
 import re
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,7 +111,7 @@ def test_a_tool_is_counted_as_the_type_that_the_model_reads():
     )
     assert declaration({**tool, "parameters": {"type": "object"}}).endswith("type f = () => any;\n\n")
     assert declaration({"type": "web_search"}) == '{"type":"web_search"}'
-    deep = {"type": "string"}
+    deep: dict[str, Any] = {"type": "string"}
     for _ in range(40):
         deep = {"type": "object", "properties": {"a": deep}}
     assert '"properties"' in declaration({**tool, "parameters": deep})
