@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from gptmock.client_setups.setup import (
@@ -225,85 +225,25 @@ def shell_line(command: str, start: Start) -> str:
     )
 
 
+_FURTHER: Mapping[str, Callable[[Target], Sequence[Snippet]]] = {"codex": _codex_signed_in}
+"""Agents with another way to be set up."""
+
+
 def _snippets(
     command: str, started: Callable[[Target], Start], configured: Callable[[Target], Configuration], target: Target
 ) -> Sequence[Snippet]:
     """The texts of an agent, which say what its start and its configuration do."""
     start, configuration = started(target), configured(target)
     written = Snippet(configuration.shown_path, configuration.format, configuration.text)
-<<<<<<< HEAD
-    line = Snippet("shell", "sh", shell_line(setup.command, start))
-    # A row of the table has what comes after these.
-    return [*([written, line] if start.needs_configuration else [line, written]), *setup.snippets(target)]
-=======
     line = Snippet("shell", "sh", shell_line(command, start))
-    return [written, line] if start.needs_configuration else [line, written]
->>>>>>> messages15
+    more = _FURTHER[command](target) if command in _FURTHER else ()
+    return [*([written, line] if start.needs_configuration else [line, written]), *more]
 
 
 def _npm(package: str) -> str:
     return f"npm install -g {package}"
 
 
-<<<<<<< HEAD
-def _no_more(_: Target) -> Sequence[Snippet]:
-    return ()
-
-
-AGENTS = tuple(
-    _agent(setup)
-    for setup in (
-        ClientSetup(
-            name="claude",
-            title="Claude Code",
-            command="claude",
-            install="npm install -g @anthropic-ai/claude-code",
-            page="https://code.claude.com/docs/en/quickstart",
-            start=_claude_start,
-            configuration=_claude_configuration,
-            snippets=_no_more,
-        ),
-        ClientSetup(
-            name="codex",
-            title="Codex CLI",
-            command="codex",
-            install="npm install -g @openai/codex",
-            page="https://developers.openai.com/codex/cli",
-            start=_codex_start,
-            configuration=_codex_configuration,
-            snippets=_codex_signed_in,
-        ),
-        ClientSetup(
-            name="opencode",
-            title="OpenCode",
-            command="opencode",
-            install="npm install -g opencode-ai",
-            page="https://opencode.ai/docs",
-            start=_opencode_start,
-            configuration=_opencode_configuration,
-            snippets=_no_more,
-        ),
-        ClientSetup(
-            name="droid",
-            title="Droid",
-            command="droid",
-            install="curl -fsSL https://app.factory.ai/cli | sh",
-            page="https://docs.factory.ai",
-            start=_configured_start,
-            configuration=_droid_configuration,
-            snippets=_no_more,
-        ),
-        ClientSetup(
-            name="openclaw",
-            title="OpenClaw",
-            command="openclaw",
-            install="npm install -g openclaw",
-            page="https://docs.openclaw.ai",
-            start=partial(_configured_start, arguments=("gateway",)),
-            configuration=_openclaw_configuration,
-            snippets=_no_more,
-        ),
-=======
 _TABLE: tuple[
     tuple[str, str, str, str, Callable[[Target], Start], Callable[[Target], Configuration]],
     ...,
@@ -361,7 +301,6 @@ AGENTS = tuple(
         start=start,
         configuration=configuration,
         snippets=partial(_snippets, name, start, configuration),
->>>>>>> messages15
     )
     for name, title, install, page, start, configuration in _TABLE
 )
