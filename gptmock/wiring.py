@@ -155,13 +155,8 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         )
         upstream = await stack.enter_async_context(opened(settings, transport, identity, deadlines, metrics, catalogs))
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
-        gateway = Gateway(selector, keeper, OwnInstallation(upstream), recorder, catalogs, conversations=conversations)
         services = Services(
-<<<<<<< HEAD
-            gateway=BatchGateway(gateway),
-=======
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
->>>>>>> upwire
             admission=admission(settings, state, versions),
             terms=Terms(catalogs.current, _defaults(settings), state.sealer),
             readiness=readiness,
