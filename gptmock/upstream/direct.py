@@ -8,6 +8,7 @@ Beside aiohttp's engine it saves a task switch and some 15 microseconds for each
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections import defaultdict
 
 import httpx
@@ -24,12 +25,15 @@ class DirectTransport(Engine):
     Args:
         connect_seconds: for one connection, TLS included.
         keepalive_seconds: how long an idle connection is kept for the next request.
+        tls: whom to trust; unless given, certifi's roots or those of ``SSL_CERT_FILE``.
     """
 
-    def __init__(self, *, connect_seconds: float = 10.0, keepalive_seconds: float = 30.0) -> None:
+    def __init__(
+        self, *, connect_seconds: float = 10.0, keepalive_seconds: float = 30.0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         # httpx's context: certifi's roots, or those of SSL_CERT_FILE.
-        self._dialer = Dialer(connect_seconds=connect_seconds, tls=httpx.create_ssl_context())
+        self._dialer = Dialer(connect_seconds=connect_seconds, tls=tls or httpx.create_ssl_context())
         self._keepalive_seconds = keepalive_seconds
         self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
         self._open: set[Connection] = set()

@@ -30,12 +30,12 @@ from gptmock.simulator.server import Simulator
 from gptmock.upstream import websocket as websocket_module
 from gptmock.upstream import websocket_connection
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.direct import DirectTransport
 from gptmock.upstream.identity import ClientIdentity
-from gptmock.upstream.transport import open_transport
 from gptmock.upstream.websocket import WebSocketUpstream
 from gptmock.upstream.websocket_failures import MAX_FAILURES, PARKED_SECONDS, FailureCount
 from gptmock.upstream.websocket_pool import PoolBounds
-from tests.harness import until
+from tests.harness import NO_TLS, until
 from tests.playbook import events_in
 from tests.simulator.wire import WEATHER, user
 from tests.timing import generous
@@ -79,7 +79,7 @@ async def line(
     bounds: PoolBounds | None = None,
     deadlines: UpstreamDeadlines | None = None,
 ) -> AsyncIterator[Line]:
-    transport = open_transport()
+    transport = DirectTransport(tls=NO_TLS)
     async with Simulator(options or SimulatorOptions()) as simulator:
         settings: dict[str, Any] = {
             "identity": ClientIdentity(),

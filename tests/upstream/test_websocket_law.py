@@ -200,7 +200,7 @@ async def both(turn: Turn, messages: list[bytes], ending: Any, **drawn: Any) -> 
 
 @pytest.mark.check(257)
 @routes
-@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
 @given(
     scene=st.sampled_from(SCENES),
     part=st.none() | st.integers(min_value=0, max_value=400),

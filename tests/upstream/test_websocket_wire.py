@@ -24,11 +24,12 @@ from gptmock.protocol.events import ErrorEvent, OutputTextDelta, ResponseComplet
 from gptmock.protocol.reader import Received
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
+from gptmock.upstream.direct import DirectTransport
 from gptmock.upstream.identity import ClientIdentity
-from gptmock.upstream.transport import open_transport
 from gptmock.upstream.websocket import WebSocketUpstream, is_idle_message
 from gptmock.upstream.websocket_body import WebSocketBody
 from gptmock.upstream.websocket_events import error_code, framed, headers_in, kind_of
+from tests.harness import NO_TLS
 from tests.playbook import events_in
 from tests.simulator.wire import user
 from tests.upstream.raw import HEAD, LAST_CHUNK, RawServer, chunk, read_request
@@ -76,7 +77,7 @@ def socket_server(say: Messages, *, accepts: bytes | None = None) -> RawServer:
 
 @asynccontextmanager
 async def upstream_at(url: str, told: list[str] | None = None) -> AsyncIterator[WebSocketUpstream]:
-    transport = open_transport()
+    transport = DirectTransport(tls=NO_TLS)
     settings: dict[str, Any] = {
         "identity": ClientIdentity(),
         "deadlines": UpstreamDeadlines(head=10.0),
