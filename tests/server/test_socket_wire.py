@@ -35,6 +35,9 @@ class Heard:
         self.texts += texts
         return True
 
+    def send_one(self, text: bytes) -> bool:
+        return self.send(text)
+
 
 def framed(event: dict[str, Any], *, named: bool) -> bytes:
     name = b"event: " + event["type"].encode() + b"\n" if named else b""
