@@ -20,7 +20,7 @@ from pydantic.json_schema import models_json_schema
 from sanic import HTTPResponse, Request
 
 from gptmock import __version__
-from gptmock.dialects.families import BACKEND, FAMILIES, Family, family_of
+from gptmock.dialects.families import BACKEND, BACKEND_PREFIX, FAMILIES, OPENAI, Family, family_of
 from gptmock.dialects.table import DialectRoute
 from gptmock.server.context import App
 from gptmock.server.multipart import FORM_TYPE
@@ -29,6 +29,7 @@ OPENAPI_PATH = "/openapi.json"
 _PARAMETER = re.compile(r"<(?P<name>\w+)(?::[^>]*)?>")
 _LISTED = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _BACKEND_NAME = "backend_"
+_CODEX_PREFIX = f"{BACKEND_PREFIX}codex/"
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = (
     "The OpenAI, Anthropic and Ollama APIs for a ChatGPT account. Paths under /v1 are served without /v1 too, doubled "
@@ -130,7 +131,7 @@ def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic
     if family is BACKEND and not name.startswith(_BACKEND_NAME):
         name = _BACKEND_NAME + name
     # A response to HEAD has no body.
-    error = {} if method == "HEAD" else {"application/json": _error_ref(family)}
+    error = {} if method == "HEAD" else {"application/json": _error_schema(path)}
     operation: Json = {
         "operationId": f"{name}_{method.lower()}",
         "tags": [family.name],
@@ -181,8 +182,11 @@ def _response(description: str, content: Mapping[str, Json]) -> Json:
     return response
 
 
-def _error_ref(family: Family) -> Json:
-    return {"$ref": _REF.format(model=_error_name(family))}
+def _error_schema(path: str) -> Json:
+    """Below the backend's path for Codex, dialects answer in their own shape, and all others in the backend's."""
+    families = [OPENAI, BACKEND] if path.startswith(_CODEX_PREFIX) else [family_of(path)]
+    schemas: list[Json] = [{"$ref": _REF.format(model=_error_name(family))} for family in families]
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
 
 
 def _error_name(family: Family) -> str:

@@ -113,8 +113,9 @@ def test_errors_are_described_in_the_shape_of_their_family(document):
     for path, item in document["paths"].items():
         for method in item.keys() - {"parameters", "head"}:
             for status in ("4XX", "5XX"):
-                (reference,) = references(item[method]["responses"][status]["content"])
-                assert reference.endswith(f"/{family_of(path).name}Error")
+                described = list(references(item[method]["responses"][status]["content"]))
+                assert len(described) == 1 or path.startswith("/backend-api/codex/")
+                assert any(reference.endswith(f"/{family_of(path).name}Error") for reference in described)
 
 
 def test_later_routes_appear_by_themselves():
