@@ -32,6 +32,7 @@ MIN_ADMIN_KEY_CHARACTERS = 16
 _MAX_PORT = 65535
 MIN_PEPPER_CHARACTERS = 32
 MIN_OLLAMA_VERSION = (0, 13, 4)
+_HTTPS_ORIGIN = re.compile(r"https://[A-Za-z0-9._~\[\]:-]+\Z")
 _ORIGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[A-Za-z0-9._~\[\]:-]+\Z")
 """A web origin as browsers send it: no path, no trailing slash."""
 
@@ -54,6 +55,8 @@ class Settings(pydantic.BaseModel):
     expose_reasoning_models: bool = False
     image_models: bool = False
     """Whether ``/v1/models`` lists what makes images: many clients offer all that is listed for chats."""
+    transcription: bool = False
+    """Whether there is ``/v1/audio/transcriptions``; the provider's bot protection often stops it."""
     default_web_search: bool = False
     fast_mode: bool = False
     debug_model: str | None = None
@@ -63,6 +66,8 @@ class Settings(pydantic.BaseModel):
     cors_origins: str | None = None
     """Origins of web pages, separated by commas; ``*`` for all. Unset: no page may use the server."""
     allow_unauthenticated: bool = False
+    create_first_key: bool = False
+    """Where a client key is required and there never was one, create one at start and print it once (image: on)."""
     redis_url: pydantic.SecretStr | None = None
     """Unset: the embedded store, a SQLite file in ``home``. May hold a password."""
     encryption_keys: pydantic.SecretStr | None = None
@@ -72,6 +77,8 @@ class Settings(pydantic.BaseModel):
     account_pool: str | None = None
     """Labels, separated by commas."""
     upstream_proxy: str | None = None
+    upstream_transport: Literal["http", "websocket", "auto"] = "http"
+    """``auto``: WebSockets for conversations from their second turn on, and for models that prefer them."""
     upstream_compression: Literal["zstd", "off"] = "zstd"
     """Request bodies of model calls from 8 kB on."""
     home: Path = Field(default_factory=lambda: Path.home() / ".config" / "gptmock")
@@ -122,6 +129,8 @@ class Settings(pydantic.BaseModel):
     """Host names that the browser guard accepts besides loopback names, separated by commas."""
     trusted_proxies: str | None = None
     """Addresses and networks whose forwarding headers are believed, separated by commas; ``unix`` for the socket."""
+    public_url: str | None = None
+    """Our own https origin, for a Codex that is signed in by ``chatgpt_base_url``. Unset: the host of each request."""
     base_path: str | None = None
     """A prefix of all routes, such as ``/gptmock``."""
     fast_path: bool = True
@@ -177,6 +186,14 @@ class Settings(pydantic.BaseModel):
         if url.hostname and (url.scheme == "https" or (url.scheme == "http" and is_loopback(url.hostname))):
             return value.rstrip("/")
         raise ValueError("must be an https URL (http only to loopback)")
+
+    @pydantic.field_validator("public_url")
+    @classmethod
+    def _public(cls, value: str | None) -> str | None:
+        origin = (value or "").rstrip("/")
+        if origin and not _HTTPS_ORIGIN.match(origin):
+            raise ValueError("must be an https origin without a path, such as https://codex.example:8443")
+        return origin or None
 
     @pydantic.field_validator("upstream_proxy")
     @classmethod
@@ -308,6 +325,12 @@ class Settings(pydantic.BaseModel):
                 "GPTMOCK_ENCRYPTION_KEYS: required with GPTMOCK_REDIS_URL, because tokens are stored encrypted only; "
                 "create a key with: openssl rand -base64 32"
             )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _reachable(self) -> Settings:
+        if self.upstream_transport != "http" and self.upstream_proxy is not None:
+            raise ValueError("GPTMOCK_UPSTREAM_TRANSPORT: must be http with GPTMOCK_UPSTREAM_PROXY")
         return self
 
     @pydantic.model_validator(mode="after")

@@ -32,6 +32,7 @@ from gptmock.gateway.notices import NoticeWatch
 from gptmock.gateway.recent_limits import RecentLimits
 from gptmock.gateway.refresh import Refresher
 from gptmock.gateway.several_turns import BatchGateway
+from gptmock.gateway.shown_limits import ShownLimits
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.gateway.usage_recording import TurnRecorder
 from gptmock.gateway.version import VersionWatch
@@ -55,13 +56,13 @@ from gptmock.stores.notices import StoreToldRecord
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.team_wiring import administered, admission, beside
 from gptmock.upstream.catalogue import CodexCatalog
-from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
-from gptmock.upstream.engine import Engine
+from gptmock.upstream.codex import UpstreamDeadlines
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client, open_transport
 from gptmock.upstream.usage import CodexUsage
 from gptmock.upstream.webhook import Webhook
+from gptmock.upstream_wiring import opened
 
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
@@ -110,6 +111,7 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         cors_origins=settings.cors_origin_list,
         expose_efforts=settings.expose_reasoning_models,
         image_models=settings.image_models,
+        transcription=settings.transcription,
         ollama_version=settings.ollama_version,
         verbose=settings.verbose,
         bound_host=settings.host,
@@ -117,6 +119,7 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         requires_key=settings.requires_key,
         allowed_hosts=settings.allowed_host_list,
         trusted_proxies=settings.trusted_proxy_list,
+        public_url=settings.public_url or "",
         base_path=settings.base_path or "",
     )
 
@@ -129,16 +132,14 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         client = await stack.enter_async_context(open_client(transport))
         metrics = open_metrics(folder / "metrics" if folder is not None else None)
         state = await stack.enter_async_context(open_state(settings, folder, called=metrics.store_called))
-        keeper = _keeper(settings, client, state)
-        stack.push_async_callback(keeper.close)
+        keeper = _keeper(settings, client, state, stack)
         board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
         selector = AccountSelector(state.vault, board, pool=settings.pool_labels, clock=time.time)
         ledger, recorder, limiter = _recording(settings, state, board, stack)
         readiness = partial(_reasons, selector, keeper)
         versions = VersionWatch(state.codex_version, fixed=settings.codex_version, shown=shown_version)
         identity = ClientIdentity(settings.originator, versions.current)
-        usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
-        windows = LimitPoller(board, keeper, usage, selector.account_ids)
+        shown, windows = _windows(selector, board, keeper, (client, settings.upstream_url, identity))
         models = CodexCatalog(client, settings.upstream_url, identity=identity, clock=time.time)
         catalogs = CatalogWatch(StoreCatalogCache(state.store), keeper, models, selector.account_ids, clock=time.time)
         versions.changed = partial(_change_version, identity, catalogs)
@@ -146,17 +147,13 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         await _load(state, fresh, catalogs)
         await stack.enter_async_context(
             beside(
-                ledger.run(),
-                limiter.run(),
+                *(one.run() for one in (ledger, limiter, windows, fresh, versions)),
                 keeper.watch(selector.account_ids),
-                windows.run(),
-                fresh.run(),
-                versions.run(),
                 _take_over(state, readiness),
                 _reseal(state),
             )
         )
-        upstream = _upstream(settings, transport, identity, deadlines, metrics.upstream_answered)
+        upstream = await stack.enter_async_context(opened(settings, transport, identity, deadlines, metrics, catalogs))
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
@@ -166,6 +163,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
             conversations=conversations,
             label_of=selector.label_of,
             limits=limiter,
+            shown_limits=shown,
         )
         catalogs.changed = partial(_change_terms, services, state.snapshot)
         await stack.enter_async_context(_measured(settings, services, metrics, state, board))
@@ -239,29 +237,24 @@ def _load_of(services: Services, state: State) -> Load:
     return Load(activity.turns, activity.streams, activity.count_connections(), has_store=state.store.available)
 
 
-def _upstream(
-    settings: Settings,
-    transport: Engine,
-    identity: ClientIdentity,
-    deadlines: UpstreamDeadlines,
-    answered: Callable[[int], None],
-) -> CodexUpstream:
-    return CodexUpstream(
-        transport,
-        settings.upstream_url,
-        identity=identity,
-        deadlines=deadlines,
-        clock=time.time,
-        finds_runs=settings.fast_path,
-        answered=answered,
-        compresses=settings.upstream_compression == "zstd",
-    )
+def _windows(
+    selector: AccountSelector,
+    board: RecentLimits,
+    keeper: CredentialKeeper,
+    asked: tuple[AsyncClient, str, ClientIdentity],
+) -> tuple[ShownLimits, LimitPoller]:
+    client, url, identity = asked
+    usage = CodexUsage(client, url, identity=identity, clock=time.time)
+    shown = ShownLimits(selector, selector.account_ids, board, keeper, usage, clock=time.monotonic)
+    return shown, LimitPoller(board, keeper, usage, selector.account_ids)
 
 
-def _keeper(settings: Settings, client: AsyncClient, state: State) -> CredentialKeeper:
+def _keeper(settings: Settings, client: AsyncClient, state: State, stack: AsyncExitStack) -> CredentialKeeper:
     issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
     refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
-    return CredentialKeeper(state.vault, refresher, clock=time.time)
+    keeper = CredentialKeeper(state.vault, refresher, clock=time.time)
+    stack.push_async_callback(keeper.close)
+    return keeper
 
 
 def _change_version(identity: ClientIdentity, catalogs: CatalogWatch, version: str) -> None:
@@ -316,6 +309,8 @@ async def _reseal(state: State) -> None:
 async def _reasons(selector: AccountSelector, keeper: CredentialKeeper) -> list[str]:
     try:
         account_ids = await selector.account_ids()
+        if not account_ids and await selector.serves_members():
+            return []
         if not account_ids:
             nobody = selector.nobody()
             return [f"{nobody.code}: {nobody.message}"]

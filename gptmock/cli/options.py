@@ -52,6 +52,12 @@ def _add_server(group: argparse._ArgumentGroup) -> None:
         help="number of worker processes, or 'auto' for one per available core, at most 4 (GPTMOCK_WORKERS, default 1)",
     )
     add("--base-path", metavar="PATH", help="serve everything below this path (GPTMOCK_BASE_PATH, default none)")
+    add(
+        "--public-url",
+        metavar="URL",
+        help="https origin of this server, for a signed-in Codex with chatgpt_base_url (GPTMOCK_PUBLIC_URL, default "
+        "https and the host of each request)",
+    )
     _switch(group, "--verbose", "log requests and upstream payloads, but no credentials (GPTMOCK_VERBOSE)")
     add(
         "--log-format",
@@ -94,6 +100,11 @@ def _add_models(group: argparse._ArgumentGroup) -> None:
         "also list each model once per effort (GPTMOCK_EXPOSE_REASONING_MODELS)",
     )
     _switch(group, "--image-models", "also list the model that makes images (GPTMOCK_IMAGE_MODELS)")
+    _switch(
+        group,
+        "--transcription",
+        "serve /v1/audio/transcriptions, which the provider's bot protection often stops (GPTMOCK_TRANSCRIPTION)",
+    )
     add(
         "--enable-web-search",
         dest="default_web_search",
@@ -144,6 +155,7 @@ def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
         "reasoning_compat",
         "expose_reasoning_models",
         "image_models",
+        "transcription",
         "default_web_search",
         "fast_mode",
         "debug_model",
@@ -153,6 +165,7 @@ def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
         "allow_unauthenticated",
         "redis_url",
         "base_path",
+        "public_url",
     )
     return {name: getattr(options, name, None) for name in names}
 

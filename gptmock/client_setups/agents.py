@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from gptmock.client_setups.setup import (
@@ -18,6 +18,7 @@ from gptmock.client_setups.setup import (
     Snippet,
     Start,
     Target,
+    toml_text,
 )
 
 PROVIDER = "gptmock"
@@ -102,6 +103,22 @@ def _codex_configuration(target: Target) -> Configuration:
     return Configuration(
         folder=".codex", names=("config.toml",), edits=_codex_edits(target), format="toml", variable="CODEX_HOME"
     )
+
+
+def _codex_signed_in(target: Target) -> Sequence[Snippet]:
+    """For a Codex that stays signed in with its user's own account; a key travels beside its login (next doors D.1)."""
+    edits: tuple[Edit, ...] = (Edit(("openai_base_url",), target.openai_url),)
+    if target.needs_key:
+        provider = ("model_providers", PROVIDER)
+        edits = (
+            Edit(("model_provider",), PROVIDER),
+            Edit((*provider, "name"), PROVIDER),
+            Edit((*provider, "base_url"), target.openai_url),
+            Edit((*provider, "wire_api"), "responses"),
+            Edit((*provider, "requires_openai_auth"), True),
+            Edit((*provider, "env_http_headers", "x-api-key"), KEY_VARIABLE),
+        )
+    return [Snippet("~/.codex/config.toml, if you stay signed in with your own account", "toml", toml_text(edits))]
 
 
 def _opencode_edits(target: Target) -> tuple[Edit, ...]:
@@ -208,6 +225,10 @@ def shell_line(command: str, start: Start) -> str:
     )
 
 
+_FURTHER: Mapping[str, Callable[[Target], Sequence[Snippet]]] = {"codex": _codex_signed_in}
+"""Agents with another way to be set up."""
+
+
 def _snippets(
     command: str, started: Callable[[Target], Start], configured: Callable[[Target], Configuration], target: Target
 ) -> Sequence[Snippet]:
@@ -215,7 +236,8 @@ def _snippets(
     start, configuration = started(target), configured(target)
     written = Snippet(configuration.shown_path, configuration.format, configuration.text)
     line = Snippet("shell", "sh", shell_line(command, start))
-    return [written, line] if start.needs_configuration else [line, written]
+    more = _FURTHER[command](target) if command in _FURTHER else ()
+    return [*([written, line] if start.needs_configuration else [line, written]), *more]
 
 
 def _npm(package: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from gptmock.dialects import ollama_errors, openai_errors
+from gptmock.dialects import backend_errors, ollama_errors, openai_errors
 from gptmock.dialects.dialect import ErrorReply
 from gptmock.dialects.messages import errors as messages_errors
 from gptmock.errors import GptmockError, MethodNotAllowed, UnknownRoute, UnsupportedEndpoint
@@ -73,7 +73,21 @@ OLLAMA = Family(
 ANTHROPIC = Family(
     "Anthropic", messages_errors.error_reply, messages_errors.ERROR_SCHEMA, request_id_header="request-id"
 )
-FAMILIES = (OPENAI, OLLAMA, ANTHROPIC)
+BACKEND = Family(
+    "ChatGPT backend",
+    backend_errors.error_reply,
+    MappingProxyType(
+        {
+            "type": "object",
+            "required": ["detail"],
+            "additionalProperties": False,
+            "properties": {"detail": {"type": "string", "minLength": 1}},
+        }
+    ),
+)
+"""What a Codex asks of the backend beside model calls."""
+FAMILIES = (OPENAI, OLLAMA, ANTHROPIC, BACKEND)
+BACKEND_PREFIX = "/backend-api/"
 VERSION_HEADER = "anthropic-version"
 """Every client of Anthropic's API sends it."""
 
@@ -91,7 +105,7 @@ _UNSUPPORTED_ENDPOINTS: Mapping[str, str] = MappingProxyType(
     {
         "embeddings": "the ChatGPT backend makes no embeddings: use another provider for them",
         "images": "the ChatGPT backend makes no variations: use /v1/images/generations or /v1/images/edits",
-        "audio": "the ChatGPT backend neither speaks nor listens here",
+        "audio": "the ChatGPT backend does not speak here, and transcribes only with GPTMOCK_TRANSCRIPTION=1",
         "videos": "the ChatGPT backend makes no videos here",
         "moderations": "the ChatGPT backend moderates by itself: use another provider",
         "realtime": "only text over HTTP is available",
@@ -121,6 +135,8 @@ def family_of(path: str, headers: Container[str] = ()) -> Family:
     """
     if path == "/api" or path.startswith("/api/"):
         return OLLAMA
+    if path.startswith(BACKEND_PREFIX):
+        return BACKEND
     segments = _segments(path)
     return ANTHROPIC if segments[0] in ("messages", "complete") or VERSION_HEADER in headers else OPENAI
 
@@ -137,6 +153,9 @@ def unknown_route(method: str, path: str, headers: Container[str] = ()) -> Unkno
     if segments[:1] == ["v1"]:
         return UnknownRoute(f"Unknown request URL: {asked}. '/v1' stands there twice: check the client's base URL.")
     family = family_of(path, headers)
+    if family is BACKEND:
+        # As the backend says it: the client goes on without.
+        return UnknownRoute("Not Found")
     for segment in segments if family is ANTHROPIC else ():
         if (instead := _ANTHROPIC_ENDPOINTS.get(segment)) is not None:
             return UnsupportedEndpoint(f"{instead}.")

@@ -20,7 +20,8 @@ model_provider = "gptmock"
 name = "gptmock"
 base_url = "<this server>/v1"
 wire_api = "responses"
-env_key = "GPTMOCK_API_KEY"
+requires_openai_auth = true
+env_http_headers = { "x-api-key" = "GPTMOCK_API_KEY" }
 """
 _FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"})
 """Headers that proxies add."""

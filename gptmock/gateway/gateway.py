@@ -37,7 +37,7 @@ from gptmock.gateway.usage_recording import TurnRecorder, is_quota
 from gptmock.live import UpstreamTry
 from gptmock.protocol.items import ResponseObject
 from gptmock.protocol.request import ResponsesRequest
-from gptmock.protocol.upstream import Compacted, Upstream
+from gptmock.protocol.upstream import Compacted, Relayed, Upstream
 
 log = logging.getLogger("gptmock.turn")
 
@@ -105,6 +105,25 @@ class Gateway:
             outcome.response = ResponseObject(usage=compacted.usage)
             self._ended(turn, outcome)
             return compacted
+
+    async def relay(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Relayed:
+        """
+        Pass on the side call of a turn: accounts and tries as for any turn.
+
+        Raises:
+            GptmockError: there is no answer.
+        """
+
+        async def attempt(request: ResponsesRequest, credential: Credential, _: AsyncExitStack) -> Relayed:
+            relayed = await self._upstream.relay(request, credential, headers=turn.headers)
+            outcome.limits, outcome.headers = relayed.limits, relayed.headers
+            return relayed
+
+        async with AsyncExitStack() as stack:
+            relayed = await self._accepted(turn, attempt, stack, outcome, account_id)
+            outcome.response = ResponseObject()
+            self._ended(turn, outcome)
+            return relayed
 
     @asynccontextmanager
     async def open(

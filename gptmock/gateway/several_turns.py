@@ -26,7 +26,7 @@ from gptmock.dialects.dialect import (
 from gptmock.errors import GptmockError, InternalError
 from gptmock.gateway.reply import EventConsumer, FrameSink, Outcome, Reply
 from gptmock.protocol.fold import FoldedResponse
-from gptmock.protocol.upstream import Compacted
+from gptmock.protocol.upstream import Compacted, Relayed
 
 
 class AnyReply(Protocol):
@@ -61,6 +61,9 @@ class OpensOneTurn(Protocol):
 
     async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
         """Compact a conversation."""
+
+    async def relay(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Relayed:
+        """Pass on a side call."""
 
 
 _OpensOne: TypeAlias = Callable[[Turn, Outcome], AbstractAsyncContextManager[Reply]]
@@ -114,6 +117,10 @@ class BatchGateway:
     async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
         """See ``Gateway.compact``."""
         return await self._gateway.compact(turn, outcome, account_id=account_id)
+
+    async def relay(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Relayed:
+        """See ``Gateway.relay``."""
+        return await self._gateway.relay(turn, outcome, account_id=account_id)
 
 
 @asynccontextmanager

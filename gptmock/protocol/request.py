@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 JsonObject: TypeAlias = dict[str, Any]
-_NO_MEMBERS = frozenset({"more", "image"})
+_NO_MEMBERS = frozenset({"more", "image", "side"})
 ENCRYPTED_REASONING = "reasoning.encrypted_content"
 _NOT_FOR_COMPACTION = frozenset({"store", "stream", "include", "tool_choice", "client_metadata", "stream_options"})
 
@@ -151,6 +151,21 @@ class ImageTurn(Struct, frozen=True):
     """What to ask the backend's endpoint for images first; ``None`` for what only the tool can do."""
 
 
+# --- A call beside the turns ----------------------------------------------------
+
+
+TRANSCRIPTION_PATH = "transcribe"
+
+
+class SideCall(Struct, frozen=True, kw_only=True):
+    """A call of a Codex client that is no turn: sent as it is, and its answer is handed back as it is."""
+
+    path: str
+    """Below the backend's base URL, such as ``codex/alpha/search``."""
+    body: bytes
+    content_type: str = "application/json"
+
+
 # --- The request ----------------------------------------------------------------
 
 
@@ -187,6 +202,8 @@ class ResponsesRequest(Struct, frozen=True, kw_only=True):
     include: list[str] | UnsetType = msgspec.field(default_factory=lambda: [ENCRYPTED_REASONING])
     image: ImageTurn | None = None
     """Of a turn that makes an image; no member of the body."""
+    side: SideCall | None = None
+    """What is sent in the place of this body; no member of it."""
     more: JsonObject = msgspec.field(default_factory=dict)
     """Further members, sent unchanged: those of a Codex client that have no field here."""
     store: Literal[False] = False

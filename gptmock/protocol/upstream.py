@@ -70,6 +70,16 @@ class Compacted:
     """As ``EventStream.headers``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """The answer to a ``SideCall``."""
+
+    body: bytes
+    limits: RateLimitSnapshot | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """As ``EventStream.headers``."""
+
+
 class Upstream(Protocol):
     """The Codex backend."""
 
@@ -101,5 +111,17 @@ class Upstream(Protocol):
 
         Raises:
             UpstreamBroken: the answer cannot be read.
+            GptmockError: as ``open``.
+        """
+
+    async def relay(
+        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+    ) -> Relayed:
+        """
+        Send the request's ``side`` call.
+
+        Raises:
+            UpstreamBroken: the answer is too large, or the connection broke.
+            TranscriptionBlocked: the call is a transcription, and the provider's bot protection stands before it.
             GptmockError: as ``open``.
         """

@@ -23,9 +23,10 @@ from gptmock.gateway.key_usage import KeyUsage
 from gptmock.gateway.page_sessions import PageSessions
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
+from gptmock.gateway.shown_limits import ShownLimits
 from gptmock.gateway.team import Team
 from gptmock.live import LiveTurn, UpstreamTry
-from gptmock.protocol.upstream import Compacted
+from gptmock.protocol.upstream import Compacted, Relayed
 from gptmock.server.client_bounds import ConnectionDeadlines
 
 App: TypeAlias = "Sanic[Config, SimpleNamespace]"
@@ -43,6 +44,9 @@ class OpensTurns(Protocol):
 
     async def compact(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Compacted:
         """Compact a conversation."""
+
+    async def relay(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Relayed:
+        """Pass on a side call."""
 
 
 class Admits(Protocol):
@@ -136,6 +140,8 @@ class ServerOptions:
     expose_efforts: bool = False
     image_models: bool = False
     """Whether ``/v1/models`` lists what makes images."""
+    transcription: bool = False
+    """Whether there is ``/v1/audio/transcriptions``."""
     ollama_version: str = "0.13.5"
     """The version in ``/api/version``."""
     verbose: bool = False
@@ -150,6 +156,8 @@ class ServerOptions:
     """Further host names of this server, for the browser guard."""
     trusted_proxies: tuple[str, ...] = ()
     """Addresses and networks of proxies whose forwarding headers are believed; ``unix`` for the Unix socket."""
+    public_url: str = ""
+    """Our https origin, for a Codex that is signed in; empty for the host of each request."""
     base_path: str = ""
     """The prefix of all routes, such as ``/gptmock``; empty for none."""
 
@@ -186,6 +194,7 @@ class Services:
     """The cached label of an account id, for the log."""
     limits: LimitsKeys = field(default_factory=NoLimits)
     usage: ReportsUsage | None = None
+    shown_limits: ShownLimits | None = None
     team: Team | None = None
     """What the admin API administers and shows."""
     sessions: PageSessions | None = None

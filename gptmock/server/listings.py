@@ -18,6 +18,7 @@ from gptmock.server.guard import client_source
 from gptmock.server.requests import headers_of
 
 MODELS_PATHS = ("/v1/models", "/models")
+CODEX_MODELS_PATH = "/backend-api/codex/models"
 
 
 def add_listing_routes(app: App, options: ServerOptions) -> None:
@@ -40,6 +41,8 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
         )
         # Codex compares it with the ETag that each reply names.
         headers = {"etag": catalog.etag} if client_version is not None and catalog.etag is not None else {}
+        if headers and request.headers.get("if-none-match") == catalog.etag:
+            return HTTPResponse(status=304, headers=headers)
         return HTTPResponse(body, headers=headers, content_type="application/json")
 
     async def model(request: Request, name: str) -> HTTPResponse:
@@ -55,6 +58,7 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
             body = model_document(catalog, wanted, images=options.image_models and may_use(client, IMAGE_MODEL))
         return HTTPResponse(body, content_type="application/json")
 
+    app.add_route(models, CODEX_MODELS_PATH, methods=["GET", "HEAD"], name="codex_models")
     for number, path in enumerate(MODELS_PATHS):
         app.add_route(models, path, methods=["GET", "HEAD"], name=f"models_{number}")
         # ``path``: a model name may hold slashes.

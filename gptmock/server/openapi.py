@@ -20,7 +20,7 @@ from pydantic.json_schema import models_json_schema
 from sanic import HTTPResponse, Request
 
 from gptmock import __version__
-from gptmock.dialects.families import FAMILIES, Family, family_of
+from gptmock.dialects.families import BACKEND, FAMILIES, Family, family_of
 from gptmock.dialects.table import DialectRoute
 from gptmock.server.context import App
 from gptmock.server.multipart import FORM_TYPE
@@ -28,6 +28,7 @@ from gptmock.server.multipart import FORM_TYPE
 OPENAPI_PATH = "/openapi.json"
 _PARAMETER = re.compile(r"<(?P<name>\w+)(?::[^>]*)?>")
 _LISTED = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_BACKEND_NAME = "backend_"
 _REF = "#/components/schemas/{model}"
 _DESCRIPTION = (
     "The OpenAI, Anthropic and Ollama APIs for a ChatGPT account. Paths under /v1 are served without /v1 too, doubled "
@@ -126,13 +127,15 @@ def _path_item(path: str, route: Route, refs: Mapping[type[pydantic.BaseModel], 
 def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic.BaseModel], Json]) -> Json:
     family = family_of(path)
     name = re.sub(r"_\d+\Z", "", route.name.rpartition(".")[2])
+    if family is BACKEND and not name.startswith(_BACKEND_NAME):
+        name = _BACKEND_NAME + name
     # A response to HEAD has no body.
     error = {} if method == "HEAD" else {"application/json": _error_ref(family)}
     operation: Json = {
         "operationId": f"{name}_{method.lower()}",
         "tags": [family.name],
         "responses": {
-            "200": _success(getattr(route.ctx, "dialect_route", None)),
+            **_successes(route),
             "4XX": _response("An error of the client.", error),
             "5XX": _response("An error of the server or the upstream.", error),
             **{
@@ -148,6 +151,13 @@ def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic
         forms = {} if turn is None or turn.form is None else {FORM_TYPE: {"schema": dict(turn.form)}}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}, **forms}}
     return operation
+
+
+def _successes(route: Route) -> Json:
+    if getattr(route.ctx, "upgrades", False):
+        # OpenAPI has no words for the messages of a WebSocket.
+        return {"101": {"description": "A WebSocket: each message of the client is one turn, each answer an event."}}
+    return {"200": _success(getattr(route.ctx, "dialect_route", None))}
 
 
 def _success(route: DialectRoute | None) -> Json:

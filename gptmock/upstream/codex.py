@@ -23,9 +23,9 @@ from gptmock.errors import UpstreamBroken, UpstreamRefused, UpstreamTimeout
 from gptmock.limits import snapshot_from_headers
 from gptmock.protocol.failures import document_failure
 from gptmock.protocol.items import ResponseUsage
-from gptmock.protocol.request import JsonObject, ResponsesRequest
+from gptmock.protocol.request import TRANSCRIPTION_PATH, JsonObject, ResponsesRequest
 from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES
-from gptmock.protocol.upstream import Compacted, EventStream
+from gptmock.protocol.upstream import Compacted, EventStream, Relayed
 from gptmock.upstream.bodies import Body
 from gptmock.upstream.engine import Answer, Engine, Outgoing, Target
 from gptmock.upstream.event_stream import CodexEventStream, broken_as_errors, forwarded_headers
@@ -33,6 +33,7 @@ from gptmock.upstream.identity import ClientIdentity, account_headers
 from gptmock.upstream.images import ImageEndpoint, ImageRefusalReader
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 from gptmock.upstream.request_bodies import BodyEncoder, EncodedBody
+from gptmock.upstream.transcription import TranscriptionRefusalReader
 
 log = logging.getLogger("gptmock.upstream")
 
@@ -91,7 +92,8 @@ class CodexUpstream:
         compresses: bool = False,
     ) -> None:
         self._engine = engine
-        url = f"{base_url.rstrip('/')}/codex"
+        self._base_url = base_url.rstrip("/")
+        url = f"{self._base_url}/codex"
         self._target = Target.of(httpx.URL(f"{url}/responses"))
         self._compact_target = Target.of(httpx.URL(f"{url}/responses/compact"))
         self._images_url = f"{url}/images"
@@ -170,6 +172,19 @@ class CodexUpstream:
         limits = snapshot_from_headers(answered, now=self._clock())
         return Compacted(document, known.usage, limits, forwarded_headers(answered))
 
+    async def relay(
+        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+    ) -> Relayed:
+        """See ``protocol.upstream.Upstream``."""
+        call = request.side
+        assert call is not None  # noqa: S101 - whoever relays has one
+        sent = {**self._headers(request, credential, headers), "content-type": call.content_type}
+        target = Target.of(httpx.URL(f"{self._base_url}/{call.path}"))
+        reads = TranscriptionRefusalReader if call.path == TRANSCRIPTION_PATH else RefusalReader
+        answer, body = await self._unary(target, call.body, sent, reads(credential, self._clock))
+        answered = answer.headers()
+        return Relayed(body, snapshot_from_headers(answered, now=self._clock()), forwarded_headers(answered))
+
     async def _image(
         self, headers: Mapping[str, str], path: str, body: bytes, refusals: ImageRefusalReader
     ) -> tuple[Answer, bytes]:
@@ -204,9 +219,10 @@ class CodexUpstream:
                 self._answered(answer.status)
                 if answer.status != 200:
                     beginning = await _beginning(answer.body)
-                    raise refusals.refusal(
+                    error = refusals.refusal(
                         answer.status, beginning.data, location=answer.location, unread=beginning.unread
                     )
+                    raise refusals.challenged(error) if _is_challenge(answer) else error
         except TimeoutError:
             raise UpstreamTimeout(
                 f"The upstream did not answer within {patience:.0f} seconds.", should_retry=False
@@ -227,6 +243,11 @@ class CodexUpstream:
             **(clients or {}),
             **account_headers(credential),
         }
+
+
+def _is_challenge(answer: Answer) -> bool:
+    """Whether this is a page of the provider's bot protection."""
+    return answer.headers().get("cf-mitigated") == "challenge"
 
 
 async def _whole(body: Body) -> bytes:

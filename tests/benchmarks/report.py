@@ -12,6 +12,7 @@ from tests.benchmarks.results import CellResult, Report, digits
 _KIB = 1000
 """Memory is told in MB and kB of 1000, as the gates are."""
 WORKERS = "workers"
+KEYS = "keys"
 TWO_WORKERS = "ours, 2 workers"
 
 
@@ -27,6 +28,7 @@ def markdown(report: Report) -> str:
         _delays(report),
         *_held(report),
         *_workers(report),
+        *_keys(report),
         *_memory(report),
         *_stalls(report),
         *_start(report),
@@ -49,7 +51,7 @@ def _introduction(report: Report) -> str:
 def _costs(report: Report) -> str:
     others = [name for name in ("nginx", "plain", "before") if any(name in cell.targets for cell in report.cells)]
     head = ["load", "us per", *others, "ours", *(f"ours / {name}" for name in others), "rounds refused"]
-    return _table(head, (_cost_row(cell, others) for cell in report.cells if cell.name != WORKERS))
+    return _table(head, (_cost_row(cell, others) for cell in report.cells if cell.name not in (WORKERS, KEYS)))
 
 
 def _cost_row(cell: CellResult, others: Sequence[str]) -> list[str]:
@@ -103,6 +105,17 @@ def _workers(report: Report) -> list[str]:
     ]
     remark = "gate 1.6, where two cores are free; here upstream and clients need their part of the same cores"
     return ["## Two workers", f"\n{'; '.join(speeds)}; **{ratio:.2f}** times ({remark}).\n"]
+
+
+def _keys(report: Report) -> list[str]:
+    found = next((cell for cell in report.cells if cell.name == KEYS), None)
+    if found is None:
+        return []
+    first, *others = found.targets
+    costs = [statistics.median(1e6 * (one[name].cpu - one[first].cpu) for one in found.rounds) for name in others]
+    more = "; ".join(f"*{name}* {cost:.0f} us" for name, cost in zip(others, costs, strict=True))
+    gate = "Gate for keys with limits: 400 us."
+    return ["## Client keys", f"\nCPU for each request, more than without a key: {more}. {gate}\n"]
 
 
 def _memory(report: Report) -> list[str]:

@@ -28,6 +28,9 @@ from tests.stores.servers import running
 
 LOGIN_SECONDS = 30 * 86400
 START_SECONDS = 60.0
+NO_KEY = "ours, no key"
+LIMITS = "ours, limits"
+_LIMITS = KeyTerms(rpm=1_000_000, tokens_per_day=10**12, tokens_per_week=10**12, concurrency=10_000)
 _NGINX_CONFIGURATION = """
 daemon off; worker_processes 1; pid nginx.pid; error_log error.log;
 events {{ worker_connections 8192; }}
@@ -71,6 +74,9 @@ class State:
     home: Path
     environment: Mapping[str, str]
     client_key: str
+    """Without limits."""
+    limited_key: str
+    """With limits of every kind, which are not reached."""
 
 
 def tree_of(root: int) -> set[int]:
@@ -118,14 +124,26 @@ async def new_state(home: Path, upstream: int, redis: str | None) -> State:
     await prepare(settings)
     async with open_state(settings) as state:
         issued = await state.keys.create("benchmark", KeyTerms())
-    return State(home, environment, issued.text.reveal())
+        limited = await state.keys.create("limited", _LIMITS)
+    return State(home, environment, issued.text.reveal(), limited.text.reveal())
 
 
 @contextmanager
 def ours(state: State, *, workers: int = 1, name: str = "ours", source: Path | None = None) -> Iterator[Target]:
-    """The whole program as a user starts it; ``source`` is another checkout of it, for a comparison."""
+    """
+    The whole program as a user starts it.
+
+    Args:
+        state: what it serves from.
+        workers: how many.
+        name: of the target; ``NO_KEY`` needs no key, ``LIMITS`` is asked with one that has limits.
+        source: another checkout of the program, for a comparison.
+    """
     upstream_url = state.environment["GPTMOCK_ISSUER"]
     environment = {**state.environment, **({} if source is None else {"PYTHONPATH": str(source)})}
+    if name == NO_KEY:
+        del environment["GPTMOCK_API_KEY"]
+    key = state.limited_key if name == LIMITS else state.client_key
     with server_process(state.home, upstream_url, workers=workers, env=environment) as server:
         port = int(server.base_url.rpartition(":")[2])
         yield Target(
@@ -133,7 +151,7 @@ def ours(state: State, *, workers: int = 1, name: str = "ours", source: Path | N
             port=port,
             root=server.process.pid,
             dialects=frozenset({"chat", "responses", "ollama", "collected"}),
-            headers=(f"authorization: Bearer {state.client_key}",),
+            headers=() if name == NO_KEY else (f"authorization: Bearer {key}",),
             workers=server.workers,
         )
 

@@ -78,6 +78,8 @@ def a_report(*, steady=True):
     cells = [CellResult("fast", "fast <title>", "frame", gates, rounds((100, 20), (110, 20), (100, 24)), 1, steady)]
     two = {"ours": sample(20), "ours, 2 workers": sample(20, seconds=0.5)}
     cells.append(CellResult(report.WORKERS, "workers", "frame", {}, [two], 0, steady=True))
+    keys = {"ours, no key": sample(1000), "ours": sample(1100), "ours, limits": sample(1300)}
+    cells.append(CellResult(report.KEYS, "keys", "request", {}, [keys], 0, steady=True))
     memory = {"ours": Memory(60_000_000, 40_000_000, 61_000_000, 44_000, 59_000)}
     return Report(
         "today",
@@ -103,6 +105,7 @@ def test_the_report_shows_ratios_and_gates():
     text = report.markdown(a_report())
     assert "| fast <title> | frame | 100 | 20 | **0.2** (gate 0.1, missed) | 1 |" in text
     assert "**2.00** times" in text
+    assert "more than without a key: *ours* 100 us; *ours, limits* 300 us" in text
     assert "| ours | 350 | 300, 400 | 3.5 |" in text
     assert "| 20 MB | 200 | 200, 300, 100 |" in text
     assert "0.50 s of CPU" in text

@@ -66,6 +66,7 @@ def test_an_account_offline(tmp_path: Path, expires_in: int, words: str):
         "account_id": login.account_id,
         "user_id": login.user_id,
         "default": True,
+        "member": False,
         "paused": False,
         "refused": None,
         "renewable": True,

@@ -24,7 +24,7 @@ from gptmock.limits import RateLimitSnapshot
 from gptmock.protocol.items import ResponseUsage
 from gptmock.protocol.reader import EventReader
 from gptmock.protocol.request import ResponsesRequest
-from gptmock.protocol.upstream import Compacted, OpensLane, TakesBatch
+from gptmock.protocol.upstream import Compacted, OpensLane, Relayed, TakesBatch
 from gptmock.simulator.jwt import encode_jwt
 from gptmock.stores.lease import StoreLease
 from gptmock.stores.memory import MemoryPlace, MemoryStore
@@ -247,6 +247,13 @@ class MemoryUpstream:
         async with self.open(request, credential, headers=headers) as stream:
             await stream.deliver(lambda _: False)
             return Compacted({"output": [{"type": "compaction", "id": "cmp_1"}]}, ResponseUsage(input_tokens=7))
+
+    async def relay(
+        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+    ) -> Relayed:
+        async with self.open(request, credential, headers=headers) as stream:
+            await stream.deliver(lambda _: False)
+            return Relayed(b"{}")
 
 
 class MemoryStream:

@@ -55,7 +55,7 @@ async def test_a_signed_in_codex_without_a_key_gets_no_401_but_the_lines_for_its
         await admitting(KEY).admit(headers)
     error = caught.value
     assert (error.status_hint, error.code, error.should_retry) == (403, "client_key_required", False)
-    assert 'env_key = "GPTMOCK_API_KEY"' in error.message
+    assert 'env_http_headers = { "x-api-key" = "GPTMOCK_API_KEY" }' in error.message
     assert "planted" not in error.message
     assert JWT not in error.message
 

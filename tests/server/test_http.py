@@ -394,6 +394,9 @@ class BrokenGateway:
     async def compact(self, *_: object, **__: object) -> Any:
         return 1 / int("a planted prompt")
 
+    async def relay(self, *_: object, **__: object) -> Any:
+        return 1 / int("a planted prompt")
+
 
 @asynccontextmanager
 async def broken_services() -> AsyncIterator[Services]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,13 @@ def codex_body(text: str = "Hello", *, model: str = "gpt-5.5", **members: Any) -
 def asked(simulator: Simulator) -> Any:
     """The body of the last model call."""
     return simulator.state.model_calls()[-1].body
+
+
+def owned(simulator: Simulator, body: dict[str, Any]) -> dict[str, Any]:
+    """A body as it goes upstream: with the installation id of our account, and not the client's."""
+    ours = asked(simulator)["client_metadata"]["x-codex-installation-id"]
+    assert str(uuid.UUID(ours)) == ours
+    return {**body, "client_metadata": {**body["client_metadata"], "x-codex-installation-id": ours}}
 
 
 def sent_headers(simulator: Simulator) -> dict[str, str]:
@@ -148,9 +156,9 @@ async def test_no_header_of_an_ordinary_client_goes_further(client: httpx.AsyncC
 
 
 @pytest.mark.check(115)
-async def test_a_websocket_is_refused_so_that_clients_fall_back(client: httpx.AsyncClient):
+async def test_a_websocket_elsewhere_is_refused_so_that_clients_fall_back(client: httpx.AsyncClient):
     upgrade = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
-    for path in (PATH, "/responses"):
+    for path in ("/v1/responses/compact", "/v1/chat/completions"):
         response = await client.get(path, headers={**upgrade, "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="})
         assert response.status_code == 426
         assert response.json()["error"]["code"] == "websocket_unavailable"
@@ -250,7 +258,7 @@ async def test_a_codex_call_goes_upstream_as_it_came(simulator: Simulator, home:
         body = codex_body("scene:text")
         response = await client.post(PATH, json=body, headers=CODEX)
     assert response.status_code == 200
-    assert asked(simulator) == body
+    assert asked(simulator) == owned(simulator, body)
     headers = sent_headers(simulator)
     assert {name: headers[name] for name in CODEX} == CODEX
     assert headers["version"] == "0.171.0"
@@ -293,7 +301,7 @@ async def test_a_lite_body_is_what_the_backend_takes(client: httpx.AsyncClient, 
     body["input"] = [{"type": "additional_tools", "id": "at_1", "role": "developer", "tools": tools}, *body["input"]]
     response = await client.post(PATH, json=body, headers={**CODEX, **LITE})
     assert response.status_code == 200, response.text
-    assert asked(simulator) == body
+    assert asked(simulator) == owned(simulator, body)
     assert sent_headers(simulator)["x-openai-internal-codex-responses-lite"] == "true"
 
 
