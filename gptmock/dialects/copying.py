@@ -18,7 +18,8 @@ have left them. No event in it ends a turn, so nobody has to look for that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 from gptmock.dialects.dialect import (
@@ -27,15 +28,20 @@ from gptmock.dialects.dialect import (
     Translator,
     supports,
 )
+from gptmock.errors import GptmockError
 from gptmock.protocol.assembler import OpenText, OutputAssembler
 from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
-from gptmock.protocol.output_parts import CallInput, Reasoning, Text
+from gptmock.protocol.events import ErrorEvent, ResponseEvent, ResponseFailed
+from gptmock.protocol.failures import failure_of, truncated
+from gptmock.protocol.output_parts import CallInput, Piece, Reasoning, Text
 from gptmock.protocol.reader import Batch, Received, received_of
 
 Encode: TypeAlias = Callable[[list[bytes]], bytes]
 """From the literals of deltas, without quotes, to their frames."""
 
 _Shown = TypeVar("_Shown")
+_Told = TypeVar("_Told")
+_Told_co = TypeVar("_Told_co", covariant=True)
 
 
 class PassesDeltas(Protocol[_Shown]):
@@ -49,6 +55,13 @@ class PassesDeltas(Protocol[_Shown]):
 
     def copied_one(self, shown: _Shown, /) -> Callable[[bytes], None] | None:
         """As ``copied``, for one text at a time; ``None`` if nobody has to be told."""
+
+
+class Presents(PassesDeltas[_Shown], Protocol[_Shown, _Told_co]):
+    """The same, for the pieces themselves."""
+
+    def feed(self, piece: Piece, /) -> Iterable[_Told_co]:
+        """What a piece is shown as."""
 
 
 class Around:
@@ -174,3 +187,75 @@ class DeltaCopier(Generic[_Shown]):
             return False
         self._place, self._text, self._shown, self._encode = place, text, shown, encode
         return True
+
+
+class CopyingTranslator(ABC, Generic[_Shown, _Told]):
+    """
+    What the streamed replies of the dialects share: the way of an event to its frames, that of a run of deltas, and the
+    one end. A dialect says what the frames of its things are.
+
+    Args:
+        presenter: of the first reply.
+    """
+
+    __slots__ = ("_assembler", "_copier", "_ended", "_presenter", "failure")
+
+    def __init__(self, presenter: Presents[_Shown, _Told]) -> None:
+        self._ended = False
+        self.failure: GptmockError | None = None
+        self._begin(presenter)
+
+    def _begin(self, presenter: Presents[_Shown, _Told]) -> None:
+        """Stand before a reply."""
+        self._assembler = OutputAssembler()
+        self._presenter = presenter
+        self._copier = DeltaCopier(self._assembler, presenter, self._encoder)
+
+    def feed(self, received: Received) -> list[bytes]:
+        """The frames that this event adds."""
+        if self._ended:
+            return []
+        self._copier.interrupted()
+        event = received.event
+        if isinstance(event, ResponseFailed | ErrorEvent):
+            return self.finish(failure_of(event))
+        frames = self._opening(event)
+        try:
+            for piece in self._assembler.feed(event):
+                for shown in self._presenter.feed(piece):
+                    frames += self._frames(shown)
+        except GptmockError as error:
+            return [*frames, *self.finish(error)]
+        return frames
+
+    def copy(self, run: DeltaRun) -> bytes | None:
+        """See ``CopiesDeltas.copy``."""
+        return b"" if self._ended else self._copier.feed(run)
+
+    def lane(self, place: DeltaPlace) -> CopiesDelta | None:
+        """See ``CopiesDeltas.lane``."""
+        return None if self._ended else self._copier.lane(place)
+
+    def finish(self, cause: GptmockError | None = None) -> list[bytes]:
+        """One error frame, unless the reply has ended."""
+        if self._ended:
+            return []
+        self._ended = True
+        self.failure = cause or truncated()
+        return [self._error_frame(self.failure)]
+
+    def _opening(self, _event: ResponseEvent, /) -> list[bytes]:
+        """What comes before the frames of an event: only for the first one, in most dialects nothing."""
+        return []
+
+    @abstractmethod
+    def _frames(self, shown: _Told, /) -> list[bytes]:
+        """The frames of one thing that is shown."""
+
+    @abstractmethod
+    def _encoder(self, shown: _Shown, /) -> Encode | None:
+        """What the frames of a further delta are; see ``DeltaCopier``."""
+
+    @abstractmethod
+    def _error_frame(self, failure: GptmockError, /) -> bytes:
+        """The frame that ends a reply which failed."""

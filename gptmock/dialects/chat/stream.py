@@ -20,40 +20,31 @@ from typing import assert_never
 import msgspec
 
 from gptmock.dialects.chat.wire import ID_PREFIX, ChatOptions, chat_annotations, chat_image, finish_reason
-from gptmock.dialects.copying import Around, DeltaCopier, Encode
-from gptmock.dialects.dialect import CopiesDelta, ReplyHead
+from gptmock.dialects.copying import Around, CopyingTranslator, Encode
+from gptmock.dialects.dialect import ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import error_frame
 from gptmock.dialects.openai_usage import completion_usage
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
-from gptmock.errors import GptmockError, UpstreamBroken
-from gptmock.protocol.assembler import OutputAssembler
-from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
-from gptmock.protocol.events import ErrorEvent, ResponseFailed
-from gptmock.protocol.failures import failure_of, truncated
+from gptmock.errors import GptmockError
+from gptmock.protocol.events import ResponseEvent
 from gptmock.protocol.output_parts import CallInput, CallOpened, ImageMade, Refusal
-from gptmock.protocol.reader import Received
 
 DONE = b"data: [DONE]\n\n"
 
 
-class ChatTranslator:
+class ChatTranslator(CopyingTranslator[Shown, Shown]):
     """One streamed chat reply. What every chunk repeats is encoded once, here at the start."""
 
     __slots__ = (
-        "_assembler",
-        "_copier",
-        "_ended",
         "_head",
         "_include_usage",
         "_kinds",
         "_legacy",
         "_options",
-        "_presenter",
         "_started",
         "_tail",
         "_text_tail",
-        "failure",
     )
 
     def __init__(self, options: ChatOptions, head: ReplyHead) -> None:
@@ -68,54 +59,22 @@ class ChatTranslator:
         self._tail = b'],"usage":null}\n\n' if options.include_usage else b"]}\n\n"
         self._text_tail = b'},"logprobs":null,"finish_reason":null}' + self._tail
         self._options = options
-        self._assembler = OutputAssembler()
-        self._presenter = Presenter(options.style, options.stops, options.tool_names)
-        self._copier: DeltaCopier[Shown] = DeltaCopier(self._assembler, self._presenter, self._encoder)
         self._kinds: dict[int, str] = {}
         self._started = False
-        self._ended = False
-        self.failure: GptmockError | None = None
-
-    def feed(self, received: Received) -> list[bytes]:
-        """The frames that this event adds."""
-        if self._ended:
-            return []
-        self._copier.interrupted()
-        event = received.event
-        if isinstance(event, ResponseFailed | ErrorEvent):
-            return self.finish(failure_of(event))
-        frames: list[bytes] = []
-        if not self._started:
-            self._started = True
-            frames.append(self._delta(b'"role":"assistant","content":"","refusal":null'))
-        try:
-            pieces = self._assembler.feed(event)
-        except UpstreamBroken as broken:
-            return [*frames, *self.finish(broken)]
-        for piece in pieces:
-            for shown in self._presenter.feed(piece):
-                frames += self._frames(shown)
-        return frames
-
-    def copy(self, run: DeltaRun) -> bytes | None:
-        """See ``CopiesDeltas.copy``."""
-        return b"" if self._ended else self._copier.feed(run)
-
-    def lane(self, place: DeltaPlace) -> CopiesDelta | None:
-        """See ``CopiesDeltas.lane``."""
-        return None if self._ended else self._copier.lane(place)
-
-    def finish(self, cause: GptmockError | None = None) -> list[bytes]:
-        """One error frame, unless the reply has ended."""
-        if self._ended:
-            return []
-        self._ended = True
-        self.failure = cause or truncated()
-        return [error_frame(self.failure)]
+        super().__init__(Presenter(options.style, options.stops, options.tool_names))
 
     # --- Chunks -----------------------------------------------------------------
 
-    def _frames(self, shown: Shown) -> list[bytes]:
+    def _opening(self, _event: ResponseEvent, /) -> list[bytes]:
+        if self._started:
+            return []
+        self._started = True
+        return [self._delta(b'"role":"assistant","content":"","refusal":null')]
+
+    def _error_frame(self, failure: GptmockError, /) -> bytes:
+        return error_frame(failure)
+
+    def _frames(self, shown: Shown, /) -> list[bytes]:
         match shown:
             case Content(text=text):
                 return [self._delta(b'"content":' + json_bytes(text))]
@@ -134,7 +93,7 @@ class ChatTranslator:
             case _:
                 assert_never(shown)
 
-    def _encoder(self, shown: Shown) -> Encode | None:
+    def _encoder(self, shown: Shown, /) -> Encode | None:
         return Around(frames[0]) if len(frames := self._frames(shown)) == 1 else None
 
     def _delta(self, members: bytes) -> bytes:

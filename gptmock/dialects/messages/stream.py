@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from gptmock.dialects.copying import Around, DeltaCopier, Encode
-from gptmock.dialects.dialect import CopiesDelta, ReplyHead
+from gptmock.dialects.copying import Around, CopyingTranslator, Encode
+from gptmock.dialects.dialect import ReplyHead
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.messages.blocks import Blocks
 from gptmock.dialects.messages.errors import error_frame
@@ -35,68 +35,33 @@ from gptmock.dialects.messages.shown import (
 )
 from gptmock.dialects.messages.too_long import reworded
 from gptmock.dialects.messages.wire import Ending, MessagesOptions, ending_of, message, usage_members
-from gptmock.errors import GptmockError, UpstreamBroken
-from gptmock.protocol.assembler import OutputAssembler
-from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
+from gptmock.errors import GptmockError
 from gptmock.protocol.events import (
-    ErrorEvent,
     OtherEvent,
     ResponseCreated,
     ResponseEvent,
-    ResponseFailed,
     ResponseInProgress,
     ResponseMetadata,
     ResponseQueued,
 )
-from gptmock.protocol.failures import failure_of, truncated
-from gptmock.protocol.reader import Received
+from gptmock.protocol.failures import truncated
 
 _PREAMBLE = ResponseCreated | ResponseInProgress | ResponseQueued | ResponseMetadata | OtherEvent
 
 
-class MessagesTranslator:
+class MessagesTranslator(CopyingTranslator[TextDelta | ThinkingDelta | InputDelta, Shown]):
     """One streamed message."""
 
-    __slots__ = ("_assembler", "_blocks", "_copier", "_ended", "_head", "_index", "_options", "_started", "failure")
+    __slots__ = ("_blocks", "_head", "_index", "_options", "_started")
 
     def __init__(self, options: MessagesOptions, head: ReplyHead) -> None:
         self._options = options
         self._head = head
-        self._assembler = OutputAssembler()
         self._blocks = Blocks(options, head.id, lambda: head.progress.account_id)
-        self._copier: DeltaCopier[TextDelta | ThinkingDelta | InputDelta]
-        self._copier = DeltaCopier(self._assembler, self._blocks, self._encoder)
         self._index = -1
         """Of the block that was opened last."""
         self._started = False
-        self._ended = False
-        self.failure: GptmockError | None = None
-
-    def feed(self, received: Received) -> list[bytes]:
-        """The frames that this event adds."""
-        if self._ended:
-            return []
-        self._copier.interrupted()
-        event = received.event
-        if isinstance(event, ResponseFailed | ErrorEvent):
-            return self.finish(failure_of(event))
-        frames = self._start(event)
-        try:
-            pieces = self._assembler.feed(event)
-        except UpstreamBroken as broken:
-            return [*frames, *self.finish(broken)]
-        for piece in pieces:
-            for shown in self._blocks.feed(piece):
-                frames += self._frames(shown)
-        return frames
-
-    def copy(self, run: DeltaRun) -> bytes | None:
-        """See ``CopiesDeltas.copy``."""
-        return b"" if self._ended else self._copier.feed(run)
-
-    def lane(self, place: DeltaPlace) -> CopiesDelta | None:
-        """See ``CopiesDeltas.lane``."""
-        return None if self._ended else self._copier.lane(place)
+        super().__init__(self._blocks)
 
     def finish(self, cause: GptmockError | None = None) -> list[bytes]:
         """One error event, or the ending that the cause amounts to, unless the reply has ended."""
@@ -106,13 +71,14 @@ class MessagesTranslator:
         if ending is not None:
             shown = [*self._blocks.close(), ending]
             return [*self._message_start(), *(frame for one in shown for frame in self._frames(one))]
-        self._ended = True
-        self.failure = reworded(cause or truncated(), self._options)
-        return [error_frame(self.failure, request_id=self._head.request_id)]
+        return super().finish(reworded(cause or truncated(), self._options))
 
     # --- Events -----------------------------------------------------------------
 
-    def _start(self, event: ResponseEvent) -> list[bytes]:
+    def _error_frame(self, failure: GptmockError, /) -> bytes:
+        return error_frame(failure, request_id=self._head.request_id)
+
+    def _opening(self, event: ResponseEvent, /) -> list[bytes]:
         return [] if isinstance(event, _PREAMBLE) else self._message_start()
 
     def _message_start(self) -> list[bytes]:
@@ -123,7 +89,7 @@ class MessagesTranslator:
         begun = message(self._head.id, self._options.model, [], members, usage_members(None))
         return [_frame(b"message_start", b'"message":' + begun)]
 
-    def _frames(self, shown: Shown) -> list[bytes]:
+    def _frames(self, shown: Shown, /) -> list[bytes]:
         match shown:
             case TextDelta(text=text):
                 return [self._delta(b'"type":"text_delta","text":' + json_bytes(text))]
@@ -147,7 +113,7 @@ class MessagesTranslator:
             case _:
                 assert_never(shown)
 
-    def _encoder(self, shown: TextDelta | ThinkingDelta | InputDelta) -> Encode:
+    def _encoder(self, shown: TextDelta | ThinkingDelta | InputDelta, /) -> Encode:
         (frame,) = self._frames(shown)
         return Around(frame)
 

@@ -18,70 +18,31 @@ from __future__ import annotations
 
 from typing import assert_never
 
-from gptmock.dialects.copying import Around, DeltaCopier, Encode
-from gptmock.dialects.dialect import CopiesDelta, ReplyHead
+from gptmock.dialects.copying import Around, CopyingTranslator, Encode
+from gptmock.dialects.dialect import ReplyHead
 from gptmock.dialects.ollama.line_encoder import Lines
 from gptmock.dialects.ollama.reply_content import OllamaOptions, ReplyContent, done_reason
 from gptmock.dialects.ollama_errors import error_line
 from gptmock.dialects.presentation import Conclusion, Content, Presenter, Shown, Thought
 from gptmock.errors import GptmockError
-from gptmock.protocol.assembler import OutputAssembler
-from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
-from gptmock.protocol.events import ErrorEvent, ResponseFailed
-from gptmock.protocol.failures import failure_of, truncated
 from gptmock.protocol.ndjson import ndjson_line
 from gptmock.protocol.output_parts import CallInput, CallOpened, ImageMade, Refusal
-from gptmock.protocol.reader import Received
 
 
-class OllamaTranslator:
+class OllamaTranslator(CopyingTranslator[Shown, Shown]):
     """One streamed reply of either route."""
 
-    __slots__ = ("_assembler", "_copier", "_ended", "_lines", "_presenter", "_telling", "failure")
+    __slots__ = ("_lines", "_telling")
 
     def __init__(self, options: OllamaOptions, head: ReplyHead) -> None:
         self._lines = Lines(options.shape, options.model, head)
-        self._assembler = OutputAssembler()
-        self._presenter = Presenter(options.style, options.stops, options.tool_names)
         self._telling = ReplyContent()
-        self._copier: DeltaCopier[Shown] = DeltaCopier(self._assembler, self._presenter, self._encoder)
-        self._ended = False
-        self.failure: GptmockError | None = None
+        super().__init__(Presenter(options.style, options.stops, options.tool_names))
 
-    def feed(self, received: Received) -> list[bytes]:
-        """The lines that this event adds."""
-        if self._ended:
-            return []
-        self._copier.interrupted()
-        event = received.event
-        if isinstance(event, ResponseFailed | ErrorEvent):
-            return self.finish(failure_of(event))
-        lines: list[bytes] = []
-        try:
-            for piece in self._assembler.feed(event):
-                for shown in self._presenter.feed(piece):
-                    lines += self._told(shown)
-        except GptmockError as error:
-            return [*lines, *self.finish(error)]
-        return lines
+    def _error_frame(self, failure: GptmockError, /) -> bytes:
+        return error_line(failure)
 
-    def copy(self, run: DeltaRun) -> bytes | None:
-        """See ``CopiesDeltas.copy``."""
-        return b"" if self._ended else self._copier.feed(run)
-
-    def lane(self, place: DeltaPlace) -> CopiesDelta | None:
-        """See ``CopiesDeltas.lane``."""
-        return None if self._ended else self._copier.lane(place)
-
-    def finish(self, cause: GptmockError | None = None) -> list[bytes]:
-        """One error line, unless the reply has ended."""
-        if self._ended:
-            return []
-        self._ended = True
-        self.failure = cause or truncated()
-        return [error_line(self.failure)]
-
-    def _told(self, shown: Shown) -> list[bytes]:
+    def _frames(self, shown: Shown, /) -> list[bytes]:
         match shown:
             case Content() | Refusal():
                 return [self._lines.text(self._telling.text(shown))]
@@ -95,7 +56,7 @@ class OllamaTranslator:
             case _:
                 assert_never(shown)
 
-    def _encoder(self, shown: Shown) -> Encode | None:
+    def _encoder(self, shown: Shown, /) -> Encode | None:
         match shown:
             case Content() if self._telling.answers:
                 return Around(self._lines.text(""))
