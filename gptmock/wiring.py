@@ -58,7 +58,6 @@ from gptmock.team_wiring import administered, admission, beside
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import UpstreamDeadlines
 from gptmock.upstream.identity import ClientIdentity
-from gptmock.upstream.installation import OwnInstallation
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client, open_transport
 from gptmock.upstream.usage import CodexUsage
@@ -112,6 +111,7 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         cors_origins=settings.cors_origin_list,
         expose_efforts=settings.expose_reasoning_models,
         image_models=settings.image_models,
+        transcription=settings.transcription,
         ollama_version=settings.ollama_version,
         verbose=settings.verbose,
         bound_host=settings.host,
@@ -147,21 +147,16 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         await _load(state, fresh, catalogs)
         await stack.enter_async_context(
             beside(
-                ledger.run(),
-                limiter.run(),
+                *(one.run() for one in (ledger, limiter, windows, fresh, versions)),
                 keeper.watch(selector.account_ids),
-                windows.run(),
-                fresh.run(),
-                versions.run(),
                 _take_over(state, readiness),
                 _reseal(state),
             )
         )
         upstream = await stack.enter_async_context(opened(settings, transport, identity, deadlines, metrics, catalogs))
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
-        gateway = Gateway(selector, keeper, OwnInstallation(upstream), recorder, catalogs, conversations=conversations)
         services = Services(
-            gateway=BatchGateway(gateway),
+            gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
             admission=admission(settings, state, versions),
             terms=Terms(catalogs.current, _defaults(settings), state.sealer),
             readiness=readiness,
