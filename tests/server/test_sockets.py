@@ -100,6 +100,15 @@ async def test_a_turn(base_url: str, caplog: pytest.LogCaptureFixture):
     assert all(line["bytes"] > 0 and line["input_tokens"] > 0 for line in lines)
 
 
+async def test_a_turn_below_a_base_path(simulator: Simulator, home: Path):
+    async with serving_simulator(simulator, home, base_path="/gptmock") as url:
+        async with opened(url, "/gptmock/v1/responses") as it:
+            assert (await turn(it, create("scene:text")))[-1]["type"] == "response.completed"
+        with pytest.raises(InvalidStatus):
+            async with opened(url):
+                pass
+
+
 @pytest.mark.check(327)
 async def test_what_belongs_to_the_transport_stays_here(base_url: str, simulator: Simulator):
     metadata = {
