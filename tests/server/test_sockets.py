@@ -379,6 +379,18 @@ async def test_what_is_no_handshake_is_answered(client: httpx.AsyncClient):
         assert (broken.status_code, broken.json()["error"]["code"]) == (400, "bad_handshake")
 
 
+async def test_nothing_of_the_account_comes_down(base_url: str, simulator: Simulator):
+    for headers in ({}, CODEX):
+        async with opened(base_url, headers={**headers, "cookie": "planted=theirs"}) as it:
+            heard = [await turn(it, create(f"scene:{scene}")) for scene in ("vendor-first", "400-detail", "eof-mid")]
+            assert it.response is not None
+            text = f"{heard}{it.response.headers}"
+        for call in simulator.state.model_calls():
+            assert call.headers["authorization"].removeprefix("Bearer ") not in text
+            assert call.headers["chatgpt-account-id"] not in text
+            assert "planted" not in str(dict(call.headers))
+
+
 # --- The connection ------------------------------------------------------------------------------
 
 
