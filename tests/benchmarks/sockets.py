@@ -53,6 +53,8 @@ def _server(home: Path, workers: int) -> Iterator[ServerProcess]:
 
 async def _measure(server: ServerProcess, options: argparse.Namespace) -> None:
     pids = sorted(server.workers())
+    # First, while no memory of turns is left to be used again.
+    await _idle(server, pids, options.idle)
     cost: dict[str, list[float]] = {"sse": [], "websocket": []}
     for _ in range(options.rounds):
         for name, run in (("sse", _by_sse), ("websocket", _by_websocket)):
@@ -63,7 +65,6 @@ async def _measure(server: ServerProcess, options: argparse.Namespace) -> None:
         rounds = ", ".join(f"{value:.1f}" for value in values)
         _say(f"{name}: {statistics.median(values):.1f} us of CPU for each event ({rounds})")
     _say(f"ratio: {statistics.median(cost['websocket']) / statistics.median(cost['sse']):.2f}")
-    await _idle(server, pids, options.idle)
 
 
 async def _by_sse(base_url: str, turns: int) -> int:

@@ -91,7 +91,7 @@ async def test_a_refusal_is_told_at_once(place: Place, caplog: pytest.LogCapture
     assert len(transports(caplog)) == 1, "it is not asked again"
 
 
-@pytest.mark.parametrize("scene", ["failed-mid", "eof-mid"])
+@pytest.mark.parametrize("scene", ["eof-mid"])
 async def test_a_turn_that_fails_is_sent_again_on_a_new_connection(
     place: Place, caplog: pytest.LogCaptureFixture, scene: str
 ):

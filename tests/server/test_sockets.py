@@ -100,6 +100,15 @@ async def test_a_turn(base_url: str, caplog: pytest.LogCaptureFixture):
     assert all(line["bytes"] > 0 and line["input_tokens"] > 0 for line in lines)
 
 
+async def test_a_turn_below_a_base_path(simulator: Simulator, home: Path):
+    async with serving_simulator(simulator, home, base_path="/gptmock") as url:
+        async with opened(url, "/gptmock/v1/responses") as it:
+            assert (await turn(it, create("scene:text")))[-1]["type"] == "response.completed"
+        with pytest.raises(InvalidStatus):
+            async with opened(url):
+                pass
+
+
 @pytest.mark.check(327)
 async def test_what_belongs_to_the_transport_stays_here(base_url: str, simulator: Simulator):
     metadata = {
@@ -368,6 +377,18 @@ async def test_what_is_no_handshake_is_answered(client: httpx.AsyncClient):
     for more in ({}, {"sec-websocket-key": "short"}):
         broken = await client.get("/v1/responses", headers={**upgrade, **more})
         assert (broken.status_code, broken.json()["error"]["code"]) == (400, "bad_handshake")
+
+
+async def test_nothing_of_the_account_comes_down(base_url: str, simulator: Simulator):
+    for headers in ({}, CODEX):
+        async with opened(base_url, headers={**headers, "cookie": "planted=theirs"}) as it:
+            heard = [await turn(it, create(f"scene:{scene}")) for scene in ("vendor-first", "400-detail", "eof-mid")]
+            assert it.response is not None
+            text = f"{heard}{it.response.headers}"
+        for call in simulator.state.model_calls():
+            assert call.headers["authorization"].removeprefix("Bearer ") not in text
+            assert call.headers["chatgpt-account-id"] not in text
+            assert "planted" not in str(dict(call.headers))
 
 
 # --- The connection ------------------------------------------------------------------------------
