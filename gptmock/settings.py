@@ -55,6 +55,8 @@ class Settings(pydantic.BaseModel):
     expose_reasoning_models: bool = False
     image_models: bool = False
     """Whether ``/v1/models`` lists what makes images: many clients offer all that is listed for chats."""
+    transcription: bool = False
+    """Whether there is ``/v1/audio/transcriptions``; the provider's bot protection often stops it."""
     default_web_search: bool = False
     fast_mode: bool = False
     debug_model: str | None = None

@@ -14,6 +14,7 @@ from gptmock.settings import Settings
 from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
 from gptmock.upstream.engine import Engine
 from gptmock.upstream.identity import ClientIdentity
+from gptmock.upstream.installation import OwnInstallation
 from gptmock.upstream.websocket import WebSocketUpstream
 from gptmock.upstream.websocket_choice import has_history, prefers_websockets
 
@@ -39,7 +40,7 @@ async def opened(  # noqa: PLR0913, PLR0917 - each is a thing of its own
         compresses=settings.upstream_compression == "zstd",
     )
     if settings.upstream_transport == "http":
-        yield http
+        yield OwnInstallation(http)
         return
 
     def wants(request: ResponsesRequest) -> bool:
@@ -60,6 +61,6 @@ async def opened(  # noqa: PLR0913, PLR0917 - each is a thing of its own
         told=metrics.websocket_turn,
     )
     try:
-        yield by_socket
+        yield OwnInstallation(by_socket)
     finally:
         by_socket.close()

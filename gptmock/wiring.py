@@ -58,7 +58,6 @@ from gptmock.team_wiring import administered, admission, beside
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import UpstreamDeadlines
 from gptmock.upstream.identity import ClientIdentity
-from gptmock.upstream.installation import OwnInstallation
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client, open_transport
 from gptmock.upstream.usage import CodexUsage
@@ -112,6 +111,7 @@ def server_options(settings: Settings, deadlines: UpstreamDeadlines) -> ServerOp
         cors_origins=settings.cors_origin_list,
         expose_efforts=settings.expose_reasoning_models,
         image_models=settings.image_models,
+        transcription=settings.transcription,
         ollama_version=settings.ollama_version,
         verbose=settings.verbose,
         bound_host=settings.host,
@@ -132,8 +132,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         client = await stack.enter_async_context(open_client(transport))
         metrics = open_metrics(folder / "metrics" if folder is not None else None)
         state = await stack.enter_async_context(open_state(settings, folder, called=metrics.store_called))
-        keeper = _keeper(settings, client, state)
-        stack.push_async_callback(keeper.close)
+        keeper = _keeper(settings, client, state, stack)
         board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
         selector = AccountSelector(state.vault, board, pool=settings.pool_labels, clock=time.time)
         ledger, recorder, limiter = _recording(settings, state, board, stack)
@@ -148,12 +147,8 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         await _load(state, fresh, catalogs)
         await stack.enter_async_context(
             beside(
-                ledger.run(),
-                limiter.run(),
+                *(one.run() for one in (ledger, limiter, windows, fresh, versions)),
                 keeper.watch(selector.account_ids),
-                windows.run(),
-                fresh.run(),
-                versions.run(),
                 _take_over(state, readiness),
                 _reseal(state),
             )
@@ -161,9 +156,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         upstream = await stack.enter_async_context(opened(settings, transport, identity, deadlines, metrics, catalogs))
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
-            gateway=BatchGateway(
-                Gateway(selector, keeper, OwnInstallation(upstream), recorder, catalogs, conversations=conversations)
-            ),
+            gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
             admission=admission(settings, state, versions),
             terms=Terms(catalogs.current, _defaults(settings), state.sealer),
             readiness=readiness,
@@ -256,10 +249,12 @@ def _windows(
     return shown, LimitPoller(board, keeper, usage, selector.account_ids)
 
 
-def _keeper(settings: Settings, client: AsyncClient, state: State) -> CredentialKeeper:
+def _keeper(settings: Settings, client: AsyncClient, state: State, stack: AsyncExitStack) -> CredentialKeeper:
     issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
     refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
-    return CredentialKeeper(state.vault, refresher, clock=time.time)
+    keeper = CredentialKeeper(state.vault, refresher, clock=time.time)
+    stack.push_async_callback(keeper.close)
+    return keeper
 
 
 def _change_version(identity: ClientIdentity, catalogs: CatalogWatch, version: str) -> None:

@@ -154,6 +154,7 @@ def test_all_mistakes_are_reported_together_and_each_names_its_variable(tmp_path
         GPTMOCK_ALLOWED_HOSTS="https://chat.example",
         GPTMOCK_TRUSTED_PROXIES="10.0.0.0/99",
         GPTMOCK_BASE_PATH="gptmock",
+        GPTMOCK_PUBLIC_URL="http://codex.example/path",
     )
     named = {
         "GPTMOCK_PORT",
@@ -169,6 +170,7 @@ def test_all_mistakes_are_reported_together_and_each_names_its_variable(tmp_path
         "GPTMOCK_ALLOWED_HOSTS",
         "GPTMOCK_TRUSTED_PROXIES",
         "GPTMOCK_BASE_PATH",
+        "GPTMOCK_PUBLIC_URL",
     }
     assert {line.partition(":")[0].partition(" ")[0] for line in found} == named
     text = "\n".join(found)

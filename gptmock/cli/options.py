@@ -100,6 +100,11 @@ def _add_models(group: argparse._ArgumentGroup) -> None:
         "also list each model once per effort (GPTMOCK_EXPOSE_REASONING_MODELS)",
     )
     _switch(group, "--image-models", "also list the model that makes images (GPTMOCK_IMAGE_MODELS)")
+    _switch(
+        group,
+        "--transcription",
+        "serve /v1/audio/transcriptions, which the provider's bot protection often stops (GPTMOCK_TRANSCRIPTION)",
+    )
     add(
         "--enable-web-search",
         dest="default_web_search",
@@ -150,6 +155,7 @@ def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
         "reasoning_compat",
         "expose_reasoning_models",
         "image_models",
+        "transcription",
         "default_web_search",
         "fast_mode",
         "debug_model",

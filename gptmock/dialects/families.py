@@ -105,7 +105,7 @@ _UNSUPPORTED_ENDPOINTS: Mapping[str, str] = MappingProxyType(
     {
         "embeddings": "the ChatGPT backend makes no embeddings: use another provider for them",
         "images": "the ChatGPT backend makes no variations: use /v1/images/generations or /v1/images/edits",
-        "audio": "the ChatGPT backend neither speaks nor listens here",
+        "audio": "the ChatGPT backend does not speak here, and transcribes only with GPTMOCK_TRANSCRIPTION=1",
         "videos": "the ChatGPT backend makes no videos here",
         "moderations": "the ChatGPT backend moderates by itself: use another provider",
         "realtime": "only text over HTTP is available",

@@ -22,6 +22,7 @@ from gptmock.dialects.ollama_generate import OllamaGenerate
 from gptmock.dialects.ollama_generate.types import OllamaGenerateBody
 from gptmock.dialects.responses import Responses
 from gptmock.dialects.responses.types import ResponsesBody
+from gptmock.dialects.transcription.request import TRANSCRIPTION_FORM, TranscriptionBody
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +94,12 @@ SIDE_CALLS: tuple[DialectRoute, ...] = tuple(
     for name, path in (("memories", "memories/trace_summarize"), ("search", "alpha/search"))
 )
 """Calls of Codex that are no turns: passed on and answered as they are."""
+
+TRANSCRIPTION = DialectRoute(
+    "transcription",
+    "POST",
+    ("/v1/audio/transcriptions", "/audio/transcriptions"),
+    Responses(),
+    TranscriptionBody,
+    form=TRANSCRIPTION_FORM,
+)

@@ -39,6 +39,7 @@ The errors that clients may see, classified by cause. Dialects render them.
     │   ├── UpstreamUnavailable    502  no connection, a 5xx, or overload
     │   ├── UpstreamTimeout        504  a deadline passed
     │   ├── UpstreamBroken         502  the response cannot be decoded, or the stream was truncated
+    │   ├── TranscriptionBlocked   503  transcription_blocked: by the provider's bot protection
     │   └── UpstreamFailed         502  the model turn failed inside a 200 stream
     ├── StoreError             the store of shared state
     │   ├── StoreUnavailable       503
@@ -99,6 +100,7 @@ from gptmock.errors.store import (
 )
 from gptmock.errors.upstream import (
     CredentialRefused,
+    TranscriptionBlocked,
     UpstreamBroken,
     UpstreamError,
     UpstreamFailed,
@@ -141,6 +143,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "TooManyRequests",
+    "TranscriptionBlocked",
     "Unauthorized",
     "UnknownClientKey",
     "UnknownInvitation",

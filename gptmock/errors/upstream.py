@@ -45,5 +45,12 @@ class UpstreamBroken(UpstreamError):
     code = "upstream_stream_truncated"
 
 
+class TranscriptionBlocked(UpstreamError):
+    """The provider's bot protection stands before its transcription."""
+
+    code = "transcription_blocked"
+    status_hint = 503
+
+
 class UpstreamFailed(UpstreamError):
     """``response.failed`` or ``error`` inside a 200 stream; ``status_hint`` is derived from its code."""

@@ -82,6 +82,14 @@ class SharedReadings:
         """See ``Team.all_keys``."""
         return await self._once(("all_keys",), self._team.all_keys)
 
+    async def keys_by_id(self) -> dict[str, ClientKey]:
+        """All client keys by id."""
+
+        async def read() -> dict[str, ClientKey]:
+            return {key.id: key for key in await self.all_keys()}
+
+        return await self._once(("keys_by_id",), read)
+
     async def open_invitations(self) -> Sequence[Invitation]:
         """See ``Team.open_invitations``."""
         return await self._once(("open_invitations",), self._team.open_invitations)

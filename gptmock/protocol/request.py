@@ -154,6 +154,9 @@ class ImageTurn(Struct, frozen=True):
 # --- A call beside the turns ----------------------------------------------------
 
 
+TRANSCRIPTION_PATH = "transcribe"
+
+
 class SideCall(Struct, frozen=True, kw_only=True):
     """A call of a Codex client that is no turn: sent as it is, and its answer is handed back as it is."""
 

@@ -43,11 +43,14 @@ def accounts(client: Client, found: Sequence[AccountOverview], broken: Sequence[
 async def keys(client: Client, team: ReadsTeam, *, everything: bool = False) -> list[dict[str, Any]]:
     """The keys with their limits now and their usage of today; valid ones, unless ``everything`` is wanted."""
     labels, now = await team.labels(), team.clock()
-    found = [key for key in await team.all_keys() if everything or key.is_living(now)]
+    found = list(await team.all_keys())
     if not client.may("viewer"):
         found = [key for key in found if client.key is not None and key.id == client.key.id]
-    today: dict[str, Counter[str]] = {}
+    found = [key for key in found if everything or key.is_living(now)]
+    ids, today = {key.id for key in found}, dict[str, Counter[str]]()
     for row in await team.used(1):
+        if row.tenant not in ids:
+            continue
         today.setdefault(row.tenant, Counter()).update(row.amounts)
     return [
         {

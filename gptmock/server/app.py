@@ -44,6 +44,7 @@ from gptmock.server.requests import ClientRequest, request_id
 from gptmock.server.responses import add_responses_routes
 from gptmock.server.sockets.routes import add_socket_routes
 from gptmock.server.streaming import Heartbeats
+from gptmock.server.transcriptions import add_transcription_route
 from gptmock.server.turns import turn_handler
 from gptmock.server.usage import add_usage_routes
 
@@ -131,6 +132,7 @@ def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRout
     add_socket_routes(app, options)
     add_messages_routes(app, options)
     add_backend_routes(app, options)
+    add_transcription_route(app, options)
     add_listing_routes(app, options)
     add_conversation_routes(app)
     add_ollama_routes(app, options)

@@ -140,6 +140,8 @@ class ServerOptions:
     expose_efforts: bool = False
     image_models: bool = False
     """Whether ``/v1/models`` lists what makes images."""
+    transcription: bool = False
+    """Whether there is ``/v1/audio/transcriptions``."""
     ollama_version: str = "0.13.5"
     """The version in ``/api/version``."""
     verbose: bool = False

@@ -110,11 +110,18 @@ class LiveFeed:
         if not view.client.tenant:
             return
         try:
-            known = await self._services.admission.known(view.client.tenant)
+            known = await self._known(view.client)
         except GptmockError:
             return
         if known != view.client:
             view.end()
+
+    async def _known(self, client: Client) -> Client | None:
+        if client.key is None:
+            return await self._services.admission.known(client.tenant)
+        readings = self._readings()
+        key = (await readings.keys_by_id()).get(client.key.id)
+        return Client(key.id, key) if key is not None and key.is_living(readings.clock()) else None
 
     def _readings(self) -> SharedReadings:
         if self._shared is None:

@@ -111,11 +111,16 @@ class Catalogue:
         return plan not in self.plans or model.open_to(plan)
 
 
+BASE_INSTRUCTIONS = "You are Codex, a coding agent."
+"""Stands for the long prompt of each entry; the Codex CLI refuses a whole list in which one entry has none."""
+
+
 def load_catalogue() -> Catalogue:
     """Load the catalogue file of the package."""
     text = resources.files("gptmock.simulator").joinpath("models.json").read_bytes()
     document: Any = msgspec.json.decode(text)
-    models = {entry["slug"]: Model(entry) for entry in document["models"]}
+    entries = [{"base_instructions": BASE_INSTRUCTIONS, **entry} for entry in document["models"]]
+    models = {entry["slug"]: Model(entry) for entry in entries}
     return Catalogue(MappingProxyType(models))
 
 

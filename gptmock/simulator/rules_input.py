@@ -53,7 +53,8 @@ ITEM_FIELDS: dict[str, frozenset[str]] = {
 }
 """Item type to its allowed fields besides ``type``, ``id`` and ``status``."""
 
-_COMMON = frozenset({"type", "id", "status"})
+_COMMON = frozenset({"type", "id", "status", "internal_chat_message_metadata_passthrough"})
+"""The last one is what the Codex CLI 0.171.0 adds with its own provider; measured with a signed-in client."""
 _ID_PREFIXES = {
     "message": "msg",
     "reasoning": "rs",

@@ -23,7 +23,7 @@ from gptmock.errors import UpstreamBroken, UpstreamRefused, UpstreamTimeout
 from gptmock.limits import snapshot_from_headers
 from gptmock.protocol.failures import document_failure
 from gptmock.protocol.items import ResponseUsage
-from gptmock.protocol.request import JsonObject, ResponsesRequest
+from gptmock.protocol.request import TRANSCRIPTION_PATH, JsonObject, ResponsesRequest
 from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES
 from gptmock.protocol.upstream import Compacted, EventStream, Relayed
 from gptmock.upstream.bodies import Body
@@ -33,6 +33,7 @@ from gptmock.upstream.identity import ClientIdentity, account_headers
 from gptmock.upstream.images import ImageEndpoint, ImageRefusalReader
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
 from gptmock.upstream.request_bodies import BodyEncoder, EncodedBody
+from gptmock.upstream.transcription import TranscriptionRefusalReader
 
 log = logging.getLogger("gptmock.upstream")
 
@@ -179,7 +180,8 @@ class CodexUpstream:
         assert call is not None  # noqa: S101 - whoever relays has one
         sent = {**self._headers(request, credential, headers), "content-type": call.content_type}
         target = Target.of(httpx.URL(f"{self._base_url}/{call.path}"))
-        answer, body = await self._unary(target, call.body, sent, RefusalReader(credential, self._clock))
+        reads = TranscriptionRefusalReader if call.path == TRANSCRIPTION_PATH else RefusalReader
+        answer, body = await self._unary(target, call.body, sent, reads(credential, self._clock))
         answered = answer.headers()
         return Relayed(body, snapshot_from_headers(answered, now=self._clock()), forwarded_headers(answered))
 
@@ -217,9 +219,10 @@ class CodexUpstream:
                 self._answered(answer.status)
                 if answer.status != 200:
                     beginning = await _beginning(answer.body)
-                    raise refusals.refusal(
+                    error = refusals.refusal(
                         answer.status, beginning.data, location=answer.location, unread=beginning.unread
                     )
+                    raise refusals.challenged(error) if _is_challenge(answer) else error
         except TimeoutError:
             raise UpstreamTimeout(
                 f"The upstream did not answer within {patience:.0f} seconds.", should_retry=False
@@ -240,6 +243,11 @@ class CodexUpstream:
             **(clients or {}),
             **account_headers(credential),
         }
+
+
+def _is_challenge(answer: Answer) -> bool:
+    """Whether this is a page of the provider's bot protection."""
+    return answer.headers().get("cf-mitigated") == "challenge"
 
 
 async def _whole(body: Body) -> bytes:

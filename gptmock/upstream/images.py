@@ -184,10 +184,7 @@ def _events(model: str, answer: _Answer, images: list[_Image]) -> list[dict[str,
     done = [
         {"type": "response.output_item.done", "output_index": index, "item": item} for index, item in enumerate(items)
     ]
-    usage = answer.usage or ImageUsage()
-    tokens = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-    ended = {**response, "usage": tokens if answer.usage is not None else None}
-    ended["tool_usage"] = None if answer.usage is None else {"image_gen": answer.usage}
+    ended = {**response, "tool_usage": None if answer.usage is None else {"image_gen": answer.usage}}
     return [
         {"type": "response.created", "response": response},
         *done,

@@ -51,6 +51,15 @@ class RefusalReader:
         """
         return refusal_of(status, self._without_secrets(body), now=self.clock(), location=location, unread=unread)
 
+    def challenged(self, error: GptmockError) -> GptmockError:
+        """
+        The error for a response that is a challenge of the provider's bot protection.
+
+        Args:
+            error: what its status and its body amount to.
+        """
+        return error
+
     def _without_secrets(self, body: bytes) -> bytes:
         account = self.credential.account
         for secret in (self.credential.access_token.reveal(), account.workspace_id, account.user_id, account.email):

@@ -32,7 +32,7 @@ from gptmock.upstream.event_stream import CodexEventStream
 from gptmock.upstream.identity import ClientIdentity, account_headers
 from gptmock.upstream.refusals import RefusalReader
 from gptmock.upstream.websocket_body import NotBegunError, WebSocketBody
-from gptmock.upstream.websocket_connection import LIMIT_HEADER, HandshakeRefusedError, WebSocketConnection
+from gptmock.upstream.websocket_connection import LIMIT_HEADER, HandshakeRefusedError, WebSocketConnection, are_sendable
 from gptmock.upstream.websocket_events import has_limits, is_about_the_connection, kind_of
 from gptmock.upstream.websocket_failures import FailureCount
 from gptmock.upstream.websocket_pool import Place, PoolBounds, WebSocketPool
@@ -250,6 +250,8 @@ class WebSocketUpstream:
             _ByHttpError: there is none.
             GptmockError: the handshake was refused for reasons that hold for HTTP too.
         """
+        if not are_sendable(turn.headers):
+            raise _ByHttpError("handshake")
         make = partial(WebSocketConnection, self._url, turn.headers, idle=is_idle_message, gone=self._pool.gone)
         connection: WebSocketConnection | None = None
         try:

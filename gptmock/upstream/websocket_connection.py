@@ -6,6 +6,7 @@ each turn, and hands over what comes within the callback of each read. Knows no 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ LIMIT_HEADER = "x-codex-websocket-max-message-bytes"
 _WRITE_BYTES = 64 * 1024
 _LARGE_BYTES = 1024 * 1024
 """From here on a message is compressed and masked in a thread."""
+_CONTROLS = re.compile(r"[\r\n\0]")
 _CLOSE_SECONDS = 1.0
 """For the closing handshake."""
 
@@ -64,13 +66,18 @@ class TakesMessages(Protocol):
         """The connection is gone."""
 
 
+def are_sendable(headers: Mapping[str, str]) -> bool:
+    """Whether no header holds a line end or NUL: the core does not look."""
+    return not any(_CONTROLS.search(text) for header in headers.items() for text in header)
+
+
 class WebSocketConnection(asyncio.Protocol):
     """
     One socket. ``loop.create_connection`` makes it, then ``opened`` tells of the handshake.
 
     Args:
         url: ``ws`` or ``wss``.
-        headers: of the handshake.
+        headers: of the handshake; see ``are_sendable``.
         idle: takes a message that comes between turns; returns whether the connection is still of use.
         gone: called once, when it can serve no more.
     """

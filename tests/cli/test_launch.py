@@ -106,7 +106,7 @@ def test_claude_is_told_what_it_needs(tmp_path: Path):
 def test_the_readme_says_the_same_of_codex():
     (block,) = [block for block in blocks() if block.kind == "codex"]
     (setup,) = [setup for setup in SETUPS if setup.name == "codex"]
-    (written,) = [snippet for snippet in setup.snippets(target()) if snippet.language == "toml"]
+    written, _ = [snippet for snippet in setup.snippets(target()) if snippet.language == "toml"]
     window = {"model_context_window": 500_000}
     assert {**tomllib.loads(block.text), **window} == tomllib.loads(written.text)
 

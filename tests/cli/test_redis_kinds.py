@@ -12,11 +12,11 @@ import pytest
 from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.stores import redis
+from tests.certificates import write_certificates
 from tests.cli.inside import run
 from tests.harness import free_port, write_login
 from tests.stores.clusters import running_cluster, running_sentinels
 from tests.stores.servers import binary_of, running
-from tests.stores.test_redis_sets import write_certificates
 
 NOBODY = "http://127.0.0.1:1"
 BOOK = TokenRegistry(SimulatorOptions)

@@ -59,7 +59,8 @@ async def _unpark(home: Path) -> None:
 @pytest.fixture(scope="session")
 def server(simulator: SimulatorProcess, home: Path) -> Iterator[Server]:
     write_login(home, simulator.new_login())
-    with server_process(home, simulator.base_url, workers=2, env={"GPTMOCK_API_KEY": API_KEY}) as running:
+    env = {"GPTMOCK_API_KEY": API_KEY, "GPTMOCK_TRANSCRIPTION": "1"}
+    with server_process(home, simulator.base_url, workers=2, env=env) as running:
         yield Server(running.base_url, API_KEY, simulator.base_url)
 
 

@@ -176,6 +176,7 @@ def test_it_takes_the_server_for_ollama(installed, simulator, tmp_path):
     assert run.text == "You said: hello"
 
 
+@pytest.mark.check(358)
 async def test_silence_of_the_upstream_does_not_end_a_turn(installed: Callable[[str], Path | Node], tmp_path: Path):
     """Codex's idle watch is set to 3 s, and its upstream is silent for 8: comments alone make it ask again."""
     node, home, client_home = installed("node"), tmp_path / "server", tmp_path / "client"
@@ -193,6 +194,7 @@ async def test_silence_of_the_upstream_does_not_end_a_turn(installed: Callable[[
         assert len(simulator.state.model_calls()) == 1
 
 
+@pytest.mark.check(350)
 async def test_a_signed_in_client_without_a_key_is_refused_and_does_not_refresh_its_login(
     installed: Callable[[str], Path | Node], tmp_path: Path
 ):

@@ -132,6 +132,7 @@ def test_chat_names_what_other_members_decide(members: Mapping[str, Any], named:
     assert understood("chat", strict=True, **members).ignored == named
 
 
+@pytest.mark.check(357)
 @pytest.mark.parametrize(
     ("members", "named"),
     [

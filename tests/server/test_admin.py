@@ -23,6 +23,7 @@ ACTIONS: tuple[tuple[str, str, Any], ...] = (
     ("POST", "/admin/accounts/ada@example.test/pause", None),
     ("POST", "/admin/accounts/ada@example.test/resume", None),
     ("POST", "/admin/accounts/ada@example.test/default", None),
+    ("POST", "/admin/accounts/ada@example.test/sign-out", None),
     ("POST", "/admin/keys", {"name": "new"}),
     ("PATCH", "/admin/keys/other", {"rpm": 1}),
     ("DELETE", "/admin/keys/other", None),

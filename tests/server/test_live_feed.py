@@ -16,6 +16,7 @@ from gptmock.server.live_feed import READING_SECONDS
 from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from gptmock.simulator.server import Simulator
+from gptmock.stores.client_keys import StoreClientKeys
 from tests.harness import client, serving_simulator
 
 EVENTS = {"accept": "text/event-stream"}
@@ -30,8 +31,8 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often the store is read for pages, by the kind of the reading."""
     counted: Counter[str] = Counter()
 
-    def counting(name: str) -> Any:
-        read = getattr(Team, name)
+    def counting(kind: type, name: str) -> Any:
+        read = getattr(kind, name)
 
         async def wrapped(*arguments: Any) -> Any:
             counted[" ".join([name, *map(str, arguments[1:])])] += 1
@@ -40,7 +41,8 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return wrapped
 
     for name in READINGS:
-        monkeypatch.setattr(Team, name, counting(name))
+        monkeypatch.setattr(Team, name, counting(Team, name))
+    monkeypatch.setattr(StoreClientKeys, "show", counting(StoreClientKeys, "show"))
     return counted
 
 
@@ -78,5 +80,6 @@ async def test_many_pages_cost_one_reader(simulator: Simulator, home: Path, read
         intervals = (asyncio.get_running_loop().time() - began) / READING_SECONDS + 2
         # Keys are read for themselves, and for their names.
         assert 0 < max(readings.values()) <= 2 * intervals, readings
+        assert not any(kind.startswith("show") for kind in readings), "keys are not read one by one"
         for one in pages:
             one.cancel()

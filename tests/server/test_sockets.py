@@ -266,6 +266,13 @@ async def test_what_is_too_large_is_told_and_closes(simulator: Simulator, home: 
         assert await close_code(it) == 1009
 
 
+async def test_a_flood_is_read_no_faster_than_it_is_answered(connection: ClientConnection):
+    for _ in range(1000):
+        await connection.send('{"type": "response.unheard"}')
+    for _ in range(1000):
+        assert (await said(connection))["error"]["code"] == "unsupported_message"
+
+
 @pytest.mark.check(323)
 async def test_steering_is_refused_whole(connection: ClientConnection):
     steer = {"input": [message_item("left")], "previous_response_id": "resp_1"}

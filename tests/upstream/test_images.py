@@ -73,8 +73,8 @@ async def test_an_image_is_told_as_a_turn():
     assert isinstance(done.item, ImageGenerationCallItem)
     assert (done.item.result, done.item.size, done.item.quality, done.item.background) == ("AAAA", *shape.values())
     assert isinstance(ended, ResponseCompleted)
-    assert ended.response.usage is not None
-    assert (ended.response.usage.input_tokens, ended.response.usage.output_tokens) == (3, 5)
+    assert ended.response.spent is not None
+    assert (ended.response.spent.input_tokens, ended.response.spent.output_tokens) == (3, 5)
     assert ended.response.tool_usage is not None
     assert ended.response.tool_usage.image_gen is not None
     assert ended.response.tool_usage.image_gen.total_tokens == 8

@@ -148,6 +148,15 @@ async def test_a_refused_handshake_does_not_tell_the_token():
     assert CANARY not in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["a\r\nx-other: b", "a\nb", "a\0"])
+async def test_a_header_with_a_line_end_is_sent_by_nobody(value: str):
+    async with socket_server(texts(CREATED, DONE)) as server, upstream_at(server.url) as upstream:
+        with pytest.raises(GptmockError, match="LocalProtocolError"):
+            async with upstream.open(asking(user("Hello")), CREDENTIAL, headers={"originator": value}):
+                pass
+        assert server.connections == 0
+
+
 @pytest.mark.check(254)
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, 1013])
 @pytest.mark.parametrize("events", [0, 1, 2])

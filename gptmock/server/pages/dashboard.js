@@ -182,11 +182,12 @@ function showAccounts({ accounts, broken, any }) {
     });
     if (!windows.length) windows.push(make("span", { class: "soft meter" }, "no limits known yet"));
     const path = `accounts/${part(one.id)}`;
-    const buttons = isAdmin() ? make("div", { class: "buttons" },
-      one.paused
+    const buttons = isAdmin() || one.member ? make("div", { class: "buttons" },
+      !isAdmin() ? null : one.paused
         ? button("Resume", `resume ${one.id}`, (event) => act(event.target, () => api("POST", `${path}/resume`)), `Resume ${one.label}`)
         : button("Pause", `pause ${one.id}`, (event) => act(event.target, () => api("POST", `${path}/pause`)), `Pause ${one.label}`),
-      one.default ? null : button("Make default", `default ${one.id}`, (event) => act(event.target, () => api("POST", `${path}/default`)), `Make ${one.label} the default`)) : null;
+      one.member && me.role !== "viewer" ? button("Sign out", `leave ${one.id}`, () => leave(one), `Sign out of ${one.label}`) : null,
+      one.default || !isAdmin() ? null : button("Make default", `default ${one.id}`, (event) => act(event.target, () => api("POST", `${path}/default`)), `Make ${one.label} the default`)) : null;
     const notes = [
       one.refused && make("p", { class: "error wide" }, `${one.refused} Sign in to this account again.`),
       one.parked_until && Date.parse(one.parked_until) > now() && make("span", { class: "tag warn" }, `waits until ${clock(one.parked_until)}`),
@@ -278,6 +279,13 @@ function showKeys(keys) {
     rows.push(empty(isAdmin() ? "No keys yet. A key lets a person or program use this server from elsewhere, with limits and usage of its own." : "You have no key of your own."));
   }
   fill($("keys"), ...rows);
+}
+
+function leave(one) {
+  ask(`Sign out of ${one.label}?`, "This server forgets the login, and ends it at ChatGPT. Keys of this account do not work until somebody signs in to it again.", "Sign out", async () => {
+    await api("POST", `accounts/${part(one.id)}/sign-out`);
+    announce(`${one.label} is signed out.`);
+  });
 }
 
 function rotate(key) {
@@ -533,6 +541,7 @@ function clients() {
     ["OpenAI SDK", "Python; the other SDKs take the same two values.", `from openai import OpenAI\n\nclient = OpenAI(base_url="${url}/v1", api_key="${key}")\nprint(client.responses.create(model="${model}", input="Hello").output_text)`],
     ["curl", "A request at a terminal.", `curl ${url}/v1/chat/completions \\\n  -H "Authorization: Bearer ${key}" -H "Content-Type: application/json" \\\n  -d '{"model": "${model}", "messages": [{"role": "user", "content": "Hello"}]}'`],
     ["Codex CLI", "In ~/.codex/config.toml, and the key in the environment variable GPTMOCK_API_KEY.", `model_provider = "gptmock"\n\n[model_providers.gptmock]\nname = "gptmock"\nbase_url = "${url}/v1"\nwire_api = "responses"\nenv_key = "GPTMOCK_API_KEY"`],
+    ["Codex CLI, signed in", "In ~/.codex/config.toml, if you stay signed in with your own account; the key in GPTMOCK_API_KEY.", `model_provider = "gptmock"\n\n[model_providers.gptmock]\nname = "gptmock"\nbase_url = "${url}/v1"\nwire_api = "responses"\nrequires_openai_auth = true\n\n[model_providers.gptmock.env_http_headers]\nx-api-key = "GPTMOCK_API_KEY"`],
     ...(claude ? [["Claude Code", `At a terminal${me?.signed_in ? ", with your key in the environment variable GPTMOCK_API_KEY" : ""}. To keep it so: gptmock launch claude --config.`, claude.snippets[0].text]] : []),
     ["opencode", "In opencode.json.", JSON.stringify({ provider: { gptmock: { npm: "@ai-sdk/openai-compatible", name: "gptmock", options: { baseURL: `${url}/v1`, apiKey: key }, models: { [model]: {} } } } }, null, 2)],
     ["Ollama clients", "Clients of Ollama take this address as the host; those that cannot send a key work where none is required.", `OLLAMA_HOST=${url}`],

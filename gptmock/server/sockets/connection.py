@@ -25,6 +25,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from gptmock.errors import ClientError
+from gptmock.server.client_wire import send_at_once
 from gptmock.server.requests import request_id
 
 MAX_WIRE_BYTES = 16 * 1024 * 1024
@@ -34,6 +35,8 @@ UNANSWERED_PINGS = 3
 """A client that answers none of so many in a row is gone."""
 CLOSE_SECONDS = 5.0
 """How long the client has to close, after we have."""
+_MAX_UNREAD = 128
+"""Messages that wait for the handler, which takes them at once unless it is busy with a large one."""
 _WIRE_SLACK_BYTES = 64 * 1024
 """Of frame headers, and of what was read together with the end of the message before."""
 
@@ -103,11 +106,16 @@ class Socket:
         self._wire_bytes = 0
         self._messages: deque[bytes] = deque()
         self._arrived = asyncio.Event()
+        self._is_paused = False
+        """So many messages wait that no more are read."""
         self._over = False
         """No message comes any more."""
+        self._is_left = False
+        """Nor does anything else that has to be waited for."""
         self._pinged_at = self.heard_at = time.monotonic()
         self._unanswered = 0
-        self._written_bytes = 0
+        self.written_bytes = 0
+        """Since the connection began."""
         self.look_at: Callable[[float], None] = lambda _: None
         """Looks at what the handler does, as often as the connection is looked at; with ``time.monotonic()``."""
         self.drain: Callable[[], None] = lambda: None
@@ -130,6 +138,7 @@ class Socket:
             text = answer.body.decode("utf-8", "replace").partition("\n")[0].rstrip(".")
             raise ClientError(f"{text}.", code="bad_handshake", status=answer.status_code)
         answer.headers["x-request-id"] = request_id(self._request)
+        send_at_once(self._transport)
         self._transport.write(answer.serialize())
         protocol: Any = self._request.protocol
         protocol.upgrade(self)
@@ -152,7 +161,7 @@ class Socket:
         """The client sends no more."""
         self._core.receive_eof()
         self._flush()
-        self._end()
+        self._leave()
 
     def look(self, now: float) -> None:
         """Ping in silence, and give up a client that is gone."""
@@ -174,6 +183,9 @@ class Socket:
         while not self._messages:
             if self._over:
                 return None
+            if self._is_paused:
+                self._is_paused = False
+                self._transport.resume_reading()
             self._arrived.clear()
             await self._arrived.wait()
         return self._messages.popleft()
@@ -188,6 +200,17 @@ class Socket:
         self._flush()
         return self._can_write.is_set()
 
+    def send_one(self, text: bytes) -> bool:
+        """As ``send``, for one message: the path of every delta."""
+        core = self._core
+        if core.state is not State.OPEN:
+            return False
+        core.send_text(text)
+        (block,) = core.data_to_send()
+        self.written_bytes += len(block)
+        self._transport.write(block)
+        return self._can_write.is_set()
+
     async def writable(self) -> None:
         """Wait until the buffer has room."""
         await self._can_write.wait()
@@ -195,25 +218,20 @@ class Socket:
             raise RequestCancelled
 
     @property
-    def written_bytes(self) -> int:
-        """Since the connection began."""
-        return self._written_bytes
-
-    @property
     def sent_bytes(self) -> int:
         """As ``written_bytes``, without what waits for the client to read."""
-        return self._written_bytes - self._transport.get_write_buffer_size()
+        return self.written_bytes - self._transport.get_write_buffer_size()
 
     def close(self, code: int, reason: str = "") -> None:
         """Begin to close; ``receive`` ends."""
         if self._core.state is State.OPEN:
             self._core.send_close(code, reason)
             self._flush()
-        asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._end)
+        asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._leave)
 
     async def closed(self) -> None:
         """Wait until the client has closed, or had its time for it."""
-        while not self._over:
+        while not self._is_left:
             self._arrived.clear()
             await self._arrived.wait()
 
@@ -239,19 +257,32 @@ class Socket:
                 return
             self._messages.append(message)
             self._arrived.set()
+            if len(self._messages) >= _MAX_UNREAD and not self._is_paused:
+                self._is_paused = True
+                self._transport.pause_reading()
 
     def _flush(self) -> None:
         blocks = self._core.data_to_send()
         if not blocks:
             return
-        if not blocks[-1]:
-            # Nothing follows: the connection ends with its handler.
-            self._end()
         block = blocks[0] if len(blocks) == 1 else b"".join(blocks)
         if block and not self._transport.is_closing():
-            self._written_bytes += len(block)
+            self.written_bytes += len(block)
             self._transport.write(block)
+        if not blocks[-1]:
+            self._end()
 
     def _end(self) -> None:
+        """The core says no more. Closing with unread bytes would reset the connection, and our last message be lost."""
         self._over = True
+        self._arrived.set()
+        if self._core.close_rcvd is not None or self._transport.is_closing():
+            self._leave()
+            return
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._leave)
+
+    def _leave(self) -> None:
+        self._over = self._is_left = True
         self._arrived.set()

@@ -54,11 +54,14 @@ class SocketWire:
 
     def write(self, block: bytes) -> bool:
         """See ``streaming.Wire.write``."""
-        start = block.find(_DATA)
-        end = block.find(_FRAME_END)
-        if start < end == len(block) - 2 and start >= 0:
-            return self._send([block[start + 6 : end]])
-        return self._send(texts_of(block))
+        start, end = block.find(_DATA), len(block) - 2
+        if start < 0 or block.find(_FRAME_END, start) != end or self._shown is not None:
+            return self._send(texts_of(block))
+        begin = self._begin
+        text = begin + block[start + 7 : end] if begin else block[start + 6 : end]
+        can_write = self._socket.send_one(text)
+        self._written = self._socket.written_bytes
+        return can_write
 
     async def writable(self) -> None:
         """See ``streaming.Wire.writable``."""

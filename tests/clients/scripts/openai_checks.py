@@ -974,6 +974,18 @@ def made(answer: Any, *, count: int = 1) -> list[bytes]:
     return images
 
 
+def check_transcription(bench: Bench) -> None:
+    """280: collected, as text and streamed, with the types of the library."""
+    transcriptions = opened(bench).audio.transcriptions
+    file = ("a.flac", b"fLaC" + bytes(64))
+    heard = transcriptions.create(file=file, model="gpt-4o-transcribe", prompt="Ada")
+    assert heard.text.startswith("Hello from the recording.")
+    assert str(transcriptions.create(file=file, model="whisper-1", response_format="text")).strip() == heard.text
+    events = list(transcriptions.create(file=file, model="gpt-4o-mini-transcribe", stream=True))
+    assert [event.type for event in events] == ["transcript.text.delta", "transcript.text.done"]
+    assert events[-1].text == heard.text
+
+
 def check_images_are_generated(bench: Bench) -> None:
     """260, 261."""
     images = opened(bench).images.with_raw_response

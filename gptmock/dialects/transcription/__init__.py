@@ -1,0 +1,1 @@
+"""``/v1/audio/transcriptions``: the form of OpenAI's API to the form of the backend, and its answer (next doors E)."""
