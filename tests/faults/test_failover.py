@@ -46,7 +46,7 @@ def topology(request: pytest.FixtureRequest) -> Iterator[Topology]:
         with running_sentinels(kind) as servers:
             yield servers
     else:
-        with running_cluster(kind, replicas=3) as nodes:
+        with running_cluster(kind, replicas=3, node_timeout_ms=1000) as nodes:
             yield nodes
 
 

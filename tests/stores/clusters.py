@@ -90,14 +90,15 @@ MASTERS = 3
 
 
 @contextmanager
-def running_cluster(kind: str, *, replicas: int = 0) -> Iterator[ClusterSet]:
+def running_cluster(kind: str, *, replicas: int = 0, node_timeout_ms: int = 15_000) -> Iterator[ClusterSet]:
     """
     A Cluster of three masters, each with its share of the slots, and this many replicas in all.
 
     Raises:
         FileNotFoundError: there is no server of that kind here.
     """
-    words = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--appendonly", "yes" if replicas else "no"]
+    words = ["--cluster-enabled", "yes", "--cluster-node-timeout", str(node_timeout_ms)]
+    words += ["--appendonly", "yes" if replicas else "no"]
     words += ["--repl-diskless-sync-delay", "0", "--repl-timeout", "5", "--repl-ping-replica-period", "1"]
     with ExitStack() as stack:
         servers, ports, buses = [], [], []

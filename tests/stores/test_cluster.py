@@ -28,7 +28,7 @@ _numbers = count()
 def nodes() -> Iterator[ClusterSet]:
     """Three masters with a replica each."""
     kind = "redis" if binary_of("redis") is not None else "valkey"
-    with running_cluster(kind, replicas=3) as found:
+    with running_cluster(kind, replicas=3, node_timeout_ms=1000) as found:
         yield found
 
 
@@ -111,7 +111,7 @@ async def _until_read(store: Store, name: str) -> None:
 
 async def test_without_a_master_for_a_slot_the_store_says_so_and_recovers():
     kind = "redis" if binary_of("redis") is not None else "valkey"
-    with running_cluster(kind) as nodes:
+    with running_cluster(kind, node_timeout_ms=1000) as nodes:
         store = open_redis(nodes.url)
         await store.probe()
         master = nodes.servers[1]
