@@ -20,7 +20,7 @@ from pydantic.json_schema import models_json_schema
 from sanic import HTTPResponse, Request
 
 from gptmock import __version__
-from gptmock.dialects.families import BACKEND, FAMILIES, Family, family_of
+from gptmock.dialects.families import BACKEND_PREFIX, FAMILIES, Family, family_of
 from gptmock.dialects.table import DialectRoute
 from gptmock.server.context import App
 from gptmock.server.multipart import FORM_TYPE
@@ -42,8 +42,8 @@ Json = dict[str, Any]
 class Route(Protocol):
     """
     The attributes of a Sanic route that are read here. ``ctx`` may hold ``dialect_route`` (of a model call), ``body``
-    (the pydantic model of the request body), ``bodiless`` (it has none) and ``own_statuses`` (error statuses whose
-    bodies are not the family's).
+    (the pydantic model of the request body), ``bodiless`` (it has none), ``success_status`` (if it is not 200) and
+    ``own_statuses`` (error statuses whose bodies are not the family's).
     """
 
     name: str
@@ -127,7 +127,7 @@ def _path_item(path: str, route: Route, refs: Mapping[type[pydantic.BaseModel], 
 def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic.BaseModel], Json]) -> Json:
     family = family_of(path)
     name = re.sub(r"_\d+\Z", "", route.name.rpartition(".")[2])
-    if family is BACKEND and not name.startswith(_BACKEND_NAME):
+    if path.startswith(BACKEND_PREFIX) and not name.startswith(_BACKEND_NAME):
         name = _BACKEND_NAME + name
     # A response to HEAD has no body.
     error = {} if method == "HEAD" else {"application/json": _error_ref(family)}
@@ -135,7 +135,7 @@ def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic
         "operationId": f"{name}_{method.lower()}",
         "tags": [family.name],
         "responses": {
-            "200": _success(getattr(route.ctx, "dialect_route", None)),
+            str(getattr(route.ctx, "success_status", 200)): _success(getattr(route.ctx, "dialect_route", None)),
             "4XX": _response("An error of the client.", error),
             "5XX": _response("An error of the server or the upstream.", error),
             **{

@@ -27,7 +27,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from gptmock.dialects.families import ANTHROPIC, OLLAMA, family_of
+from gptmock.dialects.families import ANTHROPIC, BACKEND, OLLAMA, family_of
 from gptmock.dialects.table import DIALECTS, DialectRoute
 from gptmock.server.app import create_app
 from gptmock.server.context import ServerOptions
@@ -108,6 +108,9 @@ def _mend(route: DialectRoute, body: dict[str, Any], client: httpx.Client) -> No
 
 def assert_family(path: str, body: bytes) -> Any:
     """The error of a body that has the shape of its path's family."""
+    if family_of(path) is BACKEND:
+        assert set(json.loads(body)) == {"detail"}
+        return json.loads(body)["detail"]
     error = json.loads(body)["error"]
     if family_of(path) is OLLAMA:
         assert isinstance(error, str)
