@@ -66,6 +66,8 @@ class Settings(pydantic.BaseModel):
     cors_origins: str | None = None
     """Origins of web pages, separated by commas; ``*`` for all. Unset: no page may use the server."""
     allow_unauthenticated: bool = False
+    create_first_key: bool = False
+    """Where a client key is required and there never was one, create one at start and print it once (image: on)."""
     redis_url: pydantic.SecretStr | None = None
     """Unset: the embedded store, a SQLite file in ``home``. May hold a password."""
     encryption_keys: pydantic.SecretStr | None = None
@@ -75,6 +77,8 @@ class Settings(pydantic.BaseModel):
     account_pool: str | None = None
     """Labels, separated by commas."""
     upstream_proxy: str | None = None
+    upstream_transport: Literal["http", "websocket", "auto"] = "http"
+    """``auto``: WebSockets for conversations from their second turn on, and for models that prefer them."""
     upstream_compression: Literal["zstd", "off"] = "zstd"
     """Request bodies of model calls from 8 kB on."""
     home: Path = Field(default_factory=lambda: Path.home() / ".config" / "gptmock")
@@ -321,6 +325,12 @@ class Settings(pydantic.BaseModel):
                 "GPTMOCK_ENCRYPTION_KEYS: required with GPTMOCK_REDIS_URL, because tokens are stored encrypted only; "
                 "create a key with: openssl rand -base64 32"
             )
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _reachable(self) -> Settings:
+        if self.upstream_transport != "http" and self.upstream_proxy is not None:
+            raise ValueError("GPTMOCK_UPSTREAM_TRANSPORT: must be http with GPTMOCK_UPSTREAM_PROXY")
         return self
 
     @pydantic.model_validator(mode="after")

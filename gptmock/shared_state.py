@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TypeAlias
 
 from gptmock.accounts import SIGN_IN_HINT
-from gptmock.errors import GptmockError, SealBroken, StoreError, StoreUnavailable, UnusableKey
+from gptmock.clients import KeyTerms
+from gptmock.errors import GptmockError, NameTaken, SealBroken, StoreError, StoreUnavailable, UnusableKey
 from gptmock.gateway.refresh import LEASE_SECONDS
 from gptmock.settings import Settings
 from gptmock.stores.auth_import import take_over
@@ -32,6 +33,8 @@ from gptmock.stores.seal import Sealer, SealingKey, key_file, parse_keys
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.stores.vault import SealedVault
 
+FIRST_KEY = "first"
+"""The name of the client key that ``create_first_key`` makes."""
 NOBODY = f"No ChatGPT account is signed in. {SIGN_IN_HINT}"
 """The warning of ``prepare`` for that."""
 
@@ -167,6 +170,26 @@ async def has_client_key(settings: Settings) -> bool:
             return any(key.is_living(now) for key in await state.keys.all())
         except StoreError:
             return True
+
+
+async def create_first_key(settings: Settings) -> str | None:
+    """
+    Create a client key if the store never had one; ``None`` if it did, revoked ones included: an operator who revoked
+    all of them wants nobody to be served.
+
+    Returns the text of the key, which is not stored and can be shown only now.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+    """
+    async with open_state(settings) as state:
+        if await state.keys.all():
+            return None
+        try:
+            return (await state.keys.create(FIRST_KEY, KeyTerms())).text.reveal()
+        except NameTaken:
+            # Another server of this store was faster.
+            return None
 
 
 Migrated: TypeAlias = Migration

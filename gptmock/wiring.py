@@ -56,14 +56,13 @@ from gptmock.stores.notices import StoreToldRecord
 from gptmock.stores.snapshot import SealedSnapshot
 from gptmock.team_wiring import administered, admission, beside
 from gptmock.upstream.catalogue import CodexCatalog
-from gptmock.upstream.codex import CodexUpstream, UpstreamDeadlines
-from gptmock.upstream.engine import Engine
+from gptmock.upstream.codex import UpstreamDeadlines
 from gptmock.upstream.identity import ClientIdentity
-from gptmock.upstream.installation import OwnInstallation
 from gptmock.upstream.issuer import OAuthIssuer
 from gptmock.upstream.transport import open_client, open_transport
 from gptmock.upstream.usage import CodexUsage
 from gptmock.upstream.webhook import Webhook
+from gptmock.upstream_wiring import opened
 
 TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
@@ -133,8 +132,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         client = await stack.enter_async_context(open_client(transport))
         metrics = open_metrics(folder / "metrics" if folder is not None else None)
         state = await stack.enter_async_context(open_state(settings, folder, called=metrics.store_called))
-        keeper = _keeper(settings, client, state)
-        stack.push_async_callback(keeper.close)
+        keeper = _keeper(settings, client, state, stack)
         board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
         selector = AccountSelector(state.vault, board, pool=settings.pool_labels, clock=time.time)
         ledger, recorder, limiter = _recording(settings, state, board, stack)
@@ -149,17 +147,13 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         await _load(state, fresh, catalogs)
         await stack.enter_async_context(
             beside(
-                ledger.run(),
-                limiter.run(),
+                *(one.run() for one in (ledger, limiter, windows, fresh, versions)),
                 keeper.watch(selector.account_ids),
-                windows.run(),
-                fresh.run(),
-                versions.run(),
                 _take_over(state, readiness),
                 _reseal(state),
             )
         )
-        upstream = _upstream(settings, transport, identity, deadlines, metrics.upstream_answered)
+        upstream = await stack.enter_async_context(opened(settings, transport, identity, deadlines, metrics, catalogs))
         conversations = ConversationKeeper(state.conversations if settings.responses_ttl else None)
         services = Services(
             gateway=BatchGateway(Gateway(selector, keeper, upstream, recorder, catalogs, conversations=conversations)),
@@ -243,27 +237,6 @@ def _load_of(services: Services, state: State) -> Load:
     return Load(activity.turns, activity.streams, activity.count_connections(), has_store=state.store.available)
 
 
-def _upstream(
-    settings: Settings,
-    transport: Engine,
-    identity: ClientIdentity,
-    deadlines: UpstreamDeadlines,
-    answered: Callable[[int], None],
-) -> OwnInstallation:
-    return OwnInstallation(
-        CodexUpstream(
-            transport,
-            settings.upstream_url,
-            identity=identity,
-            deadlines=deadlines,
-            clock=time.time,
-            finds_runs=settings.fast_path,
-            answered=answered,
-            compresses=settings.upstream_compression == "zstd",
-        )
-    )
-
-
 def _windows(
     selector: AccountSelector,
     board: RecentLimits,
@@ -276,10 +249,12 @@ def _windows(
     return shown, LimitPoller(board, keeper, usage, selector.account_ids)
 
 
-def _keeper(settings: Settings, client: AsyncClient, state: State) -> CredentialKeeper:
+def _keeper(settings: Settings, client: AsyncClient, state: State, stack: AsyncExitStack) -> CredentialKeeper:
     issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
     refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
-    return CredentialKeeper(state.vault, refresher, clock=time.time)
+    keeper = CredentialKeeper(state.vault, refresher, clock=time.time)
+    stack.push_async_callback(keeper.close)
+    return keeper
 
 
 def _change_version(identity: ClientIdentity, catalogs: CatalogWatch, version: str) -> None:
@@ -334,6 +309,8 @@ async def _reseal(state: State) -> None:
 async def _reasons(selector: AccountSelector, keeper: CredentialKeeper) -> list[str]:
     try:
         account_ids = await selector.account_ids()
+        if not account_ids and await selector.serves_members():
+            return []
         if not account_ids:
             nobody = selector.nobody()
             return [f"{nobody.code}: {nobody.message}"]

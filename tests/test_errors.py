@@ -42,8 +42,9 @@ def test_faults_of_the_client_are_4xx_and_all_others_5xx():
     for kind in kinds(errors.ClientError):
         assert 400 <= kind.status_hint < 500
     for parent in (errors.AccountError, errors.StoreError, errors.InternalError):
-        # An account that waits for its reset is a 429, as the upstream's own answer would be.
-        assert all(kind.status_hint >= 500 for kind in kinds(parent) if kind is not errors.AccountsExhausted)
+        # A usage limit is a 429, and a plan without images a 403, as the upstream's own answer would be.
+        told = (errors.AccountsExhausted, errors.ImagesUnavailable)
+        assert all(kind.status_hint >= 500 for kind in kinds(parent) if kind not in told)
 
 
 def test_only_an_unavailable_upstream_may_be_asked_again():

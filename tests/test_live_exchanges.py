@@ -1,4 +1,4 @@
-"""Exchanges recorded in July 2026 through reader, fold and chat translator. The recordings are beside the checkout."""
+"""Exchanges recorded in July 2026, through reader, fold and dialects."""
 
 import json
 from pathlib import Path
@@ -14,12 +14,10 @@ from gptmock.protocol.output_parts import CallInput, CallOpened, Reasoning, Text
 from gptmock.protocol.reader import EventReader
 from tests.playbook import as_client, client_of, collect, events_in, play
 
-RECORDING = Path(__file__).parents[2] / "shared" / "data" / "live-exchanges-2026-07.json"
-EXCHANGES = json.loads(RECORDING.read_bytes()) if RECORDING.exists() else []
+EXCHANGES = json.loads(Path(__file__).with_name("live_exchanges.json").read_bytes())["exchanges"]
 TURNS = [one for one in EXCHANGES if one["status"] == 200]
-pytestmark = pytest.mark.skipif(not EXCHANGES, reason="the recording is not beside this checkout")
 
-turns = pytest.mark.parametrize("exchange", TURNS or [None], ids=lambda one: one and one["started_at"])
+turns = pytest.mark.parametrize("exchange", TURNS, ids=lambda one: one["started_at"])
 routes = pytest.mark.parametrize("route", DIALECTS, ids=lambda route: route.name)
 
 
@@ -123,6 +121,27 @@ def test_chat_has_the_calls_and_the_usage(exchange):
     assert reply["usage"]["completion_tokens"] == usage["output_tokens"]
     assert reply["usage"]["total_tokens"] == usage["total_tokens"]
     assert reply["usage"]["prompt_tokens_details"]["cached_tokens"] == usage["input_tokens_details"]["cached_tokens"]
+
+
+@pytest.mark.check(231)
+@turns
+def test_messages_has_the_text_the_calls_and_the_usage(exchange):
+    (route,) = [route for route in DIALECTS if route.name == "messages"]
+    streamed = as_client(route, play(route, with_ids(exchange))).reply
+    document = collect(route, with_ids(exchange))
+    assert isinstance(document, bytes)
+    for reply in (streamed, json.loads(document)):
+        blocks = [block for block in reply["content"] if block["type"] != "thinking"]
+        assert [block["text"] for block in blocks if block["type"] == "text"] == text_of(exchange)
+        told = [(block["id"], block["name"], block["input"]) for block in blocks if block["type"] == "tool_use"]
+        assert told == [(call_id, name, json.loads(arguments)) for call_id, name, arguments in calls_of(exchange)]
+        assert reply["stop_reason"] == ("tool_use" if told else "end_turn")
+        usage, recorded_usage = reply["usage"], usage_of(exchange)
+        read = usage["cache_read_input_tokens"] + usage["cache_creation_input_tokens"]
+        assert usage["input_tokens"] + read == recorded_usage["input_tokens"]
+        assert usage["output_tokens"] == recorded_usage["output_tokens"]
+        thought = recorded_usage["output_tokens_details"]["reasoning_tokens"]
+        assert usage["output_tokens_details"] == {"thinking_tokens": thought}
 
 
 def test_the_limits_in_the_headers_are_read():

@@ -148,7 +148,7 @@ def test_every_variable_and_flag_that_the_page_names_exists():
     known = {variable_names(field)[0] for field in Settings.model_fields}
     known |= {f"GPTMOCK_{field.upper()}_FILE" for field in FROM_FILE}
     # For tests, no settings of the program.
-    known |= {"GPTMOCK_EXAMPLES", "GPTMOCK_FULL_FAULTS"}
+    known |= {"GPTMOCK_EXAMPLES", "GPTMOCK_ALL_PYTHONS", "GPTMOCK_FULL_FAULTS", "GPTMOCK_NEWEST_CLAUDE"}
     assert set(re.findall(r"GPTMOCK_[A-Z]+(?:_[A-Z]+)*", text)) - known == set()
     flags = {flag for level in levels_of(full_parser()) for flag in level.flags}
     # Of the benchmarks, of uv, of git, of docker compose and of helm.
@@ -204,8 +204,9 @@ def test_the_clients_that_are_called_tested_are_those_of_the_tests():
     named = set(re.findall(r"`([^`]+)`", rows["Python"]))
     assert {"openai", "langchain-openai", "litellm"} <= named <= python
     node = set(json.loads((PACKAGES / "package.json").read_text())["dependencies"])
-    # The interface of the AI SDK, a schema library, and the Codex CLI, which has a row of its own.
-    assert set(re.findall(r"`([^`]+)`", rows["JavaScript"])) == node - {"ai", "zod", "@openai/codex"}
+    # The interface of the AI SDK, a schema library, what openai speaks WebSocket with, and the Codex CLI, which has a
+    # row of its own.
+    assert set(re.findall(r"`([^`]+)`", rows["JavaScript"])) == node - {"ai", "zod", "ws", "@openai/codex"}
 
 
 # --- Shell -------------------------------------------------------------------------------

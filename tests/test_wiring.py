@@ -4,8 +4,10 @@ import base64
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from httpx import AsyncClient
 from sanic import Sanic
 
 from gptmock import shared_state, wiring
@@ -16,13 +18,13 @@ from gptmock.errors import UnusableKey
 from gptmock.overview import AccountOverview
 from gptmock.server.context import App
 from gptmock.settings import Settings
-from gptmock.settings_sources import load_settings
+from gptmock.settings_sources import SettingsError, load_settings
 from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.server import Simulator
 from gptmock.stores.locations import KEY_FILE, STATE_FILE
 from gptmock.upstream.codex import UpstreamDeadlines
-from tests.harness import CHAT_PATH, chat, client, free_port, many_apps, serving_simulator, write_login
+from tests.harness import CHAT_PATH, chat, client, free_port, many_apps, serving_simulator, until, write_login
 from tests.upstream.raw import Proxy
 
 BOOK = TokenRegistry(SimulatorOptions)
@@ -165,3 +167,53 @@ async def test_model_calls_and_refreshes_go_through_the_proxy(tmp_path: Path):
     async with shared_state.open_state(settings(tmp_path)) as state:
         held = await state.vault.load((await state.vault.logins())[0].account.id)
     assert held.access_token != Secret(login.access_token)
+
+
+async def _conversation(opened: AsyncClient, path: str = "/v1/responses") -> list[int]:
+    """Three turns of a client that sends back what it got; their statuses."""
+    said = [{"role": "user", "content": "scene:tool"}]
+    weather = {"type": "function", "name": "get_weather", "parameters": {"type": "object", "properties": {}}}
+    statuses = []
+    for _ in range(3):
+        answer = await opened.post(path, json={"model": "gpt-5.5", "input": said, "tools": [weather], "store": False})
+        statuses.append(answer.status_code)
+        output = answer.json()["output"]
+        results = [
+            {"type": "function_call_output", "call_id": one["call_id"], "output": "12"}
+            for one in output
+            if one["type"] == "function_call"
+        ]
+        said = [*said, *output, *(results or [{"role": "user", "content": "scene:text"}])]
+    return statuses
+
+
+@pytest.mark.check(253)
+@pytest.mark.parametrize(("transport", "by_http"), [("http", 3), ("websocket", 0), ("auto", 1)])
+async def test_the_operator_chooses_the_transport(tmp_path: Path, transport: str, by_http: int):
+    async with Simulator() as simulator:
+        write_login(tmp_path, simulator.state.logins.issue().auth_json())
+        async with serving_simulator(simulator, tmp_path, upstream_transport=transport) as url, client(url) as opened:
+            assert await _conversation(opened) == [200] * 3
+            metrics = (await opened.get("/metrics")).text
+        assert len(simulator.state.model_calls()) == by_http
+        sent = [("previous_response_id" in one.body) for one in simulator.state.socket_calls()]
+        assert sent == [False, True, True][: 3 - by_http]
+        if sent:
+            assert f'gptmock_upstream_websocket_turns_total{{sent="incremental"}} {sum(sent)}.0' in metrics
+        await until(lambda: simulator.state.open_sockets == 0)
+
+
+def test_websockets_do_not_go_through_a_proxy(tmp_path: Path):
+    with pytest.raises(SettingsError, match="GPTMOCK_UPSTREAM_TRANSPORT: must be http with GPTMOCK_UPSTREAM_PROXY"):
+        settings(tmp_path, upstream_transport="auto", upstream_proxy="http://127.0.0.1:1")
+
+
+@pytest.mark.check(334)
+@pytest.mark.parametrize(("given", "coding"), [({}, "zstd"), ({"upstream_compression": "off"}, None)])
+async def test_the_operator_may_switch_compression_off(tmp_path: Path, given: dict[str, Any], coding: str | None):
+    async with Simulator() as simulator:
+        write_login(tmp_path, simulator.state.logins.issue().auth_json())
+        async with serving_simulator(simulator, tmp_path, **given) as url, client(url) as opened:
+            for text in ("scene:text", f"scene:text {'word ' * 4000}"):
+                assert (await opened.post(CHAT_PATH, json=chat(text))).status_code == 200
+        assert [one.headers.get("content-encoding") for one in simulator.state.model_calls()] == [None, coding]

@@ -225,6 +225,7 @@ def _only(logins: list[Login], broken: list[BrokenLogin]) -> str:
 def _state(login: Login, *, is_default: bool) -> str:
     words = [
         *(["default"] if is_default else []),
+        *(["member"] if login.member else []),
         *(["paused"] if login.paused else []),
         *(["ended, sign in again"] if login.refused is not None else []),
     ]

@@ -7,10 +7,19 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from gptmock.cli.errors import CommandFailed
+from gptmock.client_setups.json_text import UnreadableText, json_value
 from gptmock.client_setups.setup import KEY, ClientSetup, Start
 
+_MANAGED: Mapping[str, tuple[str, ...]] = {
+    "claude": (
+        "/etc/claude-code/managed-settings.json",
+        "/Library/Application Support/ClaudeCode/managed-settings.json",
+    )
+}
+"""Files that an administrator writes, by client."""
 _SIGNAL_EXIT = 128
 """Shells add the number of the signal to this."""
 
@@ -45,6 +54,31 @@ def client_environment(start: Start, key: str | None) -> dict[str, str]:
     }
     kept = {name: value for name, value in os.environ.items() if name not in start.without}
     return {**kept, **given}
+
+
+def managed_conflicts(setup: ClientSetup, start: Start) -> list[str]:
+    """
+    What an administrator's settings of the client say otherwise than this run: they have precedence over it.
+
+    Returns one sentence for each file, with the names of what it sets.
+    """
+    names = {*start.environment, *start.without}
+    found = []
+    for path in map(Path, _MANAGED.get(setup.name, ())):
+        try:
+            settings = json_value(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, UnreadableText):
+            continue
+        given = settings.get("env") if isinstance(settings, dict) else None
+        told = sorted(names & given.keys()) if isinstance(given, dict) else []
+        if isinstance(settings, dict) and "apiKeyHelper" in settings:
+            told.append("apiKeyHelper")
+        if told:
+            found.append(
+                f"{path} sets {', '.join(told)} and has precedence over this run, so {setup.title} may speak with "
+                "another server or use another key: whoever administrates this computer can take that out of the file"
+            )
+    return found
 
 
 def run_client(program: str, arguments: Sequence[str], environment: Mapping[str, str]) -> int:

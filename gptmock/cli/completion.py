@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gptmock.cli import full_parser
+from gptmock.cli.offered_words import words_of
 
 SHELLS = ("bash", "zsh", "fish")
 _EPILOG = """example:
@@ -40,6 +41,8 @@ class Level:
     commands: dict[str, str]
     """Name to help."""
     flags: dict[str, str]
+    words: dict[str, str]
+    """Values of its arguments, with a help where there is one."""
 
 
 def prepare(parser: argparse.ArgumentParser) -> None:
@@ -62,12 +65,15 @@ def levels_of(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> It
     below: dict[str, argparse.ArgumentParser] = {}
     helps: dict[str, str] = {}
     flags: dict[str, str] = {}
+    words: dict[str, str] = {}
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to ask
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
             below = dict(action.choices)
             helps = {choice.dest: choice.help or "" for choice in action._get_subactions()}  # noqa: SLF001
+        elif not action.option_strings:
+            words |= words_of(action)
         flags |= {flag: action.help or "" for flag in action.option_strings if flag.startswith("--")}
-    yield Level(path, {name: helps.get(name, "") for name in below}, flags)
+    yield Level(path, {name: helps.get(name, "") for name in below}, flags, words)
     for name, child in below.items():
         yield from levels_of(child, (*path, name))
 
@@ -75,11 +81,14 @@ def levels_of(parser: argparse.ArgumentParser, path: tuple[str, ...] = ()) -> It
 def _bash(levels: list[Level]) -> str:
     paths = "|".join(f'"{_joined(level.path)}"' for level in levels if level.path)
     cases = "\n".join(
-        f'    "{_joined(level.path)}") COMPREPLY=($(compgen -W "{" ".join((*level.commands, *level.flags))}" '
-        f'-- "$current")) ;;'
+        f'    "{_joined(level.path)}") COMPREPLY=($(compgen -W "{_offered(level)}" -- "$current")) ;;'
         for level in levels
     )
     return _BASH.format(paths=paths, cases=cases)
+
+
+def _offered(level: Level) -> str:
+    return " ".join((*level.commands, *level.words, *level.flags))
 
 
 def _fish(levels: list[Level]) -> str:
@@ -88,9 +97,8 @@ def _fish(levels: list[Level]) -> str:
         seen = "; and ".join(f"__fish_seen_subcommand_from {name}" for name in level.path) or "__fish_use_subcommand"
         if level.commands and level.path:
             seen += f"; and not __fish_seen_subcommand_from {' '.join(level.commands)}"
-        lines += [
-            f"complete -c gptmock -n '{seen}' -a {name} -d {_quoted(text)}" for name, text in level.commands.items()
-        ]
+        offered = {**level.commands, **level.words}
+        lines += [f"complete -c gptmock -n '{seen}' -a {name} -d {_quoted(text)}" for name, text in offered.items()]
         lines += [
             f"complete -c gptmock -n '{seen}' -l {flag[2:]} -d {_quoted(text)}" for flag, text in level.flags.items()
         ]

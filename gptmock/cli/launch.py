@@ -10,10 +10,11 @@ from typing import Any
 
 from gptmock import __version__
 from gptmock.cli.client_files import configure, restore
-from gptmock.cli.client_process import client_environment, program_of, run_client
+from gptmock.cli.client_process import client_environment, managed_conflicts, program_of, run_client
 from gptmock.cli.errors import CommandFailed, WrongUsage
 from gptmock.cli.launch_target import FoundServer, find_server, target_of
 from gptmock.cli.menu import can_choose, choose
+from gptmock.cli.offered_words import with_words
 from gptmock.cli.own_server import own_server
 from gptmock.cli.settings import given_settings
 from gptmock.cli.terminal import show_document, show_table
@@ -44,9 +45,10 @@ def prepare(parser: argparse.ArgumentParser) -> None:
         "                      [CLIENT] [-- ARGUMENT ...]"
     )
     parser.epilog = _EPILOG
-    parser.add_argument(
+    client = parser.add_argument(
         "client", nargs="?", metavar="CLIENT", help=f"one of: {', '.join(setup.name for setup in SETUPS)}"
     )
+    with_words(client, {setup.name: setup.title for setup in SETUPS})
     parser.add_argument("--model", metavar="MODEL", help="the model to use (default the first of the list)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--print", action="store_true", help="show the setup, and start nothing")
@@ -133,6 +135,8 @@ def _run(setup: ClientSetup, program: str, server: FoundServer, settings: Settin
         print(f"gptmock: the server at {server.url} is not ready: {'; '.join(server.reasons)}", file=sys.stderr)
     target = target_of(server, settings, options.model)
     start = setup.start(target)
+    for conflict in managed_conflicts(setup, start):
+        print(f"gptmock: {conflict}", file=sys.stderr)
     if start.needs_configuration and setup.configuration is not None:
         print(f"gptmock: {setup.title} reads its own configuration only, so that has to be changed", file=sys.stderr)
         if not configure(setup, setup.configuration(target), settings.home, yes=options.yes):

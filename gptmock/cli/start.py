@@ -31,11 +31,6 @@ def plan_of(flags: Mapping[str, Any], inherited: Inherited) -> Plan:
         CommandFailed: the address cannot be bound.
     """
     settings = given_settings(flags)
-    if flags.get("port") is not None and settings.unix_socket is not None:
-        raise WrongUsage(
-            f"--port: the server listens at the socket {settings.unix_socket} in the place of a port; leave out "
-            "--port, or --unix-socket (GPTMOCK_UNIX_SOCKET)"
-        )
     if settings.tls_cert is not None:
         _check_certificate(settings)
     if (problem := serving.traces_problem(settings)) is not None:
@@ -54,7 +49,7 @@ def plan_of(flags: Mapping[str, Any], inherited: Inherited) -> Plan:
     if not inherited.is_reload and _is_somebody_there() and not run_async(shared_state.has_account(settings)):
         first_login(settings)
         notes = prepare_state(settings)
-    for note in [*notes, *exposure(settings)]:
+    for note in [*_unused(flags, settings), *notes, *exposure(settings)]:
         print(f"gptmock: {note}", file=sys.stderr)
     wiring.start_logs(settings)
     folder, lock = (inherited.folder, None) if inherited.folder is not None else _new_folder()
@@ -130,12 +125,30 @@ def check_keys(settings: Settings) -> None:
     Raises:
         WrongUsage: other machines can connect, and there is no key.
     """
-    if settings.is_exposed and settings.requires_key and not run_async(shared_state.has_client_key(settings)):
+    if not settings.is_exposed or not settings.requires_key:
+        return
+    if not run_async(shared_state.has_client_key(settings)) and not _first_key(settings):
         raise WrongUsage(
             f"GPTMOCK_API_KEY: a client key is required to listen on {settings.host}, which is not a loopback address: "
             "set this variable, or create a key with: gptmock keys create NAME. If something else protects the port, "
             "use --allow-unauthenticated (GPTMOCK_ALLOW_UNAUTHENTICATED=true)"
         )
+
+
+def _first_key(settings: Settings) -> bool:
+    """Whether there is a key now; one that is created is printed at once, since nothing can show it later."""
+    if not settings.create_first_key:
+        return False
+    if (text := run_async(shared_state.create_first_key(settings))) is None:
+        return run_async(shared_state.has_client_key(settings))
+    print(
+        f"gptmock: a client key was created, because other machines can connect and there was none: {text}\n"
+        "gptmock: it is shown only now. Clients send it as their API key. A new one: gptmock keys rotate "
+        f"{shared_state.FIRST_KEY}",
+        file=sys.stderr,
+        flush=True,
+    )
+    return True
 
 
 def exposure(settings: Settings) -> list[str]:
@@ -144,6 +157,13 @@ def exposure(settings: Settings) -> list[str]:
         return []
     where = f"{settings.host}:{settings.port}"
     return [f"warning: --allow-unauthenticated is set: whoever can connect to {where} can use your account."]
+
+
+def _unused(flags: Mapping[str, Any], settings: Settings) -> list[str]:
+    """A warning if a port was given, and is not used."""
+    if flags.get("port") is None or settings.unix_socket is None:
+        return []
+    return [f"warning: --port has no effect, because the server listens at the socket {settings.unix_socket}."]
 
 
 def _check_certificate(settings: Settings) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from gptmock.client_setups.setup import (
@@ -50,22 +50,23 @@ def _claude_start(target: Target) -> Start:
     """
     Variables, and the same as ``--settings``: the ``env`` of a user's own ``settings.json`` has precedence over
     variables (seen with 2.1.332), and ``--settings`` over both. The key is not among the arguments, which every process
-    can read.
+    can read: an empty token there ends one of the user's settings, and the helper reads the key from its variable.
     """
-    key = KEY if target.needs_key else NO_KEY
-    shown = claude_environment(target) | {"ANTHROPIC_API_KEY": ""}
-    if not target.needs_key:
-        shown["ANTHROPIC_AUTH_TOKEN"] = NO_KEY
+    key = {"ANTHROPIC_AUTH_TOKEN": KEY, KEY_VARIABLE: KEY} if target.needs_key else {"ANTHROPIC_AUTH_TOKEN": NO_KEY}
+    shown = {"ANTHROPIC_API_KEY": "", "ANTHROPIC_AUTH_TOKEN": "" if target.needs_key else NO_KEY}
+    helper = {"apiKeyHelper": f"printenv {KEY_VARIABLE}"} if target.needs_key else {}
     return Start(
-        environment={**claude_environment(target), "ANTHROPIC_AUTH_TOKEN": key},
+        environment={**claude_environment(target), **key},
         without=("ANTHROPIC_API_KEY",),
-        overrides=("--settings", json.dumps({"env": shown})),
+        overrides=("--settings", json.dumps({"env": {**claude_environment(target), **shown}, **helper})),
     )
 
 
 def _claude_configuration(target: Target) -> Configuration:
+    """A key or token of the user's would have precedence over the helper, so these are emptied."""
     edits = [Edit(("env", name), value) for name, value in claude_environment(target).items()]
     if target.needs_key:
+        edits += [Edit(("env", name), "") for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")]
         edits.append(Edit(("apiKeyHelper",), f"printenv {KEY_VARIABLE}"))
     else:
         edits.append(Edit(("env", "ANTHROPIC_AUTH_TOKEN"), NO_KEY))
@@ -224,88 +225,83 @@ def shell_line(command: str, start: Start) -> str:
     )
 
 
-def _agent_snippets(setup: ClientSetup, target: Target) -> Sequence[Snippet]:
-    assert setup.start is not None  # noqa: S101 - every agent has both
-    assert setup.configuration is not None  # noqa: S101
-    assert setup.command is not None  # noqa: S101
-    start, configuration = setup.start(target), setup.configuration(target)
+_FURTHER: Mapping[str, Callable[[Target], Sequence[Snippet]]] = {"codex": _codex_signed_in}
+"""Agents with another way to be set up."""
+
+
+def _snippets(
+    command: str, started: Callable[[Target], Start], configured: Callable[[Target], Configuration], target: Target
+) -> Sequence[Snippet]:
+    """The texts of an agent, which say what its start and its configuration do."""
+    start, configuration = started(target), configured(target)
     written = Snippet(configuration.shown_path, configuration.format, configuration.text)
-    line = Snippet("shell", "sh", shell_line(setup.command, start))
-    # A row of the table has what comes after these.
-    return [*([written, line] if start.needs_configuration else [line, written]), *setup.snippets(target)]
+    line = Snippet("shell", "sh", shell_line(command, start))
+    more = _FURTHER[command](target) if command in _FURTHER else ()
+    return [*([written, line] if start.needs_configuration else [line, written]), *more]
 
 
-def _agent(setup: ClientSetup) -> ClientSetup:
-    """The setup with its texts, which say what its start and its configuration do."""
-    return ClientSetup(
-        name=setup.name,
-        title=setup.title,
-        command=setup.command,
-        install=setup.install,
-        page=setup.page,
-        start=setup.start,
-        configuration=setup.configuration,
-        snippets=partial(_agent_snippets, setup),
-    )
+def _npm(package: str) -> str:
+    return f"npm install -g {package}"
 
 
-def _no_more(_: Target) -> Sequence[Snippet]:
-    return ()
-
+_TABLE: tuple[
+    tuple[str, str, str, str, Callable[[Target], Start], Callable[[Target], Configuration]],
+    ...,
+] = (
+    (
+        "claude",
+        "Claude Code",
+        _npm("@anthropic-ai/claude-code"),
+        "https://code.claude.com/docs/en/quickstart",
+        _claude_start,
+        _claude_configuration,
+    ),
+    (
+        "codex",
+        "Codex CLI",
+        _npm("@openai/codex"),
+        "https://developers.openai.com/codex/cli",
+        _codex_start,
+        _codex_configuration,
+    ),
+    (
+        "opencode",
+        "OpenCode",
+        _npm("opencode-ai"),
+        "https://opencode.ai/docs",
+        _opencode_start,
+        _opencode_configuration,
+    ),
+    (
+        "droid",
+        "Droid",
+        "curl -fsSL https://app.factory.ai/cli | sh",
+        "https://docs.factory.ai",
+        _configured_start,
+        _droid_configuration,
+    ),
+    (
+        "openclaw",
+        "OpenClaw",
+        _npm("openclaw"),
+        "https://docs.openclaw.ai",
+        partial(_configured_start, arguments=("gateway",)),
+        _openclaw_configuration,
+    ),
+)
+"""Name, which is also the program, title, how it is installed, page, start and configuration."""
 
 AGENTS = tuple(
-    _agent(setup)
-    for setup in (
-        ClientSetup(
-            name="claude",
-            title="Claude Code",
-            command="claude",
-            install="npm install -g @anthropic-ai/claude-code",
-            page="https://code.claude.com/docs/en/quickstart",
-            start=_claude_start,
-            configuration=_claude_configuration,
-            snippets=_no_more,
-        ),
-        ClientSetup(
-            name="codex",
-            title="Codex CLI",
-            command="codex",
-            install="npm install -g @openai/codex",
-            page="https://developers.openai.com/codex/cli",
-            start=_codex_start,
-            configuration=_codex_configuration,
-            snippets=_codex_signed_in,
-        ),
-        ClientSetup(
-            name="opencode",
-            title="OpenCode",
-            command="opencode",
-            install="npm install -g opencode-ai",
-            page="https://opencode.ai/docs",
-            start=_opencode_start,
-            configuration=_opencode_configuration,
-            snippets=_no_more,
-        ),
-        ClientSetup(
-            name="droid",
-            title="Droid",
-            command="droid",
-            install="curl -fsSL https://app.factory.ai/cli | sh",
-            page="https://docs.factory.ai",
-            start=_configured_start,
-            configuration=_droid_configuration,
-            snippets=_no_more,
-        ),
-        ClientSetup(
-            name="openclaw",
-            title="OpenClaw",
-            command="openclaw",
-            install="npm install -g openclaw",
-            page="https://docs.openclaw.ai",
-            start=partial(_configured_start, arguments=("gateway",)),
-            configuration=_openclaw_configuration,
-            snippets=_no_more,
-        ),
+    ClientSetup(
+        name=name,
+        title=title,
+        command=name,
+        install=install,
+        page=page,
+        start=start,
+        configuration=configuration,
+        snippets=partial(_snippets, name, start, configuration),
     )
+    for name, title, install, page, start, configuration in _TABLE
 )
 """In the order in which they are shown."""

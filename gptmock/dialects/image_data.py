@@ -16,7 +16,7 @@ _JPEG_BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a length."""
 
 
-def whole_image_format(data: bytes) -> str | None:
+def whole_image_format(data: bytes | bytearray) -> str | None:
     """
     The format of an image, ``png``, ``jpeg`` or ``webp``; ``None`` for anything else, and for one that is cut.
 
@@ -31,7 +31,7 @@ def whole_image_format(data: bytes) -> str | None:
     return None
 
 
-def _is_whole_png(data: bytes) -> bool:
+def _is_whole_png(data: bytes | bytearray) -> bool:
     place = len(PNG_MAGIC)
     while place + _PNG_CHUNK_BYTES <= len(data):
         name, end = (
@@ -44,7 +44,7 @@ def _is_whole_png(data: bytes) -> bool:
     return False
 
 
-def _is_whole_jpeg(data: bytes) -> bool:
+def _is_whole_jpeg(data: bytes | bytearray) -> bool:
     # The end marker is looked for behind the headers, in which a thumbnail has one of its own.
     place = 2
     while place + 4 <= len(data) and data[place] == 0xFF:

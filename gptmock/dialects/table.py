@@ -40,12 +40,14 @@ class DialectRoute:
     """The JSON schema of the multipart form that the body may be; ``None`` if it may be none."""
 
 
+RESPONSES = DialectRoute(
+    "responses", "POST", ("/v1/responses", "/responses", "/backend-api/codex/responses"), Responses(), ResponsesBody
+)
+
 DIALECTS: tuple[DialectRoute, ...] = (
     DialectRoute("chat", "POST", ("/v1/chat/completions", "/chat/completions"), ChatCompletions(), ChatBody),
     DialectRoute("completions", "POST", ("/v1/completions", "/completions"), TextCompletions(), CompletionBody),
-    DialectRoute(
-        "responses", "POST", ("/v1/responses", "/responses", "/backend-api/codex/responses"), Responses(), ResponsesBody
-    ),
+    RESPONSES,
     DialectRoute("messages", "POST", ("/v1/messages", "/messages"), Messages(), MessagesBody),
     DialectRoute("ollama_chat", "POST", ("/api/chat",), OllamaChat(), OllamaChatBody),
     DialectRoute("ollama_generate", "POST", ("/api/generate",), OllamaGenerate(), OllamaGenerateBody),

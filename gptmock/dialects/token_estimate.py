@@ -18,13 +18,16 @@ import msgspec
 from msgspec import UNSET
 
 from gptmock.dialects.image_data import image_size
+from gptmock.dialects.tool_declarations import declaration
 from gptmock.protocol.request import ResponsesRequest
 
 CountText: TypeAlias = Callable[[str], int]
 """The number of tokens of a text."""
 
+REQUEST_TOKENS = 3
 ITEM_TOKENS = 4
-TOOL_TOKENS = 8
+TOOLS_TOKENS = 13
+"""Of the words around a list of tools; like those of a request and an item, as recorded counts show them."""
 IMAGE_TOKENS = 85
 TILE_TOKENS = 170
 TILE_PIXELS = 512
@@ -79,14 +82,23 @@ def estimated_tokens(request: ResponsesRequest, count: CountText = estimated_tex
         request: as it would be sent upstream.
         count: counts one text.
     """
-    total = 0 if request.instructions is UNSET else count(request.instructions)
+    total = REQUEST_TOKENS + (0 if request.instructions is UNSET else count(request.instructions))
     for item in msgspec.to_builtins(request.input):
         total += ITEM_TOKENS + _item_tokens(item, count)
-    for tool in [] if request.tools is UNSET else request.tools:
-        total += TOOL_TOKENS + count(msgspec.json.encode(tool).decode())
+    if request.tools is not UNSET and request.tools:
+        total += TOOLS_TOKENS + sum(count(declaration(msgspec.to_builtins(tool))) for tool in request.tools)
     if request.text is not UNSET and request.text.format is not None:
-        total += count(msgspec.json.encode(request.text.format).decode())
+        total += _format_tokens(msgspec.to_builtins(request.text.format), count)
     return total
+
+
+def _format_tokens(wanted: Any, count: CountText) -> int:
+    """Of a schema for the answer: the model reads it as JSON."""
+    schema = wanted.get("schema") if isinstance(wanted, dict) else None
+    if not isinstance(schema, dict):
+        return count(msgspec.json.encode(wanted).decode())
+    told = {word: value for word, value in schema.items() if word != "$schema"}
+    return count(str(wanted.get("description") or "")) + count(msgspec.json.encode(told).decode())
 
 
 def _item_tokens(item: Any, count: CountText) -> int:

@@ -160,6 +160,17 @@ class AccountSelector:
         free = [one for one in standings.accounts if one.parked_until is None or one.parked_until <= now]
         return [one.account_id for one in sorted(free, key=lambda one: _rank(one, standings.sticky))]
 
+    async def serves_members(self) -> bool:
+        """
+        Whether there is no account for everybody, by intent, but at least one of a member, for the keys bound to it.
+
+        Raises:
+            StoreError: the accounts cannot be read.
+        """
+        if self._pool or self._is_paused:
+            return False
+        return any(one.member and not one.paused and one.refused is None for one in await self._vault.logins())
+
     def nobody(self) -> AccountError:
         """The error to raise when ``account_ids`` is empty."""
         if self._pool:

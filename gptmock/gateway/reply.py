@@ -93,14 +93,14 @@ class Outcome:
     def tokens(self) -> int:
         """The tokens of all turns that have said their usage, in and out."""
         responses = [one.response for one in (self, *self.further)]
-        usages = [response.usage for response in responses if response is not None and response.usage is not None]
+        usages = [spent for response in responses if response is not None and (spent := response.spent) is not None]
         return sum(usage.input_tokens + usage.output_tokens for usage in usages)
 
     @property
     def usage(self) -> ResponseUsage | None:
         """What the call cost, all of its turns together; ``None`` unless all have said it."""
         outcomes = (self, *self.further)
-        return total_usage([one.response.usage if one.response is not None else None for one in outcomes])
+        return total_usage([one.response.spent if one.response is not None else None for one in outcomes])
 
     @property
     def over(self) -> bool:

@@ -55,8 +55,8 @@ class TurnRecorder:
     def ended(
         self, account_id: str, model: str, response: ResponseObject | None, *, failed: bool, tenant: str = ""
     ) -> None:
-        """Count a turn as ended, with its usage if ``response`` has one."""
-        usage = (response.usage if response is not None else None) or ResponseUsage()
+        """Count a turn as ended, with its usage if ``response`` has one; images count too."""
+        usage = (response.spent if response is not None else None) or ResponseUsage()
         self._ledger.ended(
             TurnUsage(
                 account_id,

@@ -62,6 +62,11 @@ class Instruments:
             _LAG_BUCKETS,
         )
         self.upstream_responses = self._counter("upstream_responses", "Answers of the backend.", "status")
+        self.upstream_websocket = self._counter(
+            "upstream_websocket_turns",
+            "Model calls meant for a WebSocket to the backend: sent whole or incremental, or why they went by HTTP.",
+            "sent",
+        )
         self.upstream_retries = self._counter("upstream_retries", "Repeated tries of a model call.")
         self.handovers = self._counter("account_handovers", "Model calls that went on to another account.")
         self.parked = self._counter("account_parked", "Accounts that had used up a window.", "account")

@@ -89,6 +89,10 @@ class WorkerMetrics:
         """Count an answer of the backend."""
         series(self.instruments.upstream_responses, str(status)).inc()
 
+    def websocket_turn(self, sent: str) -> None:
+        """Count how a model call that was meant for a WebSocket was sent."""
+        series(self.instruments.upstream_websocket, sent).inc()
+
     def text(self, readings: Iterable[Reading]) -> bytes:
         """The metrics of all workers of this server, and ``readings``, in the text format."""
         read = CollectorRegistry()

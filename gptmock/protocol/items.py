@@ -115,6 +115,15 @@ class ResponseObject(Struct, frozen=True):
     output: list[Raw] | None = None
     tool_usage: ToolUsage | None = None
 
+    @property
+    def spent(self) -> ResponseUsage | None:
+        """``usage`` with what images took; ``None`` if neither is told."""
+        images = None if self.tool_usage is None else self.tool_usage.image_gen
+        if images is None or not (images.input_tokens or images.output_tokens):
+            return self.usage
+        made = ResponseUsage(input_tokens=images.input_tokens, output_tokens=images.output_tokens)
+        return made if self.usage is None else total_usage([self.usage, made])
+
 
 class Annotation(Struct, frozen=True):
     """A citation; only ``url_citation`` is shown to chat clients. Indexes count characters of the part's text."""

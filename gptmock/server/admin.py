@@ -40,6 +40,7 @@ def add_admin_routes(app: App) -> None:
         ("accounts/<label>/pause", ("POST",), partial(_pause, paused=True), None),
         ("accounts/<label>/resume", ("POST",), partial(_pause, paused=False), None),
         ("accounts/<label>/default", ("POST",), _make_default, None),
+        ("accounts/<label>/sign-out", ("POST",), _sign_out_of_account, None),
         ("keys", _READ, _keys, None),
         ("keys", ("POST",), _create_key, NewKeyBody),
         ("keys/<name>", _READ, _show_key, None),
@@ -97,6 +98,21 @@ async def _make_default(request: Request, label: str) -> HTTPResponse:
     login = await _found(book.find(label))
     await book.make_default(login)
     return answer({"label": login.label, "default": True})
+
+
+async def _sign_out_of_account(request: Request, label: str) -> HTTPResponse:
+    client = await caller(request)
+    book = team_of(request).accounts(await actor_of(request, client))
+    if client.may("admin"):
+        login = await _found(book.find(label))
+    else:
+        # A member takes its own login back; the operator's accounts are an admin's matter, whoever has a key to them.
+        own = await _found(book.find(client.account_id)) if client.account_id is not None else None
+        if own is None or not own.member or label not in (own.label, own.account.id):
+            permitted(client, "admin")
+        login = own
+    result = await book.sign_out(login)
+    return answer({"label": login.label, "signed_out": True, "revoked": result.revoked})
 
 
 async def _found(search: Coroutine[Any, Any, Any]) -> Any:

@@ -10,7 +10,7 @@ from gptmock.accounts import BrokenLogin
 from gptmock.catalog import ModelCatalog
 from gptmock.clients import Client, LimitState
 from gptmock.gateway.key_terms import catalog_for
-from gptmock.gateway.team import Team
+from gptmock.gateway.readings import ReadsTeam
 from gptmock.live import Problem, WorkerReport
 from gptmock.overview import (
     AccountOverview,
@@ -40,14 +40,17 @@ def accounts(client: Client, found: Sequence[AccountOverview], broken: Sequence[
     }
 
 
-async def keys(client: Client, team: Team, *, everything: bool = False) -> list[dict[str, Any]]:
+async def keys(client: Client, team: ReadsTeam, *, everything: bool = False) -> list[dict[str, Any]]:
     """The keys with their limits now and their usage of today; valid ones, unless ``everything`` is wanted."""
     labels, now = await team.labels(), team.clock()
-    found = [key for key in await team.all_keys() if everything or key.is_living(now)]
+    found = list(await team.all_keys())
     if not client.may("viewer"):
         found = [key for key in found if client.key is not None and key.id == client.key.id]
-    today: dict[str, Counter[str]] = {}
+    found = [key for key in found if everything or key.is_living(now)]
+    ids, today = {key.id for key in found}, dict[str, Counter[str]]()
     for row in await team.used(1):
+        if row.tenant not in ids:
+            continue
         today.setdefault(row.tenant, Counter()).update(row.amounts)
     return [
         {
@@ -72,7 +75,7 @@ def _reset(now: float, state: LimitState) -> str | None:
     return moment(5.0 * round((now + state.reset_seconds) / 5.0)) if state.used and state.reset_seconds else None
 
 
-async def usage(client: Client, team: Team, *, days: int, by: Sequence[str]) -> dict[str, Any]:
+async def usage(client: Client, team: ReadsTeam, *, days: int, by: Sequence[str]) -> dict[str, Any]:
     """The usage of so many days, grouped by the columns ``by``."""
     rows = await team.used(days)
     if not client.may("viewer"):
@@ -107,7 +110,7 @@ def models(client: Client, catalog: ModelCatalog) -> list[dict[str, Any]]:
     ]
 
 
-async def problems(client: Client, team: Team, *, count: int) -> list[dict[str, Any]]:
+async def problems(client: Client, team: ReadsTeam, *, count: int) -> list[dict[str, Any]]:
     """The model calls that failed lately, newest first."""
     found = list(await team.problems(count))
     if not client.may("viewer"):
@@ -146,7 +149,7 @@ def worker(one: WorkerReport) -> dict[str, Any]:
     }
 
 
-async def now(client: Client, team: Team) -> dict[str, Any]:
+async def now(client: Client, team: ReadsTeam) -> dict[str, Any]:
     """The model calls in progress, over all workers, and how soon the latest ones began to answer."""
     reports = await team.workers()
     names = await team.key_names()

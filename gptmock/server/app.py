@@ -21,6 +21,7 @@ from gptmock.errors import ClientError
 from gptmock.server.admin import add_admin_routes
 from gptmock.server.backend_api import add_backend_routes
 from gptmock.server.client_bounds import ClientBounds
+from gptmock.server.client_setups import add_client_setups_route
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.conversations import add_conversation_routes
 from gptmock.server.cors import CorsPolicy
@@ -41,6 +42,7 @@ from gptmock.server.page_streams import add_page_streams
 from gptmock.server.replies import ErrorAnswers
 from gptmock.server.requests import ClientRequest, request_id
 from gptmock.server.responses import add_responses_routes
+from gptmock.server.sockets.routes import add_socket_routes
 from gptmock.server.streaming import Heartbeats
 from gptmock.server.transcriptions import add_transcription_route
 from gptmock.server.turns import turn_handler
@@ -127,6 +129,7 @@ def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRout
             handler, name = turn_handler(route, options), f"{route.name}_{number}"
             app.add_route(handler, path, methods=[route.method], name=name, ctx_dialect_route=route)
     add_responses_routes(app, options)
+    add_socket_routes(app, options)
     add_messages_routes(app, options)
     add_backend_routes(app, options)
     add_transcription_route(app, options)
@@ -137,6 +140,7 @@ def _add_routes(app: App, options: ServerOptions, dialects: Sequence[DialectRout
     add_ops_routes(app, options)
     add_admin_routes(app)
     add_invitation_routes(app, options)
+    add_client_setups_route(app, options)
     add_events_route(app, options)
     add_page_streams(app, options)
     add_dashboard_routes(app, options)

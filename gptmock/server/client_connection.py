@@ -12,6 +12,7 @@ request has its time as a whole. Deadlines are looked at by the worker's one tim
     between two requests                            idle_seconds                            close
     a reply is being made or sent                   Sanic's response timeout of silence     503 or close
     an answered request is read and dropped         drop_seconds                            close
+    a WebSocket is open                             its own (``server.sockets``)
 
 Uses what Sanic does not document: ``_http``, ``_task`` and ``_time`` of its protocol, and the stages of its ``Http``.
 """
@@ -19,7 +20,8 @@ Uses what Sanic does not document: ``_http``, ``_task`` and ``_time`` of its pro
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from sanic import Request
 from sanic.exceptions import ServiceUnavailable
@@ -35,6 +37,22 @@ from gptmock.server.requests import refuse_body
 
 _DROP_LATE_SECONDS = 1.0
 """As ``drop_seconds``, for a request that had its time."""
+
+
+class Upgraded(Protocol):
+    """What a connection was upgraded to (``server.sockets``)."""
+
+    drain: Callable[[], None]
+    """The server stops."""
+
+    def data_received(self, data: bytes, /) -> None:
+        """Take bytes of the client."""
+
+    def eof_received(self) -> None:
+        """The client sends no more."""
+
+    def look(self, now: float, /) -> None:
+        """As ``client_bounds.LookedAfter``."""
 
 
 class ClientConnection(HttpProtocol):
@@ -54,6 +72,7 @@ class ClientConnection(HttpProtocol):
         "_kept",
         "_phase",
         "_phase_began",
+        "_socket",
         "_timed_out",
     )
 
@@ -73,6 +92,7 @@ class ClientConnection(HttpProtocol):
         self._drop_bytes = 0
         self._kept: ClientHttp | None = None
         """Sanic forgets its ``_http`` before it closes."""
+        self._socket: Upgraded | None = None
 
     # --- asyncio's callbacks ---------------------------------------------------------------
 
@@ -96,6 +116,9 @@ class ClientConnection(HttpProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take the next bytes, or drop them."""
+        if self._socket is not None:
+            self._socket.data_received(data)
+            return
         if not self._drop_until:
             super().data_received(data)
             return
@@ -103,6 +126,21 @@ class ClientConnection(HttpProtocol):
         self._drop_bytes -= len(data)
         if self._drop_bytes < 0:
             self.close()
+
+    def eof_received(self) -> bool:
+        """The client sends no more; the connection ends."""
+        if self._socket is not None:
+            self._socket.eof_received()
+        return False
+
+    def upgrade(self, socket: Upgraded) -> None:
+        """Give all that comes from here on to a WebSocket."""
+        self._socket = socket
+        assert self.transport is not None  # noqa: S101 - a request was read from it
+        self.transport.resume_reading()
+        if self.recv_buffer:
+            early, self.recv_buffer = bytes(self.recv_buffer), bytearray()
+            socket.data_received(early)
 
     # --- Deadlines ---------------------------------------------------------------------------
 
@@ -112,7 +150,9 @@ class ClientConnection(HttpProtocol):
     def look(self, now: float) -> None:
         """See ``client_bounds.LookedAfter``."""
         http: ClientHttp | None = self.http
-        if self._drop_until:
+        if self._socket is not None:
+            self._socket.look(now)
+        elif self._drop_until:
             if now > self._drop_until or now - self._time > self._bounds.deadlines.drop_silence_seconds:
                 self.close()
         elif self._timed_out:
@@ -141,8 +181,6 @@ class ClientConnection(HttpProtocol):
                 is_late = now - self._time > deadlines.idle_seconds
             if is_late:
                 self._time_out(http, now, None)
-        elif stage is Stage.HANDLER and http.upgrade_websocket:
-            return
         elif now - self._time > self.response_timeout:
             self._time_out(http, now, ServiceUnavailable("Response Timeout"))
 
@@ -209,6 +247,9 @@ class ClientConnection(HttpProtocol):
         A server that stops asks each connection once. Sanic leaves a busy one open for further requests, and a proxy
         that keeps it would then hold up the stop for the whole grace.
         """
+        if self._socket is not None:
+            self._socket.drain()
+            return False
         if super().close_if_idle():
             return True
         if self.http is not None:

@@ -34,7 +34,7 @@ class SanicWire:
         self._transport: asyncio.Transport = protocol.transport
         self._can_write: asyncio.Event = protocol._can_write  # noqa: SLF001 - see above
         self._shown = shown
-        _send_at_once(self._transport)
+        send_at_once(self._transport)
 
     async def begin(self, block: bytes) -> None:
         """See ``streaming.Wire.begin``."""
@@ -72,7 +72,8 @@ class SanicWire:
             self._shown.append(block)
 
 
-def _send_at_once(transport: asyncio.BaseTransport) -> None:
+def send_at_once(transport: asyncio.BaseTransport) -> None:
+    """Have a connection send what is written without waiting for more (TCP_NODELAY)."""
     if not isinstance(transport, asyncio.Transport):
         # That of uvloop, which has seen to it. It is no subclass.
         return

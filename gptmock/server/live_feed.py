@@ -16,7 +16,7 @@ import msgspec
 
 from gptmock.clients import Client
 from gptmock.errors import GptmockError
-from gptmock.gateway.team import Team
+from gptmock.gateway.readings import ReadsTeam, SharedReadings
 from gptmock.overview import invitation_document
 from gptmock.server import admin_views as views
 from gptmock.server.context import Services
@@ -24,6 +24,8 @@ from gptmock.server.context import Services
 log = logging.getLogger("gptmock.server")
 
 TICK_SECONDS = 1.0
+READING_SECONDS = 0.9 * TICK_SECONDS
+"""For how long a reading of the store is used, by all pages of a worker."""
 DAYS = 14
 PROBLEMS = 20
 EVERY_TICKS: Mapping[str, int] = {
@@ -64,6 +66,7 @@ class LiveFeed:
         self._services = services
         self._views: dict[str, _View] = {}
         self._task: asyncio.Task[None] | None = None
+        self._shared: SharedReadings | None = None
 
     async def state(self, client: Client) -> dict[str, bytes]:
         """All sections as a caller sees them now, as JSON."""
@@ -107,18 +110,29 @@ class LiveFeed:
         if not view.client.tenant:
             return
         try:
-            known = await self._services.admission.known(view.client.tenant)
+            known = await self._known(view.client)
         except GptmockError:
             return
         if known != view.client:
             view.end()
 
+    async def _known(self, client: Client) -> Client | None:
+        if client.key is None:
+            return await self._services.admission.known(client.tenant)
+        readings = self._readings()
+        key = (await readings.keys_by_id()).get(client.key.id)
+        return Client(key.id, key) if key is not None and key.is_living(readings.clock()) else None
+
+    def _readings(self) -> SharedReadings:
+        if self._shared is None:
+            assert self._services.team is not None  # noqa: S101 - a server has it
+            self._shared = SharedReadings(self._services.team, age_seconds=READING_SECONDS)
+        return self._shared
+
     async def _read(self, name: str, client: Client) -> bytes:
-        services = self._services
-        assert services.team is not None  # noqa: S101 - a server has it
         read = _SECTIONS[name]
         try:
-            return msgspec.json.encode(await read(services, services.team, client))
+            return msgspec.json.encode(await read(self._services, self._readings(), client))
         except GptmockError as error:
             # The page says so, and shows what it had.
             return msgspec.json.encode({"error": error.code, "message": error.message})
@@ -146,21 +160,21 @@ class _View:
             watcher.wake.set()
 
 
-async def _status(services: Services, _team: Team, client: Client) -> dict[str, Any]:
+async def _status(services: Services, _team: ReadsTeam, client: Client) -> dict[str, Any]:
     reasons = ["draining"] if services.draining else await services.readiness()
     return {"ready": not reasons, "reasons": reasons if client.may("viewer") else []}
 
 
-async def _accounts(_: Services, team: Team, client: Client) -> dict[str, Any]:
+async def _accounts(_: Services, team: ReadsTeam, client: Client) -> dict[str, Any]:
     shown = await team.overview()
     return views.accounts(client, shown, await team.broken()) | {"any": bool(shown)}
 
 
-async def _invitations(_: Services, team: Team, client: Client) -> list[dict[str, Any]]:
+async def _invitations(_: Services, team: ReadsTeam, client: Client) -> list[dict[str, Any]]:
     return [invitation_document(one) for one in await team.open_invitations()] if client.may("viewer") else []
 
 
-async def _workers(_: Services, team: Team, client: Client) -> list[dict[str, Any]]:
+async def _workers(_: Services, team: ReadsTeam, client: Client) -> list[dict[str, Any]]:
     if not client.may("viewer"):
         return []
     # Without what changes all the time: that is in ``now``.
@@ -169,11 +183,11 @@ async def _workers(_: Services, team: Team, client: Client) -> list[dict[str, An
     ]
 
 
-async def _models(services: Services, _team: Team, client: Client) -> list[dict[str, Any]]:
+async def _models(services: Services, _team: ReadsTeam, client: Client) -> list[dict[str, Any]]:
     return [one for one in views.models(client, services.terms.catalog) if one["listed"]]
 
 
-_SECTIONS: Mapping[str, Callable[[Services, Team, Client], Awaitable[Any]]] = {
+_SECTIONS: Mapping[str, Callable[[Services, ReadsTeam, Client], Awaitable[Any]]] = {
     "now": lambda _, team, client: views.now(client, team),
     "status": _status,
     "accounts": _accounts,

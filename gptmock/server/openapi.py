@@ -42,8 +42,8 @@ Json = dict[str, Any]
 class Route(Protocol):
     """
     The attributes of a Sanic route that are read here. ``ctx`` may hold ``dialect_route`` (of a model call), ``body``
-    (the pydantic model of the request body), ``bodiless`` (it has none), ``success_status`` (if it is not 200) and
-    ``own_statuses`` (error statuses whose bodies are not the family's).
+    (the pydantic model of the request body), ``bodiless`` (it has none), ``success_status`` (if it is not 200),
+    ``upgrades`` (it is a WebSocket) and ``own_statuses`` (error statuses whose bodies are not the family's).
     """
 
     name: str
@@ -135,7 +135,7 @@ def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic
         "operationId": f"{name}_{method.lower()}",
         "tags": [family.name],
         "responses": {
-            str(getattr(route.ctx, "success_status", 200)): _success(getattr(route.ctx, "dialect_route", None)),
+            **_successes(route),
             "4XX": _response("An error of the client.", error),
             "5XX": _response("An error of the server or the upstream.", error),
             **{
@@ -151,6 +151,13 @@ def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic
         forms = {} if turn is None or turn.form is None else {FORM_TYPE: {"schema": dict(turn.form)}}
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}, **forms}}
     return operation
+
+
+def _successes(route: Route) -> Json:
+    if getattr(route.ctx, "upgrades", False):
+        # OpenAPI has no words for the messages of a WebSocket.
+        return {"101": {"description": "A WebSocket: each message of the client is one turn, each answer an event."}}
+    return {str(getattr(route.ctx, "success_status", 200)): _success(getattr(route.ctx, "dialect_route", None))}
 
 
 def _success(route: DialectRoute | None) -> Json:

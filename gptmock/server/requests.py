@@ -131,9 +131,14 @@ def request_id(request: Request) -> str:
             given = str(request.id)
             known = given if _REQUEST_ID.match(given) else str(request.generate_id())
         else:
-            known = _as_uuid(ClientRequest.generate_id())
+            known = new_request_id()
         request.ctx.request_id = known
     return known
+
+
+def new_request_id() -> str:
+    """An id of our own."""
+    return _as_uuid(ClientRequest.generate_id())
 
 
 def _as_uuid(digits: str) -> str:

@@ -15,6 +15,7 @@ from msgspec import UNSET
 from sanic import HTTPResponse, Request
 
 from gptmock.clients import Client
+from gptmock.conversations import ContextReferences, LoadedContext
 from gptmock.dialects.dialect import (
     Call,
     Dialect,
@@ -45,7 +46,7 @@ from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.multipart import FORM_TYPE, is_form, read_form
 from gptmock.server.replies import as_gptmock_error, error_response
 from gptmock.server.requests import headers_of, request_id
-from gptmock.server.streaming import ClientSink, Heartbeat
+from gptmock.server.streaming import ClientSink, Heartbeat, Wire
 
 log = logging.getLogger("gptmock.turn")
 
@@ -75,7 +76,10 @@ def cut_turns(app: App) -> None:
 
 
 class TurnRequest:
-    """One client call from its first byte to the log line."""
+    """One client call from its first byte to the log line; over HTTP, unless a subclass has another transport."""
+
+    transport = "http"
+    """In the log."""
 
     def __init__(self, request: Request, route: DialectRoute, options: ServerOptions) -> None:
         self._request = request
@@ -204,7 +208,7 @@ class TurnRequest:
         if isinstance(turn, Turn):
             self._turn = turn
             check_model(client, turn.resolved.slug)
-            self._grant = self._services.limits.begin(client)
+            self._grant = self._begin(client)
             self._outcome.admitted = self._grant.admitted
             self._outcome.counts_output = self._grant is not UNLIMITED
             if self._options.verbose:
@@ -212,6 +216,9 @@ class TurnRequest:
         # The turn holds what is sent upstream. A stream may last for an hour, and the body may be many megabytes.
         request.body = b""
         return turn, client.account_id
+
+    def _begin(self, client: Client) -> Grant:
+        return self._services.limits.begin(client)
 
     async def _call(self, headers: dict[str, str], client: Client) -> Call:
         body, kind = self._request.body, headers.get("content-type", "")
@@ -227,7 +234,10 @@ class TurnRequest:
         if not supports(self._dialect, UsesStoredContext):
             return call
         references = await self._large_bodies.run(len(call.body), partial(self._dialect.context_references, call))
-        return replace(call, context=await self._services.conversations.recall(call.tenant, references))
+        return replace(call, context=await self._recall(call.tenant, references))
+
+    async def _recall(self, tenant: str, references: ContextReferences) -> LoadedContext:
+        return await self._services.conversations.recall(tenant, references)
 
     async def _document(self, turn: Turn, reply: AnyReply) -> HTTPResponse:
         body = await reply.document()
@@ -240,12 +250,8 @@ class TurnRequest:
         return HTTPResponse(body, headers=headers, content_type="application/json")
 
     async def _stream(self, turn: Turn, reply: AnyReply) -> None:
-        response = await self._request.respond(
-            headers={**STREAM_HEADERS, **self._reply_headers(turn, reply.model)},
-            content_type=self._dialect.content_type,
-        )
-        assert response is not None  # noqa: S101 - respond() gives one unless the stream was used before
         shown: list[bytes] | None = [] if self._options.verbose else None
+        wire = await self._wire(self._reply_headers(turn, reply.model), shown)
         heartbeat = Heartbeat(
             turn.reply.heartbeat(self._head),
             self._options.heartbeat_seconds,
@@ -253,7 +259,7 @@ class TurnRequest:
             keepalive_seconds=self._options.keepalive_seconds,
         )
         sink = self._sink = ClientSink(
-            SanicWire(self._request, response, shown=shown),
+            wire,
             heartbeat,
             self._request.app.ctx.heartbeats,
             stall_seconds=self._options.write_stall_seconds,
@@ -269,6 +275,14 @@ class TurnRequest:
             activity.streams -= 1
         if shown:
             self._show_answer(shown)
+
+    async def _wire(self, headers: dict[str, str], shown: list[bytes] | None) -> Wire:
+        """Where a stream goes: ``headers`` begin it, and ``shown`` takes a copy of everything that is sent."""
+        response = await self._request.respond(
+            headers={**STREAM_HEADERS, **headers}, content_type=self._dialect.content_type
+        )
+        assert response is not None  # noqa: S101 - respond() gives one unless the stream was used before
+        return SanicWire(self._request, response, shown=shown)
 
     def _reply_headers(self, turn: Turn, model: str | None) -> dict[str, str]:
         headers = forwarded_to_codex(self._outcome) if turn.forwards_headers else {}
@@ -315,6 +329,7 @@ class TurnRequest:
             "request_id": request_id(self._request),
             "client": client_address(self._request),
             "dialect": self._route.name,
+            "transport": self.transport,
             "key": key.id if key is not None else None,
             "account": outcome.account_id,
             "model": turn.resolved.slug if turn is not None else None,

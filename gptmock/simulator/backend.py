@@ -32,6 +32,7 @@ from gptmock.simulator.scene_refusals import usage_limit_for
 from gptmock.simulator.scenes import (
     ChosenScene,
     RefusalScene,
+    StreamScene,
     UnknownSceneError,
     find_scene,
     marked_scene,
@@ -54,6 +55,14 @@ class Caller:
     access_token: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A model call that is answered with a stream."""
+
+    call: Call
+    scene: StreamScene
+
+
 class Backend:
     """Handlers of the routes below ``/backend-api``."""
 
@@ -65,11 +74,10 @@ class Backend:
         """The routes of the backend."""
         return [
             web.post(MODEL_PATH, self.responses),
-            web.get(MODEL_PATH, self.upgrade),
             web.post(f"{MODEL_PATH}/compact", self.compact),
             web.get("/backend-api/codex/models", self.models),
-            *SideRoutes(self._state, self._caller, self._refused).routes(),
-            *Images(self._state, self._caller, self._scene, self._refused).routes(),
+            *SideRoutes(self._state, self.caller, self.refused).routes(),
+            *Images(self._state, self.caller, self._scene, self.refused).routes(),
         ]
 
     # -- the model call -----------------------------------------------------------------------------------------------
@@ -77,48 +85,58 @@ class Backend:
     async def responses(self, request: web.Request) -> web.StreamResponse:
         """A model call: a refusal, or the stream of a scene."""
         self._state.model_call_count += 1
-        caller = self._caller(request)
+        caller = self.caller(request)
         if isinstance(caller, Refusal):
-            return self._refused(caller)
-        model = self._accepted_model(request, caller)
+            return self.refused(caller)
+        problem = _shape_problem(request, request[INTAKE])
+        accepted = problem or self.accept(request[INTAKE].fields, request.headers, caller)
+        if isinstance(accepted, Refusal):
+            return self.refused(accepted)
+        call, scene = accepted.call, accepted.scene
+        headers, steps = self.stream_headers(request.headers, caller, call), scene.play(call)
+        if codings := scene.codings(call.parameter):
+            headers, steps = {**headers, "content-encoding": ", ".join(codings)}, encoded(steps, codings)
+        return await play(request, steps, state=self._state, scene=scene.name, headers=headers)
+
+    def accept(
+        self, body: Json, headers: Mapping[str, str], caller: Caller, *, lite: bool = False
+    ) -> Accepted | Refusal:
+        """
+        A model call that passes every check, with its scene; else the first refusal.
+
+        Args:
+            body: without what belongs to its transport.
+            headers: of the request or of the handshake.
+            caller: see ``caller``.
+            lite: whether the call is of Responses-Lite though no header says so.
+        """
+        model = self._accepted_model(body, headers, caller, lite=lite)
         if isinstance(model, Refusal):
-            return self._refused(model)
-        call = self._call(without_image_tool(request[INTAKE].fields, caller.identity.plan), model, caller)
+            return model
+        call = self._call(without_image_tool(body, caller.identity.plan), model, caller)
         if limited_seconds := self._state.limited_seconds(caller.identity.account_id):
-            return self._refused(usage_limit_for(call, math.ceil(limited_seconds)))
+            return usage_limit_for(call, math.ceil(limited_seconds))
         try:
             chosen = self._scene(call, caller)
         except UnknownSceneError as error:
-            return self._refused(unknown_scene(error))
+            return unknown_scene(error)
         call = replace(call, parameter=chosen.parameter)
         if isinstance(chosen.scene, RefusalScene):
-            return self._refused(chosen.scene.refuse(call))
-        headers, steps = self._stream_headers(request, caller, call), chosen.scene.play(call)
-        if codings := chosen.scene.codings(chosen.parameter):
-            headers, steps = {**headers, "content-encoding": ", ".join(codings)}, encoded(steps, codings)
-        return await play(request, steps, state=self._state, scene=chosen.scene.name, headers=headers)
-
-    async def upgrade(self, request: web.Request) -> web.Response:
-        """The WebSocket transport is not offered: 426 sends a client to HTTP for the rest of its session."""
-        if request.headers.get("upgrade", "").lower() != "websocket":
-            return respond(detail("Method Not Allowed", status=405))
-        response = respond(detail("WebSocket transport is not available; use HTTP.", status=426))
-        response.headers["upgrade"] = "HTTP/1.1"
-        response.force_close()
-        return response
+            return chosen.scene.refuse(call)
+        return Accepted(call=call, scene=chosen.scene)
 
     async def compact(self, request: web.Request) -> web.Response:
         """The unary compaction call: one compaction item."""
-        caller = self._caller(request)
+        caller = self.caller(request)
         if isinstance(caller, Refusal):
-            return self._refused(caller)
+            return self.refused(caller)
         body = request[INTAKE].fields
         model = self._known_model(body, caller)
         if isinstance(model, Refusal):
-            return self._refused(model)
+            return self.refused(model)
         problem = rules.compact_refusal(body, account_id=caller.identity.account_id)
         if problem is not None:
-            return self._refused(problem)
+            return self.refused(problem)
         events = list(Composer(self._call(body, model, caller)).compaction())
         return answer({"id": f"resp_{secrets.token_hex(24)}", "output": [events[-1].payload["item"]]})
 
@@ -126,12 +144,12 @@ class Backend:
 
     async def models(self, request: web.Request) -> web.Response:
         """The catalogue for this client's version and plan."""
-        caller = self._caller(request)
+        caller = self.caller(request)
         if isinstance(caller, Refusal):
-            return self._refused(caller)
+            return self.refused(caller)
         version = parse_version(request.query.get("client_version"))
         if version is None:
-            return self._refused(detail("client_version is required"))
+            return self.refused(detail("client_version is required"))
         await asyncio.sleep(self._state.options.models_delay_seconds)
         content = self._listing(version, caller)
         headers = {"etag": weak_etag(content)}
@@ -141,7 +159,8 @@ class Backend:
 
     # -- checking -----------------------------------------------------------------------------------------------------
 
-    def _caller(self, request: web.Request) -> Caller | Refusal:
+    def caller(self, request: web.Request) -> Caller | Refusal:
+        """The caller of a request, by its access token and account id."""
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         account_id = request.headers.get("chatgpt-account-id", "")
         if scheme.lower() != "bearer" or not token or not account_id:
@@ -154,18 +173,13 @@ class Backend:
         identity = record.family.identity
         return Caller(identity=identity, access_token=token) if identity.account_id == account_id else unauthorized()
 
-    def _accepted_model(self, request: web.Request, caller: Caller) -> Model | Refusal:
+    def _accepted_model(self, body: Json, headers: Mapping[str, str], caller: Caller, *, lite: bool) -> Model | Refusal:
         """The model if the body passes every check, else the first refusal."""
-        intake = request[INTAKE]
-        problem = _shape_problem(request, intake)
-        if problem is not None:
-            return problem
-        body = intake.fields
         model = self._known_model(body, caller)
         if isinstance(model, Refusal):
             return model
-        lite = request.headers.get(LITE_HEADER, "").lower() == "true"
-        refusal = self._gate(request.headers, model) or rules.first_refusal(
+        lite = lite or headers.get(LITE_HEADER, "").lower() == "true"
+        refusal = self._gate(headers, model) or rules.first_refusal(
             body, model=model, lite=lite, account_id=caller.identity.account_id
         )
         return refusal or model
@@ -220,11 +234,12 @@ class Backend:
             image_noise_bytes=self._state.options.image_noise_bytes,
         )
 
-    def _stream_headers(self, request: web.Request, caller: Caller, call: Call) -> dict[str, str]:
+    def stream_headers(self, headers: Mapping[str, str], caller: Caller, call: Call) -> dict[str, str]:
+        """The headers of an accepted call's response."""
         used = self._state.options.used_percent
         limits = limit_headers(now=call.created_at, used_percent=used, plan=caller.identity.plan)
         # A client without a ``version`` header is treated as the newest.
-        etag = self._etag(parse_version(request.headers.get("version")) or (999,), caller)
+        etag = self._etag(parse_version(headers.get("version")) or (999,), caller)
         return {**_request_id(), **limits, "x-models-etag": etag, "openai-model": call.model}
 
     def _etag(self, version: tuple[int, ...], caller: Caller) -> str:
@@ -241,7 +256,8 @@ class Backend:
     def _listing(self, version: tuple[int, ...], caller: Caller) -> bytes:
         return self._catalogue().listing(version, caller.identity.plan, self._state.options.minimal_version)
 
-    def _refused(self, refusal: Refusal) -> web.Response:
+    def refused(self, refusal: Refusal) -> web.Response:
+        """The response of a refusal."""
         response = respond(refusal)
         response.headers.update(_request_id())
         return response

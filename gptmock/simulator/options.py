@@ -50,6 +50,17 @@ class SimulatorOptions:
     """``/transcribe`` answers the page of the provider's bot protection."""
     takes_zstd: bool = True
     """Request bodies in zstd are accepted; otherwise they are a 415."""
+    websocket_status: int = 101
+    """The answer to a WebSocket handshake; any status but 101 refuses it."""
+    websocket_limit_bytes: int = 16 * 1024 * 1024
+    """A message of this size or more is refused with close code 1009."""
+    websocket_seconds: float = 3600.0
+    """The life of a WebSocket; after it no turn begins."""
+    websocket_remembers: bool = True
+    """Otherwise every ``previous_response_id`` is unknown."""
+    websocket_answers_pings: bool = True
+    websocket_wait_seconds: float = 0.0
+    """Delay of the handshake's answer."""
 
 
 DEFAULT_OPTIONS = SimulatorOptions()

@@ -31,7 +31,7 @@ async def play(
     response = web.StreamResponse(headers=headers)
     response[UNTYPED_MARK] = True
     response.enable_chunked_encoding()
-    async with _watched(state, scene):
+    async with watched(state, scene):
         for step in framed(steps):
             if not response.prepared and not isinstance(step, Pause):
                 await response.prepare(request)
@@ -60,10 +60,16 @@ async def _broken_off(request: web.Request, response: web.StreamResponse, step: 
             transport.close()
             return True
         case Abort() if transport is not None:
-            _linger_zero(transport)
-            transport.abort()
+            reset(request)
             return True
     return False
+
+
+def reset(request: web.Request) -> None:
+    """Reset the connection of a request (TCP RST)."""
+    if request.transport is not None:
+        _linger_zero(request.transport)
+        request.transport.abort()
 
 
 def _linger_zero(transport: asyncio.Transport) -> None:
@@ -74,7 +80,7 @@ def _linger_zero(transport: asyncio.Transport) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _watched(state: SimulatorState, scene: str) -> AsyncIterator[None]:
+async def watched(state: SimulatorState, scene: str) -> AsyncIterator[None]:
     """Count the stream as open; cancellation or a lost connection is a client disconnect, unless we are stopping."""
     began = time.monotonic()
     state.open_streams += 1

@@ -15,6 +15,7 @@ from gptmock.simulator.options import DEFAULT_OPTIONS, SimulatorOptions
 from gptmock.simulator.player import drop_content_type
 from gptmock.simulator.refusals import detail
 from gptmock.simulator.state import SimulatorState
+from gptmock.simulator.websocket import Sockets
 
 __all__ = ["Simulator", "SimulatorOptions", "SimulatorState", "run"]
 
@@ -97,7 +98,8 @@ async def _serve(options: SimulatorOptions, ready: Callable[[str], None]) -> Non
 
 def _application(state: SimulatorState) -> web.Application:
     application = web.Application(middlewares=[_gateway_errors, recorder(state)], client_max_size=BODY_LIMIT_BYTES)
-    for handlers in (Issuer(state), Backend(state), Control(state)):
+    backend = Backend(state)
+    for handlers in (Issuer(state), backend, Sockets(state, backend), Control(state)):
         application.add_routes(handlers.routes())
     application.on_response_prepare.append(drop_content_type)
     return application

@@ -15,6 +15,8 @@ from gptmock.simulator.steps import Json
 
 REQUESTS_LIMIT = 10_000
 BODIES_LIMIT_BYTES = 128 * 1024 * 1024
+SOCKET_METHOD = "WEBSOCKET"
+"""``RecordedRequest.method`` of a message on a WebSocket."""
 MODEL_PATH = "/backend-api/codex/responses"
 
 
@@ -91,6 +93,12 @@ class SimulatorState:
     """Queued scene names, one for each of the next model calls."""
     token_faults: deque[str] = field(default_factory=deque)
     """Queued fault names, one for each of the next calls of the token endpoint; see ``issuer.TOKEN_FAULTS``."""
+    socket_faults: deque[int] = field(default_factory=deque)
+    """Queued close codes, one for each of the next turns on WebSockets, before its first event; 1006 resets."""
+    open_sockets: int = 0
+    sockets_opened: int = 0
+    sockets_ended_at: float = 0.0
+    """By the monotonic clock; see ``sockets_end``."""
     limits: dict[str, float] = field(default_factory=dict)
     """Workspace id to the Unix time, in seconds, when its reached usage limit resets."""
     model_call_count: int = 0
@@ -112,6 +120,14 @@ class SimulatorState:
     def model_calls(self) -> list[RecordedRequest]:
         """The recorded model calls, oldest first."""
         return [each for each in self.requests if each.path == MODEL_PATH and each.method == "POST"]
+
+    def socket_calls(self) -> list[RecordedRequest]:
+        """The recorded model calls on WebSockets, oldest first."""
+        return [each for each in self.requests if each.path == MODEL_PATH and each.method == SOCKET_METHOD]
+
+    def sockets_end(self) -> None:
+        """No turn begins any more on a WebSocket that is open now, as if its age were reached."""
+        self.sockets_ended_at = time.monotonic()
 
     def exchanged(self, grant_type: str, outcome: str, account_id: str = "") -> None:
         """Record a call of the token endpoint."""
@@ -162,6 +178,8 @@ class SimulatorState:
         for kept in (self.token_exchanges, self.closures):
             kept.clear()
         self.scenes.clear()
+        self.socket_faults.clear()
+        self.sockets_opened = 0
         self.token_faults.clear()
         self.limits.clear()
         self.model_call_count = self.image_call_count = self.tokens_ok = self.tokens_refused = self.closed_by_client = 0

@@ -112,13 +112,11 @@ class StoreClientKeys:
         # A cached key that is not listed was lost by the store: it is written back.
         seen = {_name(key_id) for key_id, known in self._cache.items() if known.stored is not None}
         names = sorted(listed | seen)
-        if names:
-            # Now, and not with the first request: a worker may be serving while the store is away.
-            with suppress(SealBroken):
-                await self._peppers.load()
         records = await self._store.read_many(names)
+        is_behind = False
         for name, found in zip(names, records, strict=True):
             record = await self._records.settle(name, found)
+            is_behind = is_behind or record is not found
             if record is None:
                 continue
             try:
@@ -128,6 +126,12 @@ class StoreClientKeys:
                 self._cache.pop(_id_in(name), None)
             else:
                 self._cache[stored.key.id] = _CacheEntry(stored, now)
+        if is_behind or not all(
+            self._peppers.has(known.stored.digest) for known in self._cache.values() if known.stored
+        ):
+            # Now, and not with the first request: the store may be away then.
+            with suppress(SealBroken):
+                await self._peppers.load()
         keys = [known.stored.key for known in self._cache.values() if known.stored is not None]
         bound = (key.terms.account_id for key in keys if key.is_living(now))
         return tuple(dict.fromkeys(one for one in bound if one is not None))

@@ -127,6 +127,10 @@ class Peppers:
             return hmac.compare_digest(stored, plain)
         return hmac.compare_digest(stored, (await self._of(stored)).hash(plain))
 
+    def has(self, stored: str | None) -> bool:
+        """Whether this process can check a stored hash without a read."""
+        return stored is None or not has_pepper(stored) or stored.partition(":")[0] in self._known
+
     async def knows(self, stored: str) -> bool:
         """Whether a stored hash can be checked; may raise ``StoreUnavailable``."""
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
@@ -27,13 +28,13 @@ class Dialer:
 
     Args:
         connect_seconds: for one connection, TLS included.
+        tls: whom to trust; unless given, certifi's roots or those of ``SSL_CERT_FILE``, read when they are needed.
     """
 
-    def __init__(self, *, connect_seconds: float = 10.0) -> None:
+    def __init__(self, *, connect_seconds: float = 10.0, tls: ssl.SSLContext | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._connect_seconds = connect_seconds
-        # httpx's context: certifi's roots, or those of SSL_CERT_FILE.
-        self._tls = httpx.create_ssl_context()
+        self._tls = tls
         self._resolved: dict[tuple[str, int], tuple[float, list[_Address]]] = {}
 
     async def dial(self, origin: Origin, make: Callable[[], _Protocol]) -> _Protocol:
@@ -45,6 +46,8 @@ class Dialer:
             httpx.ConnectError: no address, no connection, or no TLS.
         """
         tls, host, port = origin
+        if tls and self._tls is None:
+            self._tls = httpx.create_ssl_context()
         try:
             async with asyncio.timeout(self._connect_seconds):
                 addresses = await self._resolve(host, port)

@@ -28,7 +28,8 @@ class DirectTransport(Engine):
 
     def __init__(self, *, connect_seconds: float = 10.0, keepalive_seconds: float = 30.0) -> None:
         self._loop = asyncio.get_running_loop()
-        self._dialer = Dialer(connect_seconds=connect_seconds)
+        # httpx's context: certifi's roots, or those of SSL_CERT_FILE.
+        self._dialer = Dialer(connect_seconds=connect_seconds, tls=httpx.create_ssl_context())
         self._keepalive_seconds = keepalive_seconds
         self._idle: defaultdict[Origin, list[Connection]] = defaultdict(list)
         self._open: set[Connection] = set()

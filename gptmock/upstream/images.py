@@ -16,7 +16,14 @@ from typing import Any, TypeAlias
 import msgspec
 
 from gptmock.accounts import Credential
-from gptmock.errors import AccountUnusable, GptmockError, ImagesUnavailable, UnknownModel, UpstreamBroken, UpstreamError
+from gptmock.errors import (
+    AccountUnusable,
+    GptmockError,
+    ImagesUnavailable,
+    UnknownModel,
+    UpstreamBroken,
+    UpstreamRefused,
+)
 from gptmock.limits import RateLimitSnapshot, snapshot_from_headers
 from gptmock.protocol.events import decode_event
 from gptmock.protocol.failures import document_failure
@@ -32,10 +39,8 @@ LACKING_SECONDS = 600.0
 """How long an account is taken to lack the endpoint."""
 _LACKING_STATUSES = frozenset({404, 405, 410, 501})
 _FREE_PLAN = "free"
-
-
-class NoImageEndpoint(UpstreamError):
-    """The account has no endpoint for images; never shown to a client."""
+_NO_ENDPOINT = "no_image_endpoint"
+"""The code of a refusal that no client sees: the hosted tool makes the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +50,18 @@ class ImageRefusalReader(RefusalReader):
     def refusal(self, status: int, body: bytes, *, location: str | None = None, unread: str = "") -> GptmockError:
         """See ``RefusalReader.refusal``; a 403 with a reason is about images, and not about the account."""
         if status in _LACKING_STATUSES:
-            return NoImageEndpoint("There is no endpoint for images.")
+            return _no_endpoint("There is no endpoint for images.")
         # Not ``super()``: a class with slots is made anew, and the one that it names is the first.
         error = RefusalReader.refusal(self, status, body, location=location, unread=unread)
         if isinstance(error, UnknownModel):
-            return NoImageEndpoint(error.message)
+            return _no_endpoint(error.message)
         if isinstance(error, AccountUnusable) and status == 403:
             return ImagesUnavailable(error.message, should_retry=False)
         return error
+
+
+def _no_endpoint(message: str) -> UpstreamRefused:
+    return UpstreamRefused(message, code=_NO_ENDPOINT, status=404)
 
 
 class _Image(msgspec.Struct):
@@ -112,7 +121,9 @@ class ImageEndpoint:
             path = "generations" if request.images is msgspec.UNSET else "edits"
             try:
                 answer, body = await send(path, request.to_json(), refusals)
-            except NoImageEndpoint:
+            except UpstreamRefused as error:
+                if error.code != _NO_ENDPOINT:
+                    raise
                 self._lacking[account_id] = self._clock() + LACKING_SECONDS
             else:
                 return MadeImage(answer, self._batch(request.model, body, refusals), now=self._clock())
@@ -173,10 +184,7 @@ def _events(model: str, answer: _Answer, images: list[_Image]) -> list[dict[str,
     done = [
         {"type": "response.output_item.done", "output_index": index, "item": item} for index, item in enumerate(items)
     ]
-    usage = answer.usage or ImageUsage()
-    tokens = {"input_tokens": usage.input_tokens, "output_tokens": usage.output_tokens}
-    ended = {**response, "usage": tokens if answer.usage is not None else None}
-    ended["tool_usage"] = None if answer.usage is None else {"image_gen": answer.usage}
+    ended = {**response, "tool_usage": None if answer.usage is None else {"image_gen": answer.usage}}
     return [
         {"type": "response.created", "response": response},
         *done,

@@ -5,10 +5,11 @@ client's own would link its user's machine to our accounts, and several of them 
 
 from __future__ import annotations
 
+import functools
 import json
 import uuid
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import msgspec
@@ -37,14 +38,12 @@ class OwnInstallation:
     def __init__(self, upstream: Upstream) -> None:
         self._upstream = upstream
 
-    @asynccontextmanager
-    async def open(
+    def open(
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
-    ) -> AsyncIterator[EventStream]:
+    ) -> AbstractAsyncContextManager[EventStream]:
         """See ``Upstream.open``."""
         own = installation_of(credential)
-        async with self._upstream.open(_owned(request, own), credential, headers=_headers(headers, own)) as stream:
-            yield stream
+        return self._upstream.open(_owned(request, own), credential, headers=_headers(headers, own))
 
     async def compact(
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
@@ -63,7 +62,12 @@ class OwnInstallation:
 
 def installation_of(credential: Credential) -> str:
     """The installation id of an account: a UUID, always the same."""
-    return str(uuid.uuid5(_SPACE, credential.account.id))
+    return _installation(credential.account.id)
+
+
+@functools.lru_cache(maxsize=1024)
+def _installation(account_id: str) -> str:
+    return str(uuid.uuid5(_SPACE, account_id))
 
 
 def _owned(request: ResponsesRequest, own: str) -> ResponsesRequest:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from gptmock.clients import KeyTerms
@@ -27,6 +29,8 @@ from tests.harness import (
     chat,
     client,
     end_tree,
+    free_port,
+    get,
     new_mark,
     plain_environment,
     serving_simulator,
@@ -179,3 +183,67 @@ async def test_a_store_that_is_away_at_the_start_lets_nobody_in(simulator: Simul
     flags: dict[str, Any] = {"redis_url": "redis://127.0.0.1:9", "encryption_keys": KEY, "host": "0.0.0.0"}
     async with serving_simulator(simulator, tmp_path, **flags) as url, client(url) as opened:
         assert (await opened.post(CHAT_PATH, json=chat("scene:text"))).status_code == 401
+
+
+def test_the_first_key_is_created_once_and_shown_once(tmp_path: Path):
+    """As the image does it, so that the predecessor's compose file serves, and nobody without a key."""
+    port, texts = free_port(), []
+    for number in range(3):
+        if number == 2:
+            _revoke_all(tmp_path)
+        with _container(tmp_path, port) as (process, output):
+            wait_until(lambda: has_decided(process, output), seconds=60)
+            if number == 2:
+                assert process.wait(30) == 2, "an operator who revoked all keys wants nobody to be served"
+                assert "gm_" not in output.read_text()
+                continue
+            texts += re.findall(r"gm_\w+", output.read_text())
+            wait_until(partial(_answers, port), seconds=60)
+            assert _usage_status(port, None) == 401
+            assert _usage_status(port, texts[0]) == 200
+            assert _usage_status(port, texts[0][:-1] + "!") == 401
+    assert len(texts) == 1, "the second start has its key"
+    assert texts[0].encode() not in b"".join(path.read_bytes() for path in tmp_path.glob("state.db*"))
+
+
+@contextmanager
+def _container(home: Path, port: int) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    mark, output = new_mark(), home / "output.txt"
+    image = {"GPTMOCK_HOST": "0.0.0.0", "GPTMOCK_CREATE_FIRST_KEY": "true", "GPTMOCK_PORT": str(port)}
+    variables = {MARK: mark, "GPTMOCK_HOME": str(home), "CHATGPT_LOCAL_LOGIN_BIND": "0.0.0.0", **image}
+    command = [*PROGRAM, "serve", "--verbose", "--host", "0.0.0.0"]
+    with output.open("wb") as written:
+        process = subprocess.Popen(
+            command,
+            env=plain_environment(**variables),
+            cwd=home,
+            stdout=written,
+            stderr=written,
+            start_new_session=True,
+        )
+    try:
+        yield process, output
+    finally:
+        process.terminate()
+        process.wait(30)
+        end_tree(process, mark)
+
+
+def _revoke_all(home: Path) -> None:
+    async def revoked() -> None:
+        async with open_state(load_settings({"home": str(home)}, environ={}, directory=home)) as state:
+            for key in await state.keys.all():
+                await state.keys.revoke(key.id)
+
+    asyncio.run(revoked())
+
+
+def _answers(port: int) -> bool:
+    with suppress(httpx.HTTPError):
+        return get(f"http://127.0.0.1:{port}/health").status_code == 200
+    return False
+
+
+def _usage_status(port: int, key: str | None) -> int:
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    return get(f"http://127.0.0.1:{port}/v1/usage", headers=headers).status_code

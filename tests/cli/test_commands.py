@@ -26,6 +26,7 @@ from tests.cli.inside import run as run_inside
 from tests.harness import (
     CONSOLE_SCRIPT,
     MARK,
+    START_SECONDS,
     STOP_SECONDS,
     end_tree,
     free_port,
@@ -33,6 +34,7 @@ from tests.harness import (
     new_mark,
     plain_environment,
     processes_of,
+    server_process,
     simulator_process,
     wait_until,
     write_login,
@@ -204,13 +206,16 @@ def test_a_wrong_port_is_told_in_our_words(tmp_path: Path, port: str):
     assert "Input should" not in shown.stderr
 
 
-def test_a_port_beside_a_socket_is_wrong_usage(tmp_path: Path):
-    path = str(tmp_path / "gptmock.sock")
-    for given in (("--unix-socket", path), ()):
-        variables = {} if given else {"GPTMOCK_UNIX_SOCKET": path}
-        shown = runner("serve")(tmp_path, "serve", "--port", "8000", *given, **variables)
-        assert shown.returncode == 2
-        assert f"--port: the server listens at the socket {path} in the place of a port" in shown.stderr
+def test_a_port_beside_a_socket_has_no_effect_and_that_is_said(tmp_path: Path):
+    path = Path(tempfile.mkdtemp(prefix="gm")) / "s"
+    args = ["--unix-socket", str(path)]
+    with (
+        simulator_process() as upstream,
+        server_process(tmp_path, upstream.base_url, args=args, wait_ready=False) as server,
+    ):
+        wait_until(lambda: "serves http at the socket" in server.text(), seconds=START_SECONDS)
+        said = [line for line in server.text().splitlines() if "--port" in line]
+    assert said == [f"gptmock: warning: --port has no effect, because the server listens at the socket {path}."]
 
 
 @pytest.mark.parametrize("command", ["serve", "simulator", "demo"])

@@ -34,6 +34,9 @@ def completed(directory: Path, *words: str) -> list[str]:
         (("accounts", "export", "work", "--o"), ["--output"]),
         (("serve", "--po"), ["--port"]),
         (("info", "--j"), ["--json"]),
+        (("launch", "c"), ["claude", "codex", "continue", "curl"]),
+        (("launch", "claude", "--r"), ["--restore"]),
+        (("completion", "z"), ["zsh"]),
         (("nonsense-",), []),
     ],
 )
@@ -47,7 +50,7 @@ def test_every_command_and_flag_is_in_every_script(tmp_path: Path):
     for shell, dashes in (("bash", "--"), ("zsh", "--"), ("fish", "-l ")):
         script = run(tmp_path, "completion", shell).stdout
         for level in levels:
-            assert all(f"{name}" in script for name in level.commands)
+            assert all(f"{name}" in script for name in (*level.commands, *level.words))
             assert all(f"{dashes}{flag[2:]}" in script for flag in level.flags)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from gptmock.cli import client_process
 from gptmock.client_setups.agents import AGENTS
 from tests.cli.inside import run as run_inside
 from tests.cli.test_commands import run, running
@@ -106,8 +107,13 @@ def test_claude_beside_a_server(place: Place, serving: dict[str, str]):
     assert (option, passed_on) == ("--settings", ["-p", "hi", "--model", "--"])
     environment = place.record["environment"]
     # The settings of the user have precedence over variables, and these over both.
-    for name, value in json.loads(settings)["env"].items():
+    told = json.loads(settings)
+    assert told["env"].pop("ANTHROPIC_AUTH_TOKEN") == ""
+    for name, value in told["env"].items():
         assert environment.get(name, "") == value
+    # In the place of a token, which would be among the arguments.
+    assert told["apiKeyHelper"] == "printenv GPTMOCK_API_KEY"
+    assert environment["GPTMOCK_API_KEY"] == API_KEY
     assert API_KEY not in settings
     assert environment["ANTHROPIC_BASE_URL"] == url
     assert environment["ANTHROPIC_AUTH_TOKEN"] == API_KEY
@@ -117,6 +123,25 @@ def test_claude_beside_a_server(place: Place, serving: dict[str, str]):
     assert json.loads(place.record["answer"])["type"] == "message"
     # Nothing of the user's was written.
     assert not (place.home / "user").exists()
+
+
+def test_settings_of_an_administrator_have_precedence_and_that_is_said(
+    place: Place, serving: dict[str, str], monkeypatch: pytest.MonkeyPatch
+):
+    managed, broken = place.home / "managed-settings.json", place.home / "broken.json"
+    broken.write_text("{")
+    monkeypatch.setattr(client_process, "_MANAGED", {"claude": (str(broken), str(managed), "/nowhere.json")})
+    for text, told in (
+        ('{"permissions": {}, "env": {"OTHER": "1"}} // nothing of ours', ""),
+        ('{"env": {"ANTHROPIC_AUTH_TOKEN": "sk-x"}, "apiKeyHelper": "a"}', "ANTHROPIC_AUTH_TOKEN, apiKeyHelper"),
+        ('{"env": {"ANTHROPIC_BASE_URL": "https://x.test"}}', "ANTHROPIC_BASE_URL"),
+    ):
+        managed.write_text(text)
+        shown = place.launch("claude", **serving)
+        assert shown.returncode == 0
+        assert (f"{managed} sets {told} and has precedence" in shown.stderr) == bool(told)
+        assert "sk-x" not in shown.stderr
+        assert str(broken) not in shown.stderr
 
 
 def test_codex_gets_a_provider_for_this_run(place: Place, serving: dict[str, str]):

@@ -145,6 +145,13 @@ def test_the_systems_unit_is_hardened():
     assert all("/opt/gptmock/bin/gptmock is not executable" in line for line in complaints), complaints
 
 
+def test_systemd_waits_until_the_server_answers_and_knows_of_a_reload():
+    """The supervisor tells it both (tests/faults/test_listening.py)."""
+    for unit in ((ROOT / "deploy" / "gptmock.service").read_text(), systemd_unit(ODD, home=ROOT, grace_seconds=60)):
+        assert "\nType=notify\n" in unit
+        assert "\nExecReload=/bin/kill -HUP $MAINPID\n" in unit
+
+
 def test_wrong_options_are_told_before_anything_is_written(place):
     done = service(place, "install", "--port", "http", "--workers", "0")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 2)

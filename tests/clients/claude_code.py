@@ -7,7 +7,9 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,7 +53,9 @@ class Run:
         ]
 
 
-def claude(program: Path, url: str, home: Path, arguments: Sequence[str], **variables: str) -> Run:
+def claude(
+    program: Path, url: str, home: Path, arguments: Sequence[str], *, prompts: Sequence[str] = (), **variables: str
+) -> Run:
     """
     ``claude -p`` in the folder ``work`` of a home of its own.
 
@@ -60,25 +64,61 @@ def claude(program: Path, url: str, home: Path, arguments: Sequence[str], **vari
         url: of gptmock, without ``/v1``.
         home: made if it does not exist.
         arguments: options and the prompt.
+        prompts: the turns of a session, instead of a prompt; each waits for the answer to the one before it.
         variables: more of its environment.
     """
     work = home / "work"
     work.mkdir(parents=True, exist_ok=True)
     environment = {**client_environment(), **QUIET, "HOME": str(home), "ANTHROPIC_BASE_URL": url, **variables}
     options = ["-p", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"]
-    with subprocess.Popen(
-        [str(program), *options, *arguments],
-        env=environment,
-        cwd=work,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        start_new_session=True,
-    ) as process:
+    options += ["--input-format", "stream-json"] if prompts else []
+    with (
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(
+            [str(program), *options, *arguments],
+            env=environment,
+            cwd=work,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            encoding="utf-8",
+            start_new_session=True,
+        ) as process,
+    ):
+        late = threading.Timer(RUN_SECONDS, _kill, [process])
+        late.start()
         try:
-            out, errors = process.communicate(timeout=RUN_SECONDS)
+            events = list(_talk(process, prompts))
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-    return Run(process.returncode, [json.loads(line) for line in out.split("\n") if line.startswith("{")], errors)
+            late.cancel()
+            _kill(process)
+        errors.seek(0)
+        return Run(process.wait(), events, errors.read().decode(errors="replace"))
+
+
+def _talk(process: subprocess.Popen[str], prompts: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Say one prompt after the other; gives the events until it ends by itself."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    waiting = list(prompts)
+    with process.stdin as told:
+        while waiting:
+            line = {"type": "user", "message": {"role": "user", "content": waiting.pop(0)}}
+            told.write(f"{json.dumps(line)}\n")
+            told.flush()
+            # What is said while it works becomes part of the same turn.
+            for event in _events(process.stdout):
+                yield event
+                if event["type"] == "result":
+                    break
+    yield from _events(process.stdout)
+    process.wait()
+
+
+def _events(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    return (json.loads(line) for line in lines if line.startswith("{"))
+
+
+def _kill(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -17,7 +17,15 @@ from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from gptmock.stores.limits_and_usage import SharedLimits
 from tests.clients.checks import Client, Server, node_command, python_command
-from tests.clients.environments import CLAUDE, Node, NotInstalled, client_claude, client_node, client_python
+from tests.clients.environments import (
+    CLAUDE,
+    Node,
+    NotInstalled,
+    client_claude,
+    client_node,
+    client_opencode,
+    client_python,
+)
 from tests.harness import SimulatorProcess, server_process, simulator_process, write_login
 
 API_KEY = "sk-for-the-clients-0001"
@@ -80,6 +88,8 @@ def installed(pytestconfig: pytest.Config) -> Callable[[str], Path | Node]:
         try:
             if name in CLAUDE:
                 return client_claude(name, tell=tell)
+            if name == "opencode":
+                return client_opencode(tell=tell)
             return client_node(tell=tell) if name == "node" else client_python(name, tell=tell)
         except NotInstalled as error:
             return error

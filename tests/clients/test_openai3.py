@@ -22,3 +22,8 @@ def test_responses(client_of, check):
 @pytest.mark.parametrize("check", checks_of("openai_completions_checks.py"))
 def test_completions(client_of, check):
     client_of("openai3", "openai_completions_checks.py").run(check)
+
+
+@pytest.mark.parametrize("check", checks_of("openai_socket_checks.py"))
+def test_socket(client_of, check):
+    client_of("openai3", "openai_socket_checks.py").run(check)

@@ -17,3 +17,8 @@ def test_openai_node(client_of, check):
 @pytest.mark.parametrize("check", checks_of("openai_node_other_routes_checks.mjs"))
 def test_openai_node_at_other_routes(client_of, check):
     client_of("node", "openai_node_other_routes_checks.mjs").run(check)
+
+
+@pytest.mark.parametrize("check", checks_of("openai_node_socket_checks.mjs"))
+def test_openai_node_at_the_socket(client_of, check):
+    client_of("node", "openai_node_socket_checks.mjs").run(check)

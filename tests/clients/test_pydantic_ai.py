@@ -17,3 +17,8 @@ def test_pydantic_ai(client_of, check):
 @pytest.mark.parametrize("check", checks_of("pydantic_ai_responses_checks.py"))
 def test_pydantic_ai_at_responses(client_of, check):
     client_of("pydantic_ai", "pydantic_ai_responses_checks.py").run(check)
+
+
+@pytest.mark.parametrize("check", checks_of("pydantic_ai_anthropic_checks.py"))
+def test_pydantic_ai_at_messages(client_of, check):
+    client_of("pydantic_ai", "pydantic_ai_anthropic_checks.py").run(check)

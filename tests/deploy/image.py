@@ -12,6 +12,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -25,8 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from tests.deploy.environments import CACHE
+from tests.deploy.test_compose import PREDECESSOR
 from tests.harness import CHAT_PATH, chat, free_port, get, simulator_process, wait_until, write_login
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +82,14 @@ def main() -> int:
             _base(folder)
         with _step("build"):
             image = _build(folder)
-        checks = (_is_configured, _has_what_it_needs, _is_small, _demo_runs, _refuses_to_be_open, _serves_and_drains)
+        checks = (
+            _is_configured,
+            _has_what_it_needs,
+            _is_small,
+            _demo_runs,
+            _runs_the_predecessors_file,
+            _serves_and_drains,
+        )
         for check in checks:
             with _step(check.__name__.strip("_")):
                 check(image)
@@ -135,7 +145,12 @@ def _is_configured(image: Image) -> None:
     assert set(config["ExposedPorts"]) == {"8000/tcp", "1455/tcp"}
     assert set(config["Volumes"]) == {"/data"}
     assert config["StopSignal"] == "SIGTERM"
-    assert {"GPTMOCK_HOST=0.0.0.0", "GPTMOCK_HOME=/data", "GPTMOCK_WORKERS=auto"} <= set(config["Env"])
+    assert {
+        "GPTMOCK_HOST=0.0.0.0",
+        "GPTMOCK_HOME=/data",
+        "GPTMOCK_WORKERS=auto",
+        "GPTMOCK_CREATE_FIRST_KEY=true",
+    } <= set(config["Env"])
     labels = config["Labels"]
     assert labels["org.opencontainers.image.version"] == labels["org.opencontainers.image.revision"] == "test"
 
@@ -197,13 +212,35 @@ def _demo_runs(image: Image) -> None:
     assert "chat.completion" in output or "choices" in output, output
 
 
-def _refuses_to_be_open(image: Image) -> None:
-    with _data() as data:
-        done = subprocess.run(
-            _command(image, data, "gptmock", "serve"), capture_output=True, text=True, timeout=60, check=False
-        )
-    assert done.returncode == 2, done.stderr
-    assert "GPTMOCK_API_KEY" in done.stderr
+def _runs_the_predecessors_file(image: Image) -> None:
+    """The predecessor's compose file: it is healthy, and serves with the key that it prints once, and not without."""
+    service = yaml.safe_load(PREDECESSOR)["services"]["serve"]
+    port = free_port()
+    base_url = f"http://127.0.0.1:{port}"
+    command = ["gptmock", *service["command"]]
+    check = ["sh", "-c", service["healthcheck"]["test"][1].replace(":8000/", f":{port}/")]
+    keys: list[str] = []
+    with simulator_process() as simulator, _data() as data:
+        write_login(data, simulator.new_login())
+        os.chown(data / "auth.json", USER, USER)
+        settings = [*service["environment"], f"GPTMOCK_PORT={port}"]
+        settings += [f"GPTMOCK_UPSTREAM_URL={simulator.base_url}/backend-api", f"GPTMOCK_ISSUER={simulator.base_url}"]
+        for _ in range(2):
+            output = data / "output"
+            with (
+                output.open("wb") as written,
+                subprocess.Popen(_command(image, data, *settings, *command), stdout=written, stderr=written) as wrapper,
+            ):
+                wait_until(lambda: _is_ready(base_url), seconds=90)
+                keys += re.findall(r"gm_\w+", output.read_text())
+                _run(*_command(image, data, *check))
+                assert httpx.post(base_url + CHAT_PATH, json=chat("hi"), trust_env=False).status_code == 401
+                headers = {"Authorization": f"Bearer {keys[0]}"}
+                answer = httpx.post(base_url + CHAT_PATH, json=chat("hi"), headers=headers, trust_env=False, timeout=60)
+                assert answer.status_code == 200, answer.text
+                os.kill(_children(wrapper.pid)[0], signal.SIGTERM)
+                assert wrapper.wait(60) == 0
+    assert len(keys) == 1, "the second start has its key"
 
 
 def _serves_and_drains(image: Image) -> None:

@@ -34,10 +34,11 @@ from tests.harness import (
 from tests.stores.servers import DEBIAN_REDIS, binary_of
 
 ROOT = CHART.parent.parent
-# Settings that other changes bring; a name that is in neither set is a mistake of the chart.
-COMING = {
-    "GPTMOCK_METRICS_BIND",
+VARIABLES = {f"GPTMOCK_{field.upper()}" for field in Settings.model_fields} | {
+    f"GPTMOCK_{field.upper()}_FILE" for field in FROM_FILE
 }
+NO_SETTINGS = {"GPTMOCK_IMAGE", "GPTMOCK_NAME"}
+"""The image of the compose files, and a placeholder in a comment."""
 
 
 @pytest.fixture(scope="module")
@@ -94,13 +95,31 @@ def test_the_value_sets_bring_out_every_object(rendered):
 
 @pytest.mark.parametrize("name", GOOD)
 def test_the_server_knows_every_variable(rendered, name):
-    fields = {f"GPTMOCK_{field.upper()}" for field in Settings.model_fields}
-    known = fields | {f"GPTMOCK_{field.upper()}_FILE" for field in FROM_FILE} | COMING
     for _, pod in rendered[name].pods():
         for container in pod["containers"]:
             variables = [one["name"] for one in container.get("env", ())]
             assert len(variables) == len(set(variables))
-            assert {one for one in variables if one.startswith("GPTMOCK_")} <= known
+            assert {one for one in variables if one.startswith("GPTMOCK_")} <= VARIABLES
+
+
+def test_every_name_in_the_chart_and_the_examples_is_a_setting():
+    files = [*CHART.rglob("*"), *(ROOT / "deploy").rglob("*")]
+    texts = {path: path.read_text("utf-8", errors="replace") for path in files if path.is_file()}
+    strange = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, text in texts.items()
+        for name in re.findall(r"GPTMOCK_[A-Z_]*[A-Z](?![A-Z_])", text)
+        if name not in VARIABLES | NO_SETTINGS
+    }
+    assert strange == set()
+
+
+def test_every_setting_can_be_given_to_the_chart():
+    """By ``config``, or by a value of its own. Secrets and what the chart computes are refused in ``config``."""
+    (pattern,) = json.loads((CHART / "values.schema.json").read_text())["properties"]["config"]["patternProperties"]
+    assert [name for name in sorted(VARIABLES) if not re.fullmatch(pattern, name)] == []
+    helpers = (CHART / "templates" / "_helpers.tpl").read_text()
+    assert [field for field in FROM_FILE if f'"{field.upper()}"' not in helpers] == []
 
 
 def test_bad_values_are_refused_with_a_reason(helm):

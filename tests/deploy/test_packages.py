@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import pytest
 import sanic
 
 from gptmock import __version__
-from tests.deploy.environments import tool_python
+from tests.deploy.environments import locked_environment, python_of, tool_python
 from tests.harness import plain_environment
 
 ROOT = Path(__file__).parents[2]
+ALL_PYTHONS = os.environ.get("GPTMOCK_ALL_PYTHONS") == "1"
 
 
 @pytest.fixture(scope="module")
@@ -84,25 +86,57 @@ def test_the_wheel_runs_outside_the_checkout(built, tmp_path):
     installed from nothing is shown by the README's first command (tests/test_readme.py).
     """
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
-    python = tmp_path / "venv" / "bin" / "python"
+    _tried(built, tmp_path, requirements=Path(sanic.__file__).parents[1])
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13", "3.14"])
+def test_every_python_of_this_machine(built, tmp_path, version):
+    """The sdist builds the same wheel with each, and the wheel runs with what the image's lock names."""
+    if not ALL_PYTHONS:
+        pytest.skip("it takes minutes: GPTMOCK_ALL_PYTHONS=1")
+    if version == f"3.{sys.version_info.minor}":
+        pytest.skip(f"Python {version} runs these tests, the one above too")
+    python = python_of(version)
+    if python is None:
+        pytest.skip(f"no Python {version} here")
+    prepared = locked_environment(python)
+    (archive,) = built.glob("*.tar.gz")
+    # Of the tools' environment: hatchling and what it needs is pure Python.
+    (tools,) = tool_python("build").parents[1].glob("lib/python*/site-packages")
+    environment = plain_environment(SOURCE_DATE_EPOCH="1700000000", PYTHONPATH=str(tools))
+    command = [str(prepared), "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    command += ["--wheel-dir", str(tmp_path / "again"), str(archive)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert _wheel(tmp_path / "again").read_bytes() == _wheel(built).read_bytes()
+    shutil.rmtree(tmp_path / "again")
+    subprocess.run([python, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True)
+    (requirements,) = prepared.parents[1].glob("lib/python*/site-packages")
+    _tried(built, tmp_path, requirements=requirements)
+
+
+def _tried(built: Path, folder: Path, *, requirements: Path) -> None:
+    """Install the wheel into ``venv`` of a folder, whose Python finds other packages elsewhere, and run it there."""
+    python = folder / "venv" / "bin" / "python"
     install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-input", "--no-compile"]
     done = subprocess.run(
         [*install, "--no-deps", "--no-index", str(_wheel(built))], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    (packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (packages,) = (folder / "venv").glob("lib/python*/site-packages")
     # A folder that is added so has its packages found, and its own .pth files, which lead to the checkout, not read.
-    (packages / "requirements.pth").write_text(f"{Path(sanic.__file__).parents[1]}\n")
-    environment = plain_environment(HOME=str(tmp_path))
+    (packages / "requirements.pth").write_text(f"{requirements}\n")
+    environment = plain_environment(HOME=str(folder))
     environment.pop("PYTHONPATH")
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [str(tmp_path / "venv" / "bin" / "gptmock"), *words]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        command = [str(folder / "venv" / "bin" / "gptmock"), *words]
+        return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
     found = subprocess.run(
         [python, "-c", "import gptmock; print(gptmock.__file__)"],
-        cwd=tmp_path,
+        cwd=folder,
         env=environment,
         capture_output=True,
         check=True,
@@ -112,7 +146,7 @@ def test_the_wheel_runs_outside_the_checkout(built, tmp_path):
     demo = run("demo", "--once", "--port", "0")
     assert demo.returncode == 0, demo.stderr
     assert "chat.completion" in demo.stdout
-    assert [path.name for path in tmp_path.iterdir()] == ["venv"], "it leaves no files"
+    assert [path.name for path in folder.iterdir()] == ["venv"], "it leaves no files"
 
 
 def test_versions_agree():

@@ -9,9 +9,11 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from tests.deploy.programs import need
 from tests.deploy.proxies import EXAMPLES, PROXIES, proxy
@@ -117,3 +119,38 @@ def test_every_example_says_what_the_server_must_know():
         text = path.read_text()
         assert "GPTMOCK_ALLOWED_HOSTS" in text
         assert "GPTMOCK_TRUSTED_PROXIES" in text
+
+
+TRAEFIK_OPTIONS = {
+    "http.routers.*": {"rule", "entryPoints", "service", "tls"},
+    "http.services.*": {"loadBalancer"},
+    "http.services.*.loadBalancer": {
+        *("servers", "healthCheck", "passHostHeader", "responseForwarding", "serversTransport"),
+    },
+    "http.services.*.loadBalancer.healthCheck": {"path", "interval", "timeout"},
+    "http.services.*.loadBalancer.responseForwarding": {"flushInterval"},
+    "http.serversTransports.*": {"forwardingTimeouts"},
+    "http.serversTransports.*.forwardingTimeouts": {"dialTimeout", "responseHeaderTimeout"},
+}
+"""Where the reference of Traefik 3 has the options of the example; Traefik itself is not run."""
+
+
+def test_the_example_for_traefik_uses_documented_options():
+    document = yaml.safe_load((EXAMPLES / "traefik.yaml").read_text())
+    assert set(document) == {"http"}
+    assert set(document["http"]) == {"routers", "services", "serversTransports"}
+    for place, known in TRAEFIK_OPTIONS.items():
+        for found in _at(document, place.split(".")):
+            assert set(found) <= known, place
+    (router,) = document["http"]["routers"].values()
+    balancer = document["http"]["services"][router["service"]]["loadBalancer"]
+    assert balancer["serversTransport"] in document["http"]["serversTransports"]
+    assert balancer["responseForwarding"]["flushInterval"].startswith("-"), "each write is flushed"
+
+
+def _at(document: dict[str, Any], path: list[str]) -> list[dict[str, Any]]:
+    if not path:
+        return [document]
+    first, *others = path
+    below = document.values() if first == "*" else [document[first]]
+    return [found for one in below for found in _at(one, others)]

@@ -139,6 +139,10 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "embedded-pods": ({**EMBEDDED, "replicaCount": 2}, ("persistence.enabled", "replicaCount=1")),
     "embedded-login": ({**EMBEDDED, "login": {"enabled": True}}, ("login.enabled", "kubectl exec")),
     "password": ({**GENERATED, "redis": {"url": "redis://:secret@redis:6379"}}, ("/redis/url", "pattern")),
+    "webhook-secret-in-config": (
+        {**VALKEY, "config": {"GPTMOCK_WEBHOOK_SECRET": "hush"}},
+        ("config.GPTMOCK_WEBHOOK_SECRET is a secret", "extraEnv"),
+    ),
     "secret-in-config": (
         {**VALKEY, "config": {"GPTMOCK_ADMIN_KEY": "sk-1"}},
         ("config.GPTMOCK_ADMIN_KEY is a secret",),

@@ -69,6 +69,35 @@ async def test_a_login_updates_its_own_pair_and_no_other(site: Site):
     assert await labels(site) == ["ada@example.test", "work"]
 
 
+async def test_a_members_account_is_the_default_by_no_accident(site: Site):
+    member = await site.book.enroll(issued(site, email="eve@member.test"), member=True)
+    assert member.member
+    assert await site.vault.default() is None
+    selector = AccountSelector(site.vault, site.board, pool=(), clock=site.clock)
+    with pytest.raises(NotLoggedIn):
+        await selector.candidates("conversation")
+    assert await selector.candidates("conversation", account_id=member.account.id) == [member.account.id]
+    assert await selector.serves_members()
+    # The operator's next login is the default, and no member takes its place when it ends.
+    ada = await site.sign_in(login_hint="ada@example.test")
+    assert await site.vault.default() == ada.account.id
+    assert (await site.book.sign_out(ada)).successor is None
+    bob = await site.sign_in(login_hint="bob@example.test")
+    assert await site.vault.default() == bob.account.id
+    # A member who signs in again stays one, and by intent it is the default all the same.
+    again = await site.book.enroll(
+        issued(
+            site, email="eve@member.test", account_id=member.account.workspace_id, user_id=member.account.user_id or ""
+        ),
+        member=True,
+    )
+    assert (again.account.id, again.member) == (member.account.id, True)
+    await site.book.pause(again, paused=True)
+    assert [one.member for one in await site.vault.logins() if one.paused] == [True]
+    await site.book.make_default(again)
+    assert await site.vault.default() == member.account.id
+
+
 async def test_a_login_by_another_label_renames_and_keeps_the_pause(site: Site):
     login = await site.sign_in()
     await site.book.pause(login, paused=True)

@@ -23,13 +23,14 @@ ACTIONS: tuple[tuple[str, str, Any], ...] = (
     ("POST", "/admin/accounts/ada@example.test/pause", None),
     ("POST", "/admin/accounts/ada@example.test/resume", None),
     ("POST", "/admin/accounts/ada@example.test/default", None),
+    ("POST", "/admin/accounts/ada@example.test/sign-out", None),
     ("POST", "/admin/keys", {"name": "new"}),
     ("PATCH", "/admin/keys/other", {"rpm": 1}),
     ("DELETE", "/admin/keys/other", None),
     ("POST", "/admin/keys/other/rotate", {}),
 )
 TEAM_READS = ("/admin/workers", "/admin/audit")
-READS = ("/admin/accounts", "/admin/keys", "/admin/usage", "/admin/models", "/admin/problems")
+READS = ("/admin/accounts", "/admin/keys", "/admin/usage", "/admin/models", "/admin/problems", "/admin/clients")
 
 
 @pytest.fixture

@@ -100,14 +100,20 @@ async def test_how_to_connect_and_both_themes_at_all_widths(tab: Tab, client: ht
     await tab.open(f"{client.base_url}/dashboard")
     await tab.until(holds("models", "gpt-"))
     assert await tab.run("getComputedStyle(document.body).backgroundColor") == papers[1], "the choice is kept"
-    for width in (360, 640, 1024, 1600):
+    for width in (360, 400, 640, 1024, 1600):
         await tab.size(width, 800)
         assert await tab.run("document.documentElement.scrollWidth") <= width
     await press(tab, "connect")
     await tab.until("document.getElementById('connect-dialog').open")
     count = await tab.run("document.getElementById('tabs').children.length")
+    assert "Claude Code" in await tab.run(text_of("tabs"))
     for _ in range(count):
-        assert str(client.base_url).rstrip("/") in await tab.run(text_of("tab-code"))
+        code = await tab.run(text_of("tab-code"))
+        assert str(client.base_url).rstrip("/") in code
+        if await tab.run("document.querySelector('[aria-selected=true]').innerText") == "Claude Code":
+            told = (await client.get("/admin/clients")).json()["clients"]
+            assert code == next(one for one in told if one["name"] == "claude")["snippets"][0]["text"]
+            assert "ANTHROPIC_BASE_URL" in code
         await tab.run("document.querySelector('[aria-selected=true]').focus()")
         await tab.key("ArrowRight", 39)
     await tab.key("Escape", 27)

@@ -22,6 +22,7 @@ from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.pictures import is_picture, made_size, picture
 from gptmock.simulator.server import Simulator
 from gptmock.stores.auth_file import read_login
+from gptmock.stores.key_limits import StoreKeyLimits
 from tests.harness import client as open_client
 from tests.harness import serving_simulator, until, write_login
 
@@ -449,6 +450,30 @@ async def test_limits_count_a_request_for_images_once(client: httpx.AsyncClient,
     second = await client.post(GENERATIONS, json=body, headers=headers)
     assert (second.status_code, error_of(second)["code"]) == (429, "rate_limit_exceeded")
     assert simulator.state.image_call_count == 3
+
+
+@pytest.mark.parametrize("endpoint", [True, False])
+async def test_what_an_image_takes_counts_for_the_key(
+    client: httpx.AsyncClient,
+    state: State,
+    simulator: Simulator,
+    endpoint: bool,  # noqa: FBT001
+):
+    simulator.state.options = SimulatorOptions(image_endpoint=endpoint)
+    issued = await state.keys.create("ada", KeyTerms(tokens_per_day=100_000))
+    headers = {"authorization": f"Bearer {issued.text.reveal()}"}
+    usage = (await client.post(GENERATIONS, json={"prompt": "a cat"}, headers=headers)).json()["usage"]
+    # The model that calls the tool takes some tokens too.
+    least = usage["total_tokens"] + (0 if endpoint else 10)
+    assert (least > 1000) is not endpoint
+
+    async def used() -> int:
+        states = await StoreKeyLimits(state.store).states(await state.keys.show("ada"))
+        return next(one.used for one in states if one.kind == "tokens_per_day")
+
+    async with asyncio.timeout(10):
+        while await used() < least:  # noqa: ASYNC110 - another process has no event to wait for
+            await asyncio.sleep(0.01)
 
 
 async def test_one_line_in_the_log(client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture, simulator: Simulator):

@@ -159,6 +159,30 @@ async def test_a_member_sees_and_ends_only_its_own(guest: httpx.AsyncClient, sim
     assert [key.name for key in await state.keys.all() if key.revoked_at is None] == ["bob"]
 
 
+async def test_a_member_takes_its_own_login_back(guest: httpx.AsyncClient, simulator: Simulator, state: State):
+    ada = bearer((await redeemed(guest, simulator, await invited(guest, "ada")))["key"])
+    await redeemed(guest, simulator, await invited(guest, "bob"), email="bob@member.test")
+    operators = next(one for one in await state.vault.logins() if not one.member)
+    bound = await state.keys.create("bound", KeyTerms(account_id=operators.account.id))
+    for headers, label in (
+        (ada, "bob@member.test"),
+        (ada, operators.label),
+        (bearer(bound.text.reveal()), operators.label),
+        (bearer(STATIC), "bob@member.test"),
+    ):
+        refused = await guest.post(f"/admin/accounts/{label}/sign-out", headers=headers)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (403, "insufficient_permissions")
+    left = await guest.post("/admin/accounts/ada@member.test/sign-out", headers=ada)
+    assert left.json() == {"label": "ada@member.test", "signed_out": True, "revoked": True}
+    assert [one.label for one in await state.vault.logins() if one.member] == ["bob@member.test"]
+    async with asyncio.timeout(10):
+        while (await guest.post(CHAT_PATH, json=chat(), headers=ada)).status_code != 503:  # noqa: ASYNC110 - over HTTP
+            await asyncio.sleep(0.1)
+    assert (await audited(guest))[-1]["action"] == "account.signed_out"
+    # An admin may, for any account.
+    assert (await guest.post("/admin/accounts/bob@member.test/sign-out", headers=bearer(ADMIN))).status_code == 200
+
+
 async def test_of_several_with_one_link_one_enters_and_the_other_login_is_revoked(
     guest: httpx.AsyncClient, simulator: Simulator, state: State
 ):
@@ -190,6 +214,18 @@ async def test_the_same_account_again_gets_a_second_key_of_the_same_account(
     await redeemed(guest, simulator, await invited(guest, "own"), email=operators.account.email or "", **identity)
     assert (await state.keys.show("own")).terms.account_id == default
     assert [one.label for one in await state.vault.logins() if not one.member] == [operators.label]
+
+
+async def test_a_server_of_members_only_is_ready_and_serves_nobody_else(simulator: Simulator, tmp_path: Path):
+    async with serving_simulator(simulator, tmp_path, admin_key=ADMIN, api_key=STATIC) as url, client(url) as guest:
+        assert (await guest.get("/readyz")).status_code == 503
+        entered = await redeemed(guest, simulator, await invited(guest))
+        async with asyncio.timeout(10):
+            while (await guest.get("/readyz")).status_code != 200:  # noqa: ASYNC110 - over HTTP
+                await asyncio.sleep(0.1)
+        assert (await guest.post(CHAT_PATH, json=chat(), headers=bearer(entered["key"]))).status_code == 200
+        refused = await guest.post(CHAT_PATH, json=chat(), headers=bearer(STATIC))
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "login_required")
 
 
 async def test_a_name_that_was_given_meanwhile_gets_a_number(
@@ -272,6 +308,18 @@ async def test_an_invitation_begins_a_bounded_number_of_sign_ins(guest: httpx.As
             assert begun.status_code == 200
     refused = await guest.post("/admin/invitation/redeem", json={"token": token}, headers=headers)
     assert refused.status_code == 429
+
+
+async def test_the_routes_are_in_the_document(guest: httpx.AsyncClient):
+    document = (await guest.get("/openapi.json")).json()
+    for path, method, body in (
+        ("/admin/invitations", "post", "InvitationBody"),
+        ("/admin/invitation", "post", "InvitationTokenBody"),
+        ("/admin/invitation/redeem", "post", "InvitationTokenBody"),
+    ):
+        schema = document["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"]
+        assert schema == {"$ref": f"#/components/schemas/{body}"}
+    assert set(document["paths"]["/admin/invitations/{name}"]) == {"delete", "parameters"}
 
 
 @pytest.mark.parametrize("path", ["/admin/invitation", "/admin/invitation/redeem"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import gc
 import json
 import math
@@ -17,6 +18,7 @@ import pytest
 from gptmock.server.large_bodies import LARGE_BYTES, LargeBodies
 from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
+from gptmock.simulator.pictures import PIXEL, picture
 from gptmock.simulator.scenes import render_scene
 from gptmock.simulator.server import Simulator
 from tests.harness import CHAT_PATH, ServerProcess, chat, server_process, until, write_login
@@ -51,6 +53,25 @@ LARGE: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+EDITS = "/v1/images/edits"
+DRAWN = b'{"data":[{"b64_json":"' + PIXEL.encode() + b'"}]}'
+
+
+def large_request(dialect: str) -> tuple[str, str, bytes]:
+    """Path, content type and body of a large request."""
+    if dialect in LARGE:
+        path, members = LARGE[dialect]
+        return path, "application/json", json.dumps({**MEMBERS, **members}).encode()
+    # A quarter less than its base64.
+    image = picture("64x64", noise_bytes=SIZE_BYTES // 4 * 3)
+    if dialect == "images":
+        edit = {"prompt": "a hat", "stream": True, "images": [{"image_url": f"data:image/png;base64,{image}"}]}
+        return EDITS, "application/json", json.dumps(edit).encode()
+    form = {"prompt": "a hat", "stream": "true"}
+    request = httpx.Request("POST", "http://test/", data=form, files={"image": ("a.png", base64.b64decode(image))})
+    return EDITS, request.headers["content-type"], request.read()
+
+
 class PacedUpstream(RawServer):
     """
     Answers a large request with a short text, and any other with numbered deltas for ever. In this process: the
@@ -78,6 +99,9 @@ class PacedUpstream(RawServer):
             if size < LARGE_BYTES:
                 await self._talk(writer, text[: text.index(b"event: response.output_text.delta")])
             self.large_bytes = size
+            if b"/codex/images/" in head:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(DRAWN), DRAWN))
+                continue
             writer.write(HEAD + chunk(text) + LAST_CHUNK)
             await writer.drain()
 
@@ -98,7 +122,8 @@ async def one_worker(home: Path) -> AsyncIterator[tuple[PacedUpstream, ServerPro
         login = TokenRegistry(SimulatorOptions, issuer=upstream.url).issue(expires_in=86400)
         write_login(home, login.auth_json())
         # Every large block is given back when it is freed: what is resident is what is held.
-        env = {"MALLOC_MMAP_THRESHOLD_": str(LARGE_BYTES)}
+        # Compressed, these bodies would be small ones.
+        env = {"MALLOC_MMAP_THRESHOLD_": str(LARGE_BYTES), "GPTMOCK_UPSTREAM_COMPRESSION": "off"}
         with ExitStack() as stack:
             # In a thread: the worker asks this loop for its models meanwhile.
             starting = server_process(home, upstream.url, workers=1, env=env)
@@ -106,11 +131,12 @@ async def one_worker(home: Path) -> AsyncIterator[tuple[PacedUpstream, ServerPro
             yield upstream, server
 
 
-async def posted(server: ServerProcess, path: str, body: bytes) -> bytes:
+async def posted(server: ServerProcess, path: str, kind: str, body: bytes) -> bytes:
     """The whole answer. Written block by block: this loop has the deltas to pass on meanwhile."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(server.base_url.rpartition(":")[2]))
     writer.write(
-        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {kind}\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n".encode()
     )
     view = memoryview(body)
     for begin in range(0, len(body), 65536):
@@ -155,12 +181,11 @@ def resident_bytes(pid: int, field: str) -> int:
 
 async def longest_delay(upstream: PacedUpstream, server: ServerProcess, dialect: str, delays: list[float]) -> float:
     """The longest delay of other streams' deltas while a large request passes; of several rounds the shortest."""
-    path, members = LARGE[dialect]
-    body = json.dumps({**MEMBERS, **members}).encode()
+    path, kind, body = large_request(dialect)
     shortest = math.inf
     for _ in range(ROUNDS):
         before, upstream.large_bytes = len(delays), 0
-        answer = await posted(server, path, body)
+        answer = await posted(server, path, kind, body)
         assert answer.startswith(b"HTTP/1.1 200 "), answer[:500]
         assert upstream.large_bytes > SIZE_BYTES
         assert len(delays) > before + 10
@@ -176,7 +201,9 @@ async def test_a_large_body_is_no_stall(tmp_path: Path):
     async with one_worker(tmp_path) as (upstream, server), paced_stream(upstream, server) as delays:
         (worker,) = server.workers()
         before = resident_bytes(worker, "VmRSS")
-        longest = {dialect: await longest_delay(upstream, server, dialect, delays) for dialect in LARGE}
+        longest = {
+            dialect: await longest_delay(upstream, server, dialect, delays) for dialect in (*LARGE, "images", "form")
+        }
         peak = resident_bytes(worker, "VmHWM")
     assert {dialect: seconds for dialect, seconds in longest.items() if seconds > LIMIT_SECONDS} == {}
     assert (peak - before) / SIZE_BYTES < COPIES

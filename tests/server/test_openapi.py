@@ -64,6 +64,9 @@ async def test_whatever_is_listed_is_served(client: httpx.AsyncClient, document)
     for path, item in document["paths"].items():
         for method in item.keys() - {"parameters"}:
             # An id that exists nowhere may be a 404 of its own, but never one of the router.
+            if "101" in item[method]["responses"]:
+                # A WebSocket.
+                continue
             response = await client.request(method, re.sub(r"\{\w+\}", "some-id", path))
             assert response.status_code != 405
             assert "unknown_url" not in response.text

@@ -238,5 +238,5 @@ async def test_the_stream_begins_with_everything(client: httpx.AsyncClient):
             if "\n\n" in text:
                 break
     assert text.startswith("event: state\ndata: {")
-    sections: Any = {"now", "status", "accounts", "problems", "keys", "workers", "usage", "models"}
+    sections: Any = {"now", "status", "accounts", "problems", "keys", "invitations", "workers", "usage", "models"}
     assert set(json.loads(text.partition("data: ")[2])) == sections

@@ -156,9 +156,9 @@ async def test_no_header_of_an_ordinary_client_goes_further(client: httpx.AsyncC
 
 
 @pytest.mark.check(115)
-async def test_a_websocket_is_refused_so_that_clients_fall_back(client: httpx.AsyncClient):
+async def test_a_websocket_elsewhere_is_refused_so_that_clients_fall_back(client: httpx.AsyncClient):
     upgrade = {"connection": "Upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
-    for path in (PATH, "/responses"):
+    for path in ("/v1/responses/compact", "/v1/chat/completions"):
         response = await client.get(path, headers={**upgrade, "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="})
         assert response.status_code == 426
         assert response.json()["error"]["code"] == "websocket_unavailable"

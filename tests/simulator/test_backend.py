@@ -148,14 +148,6 @@ async def test_a_plan_may_lack_a_model(simulator, stranger):
     assert (await stranger.post(RESPONSES, json=body(), headers=future)).status_code == 200
 
 
-async def test_websockets_are_sent_away(client):
-    headers = {"upgrade": "websocket", "connection": "Upgrade", "sec-websocket-version": "13"}
-    response = await client.get(RESPONSES, headers=headers)
-    assert response.status_code == 426
-    assert "HTTP" in response.json()["detail"]
-    assert (await client.get(RESPONSES)).status_code == 405
-
-
 async def test_the_list_of_models(client):
     path = "/backend-api/codex/models"
     assert (await client.get(path)).status_code == 400

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
 import tempfile
@@ -15,6 +16,7 @@ from redis.crc import key_slot
 from tests.stores.servers import START_SECONDS, RedisServer, binary_of, running
 
 SLOTS = 16384
+_OFFSET, _CONFIRMED = re.compile(rb"master_repl_offset:(\d+)"), re.compile(rb"state=online,offset=(\d+)")
 
 
 def free_port() -> int:
@@ -68,12 +70,17 @@ class ClusterSet:
             # In this order: a node that has just become a replica is seen as one.
             if not all(self._in_peace(server) for server in self.servers):
                 return False
-            online = sum(server.say("INFO", "replication").count(b"state=online") for server in self.servers)
+            online = sum(_in_step(server.say("INFO", "replication")) for server in self.servers)
             if online != len(self.servers) - MASTERS:
                 return False
             return sum(b"master_link_status:up" in one.say("INFO", "replication") for one in self.servers) == online
         except OSError:
             return False
+
+    def replicated(self, master: RedisServer) -> None:
+        """Wait until the replicas of a master have all that it has now."""
+        written = int(_OFFSET.findall(master.say("INFO", "replication"))[-1])
+        wait_for(lambda: min(map(int, _CONFIRMED.findall(master.say("INFO", "replication"))), default=0) >= written)
 
     def _in_peace(self, server: RedisServer) -> bool:
         return _covered(server, len(self.servers)) and b"fail" not in server.say("CLUSTER", "NODES")
@@ -115,6 +122,11 @@ def running_cluster(kind: str, *, replicas: int = 0) -> Iterator[ClusterSet]:
         yield found
 
 
+def _in_step(info: bytes) -> int:
+    """How many replicas have confirmed something. Until its first confirmation, one that is online gets no writes."""
+    return len(re.findall(rb"state=online,offset=[1-9]", info))
+
+
 def _covered(server: RedisServer, nodes: int) -> bool:
     said = server.say("CLUSTER", "INFO")
     return b"cluster_state:ok" in said and f"cluster_known_nodes:{nodes}\r".encode() in said
@@ -147,7 +159,7 @@ class SentinelSet:
         except (OSError, IndexError, ValueError):
             return False
         replicas = len(self.servers) - 1
-        return said.count(b"state=online") == replicas and sum(roles) == 1 and all(known)
+        return _in_step(said) == replicas and sum(roles) == 1 and all(known)
 
     def _known(self, sentinel: RedisServer) -> bool:
         said = sentinel.say("INFO", "sentinel")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterator
 from itertools import count
 
@@ -17,6 +18,8 @@ from tests.stores.clusters import ClusterSet, running_cluster, wait_for
 from tests.stores.servers import binary_of
 from tests.timing import generous
 
+FULL = os.environ.get("GPTMOCK_FULL_FAULTS") == "1"
+"""Frozen masters are tried in every run by tests/faults/test_failover.py."""
 RECOVERY_SECONDS = generous(10.0)
 _numbers = count()
 
@@ -69,7 +72,7 @@ async def test_a_slot_that_moves_is_served_all_the_time(nodes: ClusterSet):
     await store.close()
 
 
-@pytest.mark.parametrize("manner", ["killed", "frozen"])
+@pytest.mark.parametrize("manner", ["killed", "frozen"] if FULL else ["killed"])
 async def test_a_promoted_replica_is_found(nodes: ClusterSet, manner: str):
     """Also by calls that are pipelines, and from a URL whose only node is the one that has ended."""
     prefix = f"ended{next(_numbers)}"
@@ -78,6 +81,8 @@ async def test_a_promoted_replica_is_found(nodes: ClusterSet, manner: str):
     url = f"redis+cluster://127.0.0.1:{nodes.ports[nodes.servers.index(master)]}"
     store = GuardedStore(open_redis(url, prefix=prefix))
     assert await store.write(name, b"kept", expected=0) is None
+    # A replica that was slow to confirm it would be promoted without it, which is not what is tested here.
+    await asyncio.to_thread(nodes.replicated, master)
     if manner == "killed":
         master.stop()
         await _until_read(store, name)

@@ -77,7 +77,7 @@ def _json_url(image: EditedImage, within: str) -> str:
     return url if head == f"data:image/{kind};base64" else f"data:image/{kind};base64,{url[begin:]}"
 
 
-def _kind_of(data: bytes, param: str) -> str:
+def _kind_of(data: bytes | bytearray, param: str) -> str:
     if len(data) > MAX_IMAGE_BYTES:
         raise _too_large(param)
     kind = whole_image_format(data)
@@ -87,16 +87,19 @@ def _kind_of(data: bytes, param: str) -> str:
 
 
 def _form_url(file: FormFile, param: str) -> str:
-    data, kind = file.data, _kind_of(file.data, param)
-    places = range(0, len(data), _BLOCK_BYTES)
-    blocks = [base64.b64encode(data[place : place + _BLOCK_BYTES]) for place in places]
-    return b"".join([b"data:image/%b;base64," % kind.encode(), *blocks]).decode()
+    data = file.data
+    url = bytearray(b"data:image/%b;base64," % _kind_of(data, param).encode())
+    for place in range(0, len(data), _BLOCK_BYTES):
+        url += base64.b64encode(data[place : place + _BLOCK_BYTES])
+    return url.decode()
 
 
-def _decoded(url: str, begin: int, param: str) -> bytes:
-    places = range(begin, len(url), _BLOCK_CHARACTERS)
+def _decoded(url: str, begin: int, param: str) -> bytearray:
+    # Joined at the end, the blocks would be held twice.
+    data = bytearray()
     try:
-        data = b"".join(base64.b64decode(url[place : place + _BLOCK_CHARACTERS], validate=True) for place in places)
+        for place in range(begin, len(url), _BLOCK_CHARACTERS):
+            data += base64.b64decode(url[place : place + _BLOCK_CHARACTERS], validate=True)
     except (binascii.Error, ValueError) as error:
         raise _invalid("its base64 cannot be decoded", param) from error
     if 0 <= url.find("=", begin) < len(url) - _MAX_PADDING:

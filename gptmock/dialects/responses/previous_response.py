@@ -15,6 +15,7 @@ from msgspec import Raw, Struct
 
 from gptmock.conversations import IMAGE_ITEM, ContextReferences, LoadedContext, PendingSnapshot, Reference
 from gptmock.dialects.bodies import decode_json, missing
+from gptmock.dialects.dialect import Call
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import JsonObject
 
@@ -38,6 +39,7 @@ class _Item(Struct, frozen=True):
 
 _BODY = msgspec.json.Decoder(_ReferencingBody)
 _ITEMS = msgspec.json.Decoder(list[Raw])
+_TEXT = msgspec.json.Decoder(str)
 _ITEM = msgspec.json.Decoder(_Item)
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 
@@ -143,6 +145,36 @@ def pending_snapshot_of(tenant: str, given: Continued, context: LoadedContext) -
     """The part of the snapshot that is known before the response."""
     own = tuple(Raw(msgspec.json.encode(item)) for item in given.own)
     return PendingSnapshot(tenant, context.items + own, len(context.items))
+
+
+def pending_snapshot(call: Call) -> PendingSnapshot | None:
+    """
+    As ``pending_snapshot_of``, from the body of a call whose context is loaded; what is inherited is not decoded again.
+
+    Returns:
+        ``None`` if the body cannot be decoded.
+    """
+    try:
+        given = decode_json(call.body, _BODY.decode).input
+        if bytes(memoryview(given)[:1]) == b'"':
+            listed = [Raw(msgspec.json.encode(item)) for item in _listed(decode_json(given, _TEXT.decode))]
+        else:
+            listed = decode_json(given, _ITEMS.decode) if bytes(given) != b"null" else []
+        held = {bytes(item) for item in call.context.items} if call.context.referred else set()
+        own = [item for one in listed if (item := _kept(one, call.context, held)) is not None]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return PendingSnapshot(call.tenant, call.context.items + tuple(own), len(call.context.items))
+
+
+def _kept(item: Raw, context: LoadedContext, held: set[bytes]) -> Raw | None:
+    """An item of a request as it is stored; ``None`` for a reference to one that the conversation holds."""
+    known = _object(item)
+    referred = context.referred.get(str(known.get("id"))) if _is_reference(known) else None
+    if referred is not None:
+        return None if bytes(referred) in held else referred
+    whole = _whole(known)
+    return item if whole is known else Raw(msgspec.json.encode(whole))
 
 
 def _is_reference(item: JsonObject) -> bool:

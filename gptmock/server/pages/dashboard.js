@@ -182,11 +182,12 @@ function showAccounts({ accounts, broken, any }) {
     });
     if (!windows.length) windows.push(make("span", { class: "soft meter" }, "no limits known yet"));
     const path = `accounts/${part(one.id)}`;
-    const buttons = isAdmin() ? make("div", { class: "buttons" },
-      one.paused
+    const buttons = isAdmin() || one.member ? make("div", { class: "buttons" },
+      !isAdmin() ? null : one.paused
         ? button("Resume", `resume ${one.id}`, (event) => act(event.target, () => api("POST", `${path}/resume`)), `Resume ${one.label}`)
         : button("Pause", `pause ${one.id}`, (event) => act(event.target, () => api("POST", `${path}/pause`)), `Pause ${one.label}`),
-      one.default ? null : button("Make default", `default ${one.id}`, (event) => act(event.target, () => api("POST", `${path}/default`)), `Make ${one.label} the default`)) : null;
+      one.member && me.role !== "viewer" ? button("Sign out", `leave ${one.id}`, () => leave(one), `Sign out of ${one.label}`) : null,
+      one.default || !isAdmin() ? null : button("Make default", `default ${one.id}`, (event) => act(event.target, () => api("POST", `${path}/default`)), `Make ${one.label} the default`)) : null;
     const notes = [
       one.refused && make("p", { class: "error wide" }, `${one.refused} Sign in to this account again.`),
       one.parked_until && Date.parse(one.parked_until) > now() && make("span", { class: "tag warn" }, `waits until ${clock(one.parked_until)}`),
@@ -236,7 +237,8 @@ function showUsage(shown) {
     const group = draw("g", { tabindex: 0, role: "img", "aria-label": say(bar), "data-id": `day ${bar.day}` },
       draw("rect", { class: "hit", x: index * step + 2, y: 0, width: step - 4, height }), ...parts);
     if ((days.length - 1 - index) % (width < 420 ? 4 : 2) === 0) {
-      const label = draw("text", { x: index * step + step / 2, y: height + 16, "text-anchor": "middle" });
+      const last = index === days.length - 1;
+      const label = draw("text", { x: last ? width : index * step + step / 2, y: height + 16, "text-anchor": last ? "end" : "middle" });
       label.textContent = new Date(bar.day).toLocaleDateString("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
       group.append(label);
     }
@@ -277,6 +279,13 @@ function showKeys(keys) {
     rows.push(empty(isAdmin() ? "No keys yet. A key lets a person or program use this server from elsewhere, with limits and usage of its own." : "You have no key of your own."));
   }
   fill($("keys"), ...rows);
+}
+
+function leave(one) {
+  ask(`Sign out of ${one.label}?`, "This server forgets the login, and ends it at ChatGPT. Keys of this account do not work until somebody signs in to it again.", "Sign out", async () => {
+    await api("POST", `accounts/${part(one.id)}/sign-out`);
+    announce(`${one.label} is signed out.`);
+  });
 }
 
 function rotate(key) {
@@ -527,11 +536,13 @@ function clients() {
   const url = `${location.origin}${base}`;
   const key = freshKey ?? (me?.signed_in ? "gm_…" : "anything");
   const model = state.models?.[0]?.model ?? "gpt-6-sol";
+  const claude = setups.find((one) => one.name === "claude");
   return [
     ["OpenAI SDK", "Python; the other SDKs take the same two values.", `from openai import OpenAI\n\nclient = OpenAI(base_url="${url}/v1", api_key="${key}")\nprint(client.responses.create(model="${model}", input="Hello").output_text)`],
     ["curl", "A request at a terminal.", `curl ${url}/v1/chat/completions \\\n  -H "Authorization: Bearer ${key}" -H "Content-Type: application/json" \\\n  -d '{"model": "${model}", "messages": [{"role": "user", "content": "Hello"}]}'`],
     ["Codex CLI", "In ~/.codex/config.toml, and the key in the environment variable GPTMOCK_API_KEY.", `model_provider = "gptmock"\n\n[model_providers.gptmock]\nname = "gptmock"\nbase_url = "${url}/v1"\nwire_api = "responses"\nenv_key = "GPTMOCK_API_KEY"`],
     ["Codex CLI, signed in", "In ~/.codex/config.toml, if you stay signed in with your own account; the key in GPTMOCK_API_KEY.", `model_provider = "gptmock"\n\n[model_providers.gptmock]\nname = "gptmock"\nbase_url = "${url}/v1"\nwire_api = "responses"\nrequires_openai_auth = true\n\n[model_providers.gptmock.env_http_headers]\nx-api-key = "GPTMOCK_API_KEY"`],
+    ...(claude ? [["Claude Code", `At a terminal${me?.signed_in ? ", with your key in the environment variable GPTMOCK_API_KEY" : ""}. To keep it so: gptmock launch claude --config.`, claude.snippets[0].text]] : []),
     ["opencode", "In opencode.json.", JSON.stringify({ provider: { gptmock: { npm: "@ai-sdk/openai-compatible", name: "gptmock", options: { baseURL: `${url}/v1`, apiKey: key }, models: { [model]: {} } } } }, null, 2)],
     ["Ollama clients", "Clients of Ollama take this address as the host; those that cannot send a key work where none is required.", `OLLAMA_HOST=${url}`],
     ["Open WebUI", "Settings, Connections, OpenAI API; or as environment variables.", `OPENAI_API_BASE_URL=${url}/v1\nOPENAI_API_KEY=${key}`],
@@ -552,7 +563,13 @@ function chooseTab(index, focus) {
   if (focus) tabs[index].focus();
 }
 
-$("connect").addEventListener("click", () => {
+let setups = [];
+$("connect").addEventListener("click", async () => {
+  try {
+    setups = (await api("GET", "clients")).clients;
+  } catch (error) {
+    banner(error.message);
+  }
   const names = clients().map(([name]) => name);
   $("tabs").replaceChildren(...names.map((name, index) => make("button", { type: "button", role: "tab", class: "small", id: `tab-${index}`, "aria-controls": "tab-panel", click: () => chooseTab(index, true) }, name)));
   chooseTab(0, false);

@@ -209,6 +209,11 @@ capabilities:
 {{- fail (printf "config.GPTMOCK_%s is a secret: put it into a Secret, see secrets and redis" .) }}
 {{- end }}
 {{- end }}
+{{- range list "WEBHOOK_SECRET" }}
+{{- if hasKey $v.config (printf "GPTMOCK_%s" .) }}
+{{- fail (printf "config.GPTMOCK_%s is a secret: put it into a Secret, and name that in extraEnv with valueFrom.secretKeyRef" .) }}
+{{- end }}
+{{- end }}
 {{- range list "HOME" "HOST" "PORT" "WORKERS" "DRAIN_DELAY" "SHUTDOWN_GRACE" "METRICS_BIND" "ALLOWED_HOSTS" "TLS_CERT" "TLS_KEY" "UNIX_SOCKET" }}
 {{- if hasKey $v.config (printf "GPTMOCK_%s" .) }}
 {{- fail (printf "config.GPTMOCK_%s is computed by the chart: use workers, shutdown, metrics, allowedHosts or tls" .) }}

@@ -1,6 +1,9 @@
 // The AI SDK of Vercel with its provider for Anthropic. Numbers are those of next doors, section G.
 
 import assert from "node:assert/strict";
+import { readFileSync, readdirSync, realpathSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { Output, generateText, isStepCount, streamText, tool } from "ai";
 import { z } from "zod";
@@ -45,6 +48,23 @@ export async function checkEveryStreamIsInItsSchema(bench) {
     const errors = kinds.filter(([kind]) => kind === "error");
     assert.deepEqual(errors, [], scene);
     assert.equal(kinds.at(-1)[0], "finish", scene);
+  }
+}
+
+/** 313: the recorded streams of every scene, as files; an error stands only where the stream has an error event. */
+export async function checkEveryRecordedStreamIsInItsSchema() {
+  const goldens = join(realpathSync(dirname(fileURLToPath(import.meta.url))), "../../goldens");
+  for (const scene of readdirSync(goldens)) {
+    const body = readFileSync(join(goldens, scene, "messages.stream.txt"));
+    const fetch = async () => new Response(body, { headers: { "content-type": "text/event-stream" } });
+    const given = createAnthropic({ baseURL: "http://localhost/v1", apiKey: "k", fetch })("claude-opus-5-5");
+    const tools = { get_weather: tool({ inputSchema: z.object({ city: z.string() }) }) };
+    const result = streamText({ model: given, prompt: "hi", maxRetries: 0, onError: () => {}, tools });
+    const errors = [];
+    for await (const part of result.stream ?? result.fullStream) if (part.type === "error") errors.push(part.error);
+    const expected = body.includes("event: error\n") ? 1 : 0;
+    assert.equal(errors.length, expected, `${scene}: ${errors.map(String)}`);
+    for (const error of errors) assert.doesNotMatch(String(error), /validation|parse/i, scene);
   }
 }
 

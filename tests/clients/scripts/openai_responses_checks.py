@@ -478,5 +478,19 @@ async def check_async_client(bench: Bench) -> None:
         await broken.close()
 
 
+def check_input_tokens(bench: Bench) -> None:
+    """361: a count, also of what follows a stored response. The oldest library has no method for it."""
+    client = opened(bench)
+    if not hasattr(client.responses, "input_tokens"):
+        return
+    alone = client.responses.input_tokens.count(model=MODEL, input="word " * 100)
+    assert alone.object == "response.input_tokens"
+    assert 100 < alone.input_tokens < 150
+    assert bench.calls() == []
+    first = client.responses.create(model=MODEL, input="word " * 200)
+    both = client.responses.input_tokens.count(model=MODEL, input="word " * 100, previous_response_id=first.id)
+    assert both.input_tokens > alone.input_tokens + 200
+
+
 if __name__ == "__main__":
     main(globals())

@@ -1,0 +1,85 @@
+"""What open pages cost: the store is read once for all pages of a worker, whoever has opened them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from gptmock.clients import KeyTerms
+from gptmock.gateway.team import Team
+from gptmock.server.live_feed import READING_SECONDS
+from gptmock.settings_sources import load_settings
+from gptmock.shared_state import open_state
+from gptmock.simulator.server import Simulator
+from gptmock.stores.client_keys import StoreClientKeys
+from tests.harness import client, serving_simulator
+
+EVENTS = {"accept": "text/event-stream"}
+PAGES = 40
+READINGS = ("overview", "broken", "labels", "all_keys", "open_invitations", "used", "workers", "problems")
+READING_TICKS = 3
+ADMIN = "sk-planted-admin-0123456789"
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often the store is read for pages, by the kind of the reading."""
+    counted: Counter[str] = Counter()
+
+    def counting(kind: type, name: str) -> Any:
+        read = getattr(kind, name)
+
+        async def wrapped(*arguments: Any) -> Any:
+            counted[" ".join([name, *map(str, arguments[1:])])] += 1
+            return await read(*arguments)
+
+        return wrapped
+
+    for name in READINGS:
+        monkeypatch.setattr(Team, name, counting(Team, name))
+    monkeypatch.setattr(StoreClientKeys, "show", counting(StoreClientKeys, "show"))
+    return counted
+
+
+async def page(opened: httpx.AsyncClient, headers: dict[str, str], shown: asyncio.Semaphore) -> None:
+    """An open page; says when it has its first state."""
+    async with opened.stream("GET", "/admin/events", headers=headers) as stream:
+        async for line in stream.aiter_lines():
+            if line.startswith("event: state"):
+                shown.release()
+
+
+@pytest.mark.parametrize("owners", [1, PAGES], ids=["one key", "a key for each"])
+async def test_many_pages_cost_one_reader(simulator: Simulator, home: Path, readings: Counter[str], owners: int):
+    settings = load_settings({"home": str(home)}, environ={}, directory=home)
+    async with (
+        open_state(settings) as state,
+        serving_simulator(simulator, home, admin_key=ADMIN) as url,
+        client(url) as opened,
+        asyncio.TaskGroup() as group,
+    ):
+        terms = (KeyTerms(role="viewer"), KeyTerms(role="user"))
+        keys = [await state.keys.create(f"k{number}", terms[number % 2]) for number in range(owners)]
+        headers = [EVENTS | {"authorization": f"Bearer {key.text.reveal()}"} for key in keys]
+        began = asyncio.get_running_loop().time()
+        shown = asyncio.Semaphore(0)
+        pages = [group.create_task(page(opened, headers[number % owners], shown)) for number in range(PAGES)]
+        async with asyncio.timeout(60):
+            for _ in pages:
+                await shown.acquire()
+        # Some ticks of the feed, told by what is read in each.
+        before = readings["workers"]
+        async with asyncio.timeout(60):
+            while readings["workers"] < before + READING_TICKS:  # noqa: ASYNC110 - the feed has its own clock
+                await asyncio.sleep(0.05)
+        intervals = (asyncio.get_running_loop().time() - began) / READING_SECONDS + 2
+        # Keys are read for themselves, and for their names.
+        assert 0 < max(readings.values()) <= 2 * intervals, readings
+        assert not any(kind.startswith("show") for kind in readings), "keys are not read one by one"
+        for one in pages:
+            one.cancel()
