@@ -193,6 +193,18 @@ async def test_nothing_of_theirs_goes_up_and_nothing_of_ours_comes_down(
         assert secret not in logged
 
 
+@pytest.mark.check(272)
+async def test_the_plan_of_our_account_is_in_no_event(client: httpx.AsyncClient):
+    content = [{"type": "input_text", "text": "scene:vendor-first"}]
+    body = {**TURN, "input": [{"type": "message", "role": "user", "content": content}]}
+    told = (await client.post("/v1/responses", json=body, headers=THEIRS)).text
+    assert '"codex.rate_limits"' in told
+    assert '"plan_type":null' in told
+    assert told.count('"plan_type"') == 1
+    strangers = {name: value for name, value in THEIRS.items() if name in ("originator", "user-agent")}
+    assert '"plan_type":"plus"' in (await client.post("/v1/responses", json=body, headers=strangers)).text
+
+
 @pytest.mark.parametrize("path", SIDE)
 async def test_side_calls_are_passed_on_with_our_login(client: httpx.AsyncClient, simulator: Simulator, path: str):
     answer = await client.post(path, json=SIDE_BODY, headers=THEIRS)
