@@ -262,6 +262,7 @@ TITLES: Mapping[int, str] = {
     353: "signed-in Codex: `accounts/check`",
     354: "signed-in Codex: `wham/usage`",
     355: "signed-in Codex: a model that our catalogue lacks",
+    356: "service tiers come from the catalogue",
     357: "`x-gptmock-ignored` names what a request type knows and nobody here honours",
     358: "Codex: silence of the upstream does not end a turn",
     360: "transcription: the provider's bot protection",

@@ -88,6 +88,8 @@ BACKEND = Family(
 """What a Codex asks of the backend beside model calls."""
 FAMILIES = (OPENAI, OLLAMA, ANTHROPIC, BACKEND)
 BACKEND_PREFIX = "/backend-api/"
+_MODEL_CALLS = tuple(f"{BACKEND_PREFIX}codex/{name}" for name in ("responses", "images/", "memories/", "alpha/"))
+"""Served as those below ``/v1``, with the same errors."""
 VERSION_HEADER = "anthropic-version"
 """Every client of Anthropic's API sends it."""
 
@@ -136,7 +138,7 @@ def family_of(path: str, headers: Container[str] = ()) -> Family:
     if path == "/api" or path.startswith("/api/"):
         return OLLAMA
     if path.startswith(BACKEND_PREFIX):
-        return BACKEND
+        return OPENAI if path.startswith(_MODEL_CALLS) else BACKEND
     segments = _segments(path)
     return ANTHROPIC if segments[0] in ("messages", "complete") or VERSION_HEADER in headers else OPENAI
 
@@ -153,7 +155,7 @@ def unknown_route(method: str, path: str, headers: Container[str] = ()) -> Unkno
     if segments[:1] == ["v1"]:
         return UnknownRoute(f"Unknown request URL: {asked}. '/v1' stands there twice: check the client's base URL.")
     family = family_of(path, headers)
-    if family is BACKEND:
+    if path.startswith(BACKEND_PREFIX):
         # As the backend says it: the client goes on without.
         return UnknownRoute("Not Found")
     for segment in segments if family is ANTHROPIC else ():

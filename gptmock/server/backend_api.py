@@ -57,6 +57,7 @@ def add_backend_routes(app: App, options: ServerOptions) -> None:
         methods=["POST"],
         name="backend_analytics",
         ctx_bodiless=True,
+        ctx_success_status=204,
     )
 
 

@@ -43,8 +43,8 @@ Json = dict[str, Any]
 class Route(Protocol):
     """
     The attributes of a Sanic route that are read here. ``ctx`` may hold ``dialect_route`` (of a model call), ``body``
-    (the pydantic model of the request body), ``bodiless`` (it has none) and ``own_statuses`` (error statuses whose
-    bodies are not the family's).
+    (the pydantic model of the request body), ``bodiless`` (it has none), ``success_status`` (if it is not 200),
+    ``upgrades`` (it is a WebSocket) and ``own_statuses`` (error statuses whose bodies are not the family's).
     """
 
     name: str
@@ -128,7 +128,7 @@ def _path_item(path: str, route: Route, refs: Mapping[type[pydantic.BaseModel], 
 def _operation(path: str, method: str, route: Route, refs: Mapping[type[pydantic.BaseModel], Json]) -> Json:
     family = family_of(path)
     name = re.sub(r"_\d+\Z", "", route.name.rpartition(".")[2])
-    if family is BACKEND and not name.startswith(_BACKEND_NAME):
+    if path.startswith(BACKEND_PREFIX) and not name.startswith(_BACKEND_NAME):
         name = _BACKEND_NAME + name
     # A response to HEAD has no body.
     error = {} if method == "HEAD" else {"application/json": _error_schema(path)}
@@ -158,7 +158,7 @@ def _successes(route: Route) -> Json:
     if getattr(route.ctx, "upgrades", False):
         # OpenAPI has no words for the messages of a WebSocket.
         return {"101": {"description": "A WebSocket: each message of the client is one turn, each answer an event."}}
-    return {"200": _success(getattr(route.ctx, "dialect_route", None))}
+    return {str(getattr(route.ctx, "success_status", 200)): _success(getattr(route.ctx, "dialect_route", None))}
 
 
 def _success(route: DialectRoute | None) -> Json:

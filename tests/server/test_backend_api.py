@@ -11,8 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
+from gptmock.settings_sources import load_settings
+from gptmock.shared_state import open_state
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.server import Simulator
+from gptmock.stores.audit import StoreAuditLog
 from tests.harness import client as open_client
 from tests.harness import serving_simulator
 
@@ -166,6 +169,7 @@ async def test_nothing_of_theirs_goes_up_and_nothing_of_ours_comes_down(
             await client.post(f"{path}/compact", json={**TURN, "stream": False}, headers={**THEIRS, **METADATA}),
             await client.get("/backend-api/wham/usage", headers=THEIRS),
             await client.get("/metrics"),
+            await client.get("/admin/audit"),
             *[await client.post(one, json=SIDE_BODY, headers=THEIRS) for one in SIDE[:2]],
         ]
     assert [answer.status_code for answer in answers] == [200] * len(answers)
@@ -187,6 +191,18 @@ async def test_nothing_of_theirs_goes_up_and_nothing_of_ours_comes_down(
     assert "canary" not in logged.replace(INSTALLATION, "")
     for secret in secrets_of(home)[:3]:
         assert secret not in logged
+
+
+@pytest.mark.check(272)
+async def test_the_plan_of_our_account_is_in_no_event(client: httpx.AsyncClient):
+    content = [{"type": "input_text", "text": "scene:vendor-first"}]
+    body = {**TURN, "input": [{"type": "message", "role": "user", "content": content}]}
+    told = (await client.post("/v1/responses", json=body, headers=THEIRS)).text
+    assert '"codex.rate_limits"' in told
+    assert '"plan_type":null' in told
+    assert told.count('"plan_type"') == 1
+    strangers = {name: value for name, value in THEIRS.items() if name in ("originator", "user-agent")}
+    assert '"plan_type":"plus"' in (await client.post("/v1/responses", json=body, headers=strangers)).text
 
 
 @pytest.mark.parametrize("path", SIDE)
@@ -241,6 +257,10 @@ async def test_with_keys_a_signed_in_client_never_gets_a_401(simulator: Simulato
             served = await client.post(path, json=TURN, headers={**THEIRS, "x-api-key": KEY})
             assert served.status_code == 200
         assert "canary" not in went_up(simulator)
+        assert "canary" not in (await client.get("/metrics", headers={"x-api-key": KEY})).text
+    async with open_state(load_settings({"home": str(home)}, environ={})) as state:
+        entries = await StoreAuditLog(state.store).latest(100)
+        assert "canary" not in str(entries)
 
 
 @pytest.mark.check(355)

@@ -122,7 +122,7 @@ def codex_turn(body: CodexBody, call: Call, terms: Terms) -> Turn:
         resolved=resolved,
         model=name,
         stream=bool(body.stream),
-        reply=ResponsesReply(ResponsesOptions(model=name, codex=True)),
+        reply=ResponsesReply(ResponsesOptions(model=name, codex=True, hides_plan="chatgpt-account-id" in call.headers)),
         forwards_headers=True,
         headers=forwarded_headers(call.headers),
         account_id=call.context.account_id,

@@ -64,6 +64,8 @@ class ResponsesOptions:
     """Keep ``obfuscation`` in deltas: padding that hides their length."""
     codex: bool = False
     """The client is Codex: unknown events and vendor events are forwarded too."""
+    hides_plan: bool = False
+    """The client has an account of its own: vendor events do not tell it the plan of ours."""
     stored: bool = False
     """The response is to be stored: the last frame is withheld until storing has succeeded or failed."""
 

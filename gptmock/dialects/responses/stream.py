@@ -70,6 +70,7 @@ class ResponsesMachine:
         "_around",
         "_codex",
         "_early",
+        "_hides_plan",
         "_open",
         "_output",
         "_place",
@@ -84,6 +85,7 @@ class ResponsesMachine:
 
     def __init__(self, options: ResponsesOptions, head: ReplyHead) -> None:
         self._codex = options.codex
+        self._hides_plan = options.hides_plan
         self._show_padding = options.obfuscation
         self._shape = ResponseShape(options, head)
         self._output = OutputStream(head.id, options.tool_names)
@@ -193,7 +195,7 @@ class ResponsesMachine:
 
     def _other(self, raw: JsonObject) -> list[JsonObject]:
         if self._codex:
-            return self._output.other(raw)
+            return self._output.other({**raw, "plan_type": None} if self._hides_plan and "plan_type" in raw else raw)
         if str(raw["type"]).startswith("codex."):
             return []
         if self._started:

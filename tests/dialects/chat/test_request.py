@@ -352,6 +352,7 @@ def test_verbosity():
 
 
 @pytest.mark.check(107)
+@pytest.mark.check(356)
 @pytest.mark.parametrize(
     ("body", "defaults", "tier", "ignored"),
     [
