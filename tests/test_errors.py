@@ -5,7 +5,7 @@ from gptmock.errors import GptmockError, MethodNotAllowed
 
 
 def kinds(kind=GptmockError):
-    """All of ``gptmock.errors``. A room may add to one of them for its own use, as the lane of a WebSocket's message."""
+    """All of ``gptmock.errors``. A room may add to one of them for its own use, as the lane of a WebSocket message."""
     below = (child for child in kind.__subclasses__() if child.__module__.startswith("gptmock.errors"))
     return [kind, *(one for child in below for one in kinds(child))]
 
