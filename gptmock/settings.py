@@ -130,7 +130,7 @@ class Settings(pydantic.BaseModel):
     trusted_proxies: str | None = None
     """Addresses and networks whose forwarding headers are believed, separated by commas; ``unix`` for the socket."""
     public_url: str | None = None
-    """Our own https origin, for a Codex that is signed in by ``chatgpt_base_url``. Unset: the host of each request."""
+    """Our own https origin: in links, and for a Codex signed in by ``chatgpt_base_url``. Unset: each request's host."""
     base_path: str | None = None
     """A prefix of all routes, such as ``/gptmock``."""
     fast_path: bool = True

@@ -82,8 +82,9 @@ def _invite(options: argparse.Namespace) -> int:
     print(link)
     said = f"Send this link to {invitation.name}. It works once, and ends {relative(invitation.expires_at)}."
     print(said, file=sys.stderr)
-    if options.url is None and is_loopback(reachable_host(settings.host)):
-        print("It leads to this machine. Give the address that members use with --url.", file=sys.stderr)
+    if options.url is None and settings.public_url is None and is_loopback(reachable_host(settings.host)):
+        said = "It leads to this machine. Give the address that members use with --url, or set GPTMOCK_PUBLIC_URL."
+        print(said, file=sys.stderr)
     return 0
 
 
@@ -118,6 +119,8 @@ def _revoke(name: str, *, as_json: bool) -> int:
 
 
 def _own_url(settings: Settings) -> str:
+    if settings.public_url is not None:
+        return settings.public_url + (settings.base_path or "")
     scheme = "http" if settings.tls_cert is None else "https"
     return f"{scheme}://{reachable_host(settings.host)}:{settings.port}{settings.base_path or ''}"
 

@@ -55,8 +55,8 @@ def _add_server(group: argparse._ArgumentGroup) -> None:
     add(
         "--public-url",
         metavar="URL",
-        help="https origin of this server, for a signed-in Codex with chatgpt_base_url (GPTMOCK_PUBLIC_URL, default "
-        "https and the host of each request)",
+        help="https origin of this server, for links of invitations and for a signed-in Codex with chatgpt_base_url "
+        "(GPTMOCK_PUBLIC_URL, default the host of each request)",
     )
     _switch(group, "--verbose", "log requests and upstream payloads, but no credentials (GPTMOCK_VERBOSE)")
     add(

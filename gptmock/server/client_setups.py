@@ -24,7 +24,7 @@ def add_client_setups_route(app: App, options: ServerOptions) -> None:
         catalog = catalog if catalog.living else terms.catalog
         model = catalog.default
         target = Target(
-            url=own_origin(request) + options.base_path,
+            url=(options.public_url or own_origin(request)) + options.base_path,
             model=ServedModel(model.slug, model.context_window),
             small_model=families(catalog, terms.defaults.anthropic_models)["haiku"],
             needs_key=options.requires_key or bool(client.tenant),

@@ -28,7 +28,7 @@ def add_invitation_routes(app: App, options: ServerOptions) -> None:
     """Add them all."""
     for path, methods, handler, body in (
         ("invitations", ("GET", "HEAD"), _all, None),
-        ("invitations", ("POST",), partial(_create, base_path=options.base_path), InvitationBody),
+        ("invitations", ("POST",), partial(_create, options=options), InvitationBody),
         ("invitations/<name>", ("DELETE",), _revoke, None),
         ("invitation", ("POST",), _show, InvitationTokenBody),
         ("invitation/redeem", ("POST",), partial(_redeem, options=options), InvitationTokenBody),
@@ -42,13 +42,13 @@ async def _all(request: Request) -> HTTPResponse:
     return answer({"invitations": [invitation_document(one) for one in await invitations.all()]})
 
 
-async def _create(request: Request, *, base_path: str) -> HTTPResponse:
+async def _create(request: Request, *, options: ServerOptions) -> HTTPResponse:
     client = await caller(request, "admin")
     body = decode_body(request.body, InvitationBody)
     name, terms = key_name(body.name), revised(KeyTerms(), given_terms(body))
     invitations = team_of(request).invitations(await actor_of(request, client))
     issued = await invitations.create(name, terms, ttl_seconds=float(body.valid_seconds))
-    link = invitation_link(own_origin(request) + base_path, issued.text)
+    link = invitation_link((options.public_url or own_origin(request)) + options.base_path, issued.text)
     return answer({"link": link, **invitation_document(issued.invitation)})
 
 

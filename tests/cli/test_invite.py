@@ -41,6 +41,15 @@ def test_a_link_is_made_listed_and_revoked(tmp_path: Path):
     assert all(token[12:] not in json.dumps(one) for one in events)
 
 
+def test_the_link_leads_to_the_public_url(tmp_path: Path):
+    settings = {"GPTMOCK_PUBLIC_URL": "https://ai.example.com:8443", "GPTMOCK_BASE_PATH": "/ai"}
+    made = run(tmp_path, "invite", "ada", **settings)
+    assert made.stdout.startswith("https://ai.example.com:8443/ai/join#gi_")
+    assert "--url" not in made.stderr
+    named = run(tmp_path, "invite", "bob", "--url", "https://other.example.com", **settings)
+    assert named.stdout.startswith("https://other.example.com/join#gi_")
+
+
 def test_the_terms_of_the_key_and_the_lifetime_of_the_link(tmp_path: Path):
     made = document(tmp_path, "ada", "--expires", "1d", "--key-expires", "90d", "--role", "viewer", "--owner", "Ada L.")
     assert made["link"].startswith("http://127.0.0.1:8000/join#gi_")

@@ -252,6 +252,15 @@ async def test_a_sign_in_that_ends_leaves_the_link_open(guest: httpx.AsyncClient
     assert len(await state.keys.all()) == 1
 
 
+async def test_the_link_leads_to_the_public_url(simulator: Simulator, home: Path):
+    public: dict[str, Any] = {"public_url": "https://ai.example.com", "base_path": "/ai"}
+    async with serving_simulator(simulator, home, admin_key=ADMIN, **public) as url, client(url) as opened:
+        made = await opened.post("/ai/admin/invitations", json={"name": "ada"}, headers=bearer(ADMIN))
+        assert made.json()["link"].startswith("https://ai.example.com/ai/join#gi_")
+        setups = (await opened.get("/ai/admin/clients", headers=bearer(ADMIN))).json()["clients"]
+        assert "https://ai.example.com/ai" in setups[0]["snippets"][0]["text"]
+
+
 async def test_it_is_listed_revoked_and_has_its_own_link(guest: httpx.AsyncClient):
     admin = bearer(ADMIN)
     headers = {**admin, "x-forwarded-proto": "https", "x-forwarded-host": "ai.example.com"}
