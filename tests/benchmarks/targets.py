@@ -116,6 +116,8 @@ async def new_state(home: Path, upstream: int, redis: str | None) -> State:
         "GPTMOCK_UPSTREAM_URL": f"{base_url}/backend-api",
         "GPTMOCK_ISSUER": base_url,
         "GPTMOCK_API_KEY": secrets.token_urlsafe(32),
+        # The upstream reads in the request which reply it is to give.
+        "GPTMOCK_UPSTREAM_COMPRESSION": "off",
     }
     if redis is not None:
         environment["GPTMOCK_REDIS_URL"] = redis

@@ -121,8 +121,11 @@ async def test_the_page_of_a_sign_in_shows_the_issuers_words_as_text(tmp_path: P
     shown = [pages.failed(one.text) for one in CASES[:8]] + [pages.signed_in(one.text) for one in CASES[8:16]]
     served = iter(shown)
 
+    connections: set[asyncio.StreamWriter] = set()
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # A browser also opens connections that it does not use.
+        connections.add(writer)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             head = await reader.readuntil(b"\r\n\r\n")
             writer.write(next(served).response() if head.startswith(b"GET /auth") else pages.NOT_FOUND.response())
@@ -137,6 +140,10 @@ async def test_the_page_of_a_sign_in_shows_the_issuers_words_as_text(tmp_path: P
             await tab.until(f"location.pathname === '/auth/{number}' && {TEXT}.includes({json.dumps(case.text)})")
             assert await tab.run("document.querySelectorAll('[id^=xss-], script, img, iframe').length") == 0
         assert [one for one in tab.complaints if not one.startswith("Failed to load resource")] == []
+    for connection in connections:
+        connection.close()
+        with suppress(ConnectionError):
+            await connection.wait_closed()
 
 
 # --- What an answer repeats -------------------------------------------------------------------
