@@ -12,7 +12,7 @@ import pytest
 from tests.clients.checks import Server, client_environment
 from tests.clients.claude_code import QUIET
 from tests.clients.environments import CLAUDE, Node
-from tests.harness import CONSOLE_SCRIPT
+from tests.harness import CONSOLE_SCRIPT, SimulatorProcess, write_login
 from tests.terminal import at_terminal
 
 pytestmark = pytest.mark.clients
@@ -66,21 +66,48 @@ def launch(home: Path, server: Server, *arguments: str, **variables: str) -> sub
     )
 
 
-def test_codex(installed: Callable[[str], Path | Node], server: Server, tmp_path: Path):
-    """Its own configuration names another server, and stays as it is."""
-    node = installed("node")
+def with_codex(home: Path, node: Path | Node) -> Path:
+    """Put Codex into a home, with a configuration of the user for another server, which is returned."""
     assert isinstance(node, Node)
-    (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / "codex"
+    (home / "bin").mkdir()
+    program = home / "bin" / "codex"
     program.write_text(f'#!/bin/sh\nexec "{node.program}" "{node.root}/node_modules/@openai/codex/bin/codex.js" "$@"\n')
     program.chmod(0o755)
-    config = tmp_path / ".codex" / "config.toml"
+    config = home / ".codex" / "config.toml"
     config.parent.mkdir()
     config.write_text(CODEX_CONFIG)
-    options = ["exec", "--json", "--skip-git-repo-check", "--sandbox", "read-only", "Please play scene:text"]
-    run = launch(tmp_path, server, "codex", "--model", "gpt-5.5", "--", *options)
+    return config
+
+
+CODEX_OPTIONS = ("exec", "--skip-git-repo-check", "--sandbox", "read-only", "Please play scene:text")
+
+
+def test_codex(installed: Callable[[str], Path | Node], server: Server, tmp_path: Path):
+    """Its own configuration names another server, and stays as it is."""
+    config = with_codex(tmp_path, installed("node"))
+    run = launch(tmp_path, server, "codex", "--model", "gpt-5.5", "--", *CODEX_OPTIONS, "--json")
     assert run.returncode == 0, run
     assert "Hello from the simulator." in run.stdout
+    assert config.read_text() == CODEX_CONFIG
+
+
+def test_codex_at_a_terminal_with_a_server_of_its_own(
+    installed: Callable[[str], Path | Node], simulator: SimulatorProcess, tmp_path: Path
+):
+    config = with_codex(tmp_path, installed("node"))
+    write_login(tmp_path, simulator.new_login())
+    given = {
+        "GPTMOCK_ISSUER": simulator.base_url,
+        "GPTMOCK_UPSTREAM_URL": f"{simulator.base_url}/backend-api",
+        "GPTMOCK_PORT": "1",
+        "HOME": str(tmp_path),
+        "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin",
+    }
+    arguments = ("launch", "codex", "--model", "gpt-5.5", "--", *CODEX_OPTIONS)
+    with at_terminal(tmp_path, *arguments, **given) as terminal:
+        terminal.until("no server answers, so one is started at ")
+        terminal.until(r"Hello from the simulator\.", seconds=RUN_SECONDS)
+        assert terminal.ended() == 0
     assert config.read_text() == CODEX_CONFIG
 
 
