@@ -85,18 +85,19 @@ def turn_lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
 
 
 async def test_a_turn(base_url: str, caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.INFO, logger="gptmock")
     for path in ("/responses", "//v1/responses/?beta=true"):
         async with opened(base_url, path) as it:
             assert (await turn(it, create("scene:text")))[-1]["type"] == "response.completed"
-    caplog.set_level(logging.INFO, logger="gptmock")
     async with opened(base_url) as it:
         events = await turn(it, create("scene:text", background=False, stream=False))
         again = await turn(it, create("scene:text"))
     assert kinds(events)[0] == kinds(again)[0] == "response.created"
     assert responses_text(events[-1]["response"]).startswith("Hello from the simulator.")
+    await until(lambda: len(turn_lines(caplog)) == 4)
     lines = turn_lines(caplog)
-    assert [(line["transport"], line["status"], line["ended"]) for line in lines] == [("websocket", 200, "ok")] * 2
-    assert lines[0]["request_id"] != lines[1]["request_id"]
+    assert [(line["transport"], line["status"], line["ended"]) for line in lines] == [("websocket", 200, "ok")] * 4
+    assert len({line["request_id"] for line in lines}) == 4
     assert all(line["bytes"] > 0 and line["input_tokens"] > 0 for line in lines)
 
 
