@@ -81,6 +81,9 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     if lock is None:
         return (yield)
     lock.enter(alone=_alone(item))
+    if _alone(item):
+        # It measures times: a collection that walks through the objects of all earlier tests takes a second.
+        gc.freeze()
     try:
         return (yield)
     finally:
