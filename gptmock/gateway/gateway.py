@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TypeAlias, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 from gptmock.accounts import Credential
 from gptmock.catalog import explain_unknown
@@ -50,8 +50,18 @@ FOREIGN_REASONING = "invalid_encrypted_content"
 """The upstream's code for thinking that it cannot decrypt."""
 
 _Got = TypeVar("_Got")
+_Whole = TypeVar("_Whole", Compacted, Relayed)
+_Answered = TypeVar("_Answered", covariant=True)
 _Attempt: TypeAlias = Callable[[ResponsesRequest, Credential, AsyncExitStack], Awaitable[_Got]]
 """One try: what it opens goes on the stack."""
+
+
+class _Asks(Protocol[_Answered]):
+    """A call of the upstream whose answer is no stream."""
+
+    async def __call__(
+        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+    ) -> _Answered: ...
 
 
 class Gateway:
@@ -94,17 +104,9 @@ class Gateway:
         Raises:
             GptmockError: the conversation stays as it is.
         """
-
-        async def attempt(request: ResponsesRequest, credential: Credential, _: AsyncExitStack) -> Compacted:
-            compacted = await self._upstream.compact(request, credential, headers=turn.headers)
-            outcome.limits, outcome.headers = compacted.limits, compacted.headers
-            return compacted
-
-        async with AsyncExitStack() as stack:
-            compacted = await self._accepted(turn, attempt, stack, outcome, account_id)
-            outcome.response = ResponseObject(usage=compacted.usage)
-            self._ended(turn, outcome)
-            return compacted
+        return await self._whole(
+            turn, outcome, account_id, self._upstream.compact, lambda compacted: ResponseObject(usage=compacted.usage)
+        )
 
     async def relay(self, turn: Turn, outcome: Outcome, *, account_id: str | None = None) -> Relayed:
         """
@@ -113,17 +115,28 @@ class Gateway:
         Raises:
             GptmockError: there is no answer.
         """
+        return await self._whole(turn, outcome, account_id, self._upstream.relay, lambda _: ResponseObject())
 
-        async def attempt(request: ResponsesRequest, credential: Credential, _: AsyncExitStack) -> Relayed:
-            relayed = await self._upstream.relay(request, credential, headers=turn.headers)
-            outcome.limits, outcome.headers = relayed.limits, relayed.headers
-            return relayed
+    async def _whole(
+        self,
+        turn: Turn,
+        outcome: Outcome,
+        bound: str | None,
+        ask: _Asks[_Whole],
+        counted: Callable[[_Whole], ResponseObject],
+    ) -> _Whole:
+        """An answer that is no stream; ``counted`` says what of it counts as usage."""
+
+        async def attempt(request: ResponsesRequest, credential: Credential, _: AsyncExitStack) -> _Whole:
+            answer = await ask(request, credential, headers=turn.headers)
+            outcome.limits, outcome.headers = answer.limits, answer.headers
+            return answer
 
         async with AsyncExitStack() as stack:
-            relayed = await self._accepted(turn, attempt, stack, outcome, account_id)
-            outcome.response = ResponseObject()
+            answer = await self._accepted(turn, attempt, stack, outcome, bound)
+            outcome.response = counted(answer)
             self._ended(turn, outcome)
-            return relayed
+            return answer
 
     @asynccontextmanager
     async def open(

@@ -35,36 +35,9 @@ class DefaultsBody(AdminBody):
     web_search: bool | None = None
 
 
-class TermsBody(AdminBody):
-    """``KeyTerms``; a member that is left out stays as it is, ``null`` is no limit."""
+class UnboundTermsBody(AdminBody):
+    """``KeyTerms`` without an account; a member that is left out stays as it is, ``null`` is no limit."""
 
-    role: str | None = None
-    owner: Text | None = None
-    models: Models | None = None
-    rpm: Limit | None = None
-    tokens_per_day: Limit | None = None
-    tokens_per_week: Limit | None = None
-    concurrency: Limit | None = None
-    expires_at: str | None = None
-    """RFC 3339."""
-    account: str | None = None
-    """The label of the account that the key is bound to."""
-    defaults: DefaultsBody | None = None
-
-
-class NewKeyBody(TermsBody):
-    """A new key."""
-
-    name: str
-
-
-class InvitationBody(AdminBody):
-    """An invitation: the terms of the key, which is bound to the account of whoever follows the link."""
-
-    name: str
-    """Of the key."""
-    valid_seconds: Annotated[int, pydantic.Field(ge=MIN_TTL_SECONDS, le=MAX_TTL_SECONDS)] = int(INVITATION_SECONDS)
-    """Of the link."""
     role: str | None = None
     owner: Text | None = None
     models: Models | None = None
@@ -75,6 +48,28 @@ class InvitationBody(AdminBody):
     expires_at: str | None = None
     """Of the key; RFC 3339."""
     defaults: DefaultsBody | None = None
+
+
+class TermsBody(UnboundTermsBody):
+    """``KeyTerms``."""
+
+    account: str | None = None
+    """The label of the account that the key is bound to."""
+
+
+class NewKeyBody(TermsBody):
+    """A new key."""
+
+    name: str
+
+
+class InvitationBody(UnboundTermsBody):
+    """An invitation: the terms of the key, which is bound to the account of whoever follows the link."""
+
+    name: str
+    """Of the key."""
+    valid_seconds: Annotated[int, pydantic.Field(ge=MIN_TTL_SECONDS, le=MAX_TTL_SECONDS)] = int(INVITATION_SECONDS)
+    """Of the link."""
 
 
 class InvitationTokenBody(AdminBody):

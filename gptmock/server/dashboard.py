@@ -47,8 +47,10 @@ def add_dashboard_routes(app: App, options: ServerOptions) -> None:
     assets: dict[str, tuple[bytes, str]] = {}
     addresses: dict[str, str] = {}
     base = escape(options.base_path)
-    for file in ("dashboard.css", "dashboard.js", "join.js"):
+    # What the others import comes first.
+    for file in ("dashboard.css", "answers.js", "dashboard.js", "join.js"):
         text, (stem, kind) = (folder / file).read_bytes(), file.split(".")
+        text = text.replace(b"{{answers.js}}", addresses.get("answers.js", "").encode())
         name = f"{stem}.{hashlib.sha256(text).hexdigest()[:16]}.{kind}"
         assets[name], addresses[file] = (text, _KINDS[kind]), f"{base}{PATH}/{name}"
 

@@ -16,7 +16,7 @@ from gptmock.simulator.encodings import encoded
 from gptmock.simulator.events import Composer
 from gptmock.simulator.images import Images, without_image_tool
 from gptmock.simulator.intake import INTAKE, Intake, answer, respond
-from gptmock.simulator.jwt import Identity
+from gptmock.simulator.jwt import Caller
 from gptmock.simulator.limits import limit_headers
 from gptmock.simulator.player import play
 from gptmock.simulator.refusals import (
@@ -45,14 +45,6 @@ from gptmock.simulator.steps import Json
 LITE_HEADER = "x-openai-internal-codex-responses-lite"
 _AUTOMATIC = "auto"
 ETAGS_LIMIT = 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """The caller, after its access token was accepted."""
-
-    identity: Identity
-    access_token: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,14 +7,14 @@ refusal is answered, a pause delays the image, a break breaks the connection, an
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from aiohttp import web
 
 from gptmock.simulator.call import Call
 from gptmock.simulator.intake import INTAKE
-from gptmock.simulator.jwt import Identity
+from gptmock.simulator.jwt import Caller
 from gptmock.simulator.pictures import DEFAULT_SIZE, SIZE, is_picture, made_size, picture
 from gptmock.simulator.player import play
 from gptmock.simulator.refusals import (
@@ -41,14 +41,6 @@ _FIELDS = frozenset({"prompt", "model", "background", "n", "quality", "size"})
 _WORDS = {"background": ("transparent", "opaque", "auto"), "quality": ("low", "medium", "high", "auto")}
 _INVALID = "The image data you provided does not represent a valid image. Please check your input and try again."
 _FREE = "free"
-
-
-class Caller(Protocol):
-    """The caller, after its access token was accepted (``backend.Caller``)."""
-
-    @property
-    def identity(self) -> Identity:
-        """The account."""
 
 
 class Images:

@@ -22,6 +22,14 @@ class Identity:
     plan: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The caller, after its access token was accepted."""
+
+    identity: Identity
+    access_token: str
+
+
 def encode_jwt(claims: Json) -> str:
     """Encode claims as a JWT with a dummy signature."""
     head = {"alg": "RS256", "typ": "JWT", "kid": "simulator"}

@@ -6,7 +6,7 @@ transcription. Each checks the access token; none takes a body of the wrong kind
 import re
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 from aiohttp import web
 
@@ -27,14 +27,6 @@ _FORM_FIELD = re.compile(
     rb'content-disposition: form-data; name="(?P<name>[^"]*)"(?P<file>; filename=)?', re.IGNORECASE
 )
 _WHAM = "/backend-api/wham"
-
-
-class Caller(Protocol):
-    """The caller, after its access token was accepted (``backend.Caller``)."""
-
-    @property
-    def identity(self) -> Identity:
-        """The account."""
 
 
 class SideRoutes:

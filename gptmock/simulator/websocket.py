@@ -15,8 +15,9 @@ from typing import Any
 import msgspec
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from gptmock.simulator.backend import Accepted, Backend, Caller
+from gptmock.simulator.backend import Accepted, Backend
 from gptmock.simulator.intake import respond
+from gptmock.simulator.jwt import Caller
 from gptmock.simulator.messages import TERMINAL, Message, messages, output_of
 from gptmock.simulator.player import reset, watched
 from gptmock.simulator.refusals import Refusal, api_error, detail

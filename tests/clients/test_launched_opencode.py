@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.clients.checks import Server
+from tests.clients.checks import Server, client_environment
 from tests.clients.environments import Node
-from tests.harness import SimulatorProcess, write_login
+from tests.harness import SimulatorProcess, server_process, write_login
 from tests.terminal import at_terminal
 
 pytestmark = pytest.mark.clients
@@ -48,6 +51,35 @@ def variables(home: Path) -> dict[str, str]:
     """What the program is started with."""
     folders = {f"XDG_{kind}_HOME": str(home / f".{kind.lower()}") for kind in ("CONFIG", "DATA", "STATE", "CACHE")}
     return {**QUIET, **folders, "HOME": str(home), "PATH": f"{home / 'bin'}:/usr/bin:/bin"}
+
+
+@pytest.mark.check(328)
+def test_its_websockets(user: Path, simulator: SimulatorProcess):
+    """Its own plugin for OpenAI speaks WebSocket if it is told to, and only with a key that it has stored itself."""
+    write_login(user / "gptmock", simulator.new_login())
+    with server_process(user / "gptmock", simulator.base_url, workers=1) as server:
+        provider = {"openai": {"options": {"baseURL": f"{server.base_url}/v1"}}}
+        config = {"model": "openai/gpt-5.5", "small_model": "openai/gpt-5.5", "provider": provider}
+        (user / ".config" / "opencode" / "opencode.jsonc").write_text(json.dumps(config))
+        stored = user / ".data" / "opencode" / "auth.json"
+        stored.parent.mkdir(parents=True)
+        stored.write_text(json.dumps({"openai": {"type": "api", "key": "sk-any"}}))
+        environment = {**client_environment(), **variables(user), "OPENCODE_EXPERIMENTAL_WEBSOCKETS": "1"}
+        run = subprocess.run(
+            ["opencode", "run", "Please play scene:text"],
+            executable=user / "bin" / "opencode",
+            env=environment,
+            cwd=user,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+        assert run.returncode == 0, run
+        assert re.search(SAYS, run.stdout)
+        turns = [(line["transport"], line["ended"]) for line in server.logs("turn")]
+        assert ("websocket", "ok") in turns
 
 
 def test_its_screen_beside_a_server(user: Path, server: Server):

@@ -11,11 +11,29 @@ from pathlib import Path
 import pytest
 from websockets.exceptions import ConnectionClosed
 
+from tests.benchmarks.processes import proportional_bytes
 from tests.harness import SimulatorProcess, server_process, until, until_all_serve
 from tests.timing import generous
 from tests.websocket_client import create, opened, rest, said, turn
 
 pytestmark = pytest.mark.faults
+IDLE, IDLE_BYTES = 500, 16 * 1024
+"""Connections, and what each takes of the memory of its worker (``tests.benchmarks.sockets``)."""
+
+
+@pytest.mark.check(251)
+async def test_500_idle_connections_cost_little(simulator: SimulatorProcess, home: Path):
+    with server_process(home, simulator.base_url, workers=2) as server:
+        await until_all_serve(server, 2)
+        workers = server.workers()
+        before = sum(map(proportional_bytes, workers))
+        async with AsyncExitStack() as stack:
+            for _ in range(IDLE):
+                last = await stack.enter_async_context(opened(server.base_url, ping_interval=None))
+            grown = sum(map(proportional_bytes, workers)) - before
+            assert grown / IDLE < generous(IDLE_BYTES)
+            assert (await turn(last, create("scene:text")))[-1]["type"] == "response.completed"
+        assert server.workers() == workers
 
 
 @pytest.mark.check(243, 247)

@@ -1,5 +1,7 @@
 // The page's script: asks the admin API, shows what it says as text, and nothing as HTML.
 
+import { events } from "{{answers.js}}";
+
 const base = document.querySelector('meta[name="gptmock-base"]').content;
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
@@ -594,23 +596,6 @@ $("theme").addEventListener("click", () => {
 });
 
 // --- Streams of answers -------------------------------------------------------------------------
-
-async function* events(response) {
-  const decoder = new TextDecoder();
-  const reader = response.body.getReader();
-  let text = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    text += decoder.decode(value, { stream: !done });
-    let end;
-    while ((end = text.indexOf("\n\n")) >= 0) {
-      const data = text.slice(0, end).split("\n").filter((line) => line.startsWith("data: ")).map((line) => line.slice(6)).join("\n");
-      text = text.slice(end + 2);
-      if (data && data !== "[DONE]") yield JSON.parse(data);
-    }
-    if (done) return;
-  }
-}
 
 async function post(path, body, signal) {
   const response = await fetch(`${base}/admin/${path}`, { method: "POST", credentials: "same-origin", signal,

@@ -1,5 +1,7 @@
 // The script of an invitation: reads its token from the fragment of the address, and shows what the server says as text.
 
+import { events } from "{{answers.js}}";
+
 const base = document.querySelector('meta[name="gptmock-base"]').content;
 const $ = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat("en");
@@ -71,23 +73,6 @@ async function read() {
     show("offer");
   } catch (error) {
     fail(error);
-  }
-}
-
-async function* events(response) {
-  const decoder = new TextDecoder();
-  const reader = response.body.getReader();
-  let text = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    text += decoder.decode(value, { stream: !done });
-    let end;
-    while ((end = text.indexOf("\n\n")) >= 0) {
-      const data = text.slice(0, end).split("\n").filter((line) => line.startsWith("data: ")).map((line) => line.slice(6)).join("\n");
-      text = text.slice(end + 2);
-      if (data) yield JSON.parse(data);
-    }
-    if (done) return;
   }
 }
 
