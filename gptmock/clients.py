@@ -237,6 +237,15 @@ class LimitAnswer:
     states: tuple[LimitState, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class EndedTurn:
+    """A turn to be settled; see ``KeyLimits.settle``."""
+
+    key: ClientKey
+    turn_id: str
+    tokens: int
+
+
 class KeyLimits(Protocol):
     """
     The limits of client keys, shared by all workers. A turn holds a place among the concurrent turns of its key until
@@ -254,6 +263,9 @@ class KeyLimits(Protocol):
 
     async def settle(self, key: ClientKey, turn_id: str, *, tokens: int) -> None:
         """A turn has ended and used so many tokens: it gives up its place. Counted once, also if it is repeated."""
+
+    async def settle_all(self, turns: Sequence[EndedTurn]) -> None:
+        """``settle`` for each, in one round trip. After a failure some may be settled."""
 
     async def states(self, key: ClientKey) -> tuple[LimitState, ...]:
         """The limits of a key now."""

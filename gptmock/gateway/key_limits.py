@@ -3,7 +3,8 @@ Holds each turn of a limited client key to the limits of its key: admission, ext
 
     admission     one round trip, begun before the account is chosen and awaited after that
     extension     every RENEW_SECONDS, for all turns of this worker: the places of a dead worker expire
-    settlement    in the background after the turn; repeated until the store has answered, and counted once
+    settlement    in the background after the turn, of a busy worker together with others; repeated until the store has
+                  answered, and counted once
 
 While the store is unavailable, this worker admits its share of what each limit had left, and counts what it admitted
 when the store answers again. Turns of callers without a limited key cost nothing.
@@ -20,13 +21,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gptmock.clients import Client, ClientKey, KeyLimits, LimitAnswer, LimitState
+from gptmock.clients import Client, ClientKey, EndedTurn, KeyLimits, LimitAnswer, LimitState
 from gptmock.errors import StoreError, StoreUnavailable, TooManyRequests
 from gptmock.protocol.failures import spoken_duration
 
 RENEW_SECONDS = 20.0
 TICK_SECONDS = 1.0
 """How often settlements that failed are tried again."""
+TOGETHER_SECONDS = 0.005
+"""How long ended turns are gathered, while others run and their key is far from its limits."""
 WAITS_SECONDS = (0.05, 0.15, 0.3)
 """Before a turn is refused for the concurrent turns of its key: one that has just ended may not be settled yet."""
 MAX_PATIENCE_SECONDS = 60.0
@@ -135,6 +138,8 @@ class KeyLimiter:
         self._last: dict[str, tuple[float, LimitAnswer]] = {}
         """What the store last said of each key."""
         self._live: set[_Turn] = set()
+        self._ended: list[_Turn] = []
+        """Turns that are settled together, in a moment."""
         self._owed: list[_Turn] = []
         """Ended turns that could not be settled."""
         self._background: set[asyncio.Task[None]] = set()
@@ -174,10 +179,16 @@ class KeyLimiter:
         self._live.discard(turn)
         if turn.is_local and self._local is not None:
             await self._local.settle(turn.key, turn.id, tokens=turn.tokens)
-        try:
-            await self._settle(turn)
-        except StoreError:
-            self._owed.append(turn)
+        if turn.is_local or not self._live or self._is_awaited(turn.key):
+            try:
+                await self._settle(turn)
+            except StoreError:
+                self._owed.append(turn)
+            return
+        self._ended.append(turn)
+        if len(self._ended) == 1:
+            await asyncio.sleep(TOGETHER_SECONDS)
+            await self._settle_ended()
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine beside the requests."""
@@ -208,6 +219,19 @@ class KeyLimiter:
     async def _settle(self, turn: _Turn) -> None:
         await self._adopt(turn)
         await self._limits.settle(turn.key, turn.id, tokens=turn.tokens)
+
+    async def _settle_ended(self) -> None:
+        ended, self._ended = self._ended, []
+        try:
+            await self._limits.settle_all([EndedTurn(one.key, one.id, one.tokens) for one in ended])
+        except StoreError:
+            self._owed += ended
+
+    def _is_awaited(self, key: ClientKey) -> bool:
+        """Whether the next turn may depend on this one: less than half is left of a limit that it counts against."""
+        _, answer = self._last.get(key.id, (0.0, None))
+        states = answer.states if answer else ()
+        return any(one.remaining * 2 < one.limit for one in states if one.kind != "requests")
 
     async def _settle_owed(self) -> None:
         while self._owed:

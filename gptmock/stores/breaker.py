@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from gptmock.errors import StoreUnavailable
-from gptmock.stores.store import Addition, Quota, QuotaUse, Record, SlotAnswer, Store
+from gptmock.stores.store import Addition, FreedSlot, Quota, QuotaUse, Record, SlotAnswer, Store
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -149,6 +149,10 @@ class GuardedStore:
     async def free_slot(self, name: str, owner: str, *, quotas: Sequence[Quota] = ()) -> bool:
         """See ``Store.free_slot``."""
         return await self._call(self._store.free_slot, name, owner, quotas=quotas)
+
+    async def free_slots(self, freed: Sequence[FreedSlot]) -> None:
+        """See ``Store.free_slots``."""
+        await self._call(self._store.free_slots, freed)
 
     async def slots_taken(self, name: str) -> int:
         """See ``Store.slots_taken``."""

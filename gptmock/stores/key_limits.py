@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gptmock.clients import ClientKey, LimitAnswer, LimitKind, LimitState
-from gptmock.stores.store import Quota, QuotaUse, Store
+from gptmock.clients import ClientKey, EndedTurn, LimitAnswer, LimitKind, LimitState
+from gptmock.stores.store import FreedSlot, Quota, QuotaUse, Store
 
 LEASE_SECONDS = 60.0
 """How long a turn holds its place without being extended: then its worker is dead."""
@@ -51,8 +51,13 @@ class StoreKeyLimits:
 
     async def settle(self, key: ClientKey, turn_id: str, *, tokens: int) -> None:
         """See ``KeyLimits.settle``."""
-        quotas = [one for one in _quotas(key, tokens=tokens) if one.counter != "requests"]
-        await self._store.free_slot(limits_name(key.id), turn_id, quotas=quotas)
+        await self._store.free_slot(limits_name(key.id), turn_id, quotas=_token_quotas(key, tokens))
+
+    async def settle_all(self, turns: Sequence[EndedTurn]) -> None:
+        """See ``KeyLimits.settle_all``."""
+        await self._store.free_slots(
+            [FreedSlot(limits_name(one.key.id), one.turn_id, _token_quotas(one.key, one.tokens)) for one in turns]
+        )
 
     async def states(self, key: ClientKey) -> tuple[LimitState, ...]:
         """See ``KeyLimits.states``. Two round trips at most."""
@@ -76,6 +81,10 @@ def _quotas(key: ClientKey, *, tokens: int = 0) -> list[Quota]:
     return [
         Quota(kind, limit, WINDOW_SECONDS[kind], 1 if kind == "requests" else tokens) for kind, limit in _limits(key)
     ]
+
+
+def _token_quotas(key: ClientKey, tokens: int) -> list[Quota]:
+    return [one for one in _quotas(key, tokens=tokens) if one.counter != "requests"]
 
 
 def _states(key: ClientKey, uses: Sequence[QuotaUse]) -> tuple[LimitState, ...]:

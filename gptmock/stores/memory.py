@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from gptmock.errors import StoreUnavailable
 from gptmock.stores.keys import checked, milliseconds, successor
-from gptmock.stores.store import SETTLED_SECONDS, Addition, Quota, QuotaUse, Record, SlotAnswer
+from gptmock.stores.store import SETTLED_SECONDS, Addition, FreedSlot, Quota, QuotaUse, Record, SlotAnswer
 
 _NEVER = float("inf")
 
@@ -219,11 +219,22 @@ class MemoryStore:
 
     async def free_slot(self, name: str, owner: str, *, quotas: Sequence[Quota] = ()) -> bool:
         """See ``Store.free_slot``."""
-        checked(name)
+        return self._free(FreedSlot(checked(name), owner, quotas), await self.place.enter())
+
+    async def free_slots(self, freed: Sequence[FreedSlot]) -> None:
+        """See ``Store.free_slots``."""
+        for one in freed:
+            checked(one.name)
+        if not freed:
+            return
         now = await self.place.enter()
-        if self.place.slots.get(name, {}).pop(owner, None) is None:
+        for one in freed:
+            self._free(one, now)
+
+    def _free(self, slot: FreedSlot, now: float) -> bool:
+        if self.place.slots.get(slot.name, {}).pop(slot.owner, None) is None:
             return False
-        self._count(name, quotas, now)
+        self._count(slot.name, slot.quotas, now)
         return True
 
     async def slots_taken(self, name: str) -> int:

@@ -22,7 +22,7 @@ from gptmock.stores.keys import PREFIX, Keys, milliseconds, successor
 from gptmock.stores.redis_clients import STALLED
 from gptmock.stores.redis_errors import RETRY_AFTER_SECONDS, unavailable
 from gptmock.stores.redis_facts import RedisFacts
-from gptmock.stores.store import SETTLED_SECONDS, Addition, Quota, QuotaUse, Record, SlotAnswer
+from gptmock.stores.store import SETTLED_SECONDS, Addition, FreedSlot, Quota, QuotaUse, Record, SlotAnswer
 
 T = TypeVar("T")
 
@@ -177,6 +177,14 @@ class RedisStore:
         """See ``Store.free_slot``."""
         arguments = [owner, *_quota_arguments(quotas)]
         return bool(await self._run(self._free_slot(self._slot_keys(name), arguments)))
+
+    async def free_slots(self, freed: Sequence[FreedSlot]) -> None:
+        """See ``Store.free_slots``."""
+        pipeline = self._client.pipeline(transaction=False)
+        for one in freed:
+            arguments = [one.owner, *_quota_arguments(one.quotas)]
+            pipeline.eval(redis_scripts.FREE_SLOT, 2, *self._slot_keys(one.name), *arguments)
+        await self._run(pipeline.execute())
 
     async def slots_taken(self, name: str) -> int:
         """See ``Store.slots_taken``."""

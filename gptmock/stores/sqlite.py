@@ -19,8 +19,8 @@ from pathlib import Path
 
 from gptmock.stores.keys import MAX_NAME_BYTES, checked, milliseconds, successor
 from gptmock.stores.sqlite_file import NEVER, ConnectionThread
-from gptmock.stores.sqlite_slots import add_amounts, quota_uses, take_slot
-from gptmock.stores.store import SETTLED_SECONDS, Addition, Quota, QuotaUse, Record, SlotAnswer
+from gptmock.stores.sqlite_slots import free_slot, quota_uses, take_slot
+from gptmock.stores.store import SETTLED_SECONDS, Addition, FreedSlot, Quota, QuotaUse, Record, SlotAnswer
 
 _LAST_CHARACTER = "\U0010ffff"
 PROBE_BYTES = 8192
@@ -176,15 +176,20 @@ class SqliteStore:
 
     async def free_slot(self, name: str, owner: str, *, quotas: Sequence[Quota] = ()) -> bool:
         """See ``Store.free_slot``."""
-        checked(name)
+        slot = FreedSlot(checked(name), owner, quotas)
+        return await self._quick.transact(lambda db: free_slot(db, slot))
 
-        def free(db: sqlite3.Connection) -> bool:
-            if not db.execute("DELETE FROM slots WHERE name = ? AND owner = ?", (name, owner)).rowcount:
-                return False
-            add_amounts(db, name, quotas)
-            return True
+    async def free_slots(self, freed: Sequence[FreedSlot]) -> None:
+        """See ``Store.free_slots``. One transaction."""
+        for one in freed:
+            checked(one.name)
 
-        return await self._quick.transact(free)
+        def free(db: sqlite3.Connection) -> None:
+            for one in freed:
+                free_slot(db, one)
+
+        if freed:
+            await self._quick.transact(free)
 
     async def slots_taken(self, name: str) -> int:
         """See ``Store.slots_taken``."""

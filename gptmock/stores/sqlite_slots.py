@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from gptmock.stores.keys import milliseconds
-from gptmock.stores.store import SETTLED_SECONDS, Quota, QuotaUse, SlotAnswer
+from gptmock.stores.store import SETTLED_SECONDS, FreedSlot, Quota, QuotaUse, SlotAnswer
 
 
 def take_slot(  # noqa: PLR0913 - those of ``Store.take_slot``, and the connection
@@ -32,6 +32,14 @@ def take_slot(  # noqa: PLR0913 - those of ``Store.take_slot``, and the connecti
         add_amounts(db, name, quotas)
         uses = quota_uses(db, name, quotas)
     return SlotAnswer(taken=True, slots=taken + (not holds), uses=uses)
+
+
+def free_slot(db: sqlite3.Connection, slot: FreedSlot) -> bool:
+    """See ``Store.free_slot``."""
+    if not db.execute("DELETE FROM slots WHERE name = ? AND owner = ?", (slot.name, slot.owner)).rowcount:
+        return False
+    add_amounts(db, slot.name, slot.quotas)
+    return True
 
 
 def add_amounts(db: sqlite3.Connection, name: str, quotas: Sequence[Quota]) -> None:

@@ -53,6 +53,15 @@ class QuotaUse:
 
 
 @dataclass(frozen=True, slots=True)
+class FreedSlot:
+    """A slot to be given back; see ``Store.free_slot``."""
+
+    name: str
+    owner: str
+    quotas: Sequence[Quota] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SlotAnswer:
     """The answer to ``Store.take_slot``: true if the slot was taken."""
 
@@ -162,6 +171,9 @@ class Store(Protocol):
         Give the slot of ``owner`` back and add the amounts of the quotas, if ``owner`` has it or had it within
         ``SETTLED_SECONDS``. False, without any change, if not: so a repeated call adds nothing.
         """
+
+    async def free_slots(self, freed: Sequence[FreedSlot]) -> None:
+        """``free_slot`` for each, in one round trip. After a failure some may be given back."""
 
     async def slots_taken(self, name: str) -> int:
         """The number of unexpired slots."""

@@ -121,6 +121,37 @@ def test_admission_is_one_round_trip_and_settlement_another(house_of: Callable[.
     assert house.used(client) == {"turns": 0, "requests": 1, "tokens_per_day": 5, "tokens_per_week": 5}
 
 
+def test_turns_that_end_together_are_settled_together_while_their_key_is_far_from_its_limits(
+    house_of: Callable[..., House],
+):
+    house, client = house_of(), client_of(rpm=20, concurrency=20, tokens_per_day=1000)
+    *grants, last = [house.began(client) for _ in range(10)]
+    before = house.place.calls
+    for grant in grants:
+        house.end(grant, tokens=5)
+    house.loop.pass_time(2 * key_limits.TOGETHER_SECONDS)
+    assert house.place.calls == before + 1
+    assert house.used(client) == {"turns": 1, "requests": 10, "tokens_per_day": 45}
+    house.end(last, tokens=5)
+    house.loop.pass_time(0)
+    house.loop.pass_turns(5)
+    assert house.used(client) == {"turns": 0, "requests": 10, "tokens_per_day": 50}, "at once, since nothing else runs"
+
+
+@pytest.mark.parametrize("terms", [{"concurrency": 3}, {"concurrency": 30, "tokens_per_day": 10}])
+def test_near_a_limit_each_turn_is_settled_at_once(house_of: Callable[..., House], terms: dict[str, int]):
+    house, client = house_of(), client_of(**terms)
+    house.run(turn(house.workers[0], client, tokens=6))
+    house.loop.pass_time(1)
+    grants = [house.began(client) for _ in range(2)]
+    before = house.place.calls
+    for grant in grants:
+        house.end(grant, tokens=1)
+    house.loop.pass_time(0)
+    house.loop.pass_turns(5)
+    assert house.place.calls == before + 2
+
+
 def test_tokens_are_counted_at_the_end_and_refuse_from_then_on(house_of: Callable[..., House]):
     house, client = house_of(), client_of(tokens_per_day=100, tokens_per_week=1000)
     worker = house.workers[0]

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from gptmock.stores.store import Addition, Quota, QuotaUse, Record, Store
+from gptmock.stores.store import Addition, FreedSlot, Quota, QuotaUse, Record, Store
 from tests.stores.conftest import Place
 
 LONG = 600.0
@@ -217,6 +217,8 @@ class Records:
             store.take_slot(name, "me", limit=1, ttl_seconds=1),
             store.extend_slots(name, ["me"], ttl_seconds=1),
             store.free_slot(name, "me"),
+            store.free_slots([FreedSlot(name, "me")]),
+            store.observe_all({name: b""}, stamp=1, ttl_seconds=1),
             store.quota_uses(name, []),
             store.append(name, b"", keep=1),
             store.entries(name, 1),
@@ -511,6 +513,17 @@ class Quotas:
         assert not await store.take_slot("s", "d", limit=None, ttl_seconds=LONG, quotas=[self.tokens()])
         assert await store.free_slot("s", "c", quotas=[self.tokens(amount=0)])
         assert [use.used for use in await store.quota_uses("s", [self.tokens()])] == [120]
+
+    async def test_many_are_given_back_at_once_each_with_its_amounts_and_once(self, place: Place):
+        store, other = place.open(), place.open()
+        freed = [FreedSlot(name, f"o{number}", [self.tokens(amount=2)]) for name in ("s", "t") for number in range(30)]
+        for one in freed:
+            assert await store.take_slot(one.name, one.owner, limit=None, ttl_seconds=LONG, quotas=[self.tokens()])
+        await other.free_slots(freed)
+        await store.free_slots([*freed[:3], FreedSlot("s", "nobody", [self.tokens(amount=2)])])
+        for name in ("s", "t"):
+            assert await store.slots_taken(name) == 0
+            assert [use.used for use in await store.quota_uses(name, [self.tokens()])] == [60]
 
     async def test_a_slot_that_one_has_counts_once(self, place: Place):
         store = place.open()
