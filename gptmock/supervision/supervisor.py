@@ -111,7 +111,8 @@ class Supervisor:
         try:
             while self._ending is None:
                 for key, _ in self._selector.select(self._patience()):
-                    if key.fileobj in self._selector.get_map():
+                    # What was heard before may have closed this one.
+                    if self._selector.get_map().get(key.fd) is key:
                         key.data()
                 self._look()
         finally:

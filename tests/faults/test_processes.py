@@ -90,6 +90,42 @@ def test_a_stop_before_the_workers_are_started_reaches_them(simulator: Simulator
         wait_until(lambda: not server.tree(), seconds=STOP_SECONDS)
 
 
+STOPPED_AS_THE_STARTER_TELLS = """
+import os, selectors, signal, sys
+from gptmock.__main__ import main
+from gptmock.supervision.signals import Signals
+
+select = selectors.DefaultSelector.select
+supervisor = os.getpid()
+
+def selected(selector, timeout=None):
+    ready = select(selector, timeout)
+    links = [key for key, _ in ready if not isinstance(key.fileobj, Signals)]
+    if os.getpid() == supervisor and links and os.environ.pop("STOP", None):
+        os.kill(supervisor, signal.SIGTERM)
+        ready = sorted(select(selector, 0), key=lambda one: not isinstance(one[0].fileobj, Signals))
+        print("heard at once:", len(ready), flush=True)
+    return ready
+
+if __name__ == "__main__":
+    selectors.DefaultSelector.select = selected
+    sys.exit(main())
+"""
+
+
+def test_a_stop_heard_together_with_the_starter_is_a_clean_stop(simulator: SimulatorProcess, home: Path):
+    """The signal is taken first, and closes what the starter has just written to."""
+    script = home / "stopped.py"
+    script.write_text(STOPPED_AS_THE_STARTER_TELLS)
+    env = {"STOP": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    program = (sys.executable, str(script))
+    with server_process(home, simulator.base_url, env=env, program=program, wait_ready=False) as server:
+        assert server.process.wait(EXIT_SECONDS) == 0, server.text()
+        assert "heard at once: 2" in server.text()
+        assert "Traceback" not in server.text()
+        wait_until(lambda: not server.tree(), seconds=STOP_SECONDS)
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("manner", ["SIGTERM", "Ctrl-C"])
 @pytest.mark.parametrize("delay", [0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0, 1.25, 1.5])
