@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from gptmock.gateway.recent_limits import LOOK_SECONDS
 from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from gptmock.stores.limits_and_usage import SharedLimits
@@ -52,8 +53,14 @@ def nobody_stays_parked(home: Path) -> Iterator[None]:
 async def _unpark(home: Path) -> None:
     async with open_state(load_settings({"home": str(home)}, environ={})) as state:
         board = SharedLimits(state.store)
-        for login in await state.vault.logins():
-            await board.unpark(login.account.id, now=time.time())
+        ids = [login.account.id for login in await state.vault.logins()]
+        standings = await board.look(ids, conversation=None)
+        parked = [one.account_id for one in standings.accounts if one.parked_until]
+        for account_id in parked:
+            await board.unpark(account_id, now=time.time())
+    if parked:
+        # The workers may remember for so long what they saw before.
+        await asyncio.sleep(2 * LOOK_SECONDS)
 
 
 @pytest.fixture(scope="session")
