@@ -238,6 +238,14 @@ class LimitAnswer:
 
 
 @dataclass(frozen=True, slots=True)
+class BegunTurn:
+    """A turn to be admitted; see ``KeyLimits.admit``."""
+
+    key: ClientKey
+    turn_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class EndedTurn:
     """A turn to be settled; see ``KeyLimits.settle``."""
 
@@ -264,8 +272,11 @@ class KeyLimits(Protocol):
     async def settle(self, key: ClientKey, turn_id: str, *, tokens: int) -> None:
         """A turn has ended and used so many tokens: it gives up its place. Counted once, also if it is repeated."""
 
-    async def settle_all(self, turns: Sequence[EndedTurn]) -> None:
-        """``settle`` for each, in one round trip. After a failure some may be settled."""
+    async def exchange(self, ended: Sequence[EndedTurn], begun: Sequence[BegunTurn]) -> list[LimitAnswer]:
+        """
+        ``settle`` each ended turn, then ``admit`` each begun one, in one round trip. Returns the answers to the latter.
+        After a failure some may be settled or admitted.
+        """
 
     async def states(self, key: ClientKey) -> tuple[LimitState, ...]:
         """The limits of a key now."""

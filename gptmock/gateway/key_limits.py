@@ -3,11 +3,13 @@ Holds each turn of a limited client key to the limits of its key: admission, ext
 
     admission     one round trip, begun before the account is chosen and awaited after that
     extension     every RENEW_SECONDS, for all turns of this worker: the places of a dead worker expire
-    settlement    in the background after the turn, of a busy worker together with others; repeated until the store has
-                  answered, and counted once
+    settlement    in the background after the turn; repeated until the store has answered, and counted once
+
+Turns that begin and end at about the same time share a round trip; see ``limit_exchanges``. Turns of callers without a
+limited key cost nothing.
 
 While the store is unavailable, this worker admits its share of what each limit had left, and counts what it admitted
-when the store answers again. Turns of callers without a limited key cost nothing.
+when the store answers again.
 """
 
 from __future__ import annotations
@@ -16,30 +18,21 @@ import asyncio
 import math
 import secrets
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gptmock.clients import Client, ClientKey, EndedTurn, KeyLimits, LimitAnswer, LimitState
-from gptmock.errors import StoreError, StoreUnavailable, TooManyRequests
-from gptmock.protocol.failures import spoken_duration
+from gptmock.clients import BegunTurn, Client, ClientKey, EndedTurn, KeyLimits, LimitAnswer, LimitState
+from gptmock.errors import StoreError, StoreUnavailable
+from gptmock.gateway.limit_exchanges import LimitExchanges
+from gptmock.gateway.limit_words import ratelimit_headers, refusal
 
 RENEW_SECONDS = 20.0
 TICK_SECONDS = 1.0
 """How often settlements that failed are tried again."""
-TOGETHER_SECONDS = 0.005
-"""How long ended turns are gathered, while others run and their key is far from its limits."""
 WAITS_SECONDS = (0.05, 0.15, 0.3)
 """Before a turn is refused for the concurrent turns of its key: one that has just ended may not be settled yet."""
-MAX_PATIENCE_SECONDS = 60.0
-"""SDKs repeat a request by themselves if they need not wait for longer."""
-_WORDS = {
-    "turns": "{limit} concurrent requests",
-    "requests": "{limit} requests per minute",
-    "tokens_per_day": "{limit} tokens in 24 hours",
-    "tokens_per_week": "{limit} tokens in 7 days",
-}
 
 
 class Grant:
@@ -138,11 +131,10 @@ class KeyLimiter:
         self._last: dict[str, tuple[float, LimitAnswer]] = {}
         """What the store last said of each key."""
         self._live: set[_Turn] = set()
-        self._ended: list[_Turn] = []
-        """Turns that are settled together, in a moment."""
         self._owed: list[_Turn] = []
         """Ended turns that could not be settled."""
         self._background: set[asyncio.Task[None]] = set()
+        self._exchanges = LimitExchanges(limits, owe=self._owe)
         self._adopting = asyncio.Lock()
         """A turn must not be adopted after it was settled."""
 
@@ -158,12 +150,13 @@ class KeyLimiter:
     async def admit(self, turn: _Turn) -> LimitAnswer:
         """Ask the store, or decide alone while it is unavailable."""
         try:
-            answer = await self._limits.admit(turn.key, turn.id)
+            begun = BegunTurn(turn.key, turn.id)
+            answer = await self._exchanges.admit(begun)
             for seconds in WAITS_SECONDS:
                 if answer.admitted or not _waits_for_a_turn(answer.states):
                     break
                 await asyncio.sleep(seconds)
-                answer = await self._limits.admit(turn.key, turn.id)
+                answer = await self._exchanges.admit(begun)
         except StoreUnavailable:
             answer = await self._admit_alone(turn)
             turn.is_local = answer.admitted
@@ -179,16 +172,14 @@ class KeyLimiter:
         self._live.discard(turn)
         if turn.is_local and self._local is not None:
             await self._local.settle(turn.key, turn.id, tokens=turn.tokens)
-        if turn.is_local or not self._live or self._is_awaited(turn.key):
+        if turn.is_local:
             try:
                 await self._settle(turn)
             except StoreError:
                 self._owed.append(turn)
             return
-        self._ended.append(turn)
-        if len(self._ended) == 1:
-            await asyncio.sleep(TOGETHER_SECONDS)
-            await self._settle_ended()
+        at_once = not self._live or self._is_awaited(turn.key)
+        self._exchanges.settle(EndedTurn(turn.key, turn.id, turn.tokens), at_once=at_once)
 
     def in_background(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a coroutine beside the requests."""
@@ -211,6 +202,7 @@ class KeyLimiter:
         """Settle what can be settled."""
         if self._background:
             await asyncio.wait(self._background)
+        await self._exchanges.close()
         with suppress(StoreError):
             await self._settle_owed()
 
@@ -220,12 +212,8 @@ class KeyLimiter:
         await self._adopt(turn)
         await self._limits.settle(turn.key, turn.id, tokens=turn.tokens)
 
-    async def _settle_ended(self) -> None:
-        ended, self._ended = self._ended, []
-        try:
-            await self._limits.settle_all([EndedTurn(one.key, one.id, one.tokens) for one in ended])
-        except StoreError:
-            self._owed += ended
+    def _owe(self, ended: Sequence[EndedTurn]) -> None:
+        self._owed += [_Turn(one.key, one.turn_id, tokens=one.tokens) for one in ended]
 
     def _is_awaited(self, key: ClientKey) -> bool:
         """Whether the next turn may depend on this one: less than half is left of a limit that it counts against."""
@@ -289,44 +277,6 @@ class KeyLimiter:
         return None if limit is None else math.ceil(max(0, limit - used) / self._workers)
 
 
-def ratelimit_headers(states: tuple[LimitState, ...]) -> dict[str, str]:
-    """OpenAI's headers for requests, and for the token limit of which the least is left."""
-    requests = [one for one in states if one.kind == "requests"]
-    tokens = sorted((one for one in states if one.kind.startswith("tokens")), key=lambda one: one.remaining)
-    headers: dict[str, str] = {}
-    for name, state in (*(("requests", one) for one in requests), *(("tokens", one) for one in tokens[:1])):
-        headers[f"x-ratelimit-limit-{name}"] = str(state.limit)
-        headers[f"x-ratelimit-remaining-{name}"] = str(state.remaining)
-        headers[f"x-ratelimit-reset-{name}"] = _go_duration(state.reset_seconds)
-    return headers
-
-
-def refusal(states: tuple[LimitState, ...]) -> TooManyRequests:
-    """The error for the reached limit that resets last."""
-    reached = [one for one in states if not one.remaining] or list(states)
-    state = max(reached, key=lambda one: one.reset_seconds)
-    seconds = max(1.0, state.reset_seconds)
-    what = _WORDS[state.kind].format(limit=state.limit)
-    return TooManyRequests(
-        f"The limit of your API key is reached: {what}. Try again in {_spoken(seconds)}.",
-        retry_after_seconds=seconds,
-        should_retry=None if seconds <= MAX_PATIENCE_SECONDS else False,
-    )
-
-
-def _spoken(seconds: float) -> str:
-    return f"{math.ceil(seconds)} s" if seconds <= MAX_PATIENCE_SECONDS else spoken_duration(seconds)
-
-
 def _waits_for_a_turn(states: tuple[LimitState, ...]) -> bool:
     """Whether the only reached limit is that of concurrent turns."""
     return [one.kind for one in states if not one.remaining] == ["turns"]
-
-
-def _go_duration(seconds: float) -> str:
-    """As OpenAI writes it: ``120ms``, ``59s``, ``6m0s``, ``23h59m59s``."""
-    if seconds < 1:
-        return f"{math.ceil(seconds * 1000)}ms"
-    hours, rest = divmod(math.ceil(seconds), 3600)
-    minutes, left = divmod(rest, 60)
-    return f"{hours}h{minutes}m{left}s" if hours else f"{minutes}m{left}s" if minutes else f"{left}s"

@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from gptmock.errors import StoreUnavailable
-from gptmock.stores.store import Addition, FreedSlot, Quota, QuotaUse, Record, SlotAnswer, Store
+from gptmock.stores.store import Addition, FreedSlot, Quota, QuotaUse, Record, SlotAnswer, Store, WantedSlot
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -150,9 +150,11 @@ class GuardedStore:
         """See ``Store.free_slot``."""
         return await self._call(self._store.free_slot, name, owner, quotas=quotas)
 
-    async def free_slots(self, freed: Sequence[FreedSlot]) -> None:
-        """See ``Store.free_slots``."""
-        await self._call(self._store.free_slots, freed)
+    async def exchange_slots(
+        self, freed: Sequence[FreedSlot], wanted: Sequence[WantedSlot], *, ttl_seconds: float
+    ) -> list[SlotAnswer]:
+        """See ``Store.exchange_slots``."""
+        return await self._call(self._store.exchange_slots, freed, wanted, ttl_seconds=ttl_seconds)
 
     async def slots_taken(self, name: str) -> int:
         """See ``Store.slots_taken``."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gptmock.clients import ClientKey, EndedTurn, LimitAnswer, LimitKind, LimitState
-from gptmock.stores.store import FreedSlot, Quota, QuotaUse, Store
+from gptmock.clients import BegunTurn, ClientKey, EndedTurn, LimitAnswer, LimitKind, LimitState
+from gptmock.stores.store import FreedSlot, Quota, QuotaUse, SlotAnswer, Store, WantedSlot
 
 LEASE_SECONDS = 60.0
 """How long a turn holds its place without being extended: then its worker is dead."""
@@ -33,12 +33,8 @@ class StoreKeyLimits:
 
     async def admit(self, key: ClientKey, turn_id: str) -> LimitAnswer:
         """See ``KeyLimits.admit``. One round trip."""
-        quotas, most = _quotas(key), key.terms.concurrency
-        answer = await self._store.take_slot(
-            limits_name(key.id), turn_id, limit=most, ttl_seconds=LEASE_SECONDS, quotas=quotas
-        )
-        turns = () if most is None else (LimitState("turns", most, answer.slots),)
-        return LimitAnswer(answer.taken, (*turns, *_states(key, answer.uses)))
+        (answer,) = await self.exchange((), (BegunTurn(key, turn_id),))
+        return answer
 
     async def adopt(self, key: ClientKey, turn_id: str) -> None:
         """See ``KeyLimits.adopt``."""
@@ -53,11 +49,15 @@ class StoreKeyLimits:
         """See ``KeyLimits.settle``."""
         await self._store.free_slot(limits_name(key.id), turn_id, quotas=_token_quotas(key, tokens))
 
-    async def settle_all(self, turns: Sequence[EndedTurn]) -> None:
-        """See ``KeyLimits.settle_all``."""
-        await self._store.free_slots(
-            [FreedSlot(limits_name(one.key.id), one.turn_id, _token_quotas(one.key, one.tokens)) for one in turns]
-        )
+    async def exchange(self, ended: Sequence[EndedTurn], begun: Sequence[BegunTurn]) -> list[LimitAnswer]:
+        """See ``KeyLimits.exchange``."""
+        freed = [FreedSlot(limits_name(one.key.id), one.turn_id, _token_quotas(one.key, one.tokens)) for one in ended]
+        wanted = [
+            WantedSlot(limits_name(one.key.id), one.turn_id, one.key.terms.concurrency, _quotas(one.key))
+            for one in begun
+        ]
+        answers = await self._store.exchange_slots(freed, wanted, ttl_seconds=LEASE_SECONDS)
+        return [_answer(one.key, answer) for one, answer in zip(begun, answers, strict=True)]
 
     async def states(self, key: ClientKey) -> tuple[LimitState, ...]:
         """See ``KeyLimits.states``. Two round trips at most."""
@@ -85,6 +85,12 @@ def _quotas(key: ClientKey, *, tokens: int = 0) -> list[Quota]:
 
 def _token_quotas(key: ClientKey, tokens: int) -> list[Quota]:
     return [one for one in _quotas(key, tokens=tokens) if one.counter != "requests"]
+
+
+def _answer(key: ClientKey, answer: SlotAnswer) -> LimitAnswer:
+    most = key.terms.concurrency
+    turns = () if most is None else (LimitState("turns", most, answer.slots),)
+    return LimitAnswer(answer.taken, (*turns, *_states(key, answer.uses)))
 
 
 def _states(key: ClientKey, uses: Sequence[QuotaUse]) -> tuple[LimitState, ...]:

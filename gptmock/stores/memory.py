@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from gptmock.errors import StoreUnavailable
 from gptmock.stores.keys import checked, milliseconds, successor
-from gptmock.stores.store import SETTLED_SECONDS, Addition, FreedSlot, Quota, QuotaUse, Record, SlotAnswer
+from gptmock.stores.store import SETTLED_SECONDS, Addition, FreedSlot, Quota, QuotaUse, Record, SlotAnswer, WantedSlot
 
 _NEVER = float("inf")
 
@@ -196,13 +196,15 @@ class MemoryStore:
         self, name: str, owner: str, *, limit: int | None, ttl_seconds: float, quotas: Sequence[Quota] = ()
     ) -> SlotAnswer:
         """See ``Store.take_slot``."""
-        checked(name)
-        now = await self.place.enter()
+        return self._take(WantedSlot(checked(name), owner, limit, quotas), ttl_seconds, await self.place.enter())
+
+    def _take(self, slot: WantedSlot, ttl_seconds: float, now: float) -> SlotAnswer:
+        name, owner, quotas = slot.name, slot.owner, slot.quotas
         kept = self.place.slots.setdefault(name, {})
         for old in [one for one, end in kept.items() if end + SETTLED_SECONDS <= now]:
             del kept[old]
         living, is_new = self._slots(name, now), owner not in kept
-        full = limit is not None and len(living) >= limit and owner not in living
+        full = slot.limit is not None and len(living) >= slot.limit and owner not in living
         if full or (is_new and any(_is_used_up(one, self._use(name, one, now)) for one in quotas)):
             return SlotAnswer(taken=False, slots=len(living), uses=self._uses(name, quotas, now))
         kept[owner] = _end(now, ttl_seconds)
@@ -221,15 +223,18 @@ class MemoryStore:
         """See ``Store.free_slot``."""
         return self._free(FreedSlot(checked(name), owner, quotas), await self.place.enter())
 
-    async def free_slots(self, freed: Sequence[FreedSlot]) -> None:
-        """See ``Store.free_slots``."""
-        for one in freed:
-            checked(one.name)
-        if not freed:
-            return
+    async def exchange_slots(
+        self, freed: Sequence[FreedSlot], wanted: Sequence[WantedSlot], *, ttl_seconds: float
+    ) -> list[SlotAnswer]:
+        """See ``Store.exchange_slots``."""
+        for name in [*(one.name for one in freed), *(one.name for one in wanted)]:
+            checked(name)
+        if not freed and not wanted:
+            return []
         now = await self.place.enter()
-        for one in freed:
-            self._free(one, now)
+        for slot in freed:
+            self._free(slot, now)
+        return [self._take(slot, ttl_seconds, now) for slot in wanted]
 
     def _free(self, slot: FreedSlot, now: float) -> bool:
         if self.place.slots.get(slot.name, {}).pop(slot.owner, None) is None:

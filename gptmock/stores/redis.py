@@ -22,14 +22,14 @@ from gptmock.stores.keys import PREFIX, Keys, milliseconds, successor
 from gptmock.stores.redis_clients import STALLED
 from gptmock.stores.redis_errors import RETRY_AFTER_SECONDS, unavailable
 from gptmock.stores.redis_facts import RedisFacts
-from gptmock.stores.store import SETTLED_SECONDS, Addition, FreedSlot, Quota, QuotaUse, Record, SlotAnswer
+from gptmock.stores.redis_slots import RedisSlots
+from gptmock.stores.store import Addition, FreedSlot, Quota, QuotaUse, Record, SlotAnswer, WantedSlot
 
 T = TypeVar("T")
 
 TIMEOUT_SECONDS = 0.4
 SLACK_SECONDS = 0.05
 MAX_CONNECTIONS = 32
-_SETTLED = milliseconds(SETTLED_SECONDS)
 _LOST = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -76,11 +76,7 @@ class RedisStore:
         self._renew = client.register_script(redis_scripts.RENEW)
         self._release = client.register_script(redis_scripts.RELEASE)
         self._lease_left = client.register_script(redis_scripts.LEASE_LEFT)
-        self._take_slot = client.register_script(redis_scripts.TAKE_SLOT)
-        self._extend_slots = client.register_script(redis_scripts.EXTEND_SLOTS)
-        self._free_slot = client.register_script(redis_scripts.FREE_SLOT)
-        self._quota_uses = client.register_script(redis_scripts.QUOTA_USES)
-        self._slots_taken = client.register_script(redis_scripts.SLOTS_TAKEN)
+        self._slots = RedisSlots(client, self._keys, by_digest=isinstance(client, Redis))
         self._observe = client.register_script(redis_scripts.OBSERVE)
 
     async def read(self, name: str) -> Record | None:
@@ -163,36 +159,29 @@ class RedisStore:
         self, name: str, owner: str, *, limit: int | None, ttl_seconds: float, quotas: Sequence[Quota] = ()
     ) -> SlotAnswer:
         """See ``Store.take_slot``."""
-        bound = "" if limit is None else limit
-        arguments: list[str | int] = [owner, bound, milliseconds(ttl_seconds), _SETTLED, *_quota_arguments(quotas)]
-        taken, slots, *uses = await self._run(self._take_slot(self._slot_keys(name), arguments))
-        return SlotAnswer(bool(taken), int(slots), tuple(_quota_uses(uses)))
+        return await self._run(self._slots.take(WantedSlot(name, owner, limit, quotas), ttl_seconds))
 
     async def extend_slots(self, name: str, owners: Sequence[str], *, ttl_seconds: float) -> None:
         """See ``Store.extend_slots``."""
-        arguments: list[str | int] = [milliseconds(ttl_seconds), _SETTLED, *owners]
-        await self._run(self._extend_slots([self._keys.slots(name)], arguments))
+        await self._run(self._slots.extend(name, owners, ttl_seconds))
 
     async def free_slot(self, name: str, owner: str, *, quotas: Sequence[Quota] = ()) -> bool:
         """See ``Store.free_slot``."""
-        arguments = [owner, *_quota_arguments(quotas)]
-        return bool(await self._run(self._free_slot(self._slot_keys(name), arguments)))
+        return await self._run(self._slots.free(FreedSlot(name, owner, quotas)))
 
-    async def free_slots(self, freed: Sequence[FreedSlot]) -> None:
-        """See ``Store.free_slots``."""
-        pipeline = self._client.pipeline(transaction=False)
-        for one in freed:
-            arguments = [one.owner, *_quota_arguments(one.quotas)]
-            pipeline.eval(redis_scripts.FREE_SLOT, 2, *self._slot_keys(one.name), *arguments)
-        await self._run(pipeline.execute())
+    async def exchange_slots(
+        self, freed: Sequence[FreedSlot], wanted: Sequence[WantedSlot], *, ttl_seconds: float
+    ) -> list[SlotAnswer]:
+        """See ``Store.exchange_slots``."""
+        return await self._run(self._slots.exchange(freed, wanted, ttl_seconds)) if freed or wanted else []
 
     async def slots_taken(self, name: str) -> int:
         """See ``Store.slots_taken``."""
-        return int(await self._run(self._slots_taken([self._keys.slots(name)])))
+        return await self._run(self._slots.taken(name))
 
     async def quota_uses(self, name: str, quotas: Sequence[Quota]) -> list[QuotaUse]:
         """See ``Store.quota_uses``."""
-        return _quota_uses(await self._run(self._quota_uses(self._slot_keys(name), _quota_arguments(quotas))))
+        return await self._run(self._slots.quota_uses(name, quotas))
 
     async def append(self, name: str, value: bytes, *, keep: int) -> None:
         """See ``Store.append``."""
@@ -275,9 +264,6 @@ class RedisStore:
             found.update(self._keys.name(kind, _text(key)) for key in keys)
             if not int(cursor):
                 return sorted(name for name in found if name.startswith(prefix))
-
-    def _slot_keys(self, name: str) -> list[str]:
-        return [self._keys.slots(name), self._keys.quota(name)]
 
     async def _info(self, command: Awaitable[dict[str, Any]]) -> dict[str, Any]:
         try:
@@ -377,23 +363,6 @@ def facts_of(info: dict[str, Any]) -> RedisFacts:
         eviction_policy=info.get("maxmemory_policy"),
         append_only=None if append_only is None else bool(append_only),
     )
-
-
-def _quota_arguments(quotas: Sequence[Quota]) -> list[str | int]:
-    return [
-        part
-        for one in quotas
-        for part in (
-            one.counter,
-            "" if one.limit is None else one.limit,
-            milliseconds(one.window_seconds),
-            one.amount,
-        )
-    ]
-
-
-def _quota_uses(reply: Sequence[int]) -> list[QuotaUse]:
-    return [QuotaUse(int(used), int(left) / 1000) for used, left in zip(reply[::2], reply[1::2], strict=True)]
 
 
 def _text(reply: bytes | str) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from gptmock.stores.keys import MAX_NAME_BYTES, checked, milliseconds, successor
 from gptmock.stores.sqlite_file import NEVER, ConnectionThread
 from gptmock.stores.sqlite_slots import free_slot, quota_uses, take_slot
-from gptmock.stores.store import SETTLED_SECONDS, Addition, FreedSlot, Quota, QuotaUse, Record, SlotAnswer
+from gptmock.stores.store import SETTLED_SECONDS, Addition, FreedSlot, Quota, QuotaUse, Record, SlotAnswer, WantedSlot
 
 _LAST_CHARACTER = "\U0010ffff"
 PROBE_BYTES = 8192
@@ -161,10 +161,8 @@ class SqliteStore:
         self, name: str, owner: str, *, limit: int | None, ttl_seconds: float, quotas: Sequence[Quota] = ()
     ) -> SlotAnswer:
         """See ``Store.take_slot``. One transaction, as the other changes of slots and quotas."""
-        checked(name)
-        return await self._quick.transact(
-            lambda db: take_slot(db, name, owner, limit=limit, ttl_seconds=ttl_seconds, quotas=quotas)
-        )
+        slot = WantedSlot(checked(name), owner, limit, quotas)
+        return await self._quick.transact(lambda db: take_slot(db, slot, ttl_seconds))
 
     async def extend_slots(self, name: str, owners: Sequence[str], *, ttl_seconds: float) -> None:
         """See ``Store.extend_slots``."""
@@ -179,17 +177,19 @@ class SqliteStore:
         slot = FreedSlot(checked(name), owner, quotas)
         return await self._quick.transact(lambda db: free_slot(db, slot))
 
-    async def free_slots(self, freed: Sequence[FreedSlot]) -> None:
-        """See ``Store.free_slots``. One transaction."""
-        for one in freed:
-            checked(one.name)
+    async def exchange_slots(
+        self, freed: Sequence[FreedSlot], wanted: Sequence[WantedSlot], *, ttl_seconds: float
+    ) -> list[SlotAnswer]:
+        """See ``Store.exchange_slots``. One transaction."""
+        for name in [*(one.name for one in freed), *(one.name for one in wanted)]:
+            checked(name)
 
-        def free(db: sqlite3.Connection) -> None:
-            for one in freed:
-                free_slot(db, one)
+        def exchange(db: sqlite3.Connection) -> list[SlotAnswer]:
+            for slot in freed:
+                free_slot(db, slot)
+            return [take_slot(db, slot, ttl_seconds) for slot in wanted]
 
-        if freed:
-            await self._quick.transact(free)
+        return await self._quick.transact(exchange) if freed or wanted else []
 
     async def slots_taken(self, name: str) -> int:
         """See ``Store.slots_taken``."""

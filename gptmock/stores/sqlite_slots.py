@@ -6,13 +6,12 @@ import sqlite3
 from collections.abc import Sequence
 
 from gptmock.stores.keys import milliseconds
-from gptmock.stores.store import SETTLED_SECONDS, FreedSlot, Quota, QuotaUse, SlotAnswer
+from gptmock.stores.store import SETTLED_SECONDS, FreedSlot, Quota, QuotaUse, SlotAnswer, WantedSlot
 
 
-def take_slot(  # noqa: PLR0913 - those of ``Store.take_slot``, and the connection
-    db: sqlite3.Connection, name: str, owner: str, *, limit: int | None, ttl_seconds: float, quotas: Sequence[Quota]
-) -> SlotAnswer:
+def take_slot(db: sqlite3.Connection, slot: WantedSlot, ttl_seconds: float) -> SlotAnswer:
     """See ``Store.take_slot``."""
+    name, owner, limit, quotas = slot.name, slot.owner, slot.limit, slot.quotas
     db.execute("DELETE FROM slots WHERE name = ? AND ends <= (SELECT now FROM clock)", (name,))
     own = db.execute(
         "SELECT held_until > (SELECT now FROM clock) FROM slots WHERE name = ? AND owner = ?", (name, owner)

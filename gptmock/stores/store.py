@@ -62,6 +62,16 @@ class FreedSlot:
 
 
 @dataclass(frozen=True, slots=True)
+class WantedSlot:
+    """A slot to be taken; see ``Store.take_slot``."""
+
+    name: str
+    owner: str
+    limit: int | None
+    quotas: Sequence[Quota] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SlotAnswer:
     """The answer to ``Store.take_slot``: true if the slot was taken."""
 
@@ -172,8 +182,13 @@ class Store(Protocol):
         ``SETTLED_SECONDS``. False, without any change, if not: so a repeated call adds nothing.
         """
 
-    async def free_slots(self, freed: Sequence[FreedSlot]) -> None:
-        """``free_slot`` for each, in one round trip. After a failure some may be given back."""
+    async def exchange_slots(
+        self, freed: Sequence[FreedSlot], wanted: Sequence[WantedSlot], *, ttl_seconds: float
+    ) -> list[SlotAnswer]:
+        """
+        ``free_slot`` for each of ``freed``, then ``take_slot`` for each of ``wanted``, in one round trip. Returns the
+        answers to ``wanted``. After a failure some slots may be given back or taken.
+        """
 
     async def slots_taken(self, name: str) -> int:
         """The number of unexpired slots."""

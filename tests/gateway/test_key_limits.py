@@ -10,8 +10,9 @@ import pytest
 
 from gptmock.clients import Client, ClientKey, KeyTerms, LimitState
 from gptmock.errors import TooManyRequests
-from gptmock.gateway import key_limits
-from gptmock.gateway.key_limits import Grant, KeyLimiter, ratelimit_headers, refusal
+from gptmock.gateway import key_limits, limit_exchanges
+from gptmock.gateway.key_limits import Grant, KeyLimiter
+from gptmock.gateway.limit_words import ratelimit_headers, refusal
 from gptmock.stores.key_limits import LEASE_SECONDS, StoreKeyLimits
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from tests.virtual_time import VirtualLoop
@@ -129,7 +130,7 @@ def test_turns_that_end_together_are_settled_together_while_their_key_is_far_fro
     before = house.place.calls
     for grant in grants:
         house.end(grant, tokens=5)
-    house.loop.pass_time(2 * key_limits.TOGETHER_SECONDS)
+    house.loop.pass_time(2 * limit_exchanges.TOGETHER_SECONDS)
     assert house.place.calls == before + 1
     assert house.used(client) == {"turns": 1, "requests": 10, "tokens_per_day": 45}
     house.end(last, tokens=5)

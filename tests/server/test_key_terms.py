@@ -21,7 +21,7 @@ from gptmock.shared_state import State, open_state
 from gptmock.simulator.server import Simulator
 from gptmock.stores.breaker import GuardedStore
 from gptmock.stores.key_limits import StoreKeyLimits
-from gptmock.stores.store import Record, SlotAnswer
+from gptmock.stores.store import FreedSlot, Record, SlotAnswer, WantedSlot
 from tests.harness import CHAT_PATH, chat, client, serving_simulator, until
 from tests.server.test_client_keys import second_account
 
@@ -237,9 +237,12 @@ class SlowStore(GuardedStore):
 
     waits: ClassVar[list[tuple[float, float]]] = []
 
-    async def take_slot(self, *arguments: Any, **named: Any) -> SlotAnswer:
-        """See ``Store.take_slot``."""
-        return await self._slowly(super().take_slot(*arguments, **named))
+    async def exchange_slots(
+        self, freed: Sequence[FreedSlot], wanted: Sequence[WantedSlot], *, ttl_seconds: float
+    ) -> list[SlotAnswer]:
+        """See ``Store.exchange_slots``. Nobody waits for one that only settles."""
+        call = super().exchange_slots(freed, wanted, ttl_seconds=ttl_seconds)
+        return await (self._slowly(call) if wanted else call)
 
     async def observed(self, names: Sequence[str]) -> list[bytes | None]:
         """See ``Store.observed``."""

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from gptmock.stores.store import Addition, FreedSlot, Quota, QuotaUse, Record, Store
+from gptmock.stores.store import Addition, FreedSlot, Quota, QuotaUse, Record, Store, WantedSlot
 from tests.stores.conftest import Place
 
 LONG = 600.0
@@ -217,7 +217,8 @@ class Records:
             store.take_slot(name, "me", limit=1, ttl_seconds=1),
             store.extend_slots(name, ["me"], ttl_seconds=1),
             store.free_slot(name, "me"),
-            store.free_slots([FreedSlot(name, "me")]),
+            store.exchange_slots([FreedSlot(name, "me")], [], ttl_seconds=1),
+            store.exchange_slots([], [WantedSlot(name, "me", 1)], ttl_seconds=1),
             store.observe_all({name: b""}, stamp=1, ttl_seconds=1),
             store.quota_uses(name, []),
             store.append(name, b"", keep=1),
@@ -519,11 +520,25 @@ class Quotas:
         freed = [FreedSlot(name, f"o{number}", [self.tokens(amount=2)]) for name in ("s", "t") for number in range(30)]
         for one in freed:
             assert await store.take_slot(one.name, one.owner, limit=None, ttl_seconds=LONG, quotas=[self.tokens()])
-        await other.free_slots(freed)
-        await store.free_slots([*freed[:3], FreedSlot("s", "nobody", [self.tokens(amount=2)])])
+        assert await other.exchange_slots(freed, [], ttl_seconds=LONG) == []
+        again = [*freed[:3], FreedSlot("s", "nobody", [self.tokens(amount=2)])]
+        await store.exchange_slots(again, [], ttl_seconds=LONG)
         for name in ("s", "t"):
             assert await store.slots_taken(name) == 0
             assert [use.used for use in await store.quota_uses(name, [self.tokens()])] == [60]
+
+    async def test_what_is_given_back_is_there_for_those_that_come_in_the_same_exchange(self, place: Place):
+        store = place.open()
+        for owner in ("a", "b"):
+            assert await store.take_slot("s", owner, limit=2, ttl_seconds=LONG, quotas=[self.requests(9)])
+        wanted = [WantedSlot("s", owner, 2, [self.requests(9)]) for owner in ("b", "c", "d")]
+        wanted.append(WantedSlot("t", "a", 1, [self.requests(0)]))
+        freed = [FreedSlot("s", "a", [self.tokens(amount=5)])]
+        answers = await store.exchange_slots(freed, wanted, ttl_seconds=LONG)
+        assert [(one.taken, one.slots) for one in answers] == [(True, 1), (True, 2), (False, 2), (False, 0)]
+        assert [[use.used for use in one.uses] for one in answers] == [[2], [3], [3], [0]]
+        assert [use.used for use in await store.quota_uses("s", [self.tokens()])] == [5]
+        assert await store.slots_taken("s") == 2
 
     async def test_a_slot_that_one_has_counts_once(self, place: Place):
         store = place.open()

@@ -11,7 +11,7 @@ import pytest
 from gptmock.errors import StoreUnavailable
 from gptmock.stores.breaker import GuardedStore
 from gptmock.stores.memory import MemoryPlace, MemoryStore
-from gptmock.stores.store import Addition, Quota, Record, Store
+from gptmock.stores.store import Addition, FreedSlot, Quota, Record, Store, WantedSlot
 from tests.timing import generous
 
 
@@ -95,6 +95,9 @@ CALLS: dict[str, Callable[[Store], Awaitable[Any]]] = {
     "entries": lambda store: store.entries("a", 5),
     "slots_taken": lambda store: store.slots_taken("a"),
     "free_slot": lambda store: store.free_slot("a", "me", quotas=QUOTAS),
+    "exchange_slots": lambda store: store.exchange_slots(
+        [FreedSlot("a", "me")], [WantedSlot("a", "me", 1, QUOTAS)], ttl_seconds=5
+    ),
     "observe": lambda store: store.observe("a", b"x", stamp=1, ttl_seconds=5),
     "observed": lambda store: store.observed(["a"]),
     "probe": lambda store: store.probe(),

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.redis import RedisStore
 from gptmock.stores.sqlite import SqliteStore
-from gptmock.stores.store import Addition, Quota, Store
+from gptmock.stores.store import Addition, FreedSlot, Quota, Store, WantedSlot
 from tests.examples import examples
 
 NAMES = ("a", "b", "acct:{7}:tokens")
@@ -123,6 +123,16 @@ class Machine(RuleBasedStateMachine):
     @rule(worker=workers, name=names, owner=owners, more=quotas)
     def free_slot(self, worker: int, name: str, owner: str, more: list[Quota]) -> None:
         self.alike(worker, lambda store: store.free_slot(name, owner, quotas=more))
+
+    @rule(worker=workers, name=names, leaving=owners, coming=owners, more=quotas)
+    def exchange_slots(self, worker: int, name: str, leaving: str, coming: str, more: list[Quota]) -> None:
+        async def taken(store: Store) -> list[tuple[bool, int, list[int]]]:
+            freed = [FreedSlot(name, leaving, more)]
+            wanted = [WantedSlot(name, coming, limit, more) for limit in (1, None)]
+            answers = await store.exchange_slots(freed, wanted, ttl_seconds=LONG)
+            return [(one.taken, one.slots, [use.used for use in one.uses]) for one in answers]
+
+        self.alike(worker, taken)
 
     @rule(worker=workers, name=names, value=values, keep=st.integers(1, 3))
     def append(self, worker: int, name: str, value: bytes, keep: int) -> None:

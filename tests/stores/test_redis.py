@@ -15,7 +15,7 @@ from redis.asyncio import BlockingConnectionPool, Redis, UnixDomainSocketConnect
 from gptmock.errors import StoreUnavailable
 from gptmock.stores.redis import RedisStore, open_redis
 from gptmock.stores.redis_facts import RedisFacts
-from gptmock.stores.store import SETTLED_SECONDS, Addition, FreedSlot, Quota, Record
+from gptmock.stores.store import SETTLED_SECONDS, Addition, FreedSlot, Quota, Record, WantedSlot
 from tests.harness import wait_until
 from tests.stores.servers import RedisServer, binary_of, running
 
@@ -63,7 +63,11 @@ CALLS = {
     "entries": lambda store: store.entries("a", 5),
     "slots_taken": lambda store: store.slots_taken("a"),
     "free_slot": lambda store: store.free_slot("a", "me", quotas=QUOTAS),
-    "free_slots": lambda store: store.free_slots([FreedSlot(f"s{n}", "me", QUOTAS) for n in range(20)]),
+    "exchange_slots": lambda store: store.exchange_slots(
+        [FreedSlot(f"s{n}", "me", QUOTAS) for n in range(20)],
+        [WantedSlot(f"s{n}", "me", 1, QUOTAS) for n in range(20)],
+        ttl_seconds=5,
+    ),
     "observe_all": lambda store: store.observe_all({f"o{n}": b"x" for n in range(20)}, stamp=1, ttl_seconds=5),
     "observe": lambda store: store.observe("a", b"x", stamp=1, ttl_seconds=5),
     "observed": lambda store: store.observed([f"o{number}" for number in range(20)]),
@@ -73,7 +77,7 @@ NOTHING_TO_ASK = {
     "read_many": lambda store: store.read_many([]),
     "add": lambda store: store.add([]),
     "add_nothing": lambda store: store.add([Addition("a", {})]),
-    "free_slots": lambda store: store.free_slots([]),
+    "exchange_slots": lambda store: store.exchange_slots([], [], ttl_seconds=5),
     "observe_all": lambda store: store.observe_all({}, stamp=1, ttl_seconds=5),
     "observed": lambda store: store.observed([]),
 }

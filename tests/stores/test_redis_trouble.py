@@ -15,7 +15,7 @@ from gptmock.errors import StoreUnavailable
 from gptmock.stores.breaker import GuardedStore
 from gptmock.stores.redis import RedisStore, open_redis
 from gptmock.stores.redis_errors import unavailable
-from gptmock.stores.store import Addition, Record
+from gptmock.stores.store import Addition, FreedSlot, Record, WantedSlot
 from tests.stores.contract import until
 from tests.stores.servers import RedisServer, binary_of, running
 from tests.timing import generous
@@ -170,7 +170,9 @@ async def test_a_restart_is_survived_by_every_script(server: RedisServer, store:
         assert await store.release("l", "me")
         assert await store.take_slot("s", "me", limit=1, ttl_seconds=60)
         assert await store.slots_taken("s") == 1
-        await store.free_slot("s", "me")
+        (answer,) = await store.exchange_slots([FreedSlot("s", "me")], [WantedSlot("s", "you", 1)], ttl_seconds=60)
+        assert (answer.taken, answer.slots) == (True, 1)
+        await store.free_slot("s", "you")
         assert await store.observe("o", b"x", stamp=1, ttl_seconds=60)
         await store.add([Addition("c", {"n": 1}, 60)])
         assert await store.totals("c") == {"n": 1}
@@ -196,6 +198,7 @@ async def test_a_replica_is_no_place_to_write(server: RedisServer, store: RedisS
         store.acquire("l", "me", ttl_seconds=5),
         store.add([Addition("c", {"n": 1})]),
         store.take_slot("s", "me", limit=1, ttl_seconds=5),
+        store.exchange_slots([], [WantedSlot("s", "me", 1)], ttl_seconds=5),
     ):
         _, said = await refused(call)
         assert said.message == "Redis is a read-only replica."
@@ -214,6 +217,7 @@ async def test_a_full_memory(server: RedisServer, store: RedisStore):
         store.acquire("m", "me", ttl_seconds=5),
         store.add([Addition("c", {"n": 1}), Addition("d", {"n": 1})]),
         store.take_slot("s", "me", limit=1, ttl_seconds=5),
+        store.exchange_slots([], [WantedSlot("s", "me", 1)], ttl_seconds=5),
         store.observe("o", b"x", stamp=1, ttl_seconds=5),
     ):
         _, said = await refused(call)
