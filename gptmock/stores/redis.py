@@ -29,7 +29,8 @@ T = TypeVar("T")
 
 TIMEOUT_SECONDS = 0.4
 SLACK_SECONDS = 0.05
-MAX_CONNECTIONS = 32
+MAX_RUNNING = 32
+"""So many connections at most; a command beyond them waits for another to end."""
 _LOST = (
     exceptions.ConnectionError,
     exceptions.TimeoutError,
@@ -51,8 +52,7 @@ class RedisStore:
         prefix: of all key names.
         timeout_seconds: how long a call waits in all, for a connection and for the reply.
         scan_count: ``COUNT`` of the ``SCAN`` behind ``names``.
-        max_running: how many commands run at once, for a client whose pool does not wait for a free connection;
-            ``None`` leaves it to the pool.
+        max_running: how many commands run at once; the pools of ``client`` do not wait for a free connection.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class RedisStore:
         prefix: str = PREFIX,
         timeout_seconds: float = TIMEOUT_SECONDS,
         scan_count: int = SCAN_COUNT,
-        max_running: int | None = None,
+        max_running: int = MAX_RUNNING,
     ) -> None:
         self._client: Any = client  # the commands of both kinds have the same names, but no common type
-        self._gate = None if max_running is None else asyncio.Semaphore(max_running)
+        self._gate = asyncio.Semaphore(max_running)
         self._keys = Keys(prefix)
         self._timeout_seconds = timeout_seconds
         self._scan_count = scan_count
@@ -278,7 +278,7 @@ class RedisStore:
         The timeout is counted in short waits, not by the clock: after the event loop was blocked, a due timer and an
         unread reply arrive together, and Redis must not be blamed for the time in which this process did not run.
         """
-        task = self._track(asyncio.ensure_future(command if self._gate is None else self._in_turn(self._gate, command)))
+        task = self._track(asyncio.ensure_future(self._in_turn(command)))
         loop, waited = asyncio.get_running_loop(), 0.0
         last = loop.time() + STALLED * self._timeout_seconds
         while not (await asyncio.wait({task}, timeout=SLACK_SECONDS))[0]:
@@ -293,8 +293,8 @@ class RedisStore:
                 await self._drop_idle()
             raise unavailable(error) from error
 
-    async def _in_turn(self, gate: asyncio.Semaphore, command: Awaitable[T]) -> T:
-        async with gate:
+    async def _in_turn(self, command: Awaitable[T]) -> T:
+        async with self._gate:
             return await command
 
     async def _drop_idle(self) -> None:
@@ -319,7 +319,7 @@ def open_redis(
     url: str,
     *,
     timeout_seconds: float = TIMEOUT_SECONDS,
-    max_connections: int = MAX_CONNECTIONS,
+    max_running: int = MAX_RUNNING,
     prefix: str = PREFIX,
     client_name: str = "gptmock",
 ) -> RedisStore:
@@ -334,21 +334,17 @@ def open_redis(
     """
     address = RedisAddress.parse(url)
     common: dict[str, Any] = {"timeout_seconds": timeout_seconds, "client_name": client_name}
+    options: dict[str, Any] = {"prefix": prefix, "timeout_seconds": timeout_seconds, "max_running": max_running}
     try:
         if address.kind == "cluster":
             from gptmock.stores.redis_cluster import RedisClusterStore  # noqa: PLC0415 - a subclass of the above
 
-            nodes = redis_clients.cluster(address, **common)
-            return RedisClusterStore(nodes, prefix=prefix, timeout_seconds=timeout_seconds, max_running=max_connections)
+            return RedisClusterStore(redis_clients.cluster(address, **common), **options)
         if address.kind == "sentinel":
             from gptmock.stores.redis_sentinel import RedisSentinelStore  # noqa: PLC0415 - as above
 
-            master = redis_clients.sentinel(address, **common)
-            return RedisSentinelStore(
-                master, prefix=prefix, timeout_seconds=timeout_seconds, max_running=max_connections
-            )
-        one = redis_clients.single(address, **common, max_connections=max_connections)
-        return RedisStore(one, prefix=prefix, timeout_seconds=timeout_seconds)
+            return RedisSentinelStore(redis_clients.sentinel(address, **common), **options)
+        return RedisStore(redis_clients.single(address, **common), **options)
     except ValueError:
         raise ValueError("redis-py does not accept the address of Redis; check its options") from None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-from redis.asyncio import BlockingConnectionPool, Redis, Sentinel
+from redis.asyncio import ConnectionPool, Redis, Sentinel
 from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import parse_url
 from redis.asyncio.retry import Retry
@@ -18,22 +18,17 @@ HEALTH_CHECK_SECONDS = 30
 STALLED = 5
 """A call lasts at most this many timeouts when this process itself is held up (a busy event loop)."""
 UNBOUNDED = 2**31
-"""For pools that fail at their limit instead of waiting: ``RedisStore`` limits the running commands itself."""
+"""Pools fail at their limit instead of waiting, or wait at some cost: ``RedisStore`` limits the running commands."""
 
 
-def single(address: RedisAddress, *, timeout_seconds: float, max_connections: int, client_name: str) -> Redis:
+def single(address: RedisAddress, *, timeout_seconds: float, client_name: str) -> Redis:
     """
-    A client of one endpoint, with a pool that waits for a free connection.
+    A client of one endpoint.
 
     Raises:
         ValueError: redis-py does not accept the URL.
     """
-    pool = BlockingConnectionPool.from_url(
-        address.url,
-        max_connections=max_connections,
-        timeout=STALLED * timeout_seconds,
-        **_options(timeout_seconds, client_name),
-    )
+    pool = ConnectionPool.from_url(address.url, max_connections=UNBOUNDED, **_options(timeout_seconds, client_name))
     return Redis(connection_pool=pool)
 
 

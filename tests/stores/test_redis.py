@@ -148,7 +148,7 @@ async def test_no_client_leaves_a_key_without_a_life_that_should_have_one(server
 
 
 async def test_connections_are_few_and_named(server: RedisServer):
-    store = open_redis(server.url, prefix="few", max_connections=3)
+    store = open_redis(server.url, prefix="few", max_running=3)
     await asyncio.gather(*(store.read(f"r{number}") for number in range(60)))
     clients = server.say("CLIENT", "LIST").decode()
     await store.close()

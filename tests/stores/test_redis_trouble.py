@@ -287,7 +287,7 @@ async def test_tls_that_the_other_side_does_not_speak(kind: str):
 
 
 async def test_cancelled_by_thousands_no_connection_is_lost(server: RedisServer):
-    store = open_redis(server.url, max_connections=2)
+    store = open_redis(server.url, max_running=2)
     for number in range(2000):
         task = asyncio.ensure_future(store.read(f"r{number}"))
         await asyncio.sleep(0)
