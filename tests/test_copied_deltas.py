@@ -114,6 +114,30 @@ def test_a_run_holds_the_events_as_they_came(kind, order):
     assert run.place.index == (2 if kind in index else 0)
 
 
+@pytest.mark.parametrize("order", ORDERS)
+def test_what_stands_between_two_runs_parts_them(order):
+    """A form for just the first events' members finds the first run; the others are found all the same."""
+
+    def delta(text: str, kind: str = "output_text", item: str = "x") -> bytes:
+        return frame({"type": f"response.{kind}.delta", "item_id": item, "delta": text}, 4, order)
+
+    other = frame({"type": "response.in_progress"}, 9, order)
+    reader = EventReader(finds_runs=True)
+    reader.feed(b": begin\n\n" + delta("learn"))
+    for between in (b"", other):
+        first, second = (delta("a") + delta("b"), delta("c", "reasoning_text") + delta("d", "reasoning_text"))
+        blocks = [first, second, first, delta("e", item="y") * 2, delta("", item="y"), first]
+        upstream = between.join(blocks) + other
+        batch = reader.feed(upstream)
+        runs = [one for one in batch if isinstance(one, DeltaRun)]
+        assert [run.literals for run in runs] == [[b"a", b"b"], [b"c", b"d"], [b"a", b"b"], [b"e", b"e"], [b"a", b"b"]]
+        assert [run.place.item_id for run in runs] == ["x", "x", "x", "y", "x"]
+        assert [frame for run in runs for frame in run.frames()] == [
+            one + b"\n\n" for block in blocks for one in block.split(b"\n\n") if one and b'"delta":""' not in one
+        ]
+        assert len(batch) - len(runs) == upstream.count(other) + 1, "and the empty delta"
+
+
 @routes
 @pytest.mark.parametrize("order", ORDERS)
 def test_the_fast_path_is_taken(route, order):

@@ -1,6 +1,6 @@
 """
-Runs of deltas found in the bytes of a stream, without decoding them. Knows the two orders of members that the backend
-writes; an event in any other form is no run and is left to the decoder of ``protocol.events``.
+Runs of deltas found in the bytes of a stream, without decoding them. Knows the forms of ``protocol.delta_forms``; an
+event in any other form is no run and is left to the decoder of ``protocol.events``.
 
 A run is exact: it is valid JSON in valid UTF-8, its events differ in nothing but the delta, ``sequence_number`` and
 ``obfuscation``, and every literal can be copied into other JSON as it stands.
@@ -8,30 +8,14 @@ A run is exact: it is valid JSON in valid UTF-8, its events differ in nothing bu
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeAlias
 
 import msgspec
 
 from gptmock.protocol import events as ev
-
-DeltaEvent: TypeAlias = (
-    ev.OutputTextDelta
-    | ev.ReasoningSummaryTextDelta
-    | ev.ReasoningTextDelta
-    | ev.FunctionCallArgumentsDelta
-    | ev.CustomToolCallInputDelta
-)
-_KINDS: dict[bytes, type[DeltaEvent]] = {
-    b"response.output_text.delta": ev.OutputTextDelta,
-    b"response.reasoning_summary_text.delta": ev.ReasoningSummaryTextDelta,
-    b"response.reasoning_text.delta": ev.ReasoningTextDelta,
-    b"response.function_call_arguments.delta": ev.FunctionCallArgumentsDelta,
-    b"response.custom_tool_call_input.delta": ev.CustomToolCallInputDelta,
-}
+from gptmock.protocol.delta_forms import BY_NAME, BY_SCHEMA, KINDS, PLACE_MEMBER, DeltaEvent, Form
 
 _COUNTED: dict[type[DeltaEvent], bytes] = {
     ev.OutputTextDelta: b"content_index",
@@ -39,88 +23,8 @@ _COUNTED: dict[type[DeltaEvent], bytes] = {
     ev.ReasoningTextDelta: b"content_index",
 }
 
-_NUMBER = rb"(?:0|[1-9][0-9]{0,8}+)"
-# Not empty: an empty delta adds nothing, and most clients are not told of it. No half of a surrogate pair: it is no
-# text, and the decoder has to mend it.
-_TEXT = rb'(?:[^"\\\x00-\x1f]++|\\(?:["\\/bfnrt]|u(?:[0-9a-cA-CefEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2})))++'
 _ESCAPED_SEPARATORS = ("\u0085".encode(), "\u2028".encode(), "\u2029".encode())
 """Written raw by the upstream and as escapes to clients (``dialects.json_text``)."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Form:
-    """One order of members."""
-
-    pattern: re.Pattern[bytes]
-    """One event; its groups are those of ``places``, with the delta's literal among them."""
-    places: tuple[int, ...]
-    """Numbers of the groups that say where the text is."""
-    literal: int
-    """Number of the group that holds the literal without its quotes."""
-    padding: int
-    """Number of the group that holds the member ``obfuscation``."""
-
-
-# The group inside the type is set for all kinds but text, of which alone the schema knows logprobs.
-_TYPE = (
-    rb"(response\.(?:output_text|(reasoning_summary_text|reasoning_text|function_call_arguments|custom_tool_call_input))"
-    rb"\.delta)"
-)
-_LOGPROBS = rb'(?(2)|(?:,"logprobs":\[\])?+)'
-_WORD = rb"[ !#-\[\]-~]*+"
-"""Printable ASCII without an escape."""
-_PADDING = rb'((?:,"obfuscation":"' + _WORD + rb'")?+)'
-BY_SCHEMA = Form(
-    re.compile(
-        rb"event: "
-        + _TYPE
-        + rb'\ndata: \{"type":"\1"(?:,"sequence_number":'
-        + _NUMBER
-        + rb')?+((?:,"item_id":"'
-        + _WORD
-        + rb'")?+(?:,"output_index":'
-        + _NUMBER
-        + rb')?+(?:,"(?:content|summary)_index":'
-        + _NUMBER
-        + rb')?+),"delta":"('
-        + _TEXT
-        + rb')"'
-        + _LOGPROBS
-        + _PADDING
-        + rb"\}\n\n"
-    ),
-    places=(1, 3),
-    literal=4,
-    padding=5,
-)
-"""``type`` first, as in the schema and in raw traces."""
-BY_NAME = Form(
-    re.compile(
-        rb"event: "
-        + _TYPE
-        + rb'\ndata: \{((?:"content_index":'
-        + _NUMBER
-        + rb',)?+)"delta":"('
-        + _TEXT
-        + rb')"((?:,"item_id":"'
-        + _WORD
-        + rb'")?+)'
-        + _LOGPROBS
-        + _PADDING
-        + rb'((?:,"output_index":'
-        + _NUMBER
-        + rb')?+)(?:,"sequence_number":'
-        + _NUMBER
-        + rb')?+((?:,"summary_index":'
-        + _NUMBER
-        + rb')?+),"type":"\1"\}\n\n'
-    ),
-    places=(1, 3, 5, 7, 8),
-    literal=4,
-    padding=6,
-)
-"""Sorted by name, as recordings have them."""
-_MEMBER = re.compile(rb'"(item_id|output_index|content_index|summary_index)":(?:"(' + _WORD + rb')"|([0-9]+))')
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,17 +118,33 @@ class RunFinder:
         """
         form = self._form
         match = form.pattern.match(block)
-        if match is not None and match.end() == len(block):
-            # One event in one read, as a model's pace makes it.
-            key = match.group(*form.places)
-            literals = [match[form.literal]]
-            if not _can_be_copied(literals):
-                return [block]
-            return [
-                DeltaRun(
-                    self._place if key == self._key else self._known(key), literals, [match[form.padding]], block, form
-                )
-            ]
+        if match is None:
+            return self._split(block)
+        key = match.group(*form.places)
+        if match.end() < len(block):
+            return self._alike(block, key, form.alike(match)) or self._split(block)
+        # One event in one read, as a model's pace makes it.
+        literals = [match[form.literal]]
+        if not _can_be_copied(literals):
+            return [block]
+        return [DeltaRun(self._known(key), literals, [match[form.padding]], block, form)]
+
+    def _alike(self, block: bytes, key: tuple[bytes, ...], alike: Form) -> list[bytes | DeltaRun] | None:
+        """The block, if the deltas like its first are one run at its beginning, as nearly always; else ``None``."""
+        parts = alike.pattern.split(block)
+        stride = alike.pattern.groups + 1
+        between, literals = parts[::stride], parts[alike.literal :: stride]
+        if any(between[:-1]) or not _can_be_copied(literals):
+            return None
+        for place in alike.places:
+            groups = parts[place::stride]
+            if groups.count(groups[0]) < len(groups):
+                return None
+        run = DeltaRun(self._known(key), literals, parts[alike.padding :: stride], block, self._form)
+        return [run, *self._split(between[-1])] if between[-1] else [run]
+
+    def _split(self, block: bytes) -> list[bytes | DeltaRun]:
+        form = self._form
         parts = form.pattern.split(block)
         if len(parts) == 1:
             return [block]
@@ -233,17 +153,8 @@ class RunFinder:
         if not _can_be_copied(literals):
             return [block]
         places = [parts[number::stride] for number in form.places]
-        paddings = parts[form.padding :: stride]
-        between = parts[::stride]
-        if not any(between[1:-1]) and all(group.count(group[0]) == len(group) for group in places):
-            run: list[bytes | DeltaRun] = [
-                DeltaRun(self._known(tuple([group[0] for group in places])), literals, paddings, block, form)
-            ]
-            # Nearly always this is all; what is around it is often empty.
-            return [*([between[0]] if between[0] else ()), *run, *([between[-1]] if between[-1] else ())]
-        return self._several(
-            block, list(zip(literals, paddings, strict=True)), list(zip(*places, strict=True)), between
-        )
+        deltas = list(zip(literals, parts[form.padding :: stride], strict=True))
+        return self._several(block, deltas, list(zip(*places, strict=True)), parts[::stride])
 
     def _several(
         self, block: bytes, deltas: list[tuple[bytes, bytes]], keys: list[tuple[bytes, ...]], between: list[bytes]
@@ -283,8 +194,8 @@ def _can_be_copied(literals: list[bytes]) -> bool:
 
 
 def _place_of(key: tuple[bytes, ...]) -> DeltaPlace:
-    kind = _KINDS[key[0]]
-    members = {name: text or number for name, text, number in _MEMBER.findall(b"".join(key[1:]))}
+    kind = KINDS[key[0]]
+    members = {name: text or number for name, text, number in PLACE_MEMBER.findall(b"".join(key[1:]))}
     item_id, output_index = members.get(b"item_id"), members.get(b"output_index")
     counted = _COUNTED.get(kind, b"")
     return DeltaPlace(

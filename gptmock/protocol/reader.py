@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 import msgspec
 
 from gptmock.errors import UpstreamBroken
-from gptmock.protocol.delta_runs import DeltaEvent, DeltaRun, RunFinder
+from gptmock.protocol.delta_forms import DeltaEvent
+from gptmock.protocol.delta_runs import DeltaRun, RunFinder
 from gptmock.protocol.events import ResponseEvent, decode_event
 from gptmock.protocol.items import mended
 from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES, ServerSentEvent, SseDecoder
