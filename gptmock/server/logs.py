@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from gptmock.server.fields import fields_of, redacted, shown
 from gptmock.server.terminal_lines import MAX_COLUMNS, TerminalLines
 
@@ -54,17 +56,26 @@ def _columns() -> int:
         return MAX_COLUMNS
 
 
-_ENCODE = json.JSONEncoder(default=str).encode
+_ENCODE_FAST = msgspec.json.Encoder(enc_hook=str).encode
+_ENCODE_ANY = json.JSONEncoder(default=str, separators=(",", ":")).encode
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line."""
+    """One JSON object a line, in ASCII."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._second = 0
+        self._clock = ""
+        """The time of ``_second``: most lines come within the second of the one before."""
 
     def format(self, record: logging.LogRecord) -> str:
         """``time`` (RFC 3339, UTC), ``level``, ``pid`` (which worker), ``event``, and the fields."""
-        seconds, fraction = divmod(record.created, 1)
+        second = int(record.created)
+        if second != self._second:
+            self._second, self._clock = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         line: dict[str, Any] = {
-            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{int(fraction * 1000):03d}Z",
+            "time": f"{self._clock}.{int(record.created % 1 * 1000):03d}Z",
             "level": record.levelname.lower(),
             "pid": record.process,
             "event": record.getMessage(),
@@ -72,7 +83,16 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = redacted(self.formatException(record.exc_info))
-        return _ENCODE(line)
+        return _json_of(line)
+
+
+def _json_of(line: dict[str, Any]) -> str:
+    # Not all that a field may be is known to msgspec, and it escapes less: a line is to be safe on any terminal.
+    try:
+        encoded = _ENCODE_FAST(line)
+    except (TypeError, ValueError, OverflowError):
+        return _ENCODE_ANY(line)
+    return encoded.decode() if encoded.isascii() else _ENCODE_ANY(line)
 
 
 class TextLines(logging.Formatter):

@@ -36,7 +36,10 @@ class Wire(Protocol):
         """Close the connection at once: whoever handles the request is cancelled, as if the client had gone."""
 
     async def end(self, block: bytes, /) -> None:
-        """Send the last block and the end of the response; returns in the step in which they were handed over."""
+        """
+        Send the last block and the end of the response, with the head before them if it was not sent: then the length
+        of the body is known. Returns in the step in which they were handed over.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +195,13 @@ class ClientSink:
         self.sent_bytes += len(frames)
         async with self._beginning:
             self._ending = True
-            if not self.begun:
-                self._pending.append(frames)
-                await self._send_pending()
-                frames = b""
+            if self._pending:
+                frames = b"".join((*self._pending, frames))
+                self._pending.clear()
             await self._wire.end(frames)
             self.complete = True
+            if not self.begun:
+                self._begin()
 
     def look(self, now: float) -> None:
         """
@@ -240,6 +244,9 @@ class ClientSink:
                 self._wire.write(block)
             return
         await self._wire.begin(block)
+        self._begin()
+
+    def _begin(self) -> None:
         self.begun, self.first_seconds = True, self._elapsed()
 
     def _speak_first(self) -> None:

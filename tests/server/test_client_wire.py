@@ -74,6 +74,28 @@ async def test_what_is_written_past_sanic_is_one_valid_response_and_the_connecti
         assert (await reader.readline()).startswith(b"HTTP/1.1 200")
 
 
+async def test_a_stream_that_ends_with_its_first_block_has_a_length_and_no_chunks(simulator: Simulator, home: Path):
+    frames = b"data: {}\n\ndata: [DONE]\n\n"
+
+    async def stream(request: Request) -> None:
+        response = await request.respond(content_type="text/event-stream")
+        assert response is not None
+        await SanicWire(request, response).end(frames)
+
+    def add(app: App) -> None:
+        app.add_route(stream, "/stream")
+
+    async with serving_simulator(simulator, home, configure=add) as url:
+        place = urlsplit(url)
+        reader, writer = await asyncio.open_connection(place.hostname, place.port)
+        writer.write(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        answer = Answer()
+        while not answer.complete:
+            answer.parser.feed_data(await reader.read(1000))
+        writer.close()
+    assert (answer.body, answer.chunks) == (frames, 0)
+
+
 async def test_a_client_that_does_not_read_fills_one_buffer_and_no_more(simulator: Simulator, home: Path):
     wrote, paused, block = 0, asyncio.Event(), b"x" * 8192
 

@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,23 @@ def test_a_json_line_stays_one_line_of_ascii(value: str):
     assert line.isascii()
     assert line.isprintable()
     assert json.loads(line)["value"] == value
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(Path("/a"), "/a"), (2**70, 2**70), ((1, "é"), [1, "é"]), (1.5, 1.5), ({"a": Path("b")}, {"a": "b"})],
+)
+def test_a_json_line_takes_any_value(value: object, shown: object):
+    assert json.loads(JsonLines().format(record(value=value)))["value"] == shown
+
+
+def test_the_times_of_lines_follow_their_records():
+    lines, made = JsonLines(), record()
+    times = []
+    for created in (1_790_000_000.0, 1_790_000_000.9994, 1_790_000_001.5, 1_790_000_000.25):
+        made.created = created
+        times.append(json.loads(lines.format(made))["time"])
+    assert [time[17:] for time in times] == ["20.000Z", "20.999Z", "21.500Z", "20.250Z"]
 
 
 def test_a_json_line_has_its_traceback_inside():
