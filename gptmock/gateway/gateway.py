@@ -234,8 +234,8 @@ class Gateway:
             outcome.opened = False
             trial = AsyncExitStack()
             try:
-                async with _traced(outcome, account_id), trial:
-                    got = await attempt(request, credential, trial)
+                async with trial:
+                    got = await _traced(attempt(request, credential, trial), outcome, account_id)
                     stack.push_async_exit(trial.pop_all())
                     return got
             except CredentialRefused:
@@ -283,16 +283,14 @@ async def _pause(tries: int) -> None:
     await asyncio.sleep(RETRY_SECONDS * 2 ** (tries - 1) * random.uniform(0.5, 1.0))  # noqa: S311
 
 
-@asynccontextmanager
-async def _traced(outcome: Outcome, account_id: str) -> AsyncIterator[None]:
+async def _traced(attempt: Awaitable[_Got], outcome: Outcome, account_id: str) -> _Got:
     """Note a try, if somebody wants to know; one that is accepted ends with its turn."""
     if outcome.traced is None:
-        yield
-        return
+        return await attempt
     one = UpstreamTry(account_id, time.time_ns())
     outcome.traced.append(one)
     try:
-        yield
+        return await attempt
     except GptmockError as error:
         one.failed, one.ended_ns = error.code, time.time_ns()
         raise
