@@ -22,6 +22,7 @@ _MIGRATE = """Copy accounts, client keys, usage, the windows of limits, the audi
 the protocol version of Codex clients from one store to another. Nothing is
 removed from FROM, nothing newer in TO is replaced, and no counter is added
 twice: you can run it as often as you like, also after an interruption.
+Open invitations are not copied, but counted: make new ones.
 
 FROM and TO are each one of:
   embedded             the state file in GPTMOCK_HOME
@@ -98,6 +99,7 @@ def _document(found: shared_state.Migrated, *, dry_run: bool) -> dict[str, Any]:
         "to": found.target,
         "dry_run": dry_run,
         **{kind: asdict(getattr(found, kind)) for kind in _KINDS},
+        "invitations_left": found.invitations_left,
     }
 
 
@@ -106,6 +108,8 @@ def _lines(found: shared_state.Migrated) -> list[str]:
     for kind in _KINDS:
         tally = getattr(found, kind)
         lines.append(f"{kind:10}{tally.carried} copied, {tally.same} the same, {tally.kept} newer there and kept")
+    if found.invitations_left:
+        lines.append(f"Open invitations are not copied: {found.invitations_left}. Make new ones: gptmock invite")
     if found.key_file is not None:
         lines.append(f"The new store needs the same keys: GPTMOCK_ENCRYPTION_KEYS_FILE={found.key_file}")
     return lines

@@ -33,7 +33,8 @@ from gptmock.errors import SealBroken, StoreUnavailable, UnknownInvitation
 from gptmock.stores.seal import Sealer
 from gptmock.stores.store import Record, Store
 
-_PREFIX = "invite:"
+INVITATIONS = "invite:"
+"""What the names of their records begin with."""
 _KIND = "invite"
 
 
@@ -66,7 +67,7 @@ class StoreInvitations:
         text = invitation_text(its_id, _random(SECRET_CHARACTERS))
         invitation = Invitation(its_id, name, terms, now, now + ttl_seconds)
         plain = msgspec.json.encode(_Stored(invitation, _digest(text)))
-        record = f"{_PREFIX}{its_id}"
+        record = f"{INVITATIONS}{its_id}"
         sealed = self._sealer.seal(plain, kind=_KIND, name=record, version=1)
         if await self._store.write(record, sealed, expected=0, ttl_seconds=ttl_seconds) is not None:
             raise StoreUnavailable("Another process has created an invitation with the same id; try again.")
@@ -77,7 +78,7 @@ class StoreInvitations:
         its_id = invitation_id_of(text.reveal())
         if its_id is None:
             return None
-        stored = self._opened(its_id, await self._store.read(f"{_PREFIX}{its_id}"))
+        stored = self._opened(its_id, await self._store.read(f"{INVITATIONS}{its_id}"))
         if stored is None or not hmac.compare_digest(stored.digest, _digest(text)):
             return None
         return stored.invitation
@@ -85,7 +86,7 @@ class StoreInvitations:
     async def redeem(self, text: Secret) -> Invitation:
         """See ``Invitations.redeem``."""
         invitation = await self.find(text)
-        if invitation is None or not await self._store.delete(f"{_PREFIX}{invitation.id}", expected=1):
+        if invitation is None or not await self._store.delete(f"{INVITATIONS}{invitation.id}", expected=1):
             raise UnknownInvitation(
                 "This invitation is unknown, has expired, or was used already. Ask the administrator for another one."
             )
@@ -93,9 +94,9 @@ class StoreInvitations:
 
     async def all(self) -> list[Invitation]:
         """See ``Invitations.all``. Two round trips, for commands."""
-        names = await self._store.names(_PREFIX)
+        names = await self._store.names(INVITATIONS)
         records = await self._store.read_many(names)
-        stored = [self._opened(name.removeprefix(_PREFIX), one) for name, one in zip(names, records, strict=True)]
+        stored = [self._opened(name.removeprefix(INVITATIONS), one) for name, one in zip(names, records, strict=True)]
         found = [one.invitation for one in stored if one is not None]
         return sorted(found, key=lambda one: (one.name, one.created_at))
 
@@ -103,7 +104,7 @@ class StoreInvitations:
         """See ``Invitations.withdraw``. Of several with the name, the newest."""
         found = [one for one in await self.all() if name_or_id in (one.id, one.name)]
         for one in sorted(found, key=lambda one: (one.id == name_or_id, one.created_at), reverse=True):
-            if await self._store.delete(f"{_PREFIX}{one.id}", expected=1):
+            if await self._store.delete(f"{INVITATIONS}{one.id}", expected=1):
                 return one
         raise UnknownInvitation(f"There is no open invitation with the name or id {name_or_id!r}.")
 
@@ -111,7 +112,7 @@ class StoreInvitations:
         if record is None:
             return None
         with suppress(SealBroken):
-            name = f"{_PREFIX}{its_id}"
+            name = f"{INVITATIONS}{its_id}"
             stored = _DECODE.decode(self._sealer.open(record.value, kind=_KIND, name=name, version=record.version))
             # Beside the expiry of the record, which another tool may have changed.
             return stored if self._clock() < stored.invitation.expires_at else None

@@ -12,7 +12,8 @@ often, in which direction and through how many stores state is copied, and where
 
 The windows of the limits of keys, the audit log and the protocol version of Codex clients are copied by
 ``stores.migrate_current``. Not copied: leases, slots, parked accounts and rate limit snapshots, which are made again in
-use, and stored responses, which expire within a day.
+use, stored responses, which expire within a day, and open invitations, which are counted: one that was redeemed at the
+target would be open again after another run.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from typing import TypeAlias
 from gptmock.errors import LockBusy, SealBroken, StoreUnavailable, UnusableKey, WrongPlace
 from gptmock.stores.auth_import import TAKEN, TAKEN_PREFIX
 from gptmock.stores.changes import count_change
+from gptmock.stores.invitations import INVITATIONS
 from gptmock.stores.locations import Place
 from gptmock.stores.memory import MemoryStore
 from gptmock.stores.migrate_current import Tally, carry_audit, carry_version, carry_windows
@@ -74,6 +76,8 @@ class Migration:
     audit: Tally = field(default_factory=Tally)
     version: Tally = field(default_factory=Tally)
     """The protocol version of Codex clients."""
+    invitations_left: int = 0
+    """How many open invitations the source has."""
 
 
 async def carry(
@@ -192,6 +196,7 @@ class _Run:
         await self._lease.renew()
         self._found.audit = await carry_audit(source, target, writes=writes)
         self._found.version = await carry_version(source, target, writes=writes)
+        self._found.invitations_left = len(await source.names(INVITATIONS))
 
     # --- Records -----------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ def test_help_has_an_example(tmp_path: Path):
 
 def test_a_login_moves_into_redis_and_back_and_is_never_shown(home: Path, tmp_path: Path, redis_url: str):
     variables = {"GPTMOCK_REDIS_URL": redis_url, "GPTMOCK_ENCRYPTION_KEYS_FILE": str(home / "encryption.key")}
+    assert run(home, "invite", "bob", "--url", "http://127.0.0.1:8000").returncode == 0
     tried = run(home, "store", "migrate", "embedded", "redis", "--dry-run", "--json", **variables)
     assert tried.returncode == 0, tried.stderr
     assert json.loads(run(home, "info", "--json", **variables).stdout)["accounts"] == []
@@ -59,11 +60,13 @@ def test_a_login_moves_into_redis_and_back_and_is_never_shown(home: Path, tmp_pa
     told = json.loads(moved.stdout)
     assert {**json.loads(tried.stdout), "dry_run": False} == told
     assert told["accounts"] == {"carried": 1, "same": 0, "kept": 0}
+    assert told["invitations_left"] == 1
     assert (told["from"], told["dry_run"]) == (str(home / "state.db"), False)
     (account,) = json.loads(run(home, "info", "--json", **variables).stdout)["accounts"]
     assert (account["label"], account["default"]) == ("ada@example.test", True)
     again = run(home, "store", "migrate", "embedded", redis_url, **variables)
     assert "accounts  0 copied, 1 the same" in again.stdout
+    assert "Open invitations are not copied: 1." in again.stdout
     assert "refresh tokens are single-use" in again.stdout
     assert "gptmock: records: " in again.stderr
     back = run(home, "store", "migrate", "redis", str(tmp_path / "other" / "state.db"), **variables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from gptmock.clients import ClientKey, KeyTerms
 from gptmock.errors import LockBusy, StoreUnavailable, UnusableKey, WrongPlace
 from gptmock.stores.audit import StoreAuditLog
 from gptmock.stores.codex_version import SharedVersion
+from gptmock.stores.invitations import StoreInvitations
 from gptmock.stores.key_limits import StoreKeyLimits
 from gptmock.stores.keys import PREFIX
 from gptmock.stores.locations import KEY_FILE, STATE_FILE, Place
@@ -333,6 +335,19 @@ async def test_logs_of_both_are_one_by_time():
         for place in (source, target):
             assert await StoreAuditLog(place.open()).latest(100) == list(reversed(events))
             assert await StoreAuditLog(place.open()).latest(3) == list(reversed(events[-3:]))
+
+
+async def test_open_invitations_stay_behind_and_are_counted():
+    old, new = Kept(), Kept()
+    store = old.open()
+    invitations = StoreInvitations(store, Sealer([OLD]), clock=time.time)
+    for name in ("ada", "bob"):
+        await invitations.create(name, KeyTerms(), ttl_seconds=60)
+    await invitations.withdraw("bob")
+    for dry_run in (True, False, False):
+        assert (await migrated(old, new, dry_run=dry_run)).invitations_left == 1
+    assert await new.open().names("invite:") == []
+    assert [one.name for one in await invitations.all()] == ["ada"]
 
 
 async def test_the_higher_version_stays():
