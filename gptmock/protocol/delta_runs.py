@@ -117,11 +117,11 @@ class RunFinder:
             block: begins with an event; may end within one.
         """
         form = self._form
-        match = form.pattern.match(block)
+        match = form.pattern.search(block)
         if match is None:
-            return self._split(block)
+            return [block]
         key = match.group(*form.places)
-        if match.end() < len(block):
+        if match.end() - match.start() < len(block):
             return self._alike(block, key, form.alike(match)) or self._split(block)
         # One event in one read, as a model's pace makes it.
         literals = [match[form.literal]]
@@ -130,18 +130,19 @@ class RunFinder:
         return [DeltaRun(self._known(key), literals, [match[form.padding]], block, form)]
 
     def _alike(self, block: bytes, key: tuple[bytes, ...], alike: Form) -> list[bytes | DeltaRun] | None:
-        """The block, if the deltas like its first are one run at its beginning, as nearly always; else ``None``."""
+        """The block, if the deltas like its first are one run, as nearly always; else ``None``."""
         parts = alike.pattern.split(block)
         stride = alike.pattern.groups + 1
         between, literals = parts[::stride], parts[alike.literal :: stride]
-        if any(between[:-1]) or not _can_be_copied(literals):
+        if any(between[1:-1]) or not _can_be_copied(literals):
             return None
         for place in alike.places:
             groups = parts[place::stride]
             if groups.count(groups[0]) < len(groups):
                 return None
         run = DeltaRun(self._known(key), literals, parts[alike.padding :: stride], block, self._form)
-        return [run, *self._split(between[-1])] if between[-1] else [run]
+        before, behind = between[0], between[-1]
+        return [*([before] if before else ()), run, *(self._split(behind) if behind else ())]
 
     def _split(self, block: bytes) -> list[bytes | DeltaRun]:
         form = self._form
