@@ -9,11 +9,33 @@ encoding. ``tests/server/test_client_wire.py`` holds them.
 from __future__ import annotations
 
 import asyncio
+import re
 import socket
+from collections.abc import Iterator
 from typing import Any
 
 from sanic import HTTPResponse, Request
 from sanic.exceptions import RequestCancelled
+
+_UNSAFE = re.compile(rb"[\r\n\x00]")
+"""What Sanic takes out of headers."""
+
+
+class TurnResponse(HTTPResponse):
+    """The response to a turn. Its headers are looked at once, all together; Sanic translates each name and value."""
+
+    __slots__ = ()
+
+    @property
+    def processed_headers(self) -> Iterator[tuple[bytes, bytes]]:
+        """See Sanic: the headers as bytes, without line ends and NUL."""
+        self.headers.setdefault("content-type", self.content_type)
+        encoded = [
+            (name.encode("ascii"), f"{value}".encode(errors="surrogateescape")) for name, value in self.headers.items()
+        ]
+        if _UNSAFE.search(b"".join(part for header in encoded for part in header)):
+            return super().processed_headers
+        return iter(encoded)
 
 
 class SanicWire:
@@ -22,7 +44,7 @@ class SanicWire:
 
     Args:
         request: its handler streams the response.
-        response: made by ``request.respond``.
+        response: made by ``request.respond``, or given to it.
         shown: takes a copy of everything that is sent, if given.
     """
 

@@ -38,7 +38,7 @@ from gptmock.gateway.several_turns import AnyReply
 from gptmock.live import LiveTurn
 from gptmock.protocol.items import ResponseUsage
 from gptmock.server.client_bounds import ClientBounds
-from gptmock.server.client_wire import SanicWire
+from gptmock.server.client_wire import SanicWire, TurnResponse
 from gptmock.server.context import App, ServerOptions, Services, new_head
 from gptmock.server.guard import client_address, client_source
 from gptmock.server.ignored_header import IGNORED, ignored_header
@@ -247,7 +247,7 @@ class TurnRequest:
         self._first_seconds, self._sent_bytes = self._head.elapsed(), len(body)
         if self._options.verbose:
             self._show_answer([body])
-        return HTTPResponse(body, headers=headers, content_type="application/json")
+        return TurnResponse(body, headers=headers, content_type="application/json")
 
     async def _stream(self, turn: Turn, reply: AnyReply) -> None:
         shown: list[bytes] | None = [] if self._options.verbose else None
@@ -279,7 +279,7 @@ class TurnRequest:
     async def _wire(self, headers: dict[str, str], shown: list[bytes] | None) -> Wire:
         """Where a stream goes: ``headers`` begin it, and ``shown`` takes a copy of everything that is sent."""
         response = await self._request.respond(
-            headers={**STREAM_HEADERS, **headers}, content_type=self._dialect.content_type
+            TurnResponse(headers={**STREAM_HEADERS, **headers}, content_type=self._dialect.content_type)
         )
         assert response is not None  # noqa: S101 - respond() gives one unless the stream was used before
         return SanicWire(self._request, response, shown=shown)

@@ -7,13 +7,15 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import httptools
-from sanic import Request
+import pytest
+from sanic import HTTPResponse, Request
 from sanic.server.protocols.http_protocol import HttpProtocol
 
-from gptmock.server.client_wire import SanicWire
+from gptmock.server.client_wire import SanicWire, TurnResponse
 from gptmock.server.context import App
 from gptmock.simulator.server import Simulator
 from tests.harness import CHAT_PATH, chat, serving_simulator
@@ -59,6 +61,24 @@ async def asked(url: str, question: str) -> AsyncIterator[tuple[asyncio.StreamRe
 def test_sanic_has_what_the_wire_uses():
     slots = {name for kind in HttpProtocol.__mro__ for name in getattr(kind, "__slots__", ())}
     assert {"_can_write", "transport", "_task"} <= slots
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"x-request-id": "req_1", "openai-model": "gpt-5.5"},
+        {"x-forwarded": "zażółć", "x-number": 5, "content-type": "text/plain"},
+        {"x-split": "a\r\nx-planted: 1\0", "x-other\n": "b"},
+        {"x-lone": "\udcff"},
+    ],
+)
+def test_the_headers_of_a_turn_are_those_that_sanic_makes(headers: dict[str, Any]):
+    ours = TurnResponse(headers=headers, content_type="text/event-stream")
+    sanics = HTTPResponse(headers=headers, content_type="text/event-stream")
+    found = list(ours.processed_headers)
+    assert found == list(sanics.processed_headers)
+    assert all(not set(part) & set(b"\r\n\0") for header in found for part in header)
 
 
 async def test_what_is_written_past_sanic_is_one_valid_response_and_the_connection_serves_on(
