@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.examples import FACTOR, USUAL, examples
 from tests.isolation import RunLock
@@ -24,7 +24,14 @@ pytest.register_assert_rewrite("tests.playbook", "tests.responses_client")
 # The machines that run this are of any speed; how long an example takes is no finding.
 # In CI a commit has one verdict: the same examples each time. Everybody else looks for new ones with each run.
 _LOOKING = FACTOR != 1 or not os.environ.get("CI")
-settings.register_profile("gptmock", deadline=None, derandomize=not _LOOKING, max_examples=examples(USUAL))
+settings.register_profile(
+    "gptmock",
+    deadline=None,
+    derandomize=not _LOOKING,
+    max_examples=examples(USUAL),
+    # Which examples there are depends on the modules that were imported before, and how long they take on the machine.
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
 settings.load_profile("gptmock")
 
 # What a script starts by "&" ignores Ctrl-C, and so does all that it starts itself; some tests press it.

@@ -16,7 +16,7 @@ from gptmock.protocol.delta_runs import DeltaRun
 from gptmock.protocol.reader import EventReader, Received, joined, received_of
 from tests.playbook import HEAD, STYLES, client_of, decode, events_of, split, translate, translate_fast
 from tests.streams import stories
-from tests.test_laws import SMALL, slow, upstream_of
+from tests.test_laws import SMALL, upstream_of
 
 routes = pytest.mark.parametrize("route", DIALECTS, ids=lambda route: route.name)
 ORDERS = ("schema", "name")
@@ -64,7 +64,6 @@ def runs_of(upstream: bytes) -> list[DeltaRun]:
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("style", STYLES)
 @given(story=stories(mixed=True), data=st.data())
-@slow
 def test_copied_deltas_say_what_translated_ones_say(route, order, style, story, data):
     upstream = as_backend(story.upstream, order)
     cuts = data.draw(st.lists(st.integers(0, len(upstream)), max_size=12))

@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -484,8 +484,6 @@ TestLogins = Logins.TestCase
 TestLogins.settings = settings(
     max_examples=examples(40),
     stateful_step_count=STEPS,
-    deadline=None,
     # Nothing is aimed at; and Python 3.11.7 cannot import what the target phase needs in the midst of these many tasks.
     phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )

@@ -61,7 +61,7 @@ def told(blocks: list[bytes], lane: Raw | None) -> tuple[list[dict[str, Any]], l
 
 
 @pytest.mark.check(326)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(events, st.lists(st.integers(0, 3), max_size=12), st.booleans(), st.sampled_from([None, Raw(b'"a\\"b"')]))
 def test_the_messages_are_the_events(said, sizes, named, lane):
     frames = [frame for event in said for frame in (framed(event, named=named), b": heartbeat\n\n")]
@@ -89,7 +89,7 @@ def _compact(event: dict[str, Any]) -> bytes:
 
 
 @pytest.mark.check(327)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.dictionaries(st.text(max_size=8) | st.sampled_from(["input", "client_metadata", "store"]), values, max_size=6)
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fakeredis import FakeAsyncRedis, FakeServer
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -184,9 +184,7 @@ class RedisMachine(Machine):
     make = _in_redis
 
 
-SOME = settings(
-    max_examples=examples(20), stateful_step_count=20, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+SOME = settings(max_examples=examples(20), stateful_step_count=20)
 
 
 TestSqlite = SqliteMachine.TestCase

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
 from websockets.http11 import Request
@@ -200,7 +200,7 @@ async def both(turn: Turn, messages: list[bytes], ending: Any, **drawn: Any) -> 
 
 @pytest.mark.check(257)
 @routes
-@settings(deadline=None, max_examples=25, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25)
 @given(
     scene=st.sampled_from(SCENES),
     part=st.none() | st.integers(min_value=0, max_value=400),

@@ -92,7 +92,7 @@ def test_images_follow_one_another(route, count):
 
 @routes
 @given(cuts=st.lists(st.integers(0, len(MADE)), max_size=20))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_split_gives_the_same_frames(route, cuts):
     assert play(route, split(MADE, cuts), partial_images=2).joined == play(route, MADE, partial_images=2).joined
 

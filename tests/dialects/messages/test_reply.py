@@ -15,7 +15,6 @@ from tests.dialects.messages.asked import TOOL, understood
 from tests.messages_client import fold_messages
 from tests.playbook import RepeatableSealing, events_of, sse, translate
 from tests.streams import stories
-from tests.test_laws import slow
 
 THINKS = {"type": "adaptive", "display": "summarized"}
 
@@ -186,7 +185,6 @@ def test_what_is_interleaved_comes_one_after_the_other():
 
 @pytest.mark.check(229)
 @given(story=stories(mixed=True))
-@slow
 def test_each_block_is_opened_and_closed_once(story):
     frames = translate(understood({"stream": True, "thinking": THINKS}), story.upstream).joined.decode()
     events = [json.loads(line[6:]) for line in frames.split("\n") if line.startswith("data: ")]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gptmock.dialects.dialect import Call, Turn
@@ -19,7 +19,6 @@ from tests.dialects.responses.test_stream import CODEX, ROUTE
 from tests.playbook import as_client, collect, events_of, sse, terms, translate
 from tests.streams import stories
 
-slow = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 values = st.recursive(
     st.none()
     | st.booleans()
@@ -86,7 +85,6 @@ def turn_of(*, codex: bool) -> Turn:
 
 
 @given(upstream=streams())
-@slow
 @pytest.mark.check(120)
 def test_odd_events_break_no_more_than_the_stream(upstream: bytes):
     read = as_client(ROUTE, translate(turn_of(codex=False), upstream))
@@ -97,7 +95,6 @@ def test_odd_events_break_no_more_than_the_stream(upstream: bytes):
 
 
 @given(upstream=streams())
-@slow
 def test_a_codex_gets_whole_frames_too(upstream: bytes):
     frames = translate(turn_of(codex=True), upstream)
     numbers = [json.loads(frame.partition(b"data: ")[2])["sequence_number"] for frame in frames]
@@ -105,7 +102,6 @@ def test_a_codex_gets_whole_frames_too(upstream: bytes):
 
 
 @given(story=stories(mixed=True))
-@slow
 def test_a_codex_reads_any_stream_as_everybody_does(story: Any):
     frames = translate(turn_of(codex=True), story.upstream)
     shown = [frame for frame in frames if b'"type":"codex.' not in frame]
@@ -114,7 +110,6 @@ def test_a_codex_reads_any_stream_as_everybody_does(story: Any):
 
 
 @given(data=st.data())
-@slow
 def test_no_body_is_more_than_a_400(data: st.DataObject):
     body: dict[str, Any] = {
         "model": "gpt-5.5",
