@@ -1,6 +1,7 @@
 """
 The Lua scripts of ``RedisStore``: atomic steps of more than one command. Each touches one key, or the two keys of
-slots and quotas under one name.
+slots and quotas under one name. The arguments of those two are one JSON document: redis-py takes some microseconds for
+each argument.
 
 They use commands of Redis 6.2. Scripts that read the clock (``TIME``) are safe: Redis 5 and newer replicates the
 effects of scripts. After ``NOSCRIPT`` (a restarted server) redis-py sends the script again.
@@ -40,42 +41,40 @@ _WHOLE = """
 local function whole(number) return string.format('%.0f', number) end
 """
 _QUOTAS = """
--- Each quota is four arguments: counter, limit or nothing, milliseconds of its window, amount.
-local function use_of(place)
-  local kept = redis.call('HMGET', KEYS[2], ARGV[place] .. ':n', ARGV[place] .. ':e')
+-- Each quota has a counter, a limit or null, the milliseconds of its window, and an amount.
+local function use_of(quota)
+  local kept = redis.call('HMGET', KEYS[2], quota[1] .. ':n', quota[1] .. ':e')
   local ends = tonumber(kept[2] or '0')
   if ends > now then return tonumber(kept[1]), ends - now end
-  return 0, tonumber(ARGV[place + 2])
+  return 0, quota[3]
 end
-local function add(place, used, left)
-  local total = used + tonumber(ARGV[place + 3])
-  redis.call('HSET', KEYS[2], ARGV[place] .. ':n', whole(total), ARGV[place] .. ':e', whole(now + left))
+local function add(quota, used, left)
+  local total = used + quota[4]
+  redis.call('HSET', KEYS[2], quota[1] .. ':n', whole(total), quota[1] .. ':e', whole(now + left))
   if redis.call('PTTL', KEYS[2]) < left then redis.call('PEXPIRE', KEYS[2], whole(left)) end
   return total
 end
 """
 TAKE_SLOT = f"""{_NOW}{_WHOLE}{_QUOTAS}
-local own = redis.call('ZSCORE', KEYS[1], ARGV[1])
+local owner, limit, ttl, settled, quotas = unpack(cjson.decode(ARGV[1]))
+local own = redis.call('ZSCORE', KEYS[1], owner)
 local held = redis.call('ZCOUNT', KEYS[1], '(' .. whole(now), '+inf')
 local holds = own and tonumber(own) > now
-local taken = holds or ARGV[2] == '' or held < tonumber(ARGV[2])
+local taken = holds or limit == cjson.null or held < limit
 local uses = {{}}
-for place = 5, #ARGV, 4 do
-  local used, left = use_of(place)
-  uses[#uses + 1] = used
-  uses[#uses + 1] = left
-  local wanted = math.max(tonumber(ARGV[place + 3]), 1)
-  if not own and ARGV[place + 1] ~= '' and used + wanted > tonumber(ARGV[place + 1]) then taken = false end
+for at, quota in ipairs(quotas) do
+  local used, left = use_of(quota)
+  uses[2 * at - 1], uses[2 * at] = used, left
+  if not own and quota[2] ~= cjson.null and used + math.max(quota[4], 1) > quota[2] then taken = false end
 end
 if not taken then return {{0, held, unpack(uses)}} end
 -- ZADD first: Redis checks for OOM only before the first write command of a script.
-redis.call('ZADD', KEYS[1], whole(now + ARGV[3]), ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now - ARGV[4]))
-local kept = ARGV[3] + ARGV[4]
+redis.call('ZADD', KEYS[1], whole(now + ttl), owner)
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', whole(now - settled))
+local kept = ttl + settled
 if redis.call('PTTL', KEYS[1]) < kept then redis.call('PEXPIRE', KEYS[1], whole(kept)) end
-for place = 5, #ARGV, 4 do
-  local at = (place - 5) / 2 + 1
-  if not own and ARGV[place + 3] ~= '0' then uses[at] = add(place, uses[at], uses[at + 1]) end
+for at, quota in ipairs(quotas) do
+  if not own and quota[4] ~= 0 then uses[2 * at - 1] = add(quota, uses[2 * at - 1], uses[2 * at]) end
 end
 return {{1, held + (holds and 0 or 1), unpack(uses)}}
 """
@@ -87,19 +86,20 @@ local kept = ARGV[1] + ARGV[2]
 if redis.call('PTTL', KEYS[1]) < kept then redis.call('PEXPIRE', KEYS[1], whole(kept)) end
 """
 FREE_SLOT = f"""{_NOW}{_WHOLE}{_QUOTAS}
-if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
+local owner, quotas = unpack(cjson.decode(ARGV[1]))
+if not redis.call('ZSCORE', KEYS[1], owner) then return 0 end
 -- HSET first, as above: if it is refused, the slot stays for another try.
-for place = 2, #ARGV, 4 do
-  local used, left = use_of(place)
-  if ARGV[place + 3] ~= '0' then add(place, used, left) end
+for _, quota in ipairs(quotas) do
+  local used, left = use_of(quota)
+  if quota[4] ~= 0 then add(quota, used, left) end
 end
-redis.call('ZREM', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[1], owner)
 return 1
 """
 QUOTA_USES = f"""{_NOW}{_QUOTAS}
 local uses = {{}}
-for place = 1, #ARGV, 4 do
-  local used, left = use_of(place)
+for _, quota in ipairs(cjson.decode(ARGV[1])) do
+  local used, left = use_of(quota)
   uses[#uses + 1] = used
   uses[#uses + 1] = left
 end

@@ -6,8 +6,9 @@ both.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
+import msgspec
 from redis import exceptions
 from redis.asyncio import Redis, RedisCluster
 
@@ -16,7 +17,6 @@ from gptmock.stores.keys import Keys, milliseconds
 from gptmock.stores.store import SETTLED_SECONDS, FreedSlot, Quota, QuotaUse, SlotAnswer, WantedSlot
 
 _SETTLED = milliseconds(SETTLED_SECONDS)
-_Arguments: TypeAlias = list[str | int]
 
 
 class RedisSlots:
@@ -41,7 +41,7 @@ class RedisSlots:
 
     async def take(self, slot: WantedSlot, ttl_seconds: float) -> SlotAnswer:
         """See ``Store.take_slot``."""
-        return _answer(await self._take(self._both(slot.name), _take_arguments(slot, ttl_seconds)))
+        return _answer(await self._take(self._both(slot.name), [_take_arguments(slot, ttl_seconds)]))
 
     async def extend(self, name: str, owners: Sequence[str], ttl_seconds: float) -> None:
         """See ``Store.extend_slots``."""
@@ -49,14 +49,14 @@ class RedisSlots:
 
     async def free(self, slot: FreedSlot) -> bool:
         """See ``Store.free_slot``."""
-        return bool(await self._free(self._both(slot.name), _free_arguments(slot)))
+        return bool(await self._free(self._both(slot.name), [_free_arguments(slot)]))
 
     async def exchange(
         self, freed: Sequence[FreedSlot], wanted: Sequence[WantedSlot], ttl_seconds: float
     ) -> list[SlotAnswer]:
         """See ``Store.exchange_slots``."""
-        calls = [(self._free, (*self._both(one.name), *_free_arguments(one))) for one in freed]
-        calls += [(self._take, (*self._both(one.name), *_take_arguments(one, ttl_seconds))) for one in wanted]
+        calls = [(self._free, (*self._both(one.name), _free_arguments(one))) for one in freed]
+        calls += [(self._take, (*self._both(one.name), _take_arguments(one, ttl_seconds))) for one in wanted]
         replies = await self._replies(calls, by_digest=self._by_digest)
         if any(isinstance(one, exceptions.NoScriptError) for one in replies):
             # A restarted server. All again, in their order: a repeated call changes nothing that it did before.
@@ -72,9 +72,9 @@ class RedisSlots:
 
     async def quota_uses(self, name: str, quotas: Sequence[Quota]) -> list[QuotaUse]:
         """See ``Store.quota_uses``."""
-        return _uses(await self._quota_uses(self._both(name), _quota_arguments(quotas)))
+        return _uses(await self._quota_uses(self._both(name), [msgspec.json.encode(_listed(quotas))]))
 
-    async def _replies(self, calls: Iterable[tuple[Any, tuple[str | int, ...]]], *, by_digest: bool) -> list[Any]:
+    async def _replies(self, calls: Iterable[tuple[Any, tuple[str | bytes, ...]]], *, by_digest: bool) -> list[Any]:
         """The replies to calls of scripts, with the keys before the other arguments; an error stands for its reply."""
         pipeline = self._client.pipeline(transaction=False)
         for script, arguments in calls:
@@ -88,21 +88,17 @@ class RedisSlots:
         return self._keys.slots(name), self._keys.quota(name)
 
 
-def _take_arguments(slot: WantedSlot, ttl_seconds: float) -> _Arguments:
-    bound = "" if slot.limit is None else slot.limit
-    return [slot.owner, bound, milliseconds(ttl_seconds), _SETTLED, *_quota_arguments(slot.quotas)]
+def _take_arguments(slot: WantedSlot, ttl_seconds: float) -> bytes:
+    ttl = milliseconds(ttl_seconds)
+    return msgspec.json.encode((slot.owner, slot.limit, ttl, _SETTLED, _listed(slot.quotas)))
 
 
-def _free_arguments(slot: FreedSlot) -> _Arguments:
-    return [slot.owner, *_quota_arguments(slot.quotas)]
+def _free_arguments(slot: FreedSlot) -> bytes:
+    return msgspec.json.encode((slot.owner, _listed(slot.quotas)))
 
 
-def _quota_arguments(quotas: Sequence[Quota]) -> _Arguments:
-    arguments: _Arguments = []
-    for one in quotas:
-        bound = "" if one.limit is None else one.limit
-        arguments += (one.counter, bound, milliseconds(one.window_seconds), one.amount)
-    return arguments
+def _listed(quotas: Sequence[Quota]) -> list[tuple[str, int | None, int, int]]:
+    return [(one.counter, one.limit, milliseconds(one.window_seconds), one.amount) for one in quotas]
 
 
 def _answer(reply: Sequence[int]) -> SlotAnswer:
