@@ -149,6 +149,7 @@ async def answered(prometheus: httpx.AsyncClient, query: str) -> str:
     async with asyncio.timeout(60):
         while True:
             with suppress(httpx.HTTPError, LookupError):
-                found = (await prometheus.get("/api/v1/query", params={"query": query})).json()["data"]["result"]
-                return str(found[0]["value"][1])
+                # While it starts, it says 503.
+                found = (await prometheus.get("/api/v1/query", params={"query": query})).raise_for_status()
+                return str(found.json()["data"]["result"][0]["value"][1])
             await asyncio.sleep(0.2)

@@ -161,9 +161,12 @@ async def test_workers_that_are_killed_under_load_take_only_their_own_streams_al
         counts = Counter(ended.values())
         report(kills=KILLS, slowest_respawn=round(slowest, 2), complete=counts[True], broken=counts[False])
         assert counts[True] > 40
-        # A worker that lives says how each of its calls ended: the broken ones have nobody to tell it.
-        assert [told[one]["ended"] for one, whole in ended.items() if whole] == ["ok"] * counts[True]
-        assert [one for one, whole in ended.items() if not whole and one in told] == []
+        # A worker that lives says how each of its calls ended: the broken ones have nobody to tell it, nor have those
+        # whose last byte had just gone out when their worker was killed.
+        whole = [one for one, is_whole in ended.items() if is_whole]
+        assert {told[one]["ended"] for one in whole if one in told} == {"ok"}
+        assert len([one for one in whole if one not in told]) <= KILLS
+        assert [one for one, is_whole in ended.items() if not is_whole and one in told] == []
         assert server.stop() == 0
 
 
