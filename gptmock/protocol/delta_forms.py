@@ -93,6 +93,7 @@ class Form:
     """One order of members."""
 
     order: str
+    """Its name."""
     pattern: re.Pattern[bytes]
     """One event; its groups are those of ``places``, with the delta's literal among them."""
     places: tuple[int, ...]

@@ -3,14 +3,16 @@ The store contract on Redis (6.2 or newer, or Valkey): one round trip per call, 
 nothing of the records' contents.
 
 A command that was sent is never cancelled: if its caller is cancelled, it runs to its own deadline in the background,
-so that its connection returns to the pool in a clean state.
+so that its connection returns to the pool in a clean state. One that has not been sent when its caller's time is over
+is never sent: after an outage it would hold up those that somebody waits for.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from redis import exceptions
 from redis.asyncio import Redis, RedisCluster
@@ -271,19 +273,21 @@ class RedisStore:
         except exceptions.ResponseError:
             return {}  # not permitted, or unknown to the server
 
-    async def _run(self, command: Awaitable[T]) -> T:
+    async def _run(self, command: Coroutine[Any, Any, T]) -> T:
         """
         Run a command in a task of its own, so that cancelling the caller does not interrupt it.
 
         The timeout is counted in short waits, not by the clock: after the event loop was blocked, a due timer and an
         unread reply arrive together, and Redis must not be blamed for the time in which this process did not run.
         """
-        task = self._track(asyncio.ensure_future(self._in_turn(command)))
+        call = _Call(command)
+        task = self._track(asyncio.ensure_future(self._in_turn(call)))
         loop, waited = asyncio.get_running_loop(), 0.0
         last = loop.time() + STALLED * self._timeout_seconds
         while not (await asyncio.wait({task}, timeout=SLACK_SECONDS))[0]:
             waited += SLACK_SECONDS
             if waited > self._timeout_seconds or loop.time() > last:
+                call.is_given_up = True
                 await self._drop_idle()
                 raise StoreUnavailable("Redis does not answer in time.", retry_after_seconds=RETRY_AFTER_SECONDS)
         try:
@@ -293,9 +297,12 @@ class RedisStore:
                 await self._drop_idle()
             raise unavailable(error) from error
 
-    async def _in_turn(self, command: Awaitable[T]) -> T:
+    async def _in_turn(self, call: _Call[T]) -> T:
         async with self._gate:
-            return await command
+            if call.is_given_up:
+                call.command.close()
+                raise asyncio.CancelledError
+            return await call.command
 
     async def _drop_idle(self) -> None:
         """Close idle connections: they would fail one by one too, and after a failover lead to the wrong server."""
@@ -313,6 +320,14 @@ class RedisStore:
         self._running.discard(task)
         if not task.cancelled():
             task.exception()
+
+
+@dataclass(slots=True)
+class _Call(Generic[T]):
+    """A command, and whether its caller has given it up."""
+
+    command: Coroutine[Any, Any, T]
+    is_given_up: bool = False
 
 
 def open_redis(

@@ -13,7 +13,7 @@ from redis import exceptions
 
 from gptmock.errors import StoreUnavailable
 from gptmock.stores.breaker import GuardedStore
-from gptmock.stores.redis import RedisStore, open_redis
+from gptmock.stores.redis import MAX_RUNNING, RedisStore, open_redis
 from gptmock.stores.redis_errors import unavailable
 from gptmock.stores.store import Addition, FreedSlot, Record, WantedSlot
 from tests.stores.contract import until
@@ -128,15 +128,18 @@ async def test_a_frozen_server_costs_a_crowd_half_a_second(server: RedisServer, 
         # Twenty times as many as there are connections: in turn they would take eight seconds.
         took = await asyncio.gather(*(refused(store.read(f"r{number}")) for number in range(640)))
         assert max(seconds for seconds, _ in took) < 2 * IN_TIME_SECONDS
+    assert await store.read("a") is None
 
-    async def answers() -> bool:
-        # Behind those whose callers have left.
-        try:
-            return await store.read("a") is None
-        except StoreUnavailable:
-            return False
 
-    await until(answers)
+async def test_what_nobody_waits_for_any_more_is_not_sent(server: RedisServer, store: RedisStore):
+    await store.totals("c")
+    with server.frozen():
+        await asyncio.gather(*(refused(store.add([Addition("c", {"n": 1})])) for _ in range(20 * MAX_RUNNING)))
+    began = time.perf_counter()
+    assert (await store.totals("c")).get("n", 0) <= MAX_RUNNING
+    assert time.perf_counter() - began < IN_TIME_SECONDS
+    await asyncio.sleep(0.5)
+    assert (await store.totals("c")).get("n", 0) <= MAX_RUNNING, "nor later"
 
 
 @pytest.mark.alone
