@@ -46,7 +46,8 @@ _PREFIX = "key:"
 _KIND = "key"
 _LEASE = "keys:create"
 _LEASE_SECONDS = 5.0
-_WAIT_SECONDS = 2.0
+_WAIT_SECONDS = 6.0
+"""Longer than the lease: a process that ended while it held it makes nobody fail."""
 _POLL_SECONDS = 0.05
 
 

@@ -84,6 +84,12 @@ async def test_of_many_who_create_one_name_at_once_one_does(place: Place):
     assert len(await workers[0].all()) == 1
 
 
+async def test_a_process_that_ended_while_it_created_a_key_keeps_nobody_from_it():
+    store = MemoryStore(MemoryPlace())
+    assert await store.acquire("keys:create", "one that was killed", ttl_seconds=5.0)
+    assert (await keys_on(store).create("ada", KeyTerms())).key.name == "ada"
+
+
 # --- A life ------------------------------------------------------------------------------
 
 
