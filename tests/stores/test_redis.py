@@ -17,7 +17,7 @@ from gptmock.stores.redis import RedisStore, open_redis
 from gptmock.stores.redis_facts import RedisFacts
 from gptmock.stores.store import SETTLED_SECONDS, Addition, FreedSlot, Quota, Record, WantedSlot
 from tests.harness import wait_until
-from tests.stores.servers import RedisServer, binary_of, running
+from tests.stores.servers import PATIENT_SECONDS, RedisServer, binary_of, patient_store, running
 
 ACL = "~gptmock:* &gptmock:* +@read +@write +@scripting +@connection +@pubsub +@transaction -@dangerous +info +time"
 """What the documentation tells operators to allow."""
@@ -38,7 +38,7 @@ async def counted(valkey: RedisServer) -> AsyncIterator[RedisStore]:
     pool = BlockingConnectionPool(
         connection_class=Counting, path=str(valkey.path), max_connections=1, protocol=2, driver_info=None
     )
-    store = RedisStore(Redis(connection_pool=pool), prefix="counted")
+    store = RedisStore(Redis(connection_pool=pool), prefix="counted", timeout_seconds=PATIENT_SECONDS)
     yield store
     await store.close()
 
@@ -115,20 +115,20 @@ def server(request: pytest.FixtureRequest, kind: str) -> RedisServer:
 
 async def test_everything_works_for_a_user_that_may_do_nothing_else(server: RedisServer):
     server.say("ACL", "SETUSER", "gateway", "reset", "on", ">s3cret-word", *ACL.split())
-    store = open_redis(f"unix://gateway:s3cret-word@{server.path}")
+    store = patient_store(f"unix://gateway:s3cret-word@{server.path}")
     for call in CALLS.values():
         await call(store)
     assert await store.names("") == []
     assert (await store.describe()).role == "master"
     await store.close()
-    other = open_redis(f"unix://gateway:s3cret-word@{server.path}", prefix="foreign")
+    other = patient_store(f"unix://gateway:s3cret-word@{server.path}", prefix="foreign")
     with pytest.raises(StoreUnavailable, match=r"^Redis does not allow its user a command that is needed\.$"):
         await other.probe()
     await other.close()
 
 
 async def test_no_client_leaves_a_key_without_a_life_that_should_have_one(server: RedisServer):
-    store = open_redis(server.url, prefix="lives")
+    store = patient_store(server.url, prefix="lives")
     await store.write("w", b"", expected=0, ttl_seconds=50)
     await store.acquire("l", "me", ttl_seconds=50)
     await store.add([Addition("c", {"n": 1}, 50)])
@@ -148,7 +148,7 @@ async def test_no_client_leaves_a_key_without_a_life_that_should_have_one(server
 
 
 async def test_connections_are_few_and_named(server: RedisServer):
-    store = open_redis(server.url, prefix="few", max_running=3)
+    store = patient_store(server.url, prefix="few", max_running=3)
     await asyncio.gather(*(store.read(f"r{number}") for number in range(60)))
     clients = server.say("CLIENT", "LIST").decode()
     await store.close()
@@ -163,7 +163,7 @@ async def test_scripts_that_read_the_clock_reach_a_replica(kind: str):
     with running(kind, "--port", port, "--repl-diskless-sync-delay", "0") as master, running(kind) as replica:
         replica.say("REPLICAOF", "127.0.0.1", port)
         wait_until(lambda: b"master_link_status:up" in replica.say("INFO", "replication"))
-        store = open_redis(master.url)
+        store = patient_store(master.url)
         await store.take_slot("s", "me", limit=1, ttl_seconds=50)
         await store.observe("o", b"seen", stamp=1, ttl_seconds=50)
         wait_until(lambda: replica.say("HGET", "gptmock:observed:{o}", "b") == b"$4\r\nseen\r\n")
@@ -171,7 +171,7 @@ async def test_scripts_that_read_the_clock_reach_a_replica(kind: str):
         assert replica.say("ZSCORE", "gptmock:slots:{s}", "me") == master.say("ZSCORE", "gptmock:slots:{s}", "me")
         assert (await store.describe()).role == "master"
         await store.close()
-        of_replica = open_redis(replica.url)
+        of_replica = patient_store(replica.url)
         assert (await of_replica.warnings())[-1].startswith("This Redis is a replica")
         await of_replica.close()
 
@@ -181,14 +181,14 @@ async def test_scripts_that_read_the_clock_reach_a_replica(kind: str):
 
 async def test_a_server_as_it_should_be_earns_no_warning(kind: str):
     with running(kind, "--appendonly", "yes") as server:
-        store = open_redis(server.url)
+        store = patient_store(server.url)
         assert await store.warnings() == []
         assert (await store.describe()).append_only
         await store.close()
 
 
 async def test_a_server_that_may_lose_logins_is_told_of(server: RedisServer):
-    store = open_redis(server.url)
+    store = patient_store(server.url)
     server.say("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     try:
         facts = await store.describe()
@@ -218,14 +218,14 @@ def test_warnings_say_what_to_do():
 
 async def test_a_server_that_tells_nothing_is_no_error(server: RedisServer):
     server.say("ACL", "SETUSER", "silent", "reset", "on", ">word", "~*", "+@all", "-info")
-    store = open_redis(f"unix://silent:word@{server.path}")
+    store = patient_store(f"unix://silent:word@{server.path}")
     assert await store.describe() == RedisFacts()
     assert await store.warnings() == []
     await store.close()
 
 
 async def test_fakeredis_is_described_too():
-    store = RedisStore(FakeAsyncRedis())
+    store = RedisStore(FakeAsyncRedis(), timeout_seconds=PATIENT_SECONDS)
     assert isinstance((await store.describe()).warnings(), list)
     await store.close()
 
@@ -248,7 +248,7 @@ async def test_what_is_an_address_is_not_connected_to_before_it_is_used(url: str
 
 
 async def test_a_numbered_database_is_one_of_its_own(server: RedisServer):
-    zero, one = open_redis(server.url, prefix="db"), open_redis(f"{server.url}?db=1", prefix="db")
+    zero, one = patient_store(server.url, prefix="db"), patient_store(f"{server.url}?db=1", prefix="db")
     await zero.write("a", b"0", expected=0)
     assert await one.read("a") is None
     assert await zero.read("a") == Record(1, b"0")

@@ -9,14 +9,13 @@ import pytest
 
 from gptmock.errors import StoreUnavailable
 from gptmock.stores.locations import Place
-from gptmock.stores.redis import open_redis
 from gptmock.stores.redis_cluster import RedisClusterStore
 from gptmock.stores.redis_facts import RedisFacts, weakest
 from gptmock.stores.redis_sentinel import RedisSentinelStore
 from gptmock.stores.store import Addition
 from tests.certificates import write_certificates
 from tests.stores.clusters import free_port, wait_for
-from tests.stores.servers import RedisServer, binary_of, running
+from tests.stores.servers import PATIENT_SECONDS, RedisServer, binary_of, patient_store, running
 
 
 async def test_names_of_all_nodes_and_their_facts(cluster: str):
@@ -37,12 +36,12 @@ async def test_names_of_all_nodes_and_their_facts(cluster: str):
 
 
 async def test_facts_behind_a_sentinel(sentinel: str):
-    store = Place.named(sentinel, home=Path("/"), redis_url=None).open()
+    store = Place.named(sentinel, home=Path("/"), redis_url=None).open(timeout_seconds=PATIENT_SECONDS)
     assert isinstance(store, RedisSentinelStore)
     await store.probe()
     assert (await store.describe()).role == "master"
     await store.close()
-    nobody = open_redis(sentinel.replace("/team", "/other"))
+    nobody = patient_store(sentinel.replace("/team", "/other"))
     with pytest.raises(StoreUnavailable, match=r"^Redis has no master by this name at its sentinels, or they cannot"):
         await nobody.probe()
     await nobody.close()
@@ -50,13 +49,13 @@ async def test_facts_behind_a_sentinel(sentinel: str):
 
 async def test_the_kind_in_the_address_is_wrong(cluster: str, valkey: RedisServer):
     one, *_ = cluster.removeprefix("redis+cluster://").split(",")
-    single = open_redis(f"redis://{one}")
+    single = patient_store(f"redis://{one}")
     with pytest.raises(StoreUnavailable, match=r"^Redis is a cluster; its URL begins with redis\+cluster://\.$"):
         await asyncio.gather(*(single.write(f"n{number}", b"", expected=0) for number in range(20)))
     await single.close()
     valkey_port = free_port()
     valkey.say("CONFIG", "SET", "port", str(valkey_port))
-    no_cluster = open_redis(f"redis+cluster://127.0.0.1:{valkey_port}")
+    no_cluster = patient_store(f"redis+cluster://127.0.0.1:{valkey_port}")
     with pytest.raises(StoreUnavailable, match=r"^Redis is no cluster; its URL begins with redis:// or rediss://\.$"):
         await no_cluster.probe()
     await no_cluster.close()
@@ -65,7 +64,7 @@ async def test_the_kind_in_the_address_is_wrong(cluster: str, valkey: RedisServe
 
 @pytest.mark.parametrize("scheme", ["redis+cluster", "redis+sentinel"])
 async def test_nobody_is_there(scheme: str):
-    store = open_redis(f"{scheme}://127.0.0.1:{free_port()}" + ("/team" if "sentinel" in scheme else ""))
+    store = patient_store(f"{scheme}://127.0.0.1:{free_port()}" + ("/team" if "sentinel" in scheme else ""))
     with pytest.raises(StoreUnavailable, match=r"^Redis .*cannot be reached\.$"):
         await store.probe()
     await store.close()
@@ -92,15 +91,15 @@ async def test_a_certificate_authority_and_a_client_certificate(tmp_path: Path, 
             server.say("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
             wait_for(lambda: b"cluster_state:ok" in server.say("CLUSTER", "INFO"))
         url = f"{scheme}://127.0.0.1:{port}?ssl_ca_certs={ca}"
-        store = open_redis(f"{url}&ssl_certfile={certificate}&ssl_keyfile={key}", timeout_seconds=5)
+        store = patient_store(f"{url}&ssl_certfile={certificate}&ssl_keyfile={key}")
         await store.write("a", b"1", expected=0)
         assert await store.names("") == ["a"]
         await store.close()
-        stranger = open_redis(url)
+        stranger = patient_store(url)
         with pytest.raises(StoreUnavailable, match="Redis"):
             await stranger.probe()
         await stranger.close()
-        doubting = open_redis(f"{scheme}://127.0.0.1:{port}?ssl_certfile={certificate}&ssl_keyfile={key}")
+        doubting = patient_store(f"{scheme}://127.0.0.1:{port}?ssl_certfile={certificate}&ssl_keyfile={key}")
         with pytest.raises(StoreUnavailable, match=r"^Redis has a certificate that is not trusted; ssl_ca_certs in"):
             await doubting.probe()
         await doubting.close()

@@ -17,7 +17,7 @@ from gptmock.stores.redis import MAX_RUNNING, RedisStore, open_redis
 from gptmock.stores.redis_errors import unavailable
 from gptmock.stores.store import Addition, FreedSlot, Record, WantedSlot
 from tests.stores.contract import until
-from tests.stores.servers import RedisServer, binary_of, running
+from tests.stores.servers import RedisServer, binary_of, patient_store, running
 from tests.timing import generous
 
 IN_TIME_SECONDS = generous(0.5)
@@ -43,7 +43,16 @@ def server(kind: str) -> Iterator[RedisServer]:
 
 @pytest.fixture
 async def store(server: RedisServer) -> AsyncIterator[RedisStore]:
+    """With the timeout of a server that serves."""
     opened = open_redis(server.url)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def patient(server: RedisServer) -> AsyncIterator[RedisStore]:
+    """Where no time is measured: a busy machine must not pass for trouble."""
+    opened = patient_store(server.url)
     yield opened
     await opened.close()
 
@@ -172,78 +181,78 @@ async def test_behind_the_breaker_only_the_first_one_waits(
     ]
 
 
-async def test_a_restart_is_survived_by_every_script(server: RedisServer, store: RedisStore):
+async def test_a_restart_is_survived_by_every_script(server: RedisServer, patient: RedisStore):
     for _ in range(3):
-        assert await store.write("a", b"1", expected=0) is None
-        assert await store.delete("a", expected=1)
-        assert await store.acquire("l", "me", ttl_seconds=60)
-        assert await store.renew("l", "me", ttl_seconds=60)
-        assert await store.lease_left("l", "me") > 0
-        assert await store.release("l", "me")
-        assert await store.take_slot("s", "me", limit=1, ttl_seconds=60)
-        assert await store.slots_taken("s") == 1
-        (answer,) = await store.exchange_slots([FreedSlot("s", "me")], [WantedSlot("s", "you", 1)], ttl_seconds=60)
+        assert await patient.write("a", b"1", expected=0) is None
+        assert await patient.delete("a", expected=1)
+        assert await patient.acquire("l", "me", ttl_seconds=60)
+        assert await patient.renew("l", "me", ttl_seconds=60)
+        assert await patient.lease_left("l", "me") > 0
+        assert await patient.release("l", "me")
+        assert await patient.take_slot("s", "me", limit=1, ttl_seconds=60)
+        assert await patient.slots_taken("s") == 1
+        (answer,) = await patient.exchange_slots([FreedSlot("s", "me")], [WantedSlot("s", "you", 1)], ttl_seconds=60)
         assert (answer.taken, answer.slots) == (True, 1)
-        await store.free_slot("s", "you")
-        assert await store.observe("o", b"x", stamp=1, ttl_seconds=60)
-        await store.add([Addition("c", {"n": 1}, 60)])
-        assert await store.totals("c") == {"n": 1}
+        await patient.free_slot("s", "you")
+        assert await patient.observe("o", b"x", stamp=1, ttl_seconds=60)
+        await patient.add([Addition("c", {"n": 1}, 60)])
+        assert await patient.totals("c") == {"n": 1}
         server.restart()
         await asyncio.sleep(0.05)  # the loop hears of the cut, as it would in the time that a restart takes
     server.say("SCRIPT", "FLUSH")
-    assert await store.write("a", b"1", expected=0) is None
+    assert await patient.write("a", b"1", expected=0) is None
 
 
-async def test_connections_cut_by_the_server_are_replaced(server: RedisServer, store: RedisStore):
-    await asyncio.gather(*(store.read(f"r{number}") for number in range(20)))
+async def test_connections_cut_by_the_server_are_replaced(server: RedisServer, patient: RedisStore):
+    await asyncio.gather(*(patient.read(f"r{number}") for number in range(20)))
     server.say("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     await asyncio.sleep(0.05)
-    assert await asyncio.gather(*(store.read(f"r{number}") for number in range(20))) == [None] * 20
+    assert await asyncio.gather(*(patient.read(f"r{number}") for number in range(20))) == [None] * 20
 
 
-async def test_a_replica_is_no_place_to_write(server: RedisServer, store: RedisStore):
-    await store.write("a", b"1", expected=0)
+async def test_a_replica_is_no_place_to_write(server: RedisServer, patient: RedisStore):
+    await patient.write("a", b"1", expected=0)
     server.say("REPLICAOF", "127.0.0.1", "1")
     for call in (
-        store.probe(),
-        store.write("a", b"2", expected=1),
-        store.acquire("l", "me", ttl_seconds=5),
-        store.add([Addition("c", {"n": 1})]),
-        store.take_slot("s", "me", limit=1, ttl_seconds=5),
-        store.exchange_slots([], [WantedSlot("s", "me", 1)], ttl_seconds=5),
+        patient.probe(),
+        patient.write("a", b"2", expected=1),
+        patient.acquire("l", "me", ttl_seconds=5),
+        patient.add([Addition("c", {"n": 1})]),
+        patient.take_slot("s", "me", limit=1, ttl_seconds=5),
+        patient.exchange_slots([], [WantedSlot("s", "me", 1)], ttl_seconds=5),
     ):
         _, said = await refused(call)
         assert said.message == "Redis is a read-only replica."
     server.say("REPLICAOF", "NO", "ONE")
-    assert await store.write("a", b"2", expected=1) is None
+    assert await patient.write("a", b"2", expected=1) is None
 
 
-async def test_a_full_memory(server: RedisServer, store: RedisStore):
-    await store.write("a", b"1", expected=0)
-    await store.acquire("l", "me", ttl_seconds=60)
+async def test_a_full_memory(server: RedisServer, patient: RedisStore):
+    await patient.write("a", b"1", expected=0)
+    await patient.acquire("l", "me", ttl_seconds=60)
     server.say("CONFIG", "SET", "maxmemory-policy", "noeviction")
     server.say("CONFIG", "SET", "maxmemory", "1")
     for call in (
-        store.probe(),
-        store.write("a", b"2", expected=1),
-        store.acquire("m", "me", ttl_seconds=5),
-        store.add([Addition("c", {"n": 1}), Addition("d", {"n": 1})]),
-        store.take_slot("s", "me", limit=1, ttl_seconds=5),
-        store.exchange_slots([], [WantedSlot("s", "me", 1)], ttl_seconds=5),
-        store.observe("o", b"x", stamp=1, ttl_seconds=5),
+        patient.probe(),
+        patient.write("a", b"2", expected=1),
+        patient.acquire("m", "me", ttl_seconds=5),
+        patient.add([Addition("c", {"n": 1}), Addition("d", {"n": 1})]),
+        patient.take_slot("s", "me", limit=1, ttl_seconds=5),
+        patient.exchange_slots([], [WantedSlot("s", "me", 1)], ttl_seconds=5),
+        patient.observe("o", b"x", stamp=1, ttl_seconds=5),
     ):
         _, said = await refused(call)
         assert said.message == "Redis is out of memory."
-    assert await store.read("a") == Record(1, b"1")
-    assert await store.release("l", "me")
+    assert await patient.read("a") == Record(1, b"1")
+    assert await patient.release("l", "me")
     server.say("CONFIG", "SET", "maxmemory", "0")
-    assert await store.totals("c") == await store.totals("d") == {}
-    await store.probe()
+    assert await patient.totals("c") == await patient.totals("d") == {}
+    await patient.probe()
 
 
-async def test_a_server_that_refuses_writes_for_reasons_of_its_own(server: RedisServer, store: RedisStore):
+async def test_a_server_that_refuses_writes_for_reasons_of_its_own(server: RedisServer, patient: RedisStore):
     server.say("CONFIG", "SET", "min-replicas-to-write", "3")
-    _, said = await refused(store.probe())
+    _, said = await refused(patient.probe())
     assert said.message == "Redis has too few replicas to take writes."
 
 
@@ -257,19 +266,19 @@ async def test_a_server_that_refuses_writes_for_reasons_of_its_own(server: Redis
 )
 async def test_another_password(server: RedisServer, user: str, message: str):
     server.say("CONFIG", "SET", "requirepass", "s3cret")
-    store = open_redis(f"unix://{user}@{server.path}" if user else server.url)
+    store = patient_store(f"unix://{user}@{server.path}" if user else server.url)
     _, said = await refused(store.read("a"))
     assert said.message == message
     assert "wr0ng" not in repr(said.__cause__) + str(said.__cause__)
     await store.close()
-    right = open_redis(f"unix://:s3cret@{server.path}")
+    right = patient_store(f"unix://:s3cret@{server.path}")
     await right.probe()
     await right.close()
 
 
 async def test_a_server_that_is_still_loading(kind: str):
     with running(kind, *SLOW_LOADING) as server:
-        store = open_redis(server.url)
+        store = patient_store(server.url)
         await store.write("a", b"1", expected=0)
         for number in range(500):
             server.say("SET", f"filler{number}", "x" * 2000)
@@ -299,7 +308,7 @@ async def test_tls_that_the_other_side_does_not_speak(kind: str):
 
 
 async def test_cancelled_by_thousands_no_connection_is_lost(server: RedisServer):
-    store = open_redis(server.url, max_running=2)
+    store = patient_store(server.url, max_running=2)
     for number in range(2000):
         task = asyncio.ensure_future(store.read(f"r{number}"))
         await asyncio.sleep(0)
