@@ -39,6 +39,9 @@ from gptmock.upstream.transport import open_client
 from gptmock.upstream.usage import CodexUsage
 from gptmock.usage import UsageRow
 
+STORE_SECONDS = 5.0
+"""How long a call to Redis may take: one person waits, and a login that cannot be stored must be made again."""
+
 
 @dataclass(frozen=True, slots=True)
 class CommandServices:
@@ -177,7 +180,10 @@ async def open_command_services(settings: Settings) -> AsyncIterator[CommandServ
         UnusableKey: the key is missing or does not decrypt the store; nothing was changed.
         StoreUnavailable: the store does not answer.
     """
-    async with open_client(proxy=settings.upstream_proxy) as client, open_state(settings) as state:
+    async with (
+        open_client(proxy=settings.upstream_proxy) as client,
+        open_state(settings, timeout_seconds=STORE_SECONDS) as state,
+    ):
         try:
             await state.vault.check_key()
         except SealBroken as error:

@@ -64,6 +64,7 @@ async def open_state(
     settings: Settings,
     folder: Path | None = None,
     *,
+    timeout_seconds: float | None = None,
     called: Callable[[str, float, StoreUnavailable | None], None] = lambda _name, _seconds, _error: None,
 ) -> AsyncIterator[State]:
     """
@@ -72,10 +73,11 @@ async def open_state(
     Args:
         settings: name the store and its keys.
         folder: private to this server, for a copy of what a store elsewhere holds; ``None`` keeps none.
+        timeout_seconds: how long a call to Redis may take; ``None`` for a server's patience.
         called: see ``GuardedStore``.
     """
     sealer = Sealer(_keys(settings))
-    store = GuardedStore(_place(settings).open(), called=called)
+    store = GuardedStore(_place(settings).open(timeout_seconds=timeout_seconds), called=called)
     escrow = FileEscrow(settings.home, sealer)
     # The embedded store is a file itself: it is never away.
     copied = folder if settings.redis_url is not None else None

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from gptmock import command_services
 from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
 from gptmock.stores import redis
@@ -19,6 +21,7 @@ from tests.stores.clusters import running_cluster, running_sentinels
 from tests.stores.servers import binary_of, running
 
 NOBODY = "http://127.0.0.1:1"
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 BOOK = TokenRegistry(SimulatorOptions)
 
 
@@ -42,6 +45,7 @@ def _address(kind: str, folder: Path) -> Iterator[str]:
 def test_every_command_works(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     # A busy machine must not pass for a store that is away.
     monkeypatch.setattr(redis, "TIMEOUT_SECONDS", 30.0)
+    monkeypatch.setattr(command_services, "STORE_SECONDS", 30.0)
     if binary_of("redis") is None:
         pytest.skip("no redis-server here: apt-get install redis-server")
     home = tmp_path / "home"
@@ -69,11 +73,23 @@ def test_every_command_works(kind: str, tmp_path: Path, monkeypatch: pytest.Monk
             assert "Unclosed" not in shown.stderr
 
 
+def test_a_command_waits_for_a_redis_that_is_held_up(tmp_path: Path):
+    """A server must go on without it after half a second; a person would only have to type the command again."""
+    if binary_of("redis") is None:
+        pytest.skip("no redis-server here: apt-get install redis-server")
+    with running("redis") as server:
+        variables = {"GPTMOCK_REDIS_URL": server.url, "GPTMOCK_ENCRYPTION_KEYS": KEY}
+        assert run(tmp_path, "keys", "create", "before", **variables).returncode == 0
+        with ThreadPoolExecutor() as pool, server.frozen():
+            thawing = pool.submit(server.thaw, after_seconds=3)
+            made = run(tmp_path, "keys", "create", "meanwhile", **variables)
+            thawing.result()
+        assert made.returncode == 0, made.stderr
+
+
 def test_a_certificate_that_is_not_there_is_a_mistake(tmp_path: Path):
     url = f"rediss://127.0.0.1:1/0?ssl_ca_certs={tmp_path / 'none'}"
-    shown = run(
-        tmp_path, "info", GPTMOCK_REDIS_URL=url, GPTMOCK_ENCRYPTION_KEYS="AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-    )
+    shown = run(tmp_path, "info", GPTMOCK_REDIS_URL=url, GPTMOCK_ENCRYPTION_KEYS=KEY)
     assert (shown.returncode, shown.stderr) == (
         2,
         "gptmock: GPTMOCK_REDIS_URL: the file of ssl_ca_certs cannot be read\n",
