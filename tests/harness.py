@@ -138,6 +138,7 @@ async def serving(
     with many_apps(), socket.socket() as listening:
         app = create_app(open_its_services, options or ServerOptions(), dialects=dialects)
         configure(app)
+        _rewrite_for(app)
         listening.bind(("127.0.0.1", 0))
         server = await app.create_server(sock=listening, protocol=ClientConnection, return_asyncio_server=True)
         assert server is not None
@@ -155,6 +156,16 @@ async def serving(
             await asyncio.sleep(0)
             await server.after_stop()
             Sanic.unregister_app(app)
+
+
+_rewritten: dict[str, frozenset[str]] = {}
+
+
+def _rewrite_for(app: App) -> None:
+    """At each start Sanic rewrites its methods for the signals of the app. Here once for equal ones: it takes long."""
+    signals = frozenset(route.name for route in app.signal_router.routes)
+    app.config.TOUCHUP = _rewritten.get("signals") != signals
+    _rewritten["signals"] = signals
 
 
 @contextmanager
