@@ -8,6 +8,7 @@ Source: OpenAPI 3.1; pydantic ``models_json_schema``, which keeps nested models 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -55,19 +56,23 @@ class Route(Protocol):
 
 def add_openapi_route(app: App, *, base_path: str) -> None:
     """
-    Add the route; to be called after all others, since the document is generated here, once per worker.
+    Add the route. The document is generated for the first request, aside from the event loop: most workers are never
+    asked, and the schemas of all bodies take longer than the rest of a worker's start.
 
     Args:
-        app: has all other routes.
+        app: has all other routes when it starts.
         base_path: the prefix that clients put before the paths; empty for none.
     """
 
+    @cache
+    def body() -> bytes:
+        servers = {"servers": [{"url": base_path}]} if base_path else {}
+        return msgspec.json.encode({**openapi_document(app.router.routes), **servers})
+
     async def openapi(_: Request) -> HTTPResponse:
-        return HTTPResponse(body, content_type="application/json")
+        return HTTPResponse(await asyncio.to_thread(body), content_type="application/json")
 
     app.add_route(openapi, OPENAPI_PATH, methods=["GET", "HEAD"], name="openapi")
-    servers = {"servers": [{"url": base_path}]} if base_path else {}
-    body = msgspec.json.encode({**openapi_document(app.router.routes), **servers})
 
 
 def openapi_document(routes: Iterable[Route]) -> Json:
