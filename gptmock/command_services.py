@@ -40,7 +40,7 @@ from gptmock.upstream.usage import CodexUsage
 from gptmock.usage import UsageRow
 
 STORE_SECONDS = 5.0
-"""How long a call to Redis may take: one person waits, and a login that cannot be stored must be made again."""
+"""How long a call to the store may take: one person waits, and a login that cannot be stored must be made again."""
 
 
 @dataclass(frozen=True, slots=True)

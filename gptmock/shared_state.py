@@ -73,7 +73,7 @@ async def open_state(
     Args:
         settings: name the store and its keys.
         folder: private to this server, for a copy of what a store elsewhere holds; ``None`` keeps none.
-        timeout_seconds: how long a call to Redis may take; ``None`` for a server's patience.
+        timeout_seconds: how long a call to the store may take; ``None`` for as long as a server waits.
         called: see ``GuardedStore``.
     """
     sealer = Sealer(_keys(settings))

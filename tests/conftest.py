@@ -8,16 +8,18 @@ import shutil
 import signal
 import tempfile
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from gptmock.stores import redis, sqlite_file
 from tests.examples import FACTOR, USUAL, examples
 from tests.isolation import RunLock
 from tests.scheduling import STAGES, StageScheduling, StageSeconds, ordered, stage_of
+from tests.stores.servers import PATIENT_SECONDS
 
 pytest.register_assert_rewrite("tests.playbook", "tests.responses_client")
 
@@ -99,6 +101,18 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 def _alone(item: pytest.Item | None) -> bool:
     return item is not None and item.get_closest_marker("alone") is not None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_stores() -> Iterator[None]:
+    """
+    A busy machine must not pass for a store that is away: what the tests' own process opens waits long. Tests of that
+    wait construct a store with a time of their own; processes that tests start wait as long as they do for users.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(redis, "TIMEOUT_SECONDS", PATIENT_SECONDS)
+        patch.setattr(sqlite_file, "CALL_TIMEOUT_SECONDS", PATIENT_SECONDS)
+        yield
 
 
 # --- Stages: the core first, then made-up requests, then the real clients and the faults -----------------------------

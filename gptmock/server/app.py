@@ -79,7 +79,7 @@ class GuardedApp(Sanic[Config, SimpleNamespace]):
         """
         Add a route; see Sanic.
 
-        Errors are rendered by ``ErrorAnswers``. Without a format for its own, Sanic reads and parses the source of
+        Errors are rendered by ``ErrorAnswers``. Without a format of its own, Sanic reads and parses the source of
         every handler: half of what it costs to create the app.
         """
         return super().add_route(*arguments, **{"error_format": "json", **options})

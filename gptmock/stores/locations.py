@@ -66,7 +66,7 @@ class Place:
         The store at this location; it connects when it is first used.
 
         Args:
-            timeout_seconds: how long a call to Redis may take; ``None`` for a server's patience.
+            timeout_seconds: how long a call may take; ``None`` for as long as a server waits.
 
         Raises:
             WrongPlace: a URL that redis-py does not accept.
@@ -80,9 +80,10 @@ class Place:
             except ValueError as error:
                 raise WrongPlace(str(error)) from error
         from gptmock.stores.sqlite import SqliteStore  # noqa: PLC0415
+        from gptmock.stores.sqlite_file import CALL_TIMEOUT_SECONDS  # noqa: PLC0415
 
         assert self.file is not None  # noqa: S101 - one of the two
-        return SqliteStore(self.file)
+        return SqliteStore(self.file, timeout_seconds=timeout_seconds or CALL_TIMEOUT_SECONDS)
 
 
 def _check_address(url: str) -> None:

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gptmock.stores.keys import MAX_NAME_BYTES, checked, milliseconds, successor
-from gptmock.stores.sqlite_file import NEVER, ConnectionThread
+from gptmock.stores.sqlite_file import CALL_TIMEOUT_SECONDS, NEVER, ConnectionThread
 from gptmock.stores.sqlite_slots import free_slot, quota_uses, take_slot
 from gptmock.stores.store import SETTLED_SECONDS, Addition, FreedSlot, Quota, QuotaUse, Record, SlotAnswer, WantedSlot
 
@@ -42,10 +42,12 @@ class SqliteStore:
 
     Args:
         path: of the file; SQLite keeps ``-wal`` and ``-shm`` files beside it.
+        timeout_seconds: how long a call may run, waiting for locks of other processes included.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, timeout_seconds: float = CALL_TIMEOUT_SECONDS) -> None:
         self.path = path
+        self._timeout_seconds = timeout_seconds
         self._process: int | None = None
         self._connections: tuple[ConnectionThread, ConnectionThread] | None = None
         self._inherited: list[object] = []
@@ -270,8 +272,11 @@ class SqliteStore:
                 # After a fork the child must neither use nor close the parent's connections: keep them referenced.
                 self._inherited.append(self._connections)
             self._process = os.getpid()
-            self._connections = (ConnectionThread(self.path, "FULL"), ConnectionThread(self.path, "NORMAL"))
+            self._connections = self._connection("FULL"), self._connection("NORMAL")
         return self._connections
+
+    def _connection(self, synchronous: str) -> ConnectionThread:
+        return ConnectionThread(self.path, synchronous, timeout_seconds=self._timeout_seconds)
 
 
 def _ttl(ttl_seconds: float | None) -> int | None:

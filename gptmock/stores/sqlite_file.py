@@ -21,12 +21,15 @@ from gptmock.errors import StoreUnavailable
 T = TypeVar("T")
 
 SCHEMA_VERSION = 2
-BUSY_SECONDS = 0.4
-"""How long a write waits for locks of other processes."""
+CALL_TIMEOUT_SECONDS = 2.0
+"""
+How long one call of a server may run before it and those queued behind it fail: longer than for Redis, as a disk that
+works pauses for a second at times, and no second server would answer instead.
+"""
+REPORT_SECONDS = 0.05
+"""So long before its timeout a call gives up waiting for locks of other processes, so that it can say what it was."""
 BUSY_SLEEP_SECONDS = (0.0002, 0.002)
 """The random pause between two tries while the file is locked."""
-CALL_TIMEOUT_SECONDS = 0.45
-"""How long one call may run, for instance on a disk that hangs, before it and those queued behind it fail."""
 SWEEP_WRITES = 256
 """Expired rows are deleted once in so many writes of a connection."""
 SWEEP_NAMES = 500
@@ -105,11 +108,13 @@ class ConnectionThread:
     Args:
         path: of the file.
         synchronous: ``PRAGMA synchronous``: with ``FULL`` a commit is fsynced before it returns, with ``NORMAL`` later.
+        timeout_seconds: how long a call may run.
     """
 
-    def __init__(self, path: Path, synchronous: str) -> None:
+    def __init__(self, path: Path, synchronous: str, *, timeout_seconds: float) -> None:
         self._path = path
         self._synchronous = synchronous
+        self._timeout_seconds = timeout_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="gptmock-store")
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
@@ -129,9 +134,9 @@ class ConnectionThread:
         asked = time.monotonic()
         future = asyncio.wrap_future(self._thread.submit(self._run_in_thread, work, asked))
         try:
-            timeout = CALL_TIMEOUT_SECONDS
+            timeout = self._timeout_seconds
             while not (await asyncio.wait({future}, timeout=timeout))[0]:
-                timeout = max(asked, self._began) + CALL_TIMEOUT_SECONDS - time.monotonic()
+                timeout = max(asked, self._began) + self._timeout_seconds - time.monotonic()
                 if timeout <= 0:
                     raise StoreUnavailable("The state file does not answer.", retry_after_seconds=1.0)
             return future.result()
@@ -162,7 +167,8 @@ class ConnectionThread:
 
     async def close(self) -> None:
         """Close the connection; closing the last one of all processes checkpoints the WAL."""
-        await asyncio.wait({asyncio.wrap_future(self._thread.submit(self._disconnect))}, timeout=CALL_TIMEOUT_SECONDS)
+        closed = asyncio.wrap_future(self._thread.submit(self._disconnect))
+        await asyncio.wait({closed}, timeout=self._timeout_seconds)
         self._thread.shutdown(wait=False)
 
     def _run_in_thread(self, work: Callable[[sqlite3.Connection], T], asked: float) -> T:
@@ -189,8 +195,8 @@ class ConnectionThread:
             try:
                 return work(self._connected())
             except sqlite3.OperationalError as error:
-                waited = time.monotonic() - self._began
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or waited > BUSY_SECONDS:
+                left = self._began + self._timeout_seconds - time.monotonic()
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or left < REPORT_SECONDS:
                     raise
             time.sleep(self._jitter.uniform(*BUSY_SLEEP_SECONDS))
 

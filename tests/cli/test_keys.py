@@ -6,6 +6,8 @@ import asyncio
 import json
 import re
 import shlex
+import sqlite3
+import threading
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from pathlib import Path
@@ -45,6 +47,19 @@ def document(home: Path, *arguments: str) -> Any:
 
 def is_valid(home: Path, text: str) -> bool:
     return with_state(home, lambda state: state.keys.find(Secret(text))) is not None
+
+
+def test_a_command_waits_for_a_state_file_that_another_process_holds(tmp_path: Path):
+    """A server must answer its client after two seconds; a person would only have to type the command again."""
+    assert run(tmp_path, "keys", "create", "before").returncode == 0
+    holder = sqlite3.connect(tmp_path / "state.db", isolation_level=None, check_same_thread=False)
+    holder.execute("BEGIN IMMEDIATE")
+    release = threading.Timer(3.0, holder.rollback)
+    release.start()
+    made = run(tmp_path, "keys", "create", "meanwhile")
+    release.join()
+    holder.close()
+    assert made.returncode == 0, made.stderr
 
 
 def test_a_key_is_created_shown_once_listed_and_revoked(tmp_path: Path):

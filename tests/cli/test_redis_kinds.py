@@ -13,7 +13,6 @@ import pytest
 from gptmock import command_services
 from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
-from gptmock.stores import redis
 from tests.certificates import write_certificates
 from tests.cli.inside import run
 from tests.harness import free_port, write_login
@@ -44,7 +43,6 @@ def _address(kind: str, folder: Path) -> Iterator[str]:
 @pytest.mark.parametrize("kind", ["sentinel", "cluster", "client certificate"])
 def test_every_command_works(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     # A busy machine must not pass for a store that is away.
-    monkeypatch.setattr(redis, "TIMEOUT_SECONDS", 30.0)
     monkeypatch.setattr(command_services, "STORE_SECONDS", 30.0)
     if binary_of("redis") is None:
         pytest.skip("no redis-server here: apt-get install redis-server")

@@ -122,7 +122,6 @@ if "TEST_SLOT_SECONDS" in os.environ:
     setattr(key_limits, "RENEW_SECONDS", slot_seconds / 3)  # noqa: B010
 if "TEST_PATIENT" in os.environ:
     setattr(sqlite_file, "CALL_TIMEOUT_SECONDS", 30.0)  # noqa: B010
-    setattr(sqlite_file, "BUSY_SECONDS", 30.0)  # noqa: B010
     setattr(redis, "TIMEOUT_SECONDS", 30.0)  # noqa: B010
 setattr(fleet, "MAX_DEATHS", int(os.environ.get("TEST_DEATHS", "5")))  # noqa: B010
 

@@ -7,7 +7,6 @@ import httpx
 import pytest
 
 from gptmock.simulator.server import Simulator
-from gptmock.stores import sqlite_file
 from tests.harness import NO_TLS, serving_simulator, write_login
 from tests.harness import client as open_client
 
@@ -16,13 +15,6 @@ from tests.harness import client as open_client
 def no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:
     """The upstream is a plain HTTP server here, and each test opens a transport."""
     monkeypatch.setattr(httpx, "create_ssl_context", lambda: NO_TLS)
-
-
-@pytest.fixture(autouse=True)
-def patient_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long timeout for the state file; the tests of the stores check response times."""
-    monkeypatch.setattr(sqlite_file, "CALL_TIMEOUT_SECONDS", 30.0)
-    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", 30.0)
 
 
 @pytest.fixture

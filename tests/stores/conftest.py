@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from fakeredis import FakeAsyncRedis, FakeServer
 
-from gptmock.stores import sqlite_file
 from gptmock.stores.memory import MemoryPlace, MemoryStore
 from gptmock.stores.redis import RedisStore
 from gptmock.stores.sqlite import SqliteStore
@@ -55,7 +54,7 @@ def make_place(kind: str, directory: Path, url: str | None = None) -> Place:
         return Place(kind, lambda: MemoryStore(memory))
     if kind == "sqlite":
         path = directory / "state" / "gptmock.db"
-        return Place(kind, lambda: SqliteStore(path), f"sqlite://{path}")
+        return Place(kind, lambda: SqliteStore(path, timeout_seconds=PATIENT_SECONDS), f"sqlite://{path}")
     fake = FakeServer()
     return Place(kind, lambda: RedisStore(FakeAsyncRedis(server=fake), timeout_seconds=PATIENT_SECONDS, scan_count=100))
 
@@ -107,17 +106,9 @@ async def _until_closed(place: Place) -> AsyncIterator[Place]:
         await store.close()
 
 
-@pytest.fixture
-def patient_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long timeout for SQLite too; ``test_sqlite.py`` tests response times with files of its own."""
-    monkeypatch.setattr(sqlite_file, "CALL_TIMEOUT_SECONDS", PATIENT_SECONDS)
-    monkeypatch.setattr(sqlite_file, "BUSY_SECONDS", PATIENT_SECONDS)
-
-
 @pytest.fixture(params=["memory", "sqlite", "fakeredis", "valkey", "redis", "cluster", "sentinel"])
 async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """Every place there is."""
-    request.getfixturevalue("patient_file")
     kind: str = request.param
     async for made in _until_closed(make_place(kind, tmp_path, _url(request, kind))):
         yield made
@@ -126,7 +117,6 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 @pytest.fixture(params=["memory", "sqlite"])
 async def near_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """For what rests on the contract alone."""
-    request.getfixturevalue("patient_file")
     async for made in _until_closed(make_place(request.param, tmp_path)):
         yield made
 
@@ -134,7 +124,6 @@ async def near_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIte
 @pytest.fixture(params=["sqlite", "valkey", "redis"])
 async def shared_place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
     """Every place that other processes can reach."""
-    request.getfixturevalue("patient_file")
     kind: str = request.param
     async for made in _until_closed(make_place(kind, tmp_path, _url(request, kind))):
         yield made

@@ -21,7 +21,7 @@ from tests.stores.servers import PATIENT_SECONDS, RedisServer, binary_of, patien
 async def test_names_of_all_nodes_and_their_facts(cluster: str):
     place = Place.named(cluster, home=Path("/"), redis_url=None)
     assert place.shown == cluster
-    store = place.open()
+    store = place.open(timeout_seconds=PATIENT_SECONDS)
     assert isinstance(store, RedisClusterStore)
     names = [f"facts{number:02}" for number in range(40)]
     for name in names:

@@ -30,7 +30,7 @@ PATIENT_SECONDS = 60.0
 def open_address(address: str) -> Store:
     """The store at ``sqlite://PATH`` or ``unix://SOCKET#PREFIX``."""
     if address.startswith("sqlite://"):
-        return SqliteStore(Path(address.removeprefix("sqlite://")))
+        return SqliteStore(Path(address.removeprefix("sqlite://")), timeout_seconds=PATIENT_SECONDS)
     from gptmock.stores.redis import open_redis  # noqa: PLC0415 - a worker on SQLite starts sooner without
 
     url, _, prefix = address.partition("#")
