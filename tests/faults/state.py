@@ -28,6 +28,8 @@ FULL = os.environ.get("GPTMOCK_FULL_FAULTS") == "1"
 STAGED = (sys.executable, "-m", "tests.faults.staged")
 LOOK_SECONDS = 1.0
 """A change in the store is seen by all workers after this long."""
+POLL_SECONDS = 0.5
+"""How long one look waits for a store that may have died: the next look may find another server in its place."""
 KEY = base64.b64encode(bytes(range(32))).decode()
 
 
@@ -60,9 +62,9 @@ class Place:
         return load_settings({"home": str(self.home)}, environ=self.env, directory=self.home)
 
     @asynccontextmanager
-    async def opened(self) -> AsyncIterator[State]:
-        """The state, as one more process sees it."""
-        async with open_state(self.settings) as state:
+    async def opened(self, *, timeout_seconds: float | None = None) -> AsyncIterator[State]:
+        """The state, as one more process sees it; without a timeout it waits long for a store that is held up."""
+        async with open_state(self.settings, timeout_seconds=timeout_seconds) as state:
             yield state
 
     async def enroll(self, document: dict[str, Any], *, label: str | None = None, aged: bool = False) -> Account:
@@ -82,7 +84,8 @@ class Place:
     async def version(self, account_id: str) -> int:
         """Of what the store holds; -1 while it does not answer or holds nothing."""
         try:
-            return (await self.stored(account_id)).version
+            async with self.opened(timeout_seconds=POLL_SECONDS) as state:
+                return (await state.vault.load(account_id)).version
         except Exception:  # noqa: BLE001 - an emptied store and a dead one are both no answer
             return -1
 
