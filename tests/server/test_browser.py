@@ -41,6 +41,7 @@ class ForeignSite:
         self.host, self.port = target.removeprefix("http://").split(":")
         self.target = target
         self.report_to = ""
+        self._connections: set[asyncio.Task[None]] = set()
         self.found: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
     @asynccontextmanager
@@ -55,8 +56,22 @@ class ForeignSite:
         finally:
             server.close()
             reports.close()
+            # A browser opens more connections than it uses.
+            for connection in self._connections:
+                connection.cancel()
+            await asyncio.gather(*self._connections, return_exceptions=True)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._connections.add(task)
+        try:
+            await self._answered(reader, writer)
+        finally:
+            writer.close()
+            self._connections.discard(task)
+
+    async def _answered(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             if head.startswith(b"GET /attack"):
@@ -70,7 +85,6 @@ class ForeignSite:
             else:
                 await self._pass_on(head, reader, writer)
             await writer.drain()
-        writer.close()
 
     def _page(self, writer: asyncio.StreamWriter) -> None:
         values = {
@@ -92,8 +106,11 @@ class ForeignSite:
                 sink.write(data)
             sink.close()
 
-        with suppress(ConnectionError):
-            await asyncio.gather(copy(reader, requests), copy(answers, writer))
+        try:
+            with suppress(ConnectionError):
+                await asyncio.gather(copy(reader, requests), copy(answers, writer))
+        finally:
+            requests.close()
 
 
 async def attack(target: str, profile: Path) -> dict[str, Any]:
