@@ -34,6 +34,7 @@ from gptmock.gateway.first_event import Opened, first_event
 from gptmock.gateway.reply import Outcome, Reply
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.gateway.usage_recording import TurnRecorder, is_quota
+from gptmock.interruption import Interrupted, Interruption
 from gptmock.live import UpstreamTry
 from gptmock.protocol.items import ResponseObject
 from gptmock.protocol.request import ResponsesRequest
@@ -161,11 +162,9 @@ class Gateway:
                 self._accepted(turn, attempt, stack, outcome, account_id), name="accept"
             )
             try:
-                await asyncio.wait({accepting}, timeout=self._commit_seconds if turn.stream else None)
+                await _settled(accepting, self._commit_seconds if turn.stream else None)
                 # From here on a stream has its 200; what goes wrong later is said in it, and nothing is repeated.
                 outcome.committed = True
-                if accepting.done():
-                    accepting.result()
                 yield Reply(turn, head, accepting, outcome, conversations=self._conversations)
             finally:
                 try:
@@ -276,6 +275,17 @@ class Gateway:
         await first_event(opened)
         outcome.progress.begun()
         return opened
+
+
+async def _settled(accepting: asyncio.Task[Opened], seconds: float | None) -> None:
+    """Wait until a turn is accepted, or for so long; raises why it was refused."""
+    try:
+        with Interruption(seconds):
+            await asyncio.shield(accepting)
+    except Interrupted:
+        if accepting.done():
+            # Refused at the same moment: by its status.
+            accepting.result()
 
 
 async def _pause(tries: int) -> None:

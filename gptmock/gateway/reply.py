@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
@@ -27,6 +26,7 @@ from gptmock.dialects.dialect import (
 from gptmock.errors import GptmockError, InternalError
 from gptmock.gateway.first_event import Opened
 from gptmock.gateway.stored_responses import ConversationKeeper
+from gptmock.interruption import Interrupted, Interruption
 from gptmock.limits import RateLimitSnapshot
 from gptmock.live import UpstreamTry
 from gptmock.protocol.delta_runs import DeltaPlace, DeltaRun
@@ -162,7 +162,7 @@ class Reply:
         self._accepting = accepting
         self._conversations = conversations
         self.outcome = outcome
-        self._limit: asyncio.Timeout | None = None
+        self._interruption = Interruption()
         """While a stream is under way."""
         self._cut_by: GptmockError | None = None
 
@@ -183,23 +183,20 @@ class Reply:
         streamed = _StreamedReply(self._turn.reply.translator(self._head), self.outcome, sink, self._ending)
         cause: GptmockError | None = None
         try:
-            async with asyncio.timeout(None) as self._limit:
+            with self._interruption:
                 await (drive or self.drive)(streamed)
         except GptmockError as error:
             cause = error
-        except Exception:
+        except Interrupted:
             cause = self._cut_by
-            if cause is None:
-                log.exception("turn.broken")
-                cause = InternalError("An internal error ended this answer.")
+        except Exception:
+            log.exception("turn.broken")
+            cause = InternalError("An internal error ended this answer.")
         await streamed.finish(cause)
 
     def cut(self, error: GptmockError) -> None:
         """End a stream now, with the dialect's farewell for this error; nothing happens if it has ended."""
-        if self._limit is None:
-            return
-        with suppress(RuntimeError):
-            self._limit.reschedule(asyncio.get_running_loop().time())
+        if self._interruption.interrupt():
             self._cut_by = error
 
     async def document(self) -> bytes:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -35,6 +34,7 @@ from gptmock.gateway.key_limits import UNLIMITED, Grant
 from gptmock.gateway.key_terms import check_model, terms_for
 from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
+from gptmock.interruption import Interrupted, Interruption
 from gptmock.live import LiveTurn
 from gptmock.protocol.items import ResponseUsage
 from gptmock.server.client_bounds import ClientBounds
@@ -100,8 +100,8 @@ class TurnRequest:
         """Of a stream."""
         self._reply: AnyReply | None = None
         """Of a stream."""
-        self._limit = asyncio.timeout(None)
-        """Until there is a stream."""
+        self._interruption = Interruption()
+        """By a stop of the server, until there is a stream."""
 
     @property
     def _dialect(self) -> Dialect:
@@ -168,17 +168,14 @@ class TurnRequest:
         if self._reply is not None:
             self._reply.cut(_stopping())
             return
-        with suppress(RuntimeError):
-            self._limit.reschedule(asyncio.get_running_loop().time())
+        self._interruption.interrupt()
 
     async def _answer_in_time(self) -> HTTPResponse | None:
         try:
-            async with self._limit:
+            with self._interruption:
                 return await self._answer()
-        except TimeoutError:
-            if self._limit.expired():
-                raise _stopping() from None
-            raise
+        except Interrupted:
+            raise _stopping() from None
 
     @property
     def _ending(self) -> str:

@@ -20,6 +20,7 @@ import msgspec
 
 from gptmock.accounts import Credential
 from gptmock.errors import UpstreamBroken, UpstreamRefused, UpstreamTimeout
+from gptmock.interruption import Interrupted, Interruption
 from gptmock.limits import snapshot_from_headers
 from gptmock.protocol.failures import document_failure
 from gptmock.protocol.items import ResponseUsage
@@ -28,7 +29,7 @@ from gptmock.protocol.sse import DEFAULT_LIMIT_BYTES
 from gptmock.protocol.upstream import Compacted, EventStream, Relayed
 from gptmock.upstream.bodies import Body
 from gptmock.upstream.engine import Answer, Engine, Outgoing, Target
-from gptmock.upstream.event_stream import CodexEventStream, broken_as_errors, forwarded_headers
+from gptmock.upstream.event_stream import CodexEventStream, broken, forwarded_headers
 from gptmock.upstream.identity import ClientIdentity, account_headers
 from gptmock.upstream.images import ImageEndpoint, ImageRefusalReader
 from gptmock.upstream.refusals import RefusalReader, as_upstream_error
@@ -214,7 +215,7 @@ class CodexUpstream:
         if body.coding:
             encoded.append((b"Content-Encoding", body.coding.encode()))
         try:
-            async with asyncio.timeout(patience):
+            with Interruption(patience):
                 answer = await self._engine.exchange(Outgoing("POST", target, encoded, body.data))
                 self._answered(answer.status)
                 if answer.status != 200:
@@ -223,7 +224,7 @@ class CodexUpstream:
                         answer.status, beginning.data, location=answer.location, unread=beginning.unread
                     )
                     raise refusals.challenged(error) if _is_challenge(answer) else error
-        except TimeoutError:
+        except Interrupted:
             raise UpstreamTimeout(
                 f"The upstream did not answer within {patience:.0f} seconds.", should_retry=False
             ) from None
@@ -262,12 +263,13 @@ async def _whole(body: Body) -> bytes:
         return size <= DEFAULT_LIMIT_BYTES
 
     try:
-        with broken_as_errors():
-            if not await body.deliver(take):
-                raise UpstreamBroken(
-                    f"The upstream sent an answer of more than {DEFAULT_LIMIT_BYTES} bytes.",
-                    code="upstream_event_too_large",
-                )
+        if not await body.deliver(take):
+            raise UpstreamBroken(
+                f"The upstream sent an answer of more than {DEFAULT_LIMIT_BYTES} bytes.",
+                code="upstream_event_too_large",
+            )
+    except httpx.HTTPError as error:
+        raise broken(error) from error
     finally:
         await body.aclose()
     return b"".join(blocks)

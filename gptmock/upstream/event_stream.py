@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 
 import httpx
 import msgspec
 
 from gptmock.errors import GptmockError, UpstreamBroken, UpstreamTimeout
+from gptmock.interruption import Interrupted, Interruption
 from gptmock.limits import snapshot_from_headers
 from gptmock.protocol.delta_runs import DeltaRun
 from gptmock.protocol.events import ErrorEvent, ResponseCompleted, ResponseFailed, ResponseIncomplete
@@ -88,11 +89,13 @@ class CodexEventStream:
 
     async def deliver(self, take: TakesBatch, lane: OpensLane | None = None) -> bool:
         """See ``EventStream.deliver``."""
-        with broken_as_errors():
-            async with _Silence(self):
+        try:
+            with _Silence(self):
                 ended = await self._body.deliver(self._reading(take, lane))
                 if self._start:
                     raise await self._instead(self._start)
+        except httpx.HTTPError as error:
+            raise broken(error) from error
         if not ended or self._is_read:
             return ended
         self._is_read = True
@@ -200,23 +203,23 @@ class _Silence:
 
     def __init__(self, stream: CodexEventStream) -> None:
         self._stream = stream
-        self._limit = asyncio.timeout_at(stream.ends_at)
+        self._interruption = Interruption()
         self._loop = asyncio.get_running_loop()
         self._reads = stream.reads
         self._since = self._loop.time()
         self._was_silent = False
 
-    async def __aenter__(self) -> None:
-        await self._limit.__aenter__()
-        self._timer = self._loop.call_later(self._stream.idle_seconds / self._CHECKS, self._check)
+    def __enter__(self) -> None:
+        self._interruption.__enter__()
+        self._check_in(self._stream.idle_seconds / self._CHECKS, self._since)
 
-    async def __aexit__(
+    def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._timer.cancel()
         try:
-            await self._limit.__aexit__(kind, error, trace)
-        except TimeoutError:
+            self._interruption.__exit__(kind, error, trace)
+        except Interrupted:
             seconds = self._stream.idle_seconds
             message = f"The upstream said nothing within {seconds:.0f} seconds."
             raise UpstreamTimeout(
@@ -228,12 +231,14 @@ class _Silence:
         if self._reads != self._stream.reads:
             self._reads, self._since = self._stream.reads, now
         idle = self._stream.idle_seconds
-        if now - self._since >= idle:
-            self._was_silent = True
-            self._limit.reschedule(now)
-            return
-        until = min(idle / self._CHECKS, self._since + idle - now)
-        self._timer = self._loop.call_later(until, self._check)
+        self._was_silent = now - self._since >= idle
+        if self._was_silent or now >= self._stream.ends_at:
+            self._interruption.interrupt()
+        else:
+            self._check_in(min(idle / self._CHECKS, self._since + idle - now), now)
+
+    def _check_in(self, seconds: float, now: float) -> None:
+        self._timer = self._loop.call_later(max(0.0, min(seconds, self._stream.ends_at - now)), self._check)
 
 
 def entity_tag(headers: Mapping[str, str], name: str) -> str | None:
@@ -251,17 +256,11 @@ def forwarded_headers(headers: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-@contextmanager
-def broken_as_errors() -> Iterator[None]:
-    """What breaks while a body is read, as the error of the upstream that it is."""
-    try:
-        yield
-    except httpx.DecodingError as error:
-        raise as_upstream_error(error) from error
-    except httpx.HTTPError as error:
-        raise UpstreamBroken(
-            f"The connection to the upstream broke in the middle of the answer ({type(error).__name__})."
-        ) from error
+def broken(error: httpx.HTTPError) -> GptmockError:
+    """What broke while a body was read, as the error of the upstream that it is."""
+    if isinstance(error, httpx.DecodingError):
+        return as_upstream_error(error)
+    return UpstreamBroken(f"The connection to the upstream broke in the middle of the answer ({type(error).__name__}).")
 
 
 def _is_whole(body: bytes) -> bool:
