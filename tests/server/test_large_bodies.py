@@ -282,5 +282,5 @@ async def test_a_large_body_arrives_as_it_was_sent(client: httpx.AsyncClient, si
 
     response = await client.post(CHAT_PATH, content=blocks() if chunked else data)
     assert response.status_code == 200, response.text
-    sent = simulator.state.requests[-1].body
+    sent = simulator.state.model_calls()[-1].body  # Whatever else was asked meanwhile, such as the models.
     assert sent["input"][0]["content"][0]["text"] == f"scene:text {text}"
