@@ -20,7 +20,9 @@ from tests.examples import FACTOR, USUAL, examples
 from tests.isolation import RunLock
 from tests.scheduling import STAGES, StageScheduling, StageSeconds, ordered, stage_of
 from tests.stores.servers import PATIENT_SECONDS
+from tests.temporary import rest_in_memory
 
+rest_in_memory()
 pytest.register_assert_rewrite("tests.playbook", "tests.responses_client")
 
 # The machines that run this are of any speed; how long an example takes is no finding.
