@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a file system in memory on every Linux
-ROOM_BYTES = 4 << 30
-"""Several times what a whole run holds at once."""
+ROOM_BYTES = 1 << 30
+"""Ten times what a whole run holds at once."""
 
 
 def rest_in_memory() -> None:

@@ -207,14 +207,11 @@ def test_a_wrong_port_is_told_in_our_words(tmp_path: Path, port: str):
 
 
 def test_a_port_beside_a_socket_has_no_effect_and_that_is_said(tmp_path: Path):
-    path = Path(tempfile.mkdtemp(prefix="gm")) / "s"
-    args = ["--unix-socket", str(path)]
-    with (
-        simulator_process() as upstream,
-        server_process(tmp_path, upstream.base_url, args=args, wait_ready=False) as server,
-    ):
-        wait_until(lambda: "serves http at the socket" in server.text(), seconds=START_SECONDS)
-        said = [line for line in server.text().splitlines() if "--port" in line]
+    with tempfile.TemporaryDirectory(prefix="gm") as folder, simulator_process() as upstream:
+        path = f"{folder}/s"
+        with server_process(tmp_path, upstream.base_url, args=["--unix-socket", path], wait_ready=False) as server:
+            wait_until(lambda: "serves http at the socket" in server.text(), seconds=START_SECONDS)
+            said = [line for line in server.text().splitlines() if "--port" in line]
     assert said == [f"gptmock: warning: --port has no effect, because the server listens at the socket {path}."]
 
 
