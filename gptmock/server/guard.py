@@ -60,6 +60,7 @@ class Guard:
         self._proxies = TrustedProxies(options.trusted_proxies)
         known = (authority_of(_bracketed(name)) for name in (*options.allowed_hosts, options.bound_host) if name)
         self._names = frozenset(authority.name for authority in known if authority is not None)
+        self._is_exposed = options.is_exposed
         self._checks_all_hosts = not options.is_exposed or bool(options.allowed_hosts)
         # Beyond loopback any name may be right. A page from a name that is rebound has no key, unless none is needed.
         self._checks_hosts_of_browsers = self._checks_all_hosts or not options.requires_key
@@ -126,7 +127,8 @@ class Guard:
             raise HostNotAllowed("The host name of this request is missing or invalid.", should_retry=False)
         if authority.is_loopback or authority.name in self._names:
             return
-        if authority.is_address and not self._checks_all_hosts:
+        if authority.is_address and self._is_exposed:
+            # An address cannot be rebound, and a Prometheus or a kubelet has no name for one of several servers.
             return
         raise HostNotAllowed(
             f"This server does not answer to the name {authority.name}. If that is a name of this server, add it to "

@@ -198,7 +198,9 @@ BOUND = ServerOptions(bound_host="::1", allowed_hosts=("2001:db8::5",))
         (NAMED, "GPTMOCK.team.", False, True),
         (NAMED, "10.1.2.3", False, True),
         (NAMED, "localhost", False, True),
-        (NAMED, "10.1.2.4", False, False),
+        (NAMED, "10.1.2.4", False, True),
+        (NAMED, "[2001:db8::1]:8000", True, True),
+        (BOUND, "10.1.2.4", False, False),
         (NAMED, "sub.gptmock.team", False, False),
         (NAMED, "any.example", False, False),
         # Without keys, a page whose name was rebound must not get through; addresses cannot be rebound.
