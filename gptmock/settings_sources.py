@@ -33,7 +33,7 @@ _LEGACY_NAMES = {
 }
 _NOT_FROM_DOTENV = frozenset({"upstream_url", "issuer"})
 """Settings not read from ``.env``: a foreign working directory must not redirect tokens."""
-FROM_FILE = ("api_key", "admin_key", "key_pepper", "redis_url", "webhook_secret")
+FROM_FILE = ("api_key", "admin_key", "key_pepper", "redis_url", "webhook_url", "webhook_secret")
 """Settings that may be in a file, which ``GPTMOCK_{NAME}_FILE`` names, such as a mounted secret."""
 
 
