@@ -32,8 +32,13 @@ def restricted(rendering: Rendering) -> Iterator[str]:
         for volume in pod.get("volumes", ()):
             if not (volume.keys() - {"name"}) <= _VOLUME_KINDS:
                 yield f"{where}: volume {volume}"
-        for container in pod["containers"]:
+        for container in all_containers(pod):
             yield from _container(f"{where}/{container['name']}", container)
+
+
+def all_containers(pod: Manifest) -> list[Manifest]:
+    """Of a pod, those before the others included."""
+    return [*pod.get("initContainers", ()), *pod["containers"]]
 
 
 def _container(where: str, container: Manifest) -> Iterator[str]:
@@ -59,7 +64,7 @@ def secrets_in_secrets(rendering: Rendering) -> Iterator[str]:
     if any(canary in rest for canary in canaries):
         yield "a secret outside Secrets"
     for _, pod in rendering.pods():
-        for container in pod["containers"]:
+        for container in all_containers(pod):
             if any("valueFrom" in one for one in container.get("env", ())) or "envFrom" in container:
                 yield f"{container['name']}: environment from elsewhere"
         for volume in pod.get("volumes", ()):
@@ -79,7 +84,7 @@ def mounts_and_ports(rendering: Rendering) -> Iterator[str]:
         volumes = {one["name"] for one in pod.get("volumes", ())}
         if labels["app.kubernetes.io/component"] == "valkey":
             volumes |= claims
-        for container in pod["containers"]:
+        for container in all_containers(pod):
             for mount in container.get("volumeMounts", ()):
                 if mount["name"] not in volumes:
                     yield f"{container['name']}: no volume {mount['name']}"
@@ -91,10 +96,11 @@ def mounts_and_ports(rendering: Rendering) -> Iterator[str]:
 
 
 def probes(rendering: Rendering) -> Iterator[str]:
-    """The server is alive by a route that needs no store, and ready by the one that does."""
+    """The server is alive by a route that needs no store, and ready by the one that does; all below its base path."""
     (server,) = rendering.one("Deployment")["spec"]["template"]["spec"]["containers"]
+    base = {one["name"]: one.get("value") for one in server["env"]}.get("GPTMOCK_BASE_PATH", "").rstrip("/")
     paths = [server[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")]
-    if paths != ["/health", "/health", "/readyz"]:
+    if paths != [f"{base}/health", f"{base}/health", f"{base}/readyz"]:
         yield f"probes: {paths}"
     tls = any(one["name"] == "GPTMOCK_TLS_CERT" for one in server["env"])
     if {server[one]["httpGet"]["scheme"] for one in ("startupProbe", "livenessProbe", "readinessProbe")} != {
@@ -162,7 +168,7 @@ def routes(rendering: Rendering) -> Iterator[str]:
             backend = rule["http"]["paths"][0]["backend"]["service"]
             if backend["name"] != service["metadata"]["name"] or backend["port"]["name"] not in ports:
                 yield "Ingress: backend"
-            if rule["host"] not in allowed:
+            if rule["host"] not in allowed and not rule["host"].startswith("*"):
                 yield f"Ingress: {rule['host']} is not allowed"
     for route in rendering.of("HTTPRoute"):
         (rule,) = route["spec"]["rules"]
@@ -171,7 +177,7 @@ def routes(rendering: Rendering) -> Iterator[str]:
             yield "HTTPRoute: backend"
         if rule["timeouts"] != {"request": "0s", "backendRequest": "0s"}:
             yield "HTTPRoute: a timeout"
-        if not set(route["spec"].get("hostnames", ())) <= set(allowed):
+        if not {one for one in route["spec"].get("hostnames", ()) if not one.startswith("*")} <= set(allowed):
             yield "HTTPRoute: a host is not allowed"
 
 

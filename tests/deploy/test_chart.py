@@ -11,6 +11,8 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -18,7 +20,7 @@ import redis
 import yaml
 
 from gptmock.settings import Settings
-from gptmock.settings_sources import FROM_FILE
+from gptmock.settings_sources import FROM_FILE, load_settings
 from tests.deploy.helm import CHART, KUBERNETES, Helm, Rendering, helm_engine
 from tests.deploy.policies import POLICIES
 from tests.deploy.value_sets import BAD, GOOD, VALKEY
@@ -102,6 +104,18 @@ def test_the_server_knows_every_variable(rendered, name):
             assert {one for one in variables if one.startswith("GPTMOCK_")} <= VARIABLES
 
 
+@pytest.mark.parametrize("name", GOOD)
+def test_the_server_takes_every_value(rendered, tmp_path, name):
+    """All but files, which are the pod's."""
+    (container,) = rendered[name].one("Deployment")["spec"]["template"]["spec"]["containers"]
+    environ = {one["name"]: one["value"] for one in container["env"] if not one["value"].startswith("/etc/")}
+    if "GPTMOCK_REDIS_URL" in environ:
+        environ["GPTMOCK_ENCRYPTION_KEYS"] = base64.b64encode(bytes(range(32))).decode()
+    settings = load_settings({}, environ={**environ, "GPTMOCK_HOME": str(tmp_path)}, directory=tmp_path)
+    if name == "everything":
+        assert settings.max_body_bytes == 64 << 20
+
+
 def test_every_name_in_the_chart_and_the_examples_is_a_setting():
     files = [*CHART.rglob("*"), *(ROOT / "deploy").rglob("*")]
     texts = {path: path.read_text("utf-8", errors="replace") for path in files if path.is_file()}
@@ -142,6 +156,18 @@ def test_an_upgrade_keeps_what_was_generated(helm):
     assert base64.b64decode(added).startswith(b"sk-")
     assert third == first
     assert len(base64.b64decode(base64.b64decode(first["chat-gptmock-secrets"]["encryption-keys"]))) == 32
+
+
+def test_an_entry_that_is_renamed_leaves_the_old_one(helm):
+    renamed = {**VALKEY, "secrets": {"generate": True, "keys": {"adminKey": "root"}}}
+    first, second, third = helm.ask("upgrade", chart=str(CHART), values=[VALKEY, renamed, VALKEY])["secrets"]
+    assert second["chat-gptmock-secrets"].pop("root")
+    assert second == first
+    assert third["chat-gptmock-secrets"].pop("root")
+    assert third == first
+    ring = {**VALKEY, "secrets": {"generate": True, "keys": {"encryptionKeys": "ring"}}}
+    refused = helm.ask("upgrade", chart=str(CHART), values=[VALKEY, ring])["error"]
+    assert "the Secret chat-gptmock-secrets has no entry ring" in refused
 
 
 def test_releases_do_not_share_what_was_generated(rendered):
@@ -198,43 +224,93 @@ def test_the_dashboard_is_json(rendered):
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
 
 
-def test_the_server_starts_as_the_pod_says_and_the_test_pod_approves(rendered, tmp_path):
+@pytest.mark.parametrize("name", ["embedded-claim", "ingress-path"])
+def test_the_server_starts_as_the_pod_says_and_the_test_pod_approves(rendered, tmp_path, name):
     """The pod's own variables and Secret, with its folders in a temporary one; then the script of ``helm test``."""
-    rendering = rendered["embedded-claim"]
+    rendering = rendered[name]
     (container,) = rendering.one("Deployment")["spec"]["template"]["spec"]["containers"]
-    places = {"/etc/gptmock/secrets": tmp_path / "secrets", "/data": tmp_path / "data", "/tmp": tmp_path / "tmp"}  # noqa: S108
+    env, admin_key = _mounted(rendering, container["env"], tmp_path)
+    base = env.get("GPTMOCK_BASE_PATH", "").rstrip("/")
+    # As the kubelet, Prometheus and other pods ask: by an address and by the names of the Service.
+    hosts = ["10.0.0.7:8000", "chat-gptmock", "chat-gptmock.team.svc"]
+    with ExitStack() as stack:
+        simulator = stack.enter_context(simulator_process())
+        running = stack.enter_context(
+            server_process(tmp_path / "data", simulator.base_url, workers=1, wait_ready=False, env=env)
+        )
+
+        def asked(path, host, key=None):
+            headers = {"Host": host, **({} if key is None else {"Authorization": f"Bearer {key}"})}
+            return get(f"{running.base_url}{path}", headers=headers)
+
+        wait_until(lambda: _status(f"{running.base_url}{base}/health") == 200, seconds=START_SECONDS)
+        for host in hosts:
+            assert asked(container["livenessProbe"]["httpGet"]["path"], host).status_code == 200
+            # No account has signed in: the key is accepted, the model call is not, and the pod is not ready.
+            assert asked(container["readinessProbe"]["httpGet"]["path"], host).status_code == 503
+            assert asked(f"{base}/v1/models", host, "wrong").status_code == 401
+            assert asked(f"{base}/v1/models", host, admin_key).status_code not in (401, 404, 421)
+            assert "gptmock_workers" in asked(_scraped(rendering), host, admin_key).text
+        (checks, _) = rendering.one("Pod")["spec"]["containers"]
+        service, expects_key = (one["value"] for one in checks["env"])
+        script = [sys.executable, "-c", *checks["args"]]
+        environment = plain_environment(BASE_URL=f"{running.base_url}{urlsplit(service).path}", EXPECT_KEY=expects_key)
+        done = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "/v1/models without a key: 401" in done.stdout
+
+
+def _mounted(rendering, variables, folder):
+    """What a server is told by its pod, with the pod's folders below ``folder``; and the admin key."""
+    places = {"/etc/gptmock/secrets": folder / "secrets", "/data": folder / "data", "/tmp": folder / "tmp"}  # noqa: S108
     for place in places.values():
         place.mkdir()
     for key, value in rendering.one("Secret")["data"].items():
         (places["/etc/gptmock/secrets"] / key).write_bytes(base64.b64decode(value))
-    env = {one["name"]: one["value"] for one in container["env"]}
     inside = re.compile("|".join(places))
-    env = {name: inside.sub(lambda place: str(places[place[0]]), value) for name, value in env.items()}
-    admin_key = (places["/etc/gptmock/secrets"] / "admin-key").read_text()
     own = ("GPTMOCK_PORT", "GPTMOCK_HOME", "GPTMOCK_WORKERS", "GPTMOCK_METRICS_BIND")
-    with ExitStack() as stack:
-        simulator = stack.enter_context(simulator_process())
-        running = stack.enter_context(
-            server_process(
-                places["/data"],
-                simulator.base_url,
-                workers=1,
-                wait_ready=False,
-                env={name: value for name, value in env.items() if name not in own},
-            )
-        )
-        wait_until(lambda: _status(f"{running.base_url}/health") == 200, seconds=START_SECONDS)
-        assert get(f"{running.base_url}/v1/models", headers={"Authorization": "Bearer wrong"}).status_code == 401
-        # No account has signed in: the key is accepted, the model call is not.
-        assert get(f"{running.base_url}/v1/models", headers={"Authorization": f"Bearer {admin_key}"}).status_code != 401
-        scraped = get(f"{running.base_url}/metrics", headers={"Authorization": f"Bearer {admin_key}"})
-        assert "gptmock_workers" in scraped.text, "as the ServiceMonitor asks"
-        (checks, _) = rendering.one("Pod")["spec"]["containers"]
-        script = [sys.executable, "-c", *checks["args"]]
-        asked = plain_environment(BASE_URL=running.base_url, EXPECT_KEY=checks["env"][1]["value"])
-        done = subprocess.run(script, env=asked, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert "/v1/models without a key: 401" in done.stdout
+    env = {
+        one["name"]: inside.sub(lambda place: str(places[place[0]]), one["value"])
+        for one in variables
+        if one["name"] not in own
+    }
+    return env, (places["/etc/gptmock/secrets"] / "admin-key").read_text()
+
+
+def _scraped(rendering):
+    """The path that Prometheus asks for."""
+    (endpoint,) = [one["spec"]["endpoints"][0] for one in rendering.of("ServiceMonitor")] or [{"path": "/metrics"}]
+    return endpoint["path"]
+
+
+def test_the_login_waits_for_the_store_and_says_what_is_wrong(rendered, tmp_path):
+    """The script of the Job's first container, with a store that comes later; then with settings that are wrong."""
+    (container,) = rendered["login"].one("Job")["spec"]["template"]["spec"]["initContainers"]
+    script = [sys.executable, "-c", *container["args"]]
+    binaries = f"{Path(sys.executable).parent}:/usr/bin:/bin"
+    told = {
+        "PATH": binaries,
+        "GPTMOCK_HOME": str(tmp_path),
+        "GPTMOCK_ENCRYPTION_KEYS": base64.b64encode(bytes(range(32))).decode(),
+    }
+    binary = binary_of("valkey") or (DEBIAN_REDIS if DEBIAN_REDIS.exists() else None)
+    if binary is None:
+        pytest.skip("there is no Valkey or Redis server here")
+    port = free_port()
+    environment = plain_environment(**told, GPTMOCK_REDIS_URL=f"redis://127.0.0.1:{port}")
+    with subprocess.Popen(script, env=environment, stdout=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == "gptmock: Redis cannot be reached.\n"
+        with subprocess.Popen([binary, "--port", str(port), "--save", ""], stdout=subprocess.DEVNULL) as store:
+            try:
+                assert waiting.communicate(timeout=START_SECONDS)[0].endswith("The store answers.\n")
+            finally:
+                store.terminate()
+    assert waiting.returncode == 0
+    wrong = plain_environment(**told, GPTMOCK_REDIS_URL="http://127.0.0.1")
+    done = subprocess.run(script, env=wrong, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "The settings are wrong.\n")
+    assert "GPTMOCK_REDIS_URL" in done.stdout
 
 
 def test_the_store_starts_as_its_pod_says(rendered, tmp_path):

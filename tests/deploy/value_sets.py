@@ -14,6 +14,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "valkey": VALKEY,
     "redis": REDIS,
     "redis-url": {**GENERATED, "redis": {"url": "redis+sentinel://one:26379,two:26379/main"}},
+    "redis-url-tls": {**GENERATED, "redis": {"url": "rediss+cluster://one,two:6380"}},
     "redis-tls": {
         "secrets": {
             "existingSecret": "ours",
@@ -37,9 +38,15 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "ingress-haproxy": {**REDIS, "ingress": {"enabled": True, "controller": "haproxy", "hosts": ["chat.example"]}},
     "ingress-path": {
-        **REDIS,
-        "config": {"GPTMOCK_BASE_PATH": "/chat"},
+        **EMBEDDED,
+        "config": {"GPTMOCK_BASE_PATH": "/chat/"},
         "ingress": {"enabled": True, "controller": "traefik", "hosts": ["example.org"], "path": "/chat"},
+        "metrics": {"serviceMonitor": {"enabled": True}},
+    },
+    "wildcard": {
+        **VALKEY,
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}], "hostnames": ["*.example.org"]},
+        "allowedHosts": ["chat.example.org"],
     },
     "http-route": {
         **VALKEY,
@@ -103,7 +110,7 @@ GOOD: dict[str, dict[str, Any]] = {
         **VALKEY,
         "fullnameOverride": "a-name-that-is-much-longer-than-what-kubernetes-allows-for-labels-and-names",
         "image": {"repository": "registry.example/team/gptmock", "digest": _DIGEST, "pullSecrets": ["registry"]},
-        "config": {"GPTMOCK_REASONING_EFFORT": "low", "GPTMOCK_VERBOSE": False, "GPTMOCK_MAX_BODY_BYTES": 1000000},
+        "config": {"GPTMOCK_REASONING_EFFORT": "low", "GPTMOCK_VERBOSE": False, "GPTMOCK_MAX_BODY_BYTES": 67108864},
         "extraEnv": [{"name": "TZ", "value": "UTC"}],
         "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
         "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ca", "readOnly": True}],
@@ -139,9 +146,25 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "embedded-pods": ({**EMBEDDED, "replicaCount": 2}, ("persistence.enabled", "replicaCount=1")),
     "embedded-login": ({**EMBEDDED, "login": {"enabled": True}}, ("login.enabled", "kubectl exec")),
     "password": ({**GENERATED, "redis": {"url": "redis://:secret@redis:6379"}}, ("/redis/url", "pattern")),
+    "password-in-query": (
+        {**GENERATED, "redis": {"url": "redis+sentinel://one/team?sentinel_password=hush"}},
+        ("redis.url has a password", "redis.existingSecret"),
+    ),
     "webhook-secret-in-config": (
         {**VALKEY, "config": {"GPTMOCK_WEBHOOK_SECRET": "hush"}},
-        ("config.GPTMOCK_WEBHOOK_SECRET is a secret", "extraEnv"),
+        ("config.GPTMOCK_WEBHOOK_SECRET is a secret", "config.GPTMOCK_WEBHOOK_SECRET_FILE"),
+    ),
+    "webhook-url-in-config": (
+        {**VALKEY, "config": {"GPTMOCK_WEBHOOK_URL": "https://hooks.example/T0K3N"}},
+        ("config.GPTMOCK_WEBHOOK_URL is a secret",),
+    ),
+    "secret-in-extra-env": (
+        {**VALKEY, "extraEnv": [{"name": "GPTMOCK_ADMIN_KEY", "value": "sk-1"}]},
+        ("extraEnv has the secret GPTMOCK_ADMIN_KEY", "secretKeyRef"),
+    ),
+    "only-a-wildcard": (
+        {**VALKEY, "ingress": {"enabled": True, "hosts": ["*.example.org"]}},
+        ("wildcard *.example.org", "allowedHosts"),
     ),
     "secret-in-config": (
         {**VALKEY, "config": {"GPTMOCK_ADMIN_KEY": "sk-1"}},

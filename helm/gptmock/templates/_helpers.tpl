@@ -72,6 +72,11 @@ key: {{ .Values.redis.existingSecretKey }}
 {{- ternary "HTTPS" "HTTP" (not (empty .Values.tls.existingSecret)) }}
 {{- end }}
 
+{{- /* Empty, or with a slash before it and none behind it. */}}
+{{- define "gptmock.basePath" -}}
+{{- with get .Values.config "GPTMOCK_BASE_PATH" | default "" | trimAll "/" }}/{{ . }}{{ end }}
+{{- end }}
+
 {{- define "gptmock.gracePeriod" -}}
 {{- add .Values.shutdown.drainDelaySeconds .Values.shutdown.graceSeconds .Values.shutdown.marginSeconds }}
 {{- end }}
@@ -113,7 +118,12 @@ capabilities:
 {{- end }}
 {{- range $name, $value := .Values.config }}
 - name: {{ $name }}
+  {{- /* All numbers are float64 here, and a large one would be written as 6.7e+07. */}}
+  {{- if and (kindIs "float64" $value) (eq (floor $value) $value) }}
+  value: {{ $value | int64 | quote }}
+  {{- else }}
   value: {{ $value | toString | quote }}
+  {{- end }}
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
@@ -187,12 +197,26 @@ capabilities:
 {{- end }}
 {{- end }}
 
-{{- /* Host names that browsers may use: those of the routes and those that were named. */}}
+{{- /* Host names of the server: of the routes, those that were named, and then those of the Service too. */}}
 {{- define "gptmock.allowedHosts" -}}
 {{- $hosts := .Values.allowedHosts }}
+{{- range include "gptmock.routeHosts" . | fromJsonArray }}
+{{- if not (hasPrefix "*" .) }}{{ $hosts = append $hosts . }}{{ end }}
+{{- end }}
+{{- if $hosts }}
+{{- $service := include "gptmock.fullname" . }}
+{{- range list "" (printf ".%s" .Release.Namespace) (printf ".%s.svc" .Release.Namespace) (printf ".%s.svc.cluster.local" .Release.Namespace) }}
+{{- $hosts = append $hosts (printf "%s%s" $service .) }}
+{{- end }}
+{{- end }}
+{{- join "," (uniq $hosts) }}
+{{- end }}
+
+{{- define "gptmock.routeHosts" -}}
+{{- $hosts := list }}
 {{- if .Values.ingress.enabled }}{{ $hosts = concat $hosts .Values.ingress.hosts }}{{ end }}
 {{- if .Values.httpRoute.enabled }}{{ $hosts = concat $hosts .Values.httpRoute.hostnames }}{{ end }}
-{{- join "," (uniq $hosts) }}
+{{- toJson $hosts }}
 {{- end }}
 
 {{- /* What no schema can say. */}}
@@ -209,9 +233,23 @@ capabilities:
 {{- fail (printf "config.GPTMOCK_%s is a secret: put it into a Secret, see secrets and redis" .) }}
 {{- end }}
 {{- end }}
-{{- range list "WEBHOOK_SECRET" }}
+{{- range list "WEBHOOK_URL" "WEBHOOK_SECRET" }}
 {{- if hasKey $v.config (printf "GPTMOCK_%s" .) }}
-{{- fail (printf "config.GPTMOCK_%s is a secret: put it into a Secret, and name that in extraEnv with valueFrom.secretKeyRef" .) }}
+{{- fail (printf "config.GPTMOCK_%s is a secret: put it into a Secret, mount that with extraVolumes and extraVolumeMounts, and name the file in config.GPTMOCK_%s_FILE" . .) }}
+{{- end }}
+{{- end }}
+{{- $secrets := list "ADMIN_KEY" "API_KEY" "ENCRYPTION_KEYS" "KEY_PEPPER" "REDIS_URL" "WEBHOOK_URL" "WEBHOOK_SECRET" }}
+{{- range $v.extraEnv }}
+{{- if and (has (trimPrefix "GPTMOCK_" .name) $secrets) (hasKey . "value") }}
+{{- fail (printf "extraEnv has the secret %s as a plain value: put it into a Secret, and refer to that with valueFrom.secretKeyRef" .name) }}
+{{- end }}
+{{- end }}
+{{- if regexMatch "(?i)password=" $v.redis.url }}
+{{- fail "redis.url has a password: put the URL into a Secret, and name that in redis.existingSecret" }}
+{{- end }}
+{{- range include "gptmock.routeHosts" . | fromJsonArray }}
+{{- if and (hasPrefix "*" .) (not $v.allowedHosts) }}
+{{- fail (printf "the server cannot check hosts by the wildcard %s: name each host in allowedHosts" .) }}
 {{- end }}
 {{- end }}
 {{- range list "HOME" "HOST" "PORT" "WORKERS" "DRAIN_DELAY" "SHUTDOWN_GRACE" "METRICS_BIND" "ALLOWED_HOSTS" "TLS_CERT" "TLS_KEY" "UNIX_SOCKET" }}
