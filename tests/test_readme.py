@@ -152,7 +152,7 @@ def test_every_variable_and_flag_that_the_page_names_exists():
     assert set(re.findall(r"GPTMOCK_[A-Z]+(?:_[A-Z]+)*", text)) - known == set()
     flags = {flag for level in levels_of(full_parser()) for flag in level.flags}
     # Of the benchmarks, of uv, of git, of docker compose and of helm.
-    others = {"--quick", "--before", "--extra", "--git-dir", "--rm", "--service-ports", "--profile", "--set"}
+    others = {"--quick", "--before", "--extra", "--from", "--git-dir", "--rm", "--service-ports", "--profile", "--set"}
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - flags - others == set()
 
 
