@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
+import ssl
+import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -13,14 +16,16 @@ from typing import Any
 
 import httpx
 import pytest
+import websockets
 import yaml
 
 from tests.deploy.programs import need
 from tests.deploy.proxies import EXAMPLES, PROXIES, proxy
+from tests.faults.state import times
 from tests.harness import CHAT_PATH, ServerProcess, chat, server_process, simulator_process, write_login
 
-SILENCE_SECONDS = 13
-"""Longer than the ten seconds between two heartbeats."""
+SILENCE_SECONDS = times(13, 125)
+"""Longer than the ten seconds between two heartbeats; with all faults, longer than the minute that proxies wait for."""
 
 
 @dataclass
@@ -82,6 +87,29 @@ async def test_silent_streams_begin_at_once_and_heartbeats_pass(proxies):
         assert seen.text.rstrip().endswith(b"data: [DONE]"), name
 
 
+async def test_turns_over_a_websocket_pass(proxies):
+    """Two on one connection, with a silence in each."""
+
+    async def turns(base_url: str) -> list[list[str]]:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        url = f"{base_url.replace('https', 'wss', 1)}/v1/responses"
+        call = {"type": "response.create", "model": "gpt-5.5", "input": "scene:stall:2"}
+        async with websockets.connect(url, ssl=context, proxy=None) as opened:
+            return [await turn(opened, call) for _ in range(2)]
+
+    async def turn(opened: websockets.ClientConnection, call: dict[str, Any]) -> list[str]:
+        await opened.send(json.dumps(call))
+        types: list[str] = []
+        while not types or types[-1] != "response.completed":
+            types.append(json.loads(await asyncio.wait_for(opened.recv(), 60))["type"])
+        return types
+
+    for types in await asyncio.gather(*(turns(base_url) for base_url in proxies.values())):
+        assert [one[0] for one in types] == ["response.created"] * 2
+        assert all("response.output_text.delta" in one for one in types)
+
+
 async def test_large_bodies_pass(proxies):
     """Two megabytes: twice what nginx takes by default. Whatever the model says to it, no proxy refuses it."""
     body = chat("word " * 400_000)
@@ -112,6 +140,19 @@ async def test_streams_end_while_the_server_stops(proxies, server):
     for name, task in zip(proxies, streams, strict=True):
         assert task.result().text.rstrip().endswith(b"data: [DONE]"), name
     assert await asyncio.to_thread(server.process.wait, 30) == 0
+
+
+def test_caddy_takes_the_file_of_the_team():
+    command = [
+        need("caddy"),
+        "validate",
+        "--adapter",
+        "caddyfile",
+        "--config",
+        str(EXAMPLES.parent / "team" / "Caddyfile"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_example_says_what_the_server_must_know():
