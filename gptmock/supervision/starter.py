@@ -107,13 +107,27 @@ def _fork(link: Link, worker: Link, plan: Plan, place: int) -> None:
         link.close()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         worker.send({"pid": os.getpid()})
-        code = plan.work(plan.sockets[place % len(plan.sockets)], worker)
+        code = plan.work(_only(plan.sockets, place), worker)
     except BaseException:
         log.exception("server.worker_failed")
         worker.send({"failed": True})
     finally:
         logging.shutdown()
         os._exit(code)
+
+
+def _only(sockets: list[socket.socket], place: int) -> socket.socket:
+    """
+    The socket of a worker; closes its copies of the others.
+
+    The kernel closes a listening socket with its last copy. Until then it accepts connections, and the worker that
+    drains with a stream would keep the sockets of those that have ended.
+    """
+    own = sockets[place % len(sockets)]
+    for one in sockets:
+        if one is not own:
+            one.close()
+    return own
 
 
 def _write(message: Message) -> None:
