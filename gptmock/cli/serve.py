@@ -13,6 +13,7 @@ from importlib import import_module
 from gptmock.__main__ import leave_at_once
 from gptmock.cli.errors import CommandFailed, exit_code_of
 from gptmock.cli.options import add_listening_options, add_serve_options, serve_flags
+from gptmock.supervision.link import DescriptorsLost
 from gptmock.supervision.listening import Unlistenable
 from gptmock.supervision.plan import Inherited, Plan
 from gptmock.supervision.supervisor import Ending, Supervisor
@@ -47,10 +48,9 @@ def prepare(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Serve until stopped."""
     try:
-        supervisor = Supervisor(partial(_load, serve_flags(options)), exit_code_of)
-    except Unlistenable as error:
+        ending = Supervisor(partial(_load, serve_flags(options)), exit_code_of).run()
+    except (Unlistenable, DescriptorsLost) as error:
         raise CommandFailed(str(error)) from error
-    ending = supervisor.run()
     if not isinstance(ending, Ending):
         return ending
     if ending in _ENDINGS:

@@ -10,7 +10,15 @@ from typing import Any, TypeAlias
 Message: TypeAlias = dict[str, Any]
 
 _READ_BYTES = 65536
-_MAX_DESCRIPTORS = 8
+MAX_DESCRIPTORS = 253
+"""Of one message: ``SCM_MAX_FD``, the most that Linux passes. A server sends its lock and a socket for each worker."""
+
+
+class DescriptorsLost(Exception):
+    """The kernel has dropped descriptors of a message; the message says what to do."""
+
+    def __init__(self) -> None:
+        super().__init__("the server has too many open files to share its sockets; raise its limit (ulimit -n)")
 
 
 class Link:
@@ -52,14 +60,17 @@ class Link:
 
         Raises:
             EOFError: the other end is closed.
+            DescriptorsLost: some did not arrive, because this process has too many open files.
         """
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._end, _READ_BYTES, _MAX_DESCRIPTORS)
+            data, descriptors, flags, _ = socket.recv_fds(self._end, _READ_BYTES, MAX_DESCRIPTORS)
         except BlockingIOError:
             return []
         except OSError:
-            data, descriptors = b"", []
+            data, descriptors, flags = b"", [], 0
         self.descriptors += descriptors
+        if flags & socket.MSG_CTRUNC:
+            raise DescriptorsLost
         if not data:
             raise EOFError
         *lines, self._pending = (self._pending + data).split(b"\n")

@@ -24,6 +24,7 @@ from tests.harness import (
     SimulatorProcess,
     chat,
     client,
+    get,
     plain_environment,
     server_process,
     until,
@@ -68,6 +69,16 @@ async def test_two_reloads_cut_no_stream_and_refuse_no_connection(simulator: Sim
         assert connected > 20
         assert len(set().union(*generations)) == 6, "all workers are new ones after each reload"
         assert {line["ended"] for line in server.logs("turn") if line["status"] == 200} == {"ok"}
+        assert server.stop() == 0
+
+
+async def test_a_reload_of_many_workers_keeps_their_sockets(simulator: SimulatorProcess, home: Path):
+    with server_process(home, simulator.base_url, workers=9) as server:
+        server.process.send_signal(signal.SIGHUP)
+        await until(partial(_has_reloaded, server, 1), seconds=RELOAD_SECONDS)
+        await until(lambda: len(server.workers()) == 9, seconds=generous(5))
+        answers = [await asyncio.to_thread(get, f"{server.base_url}/health") for _ in range(40)]
+        assert {answer.status_code for answer in answers} == {200}
         assert server.stop() == 0
 
 
