@@ -1,7 +1,8 @@
-"""The workers of a server, as its supervisor knows them, and when too many have died."""
+"""The workers of a server, as its supervisor knows them, and what follows from their deaths."""
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -12,9 +13,10 @@ from dataclasses import dataclass, field
 
 from gptmock.supervision.link import Link
 
-MAX_DEATHS = 5
-"""More early deaths than this within ``DEATH_WINDOW_SECONDS`` are no accident: the server gives up and says so."""
+MAX_FAILED_ROUNDS = 5
+"""The server gives up when all its workers have failed to start more often than this, and none serves."""
 DEATH_WINDOW_SECONDS = 60.0
+"""Early deaths within it make the next start later."""
 SETTLED_SECONDS = 5.0
 """A worker that has served for so long did not die of its start: its death is not counted."""
 START_SECONDS = 60.0
@@ -22,7 +24,8 @@ START_SECONDS = 60.0
 DRAIN_MARGIN_SECONDS = 20.0
 """On top of a worker's grace: for a refresh that is under way, and for closing what it holds."""
 _FIRST_PAUSE_SECONDS = 0.1
-_LONGEST_PAUSE_SECONDS = 2.0
+_LONGEST_PAUSE_SECONDS = 1.0
+"""With a start, less than the two seconds in which a killed worker is to be replaced."""
 
 
 @dataclass(eq=False, slots=True)
@@ -72,27 +75,42 @@ class Worker:
 
 @dataclass(slots=True)
 class Deaths:
-    """Early deaths of late."""
+    """
+    Early deaths, in rounds: one worker of four is a quarter of a round, all workers and the starter are one each.
+
+    They make the next start later. A server whose workers serve, and are killed, goes on for as long as that lasts.
+    """
 
     clock: Callable[[], float] = time.monotonic
-    _times: deque[float] = field(default_factory=deque)
+    _recent: deque[tuple[float, float]] = field(default_factory=deque)
+    """Times and parts of a round."""
+    failed_rounds: float = 0.0
+    """Of starts since a worker has served."""
     next_start: float = 0.0
     """When the next worker may be started."""
 
-    def note(self) -> bool:
-        """Count one; returns whether the server may go on."""
-        now = self.clock()
-        self._times.append(now)
-        while self._times[0] < now - DEATH_WINDOW_SECONDS:
-            self._times.popleft()
-        pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** (len(self._times) - 1))
-        self.next_start = now + pause
-        return len(self._times) <= MAX_DEATHS
+    def note(self, part: float, *, is_failed_start: bool) -> bool:
+        """
+        Count one; returns whether the server may go on.
 
-    @property
-    def count(self) -> int:
-        """Within the window."""
-        return len(self._times)
+        Args:
+            part: of a round.
+            is_failed_start: it could not start, and no worker serves.
+        """
+        now = self.clock()
+        self._recent.append((now, part))
+        while self._recent[0][0] < now - DEATH_WINDOW_SECONDS:
+            self._recent.popleft()
+        rounds = math.ceil(round(sum(one for _, one in self._recent), 6))
+        # A float has no power of two beyond 1023.
+        self.next_start = now + min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(rounds - 1, 10))
+        if is_failed_start:
+            self.failed_rounds += part
+        return round(self.failed_rounds, 6) <= MAX_FAILED_ROUNDS
+
+    def served(self) -> None:
+        """A worker serves: starts succeed."""
+        self.failed_rounds = 0.0
 
     @property
     def pause(self) -> float:
@@ -113,6 +131,11 @@ class Fleet:
     def before(self, generation: int) -> list[Worker]:
         """Those of earlier starters that are to stay until a successor serves."""
         return [one for one in self.workers if one.generation < generation and not one.draining]
+
+    @property
+    def serves(self) -> bool:
+        """Whether one takes connections."""
+        return any(one.serving for one in self.workers)
 
     def free_place(self, generation: int) -> int:
         """The lowest place that no worker of a starter has."""

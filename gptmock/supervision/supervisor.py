@@ -11,7 +11,8 @@ sockets, starts workers through a starter (``supervision.starter``), replaces th
     again                      end at once
     SIGHUP                     reload: a new starter with new settings, then worker by worker; each old one drains
                                when its successor serves. If the new starter or its first worker fails, nothing changes
-    a worker dies              it is replaced; after more than ``MAX_DEATHS`` early deaths in a row the server gives up
+    a worker dies              it is replaced, after a pause if it has lived for seconds only. The server gives up when
+                               its workers fail to start ``MAX_FAILED_ROUNDS`` times, not when they are killed
     the supervisor dies        its links close: the starter ends, and the workers drain and end
 """
 
@@ -31,7 +32,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from gptmock.supervision.children import Children
-from gptmock.supervision.fleet import DEATH_WINDOW_SECONDS, Deaths, Fleet, Worker
+from gptmock.supervision.fleet import Deaths, Fleet, Worker
 from gptmock.supervision.link import Link
 from gptmock.supervision.listening import activated_sockets, remove_socket_file, socket_file
 from gptmock.supervision.pid_file import PidFile
@@ -47,6 +48,8 @@ STOP_LINGER_SECONDS, RELOAD_LINGER_SECONDS = 0.2, 1.0
 waits for that."""
 _STOPS = (signal.SIGINT, signal.SIGTERM)
 _INTERRUPTED = 130
+_KILLED = 128
+"""Exit codes above it are those of signals."""
 
 
 class Ending(Enum):
@@ -218,8 +221,9 @@ class Supervisor:
             self._reload_failed(starter)
         else:
             self._starter = None
-        if self._starter is None and not self._deaths.note():
-            self._give_up(Ending.WORKERS_KEEP_DYING)
+        if self._starter is None:
+            has_failed = starter.plan is None and code < _KILLED
+            self._note_death(1.0, is_failed_start=has_failed or not self._has_served)
 
     def _reload_failed(self, candidate: Starter) -> None:
         for worker in self._fleet.of(candidate.generation):
@@ -264,6 +268,7 @@ class Supervisor:
                 self._serves(worker)
 
     def _serves(self, worker: Worker) -> None:
+        self._deaths.served()
         if self._candidate is not None and worker.generation == self._candidate.generation:
             self._promote(self._candidate)
         if not self._has_served and self._starter is not None:
@@ -285,8 +290,12 @@ class Supervisor:
             self._give_up(Ending.START_FAILED)
             return
         self._log("server.worker_died", "ERROR", worker=worker.place, died_pid=worker.pid)
-        if not worker.settled and not self._deaths.note():
-            self._log("server.gave_up", "ERROR", deaths=self._deaths.count, within_seconds=DEATH_WINDOW_SECONDS)
+        if not worker.settled:
+            self._note_death(1 / (self._workers or 1), is_failed_start=worker.failed or not self._has_served)
+
+    def _note_death(self, part: float, *, is_failed_start: bool) -> None:
+        if not self._deaths.note(part, is_failed_start=is_failed_start and not self._fleet.serves):
+            self._log("server.gave_up", "ERROR", failed_rounds=round(self._deaths.failed_rounds, 1))
             self._give_up(Ending.WORKERS_KEEP_DYING)
 
     # --- Time --------------------------------------------------------------------------

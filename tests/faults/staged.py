@@ -6,9 +6,9 @@ of it: the contracts that a refresh goes through are wrapped here, before any pr
     {folder}/reached-{stage}-{pid}   the same file, renamed by the process that is there and waits until it is gone
 
 Variables: ``TEST_STAGES`` the folder; ``TEST_LEASE_SECONDS`` a shorter lease with its deadlines, so that waiting for
-its end does not take the test's time; ``TEST_DEADLINES`` those of client connections, as JSON; ``TEST_DEATHS`` how many
-early deaths of workers the supervisor bears; ``TEST_SLOT_SECONDS`` how long a turn holds its place among those of its
-client key; ``TEST_PATIENT`` a long timeout of the store, where a busy machine must not pass for a store that is away.
+its end does not take the test's time; ``TEST_DEADLINES`` those of client connections, as JSON; ``TEST_SLOT_SECONDS``
+how long a turn holds its place among those of its client key; ``TEST_PATIENT`` a long timeout of the store, where a
+busy machine must not pass for a store that is away.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ from gptmock.stores import redis, sqlite_file
 from gptmock.stores.escrow import FileEscrow
 from gptmock.stores.lease import StoreLease
 from gptmock.stores.vault import SealedVault
-from gptmock.supervision import fleet
 from gptmock.upstream.issuer import OAuthIssuer
 
 PASSED_BY = frozenset({"in-flight"})
@@ -123,7 +122,6 @@ if "TEST_SLOT_SECONDS" in os.environ:
 if "TEST_PATIENT" in os.environ:
     setattr(sqlite_file, "CALL_TIMEOUT_SECONDS", 30.0)  # noqa: B010
     setattr(redis, "TIMEOUT_SECONDS", 30.0)  # noqa: B010
-setattr(fleet, "MAX_DEATHS", int(os.environ.get("TEST_DEATHS", "5")))  # noqa: B010
 
 if __name__ == "__main__":
     sys.exit(main())

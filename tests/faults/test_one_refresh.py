@@ -68,7 +68,7 @@ async def test_a_herd_of_refused_tokens_makes_one_exchange_and_no_client_sees_it
 async def test_a_refreshing_worker_may_die_anywhere(simulator: SimulatorProcess, place: Place):
     stages = Stages(place.home / "stages")
     account = await place.enroll(simulator.new_login())
-    env = {**place.env, **stages.env, "TEST_LEASE_SECONDS": str(LEASE_SECONDS), "TEST_DEATHS": "1000"}
+    env = {**place.env, **stages.env, "TEST_LEASE_SECONDS": str(LEASE_SECONDS)}
     slowest, broken = dict.fromkeys(STAGES, 0.0), 0
     with server_process(place.home, simulator.base_url, workers=2, env=env, program=STAGED) as server:
         for stage in [stage for stage in STAGES for _ in range(times(1, 10))]:

@@ -13,6 +13,7 @@ import tempfile
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -28,6 +29,7 @@ from tests.harness import (
     chat,
     client,
     free_port,
+    get,
     new_mark,
     plain_environment,
     processes_of,
@@ -370,18 +372,77 @@ async def test_all_workers_may_die_at_once(simulator: SimulatorProcess, home: Pa
         report(answering_seconds=round(took, 2), respawn_seconds=round(time.monotonic() - began, 2))
 
 
-def test_workers_that_keep_dying_end_the_server_with_a_clear_line(simulator: SimulatorProcess, home: Path):
-    with server_process(home, simulator.base_url, workers=2) as server:
-        deadline, killed = time.monotonic() + 60, set[int]()
-        while server.process.poll() is None and time.monotonic() < deadline:
+@pytest.mark.parametrize(("workers", "kills"), [(1, 8), (8, 24)])
+def test_workers_that_are_killed_again_and_again_do_not_end_the_server(
+    simulator: SimulatorProcess, home: Path, workers: int, kills: int
+):
+    with server_process(home, simulator.base_url, workers=workers) as server:
+        killed = set[int]()
+        while len(killed) < kills:
+            wait_until(lambda: bool(server.workers() - killed), seconds=RESPAWN_SECONDS)
             for pid in server.workers() - killed:
                 killed.add(pid)
                 os.kill(pid, signal.SIGKILL)
-            time.sleep(0.05)
-        assert server.process.wait(20) == 1
-        last = server.text().splitlines()[-1]
-        assert last == "gptmock: the workers kept dying, so the server has stopped; see the log above"
+            assert server.process.poll() is None
+        began = time.monotonic()
+        assert get(f"{server.base_url}/health", timeout=RESPAWN_SECONDS).status_code == 200
+        report(kills=len(killed), answering_seconds=round(time.monotonic() - began, 2))
+        wait_until(lambda: len(server.workers() - killed) == workers, seconds=RESPAWN_SECONDS)
+        assert server.logs("server.gave_up") == []
+        assert server.stop() == 0
+
+
+DYING_START = """
+import os, sys
+from gptmock import serving
+from gptmock.__main__ import main
+
+build = serving.build_app
+
+def dying(*arguments):
+    if os.environ["DIES"] == "silently":
+        os._exit(3)
+    if os.path.exists(os.environ["DIES"]):
+        raise ZeroDivisionError("planted")
+    return build(*arguments)
+
+if __name__ == "__main__":
+    serving.build_app = dying
+    sys.exit(main())
+"""
+GAVE_UP = "gptmock: the workers kept dying, so the server has stopped; see the log above"
+
+
+def _dying(home: Path, dies: str) -> dict[str, Any]:
+    script = home / "dying.py"
+    script.write_text(DYING_START)
+    env = {"DIES": dies, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return {"env": env, "program": (sys.executable, str(script)), "workers": 2}
+
+
+def test_workers_that_die_at_every_start_end_the_server_with_a_clear_line(simulator: SimulatorProcess, home: Path):
+    with server_process(home, simulator.base_url, **_dying(home, "silently"), wait_ready=False) as server:
+        assert server.process.wait(60) == 1
+        assert server.text().splitlines()[-1] == GAVE_UP
         assert len(server.logs("server.gave_up")) == 1
+        assert len(server.logs("server.worker_died")) == 11
+        wait_until(lambda: not server.tree(), seconds=5)
+
+
+def test_a_server_gives_up_only_when_no_worker_serves_and_none_starts(simulator: SimulatorProcess, home: Path):
+    fails = home / "fails"
+    with server_process(home, simulator.base_url, **_dying(home, str(fails))) as server:
+        wait_until(lambda: len(server.workers()) == 2, seconds=RESPAWN_SECONDS)
+        wait_until(lambda: get(f"{server.base_url}/health").status_code == 200)
+        first, second = sorted(server.workers())
+        time.sleep(1)
+        fails.touch()
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: len(server.logs("server.worker_died")) > 11, seconds=60)
+        assert get(f"{server.base_url}/health").status_code == 200
+        os.kill(second, signal.SIGKILL)
+        assert server.process.wait(60) == 1
+        assert server.text().splitlines()[-1] == GAVE_UP
         wait_until(lambda: not server.tree(), seconds=5)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -149,9 +148,7 @@ def test_servers_of_one_home_have_a_pid_file_each(simulator: SimulatorProcess, h
 async def test_workers_that_are_killed_under_load_take_only_their_own_streams_along(
     simulator: SimulatorProcess, home: Path
 ):
-    env = {"TEST_DEATHS": "1000", "TEST_STAGES": str(home), "PYTHONPATH": os.pathsep.join(sys.path)}
-    program = (sys.executable, "-m", "tests.faults.staged")
-    with server_process(home, simulator.base_url, workers=4, env=env, program=program) as server:
+    with server_process(home, simulator.base_url, workers=4) as server:
         await until_all_serve(server, 4)
         over, ended, slowest = asyncio.Event(), dict[str, bool](), 0.0
         async with client(server.base_url) as opened:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import time
 
-from gptmock.supervision.fleet import DEATH_WINDOW_SECONDS, MAX_DEATHS, SETTLED_SECONDS, Deaths, Fleet, Worker
+import pytest
+
+from gptmock.supervision.fleet import DEATH_WINDOW_SECONDS, MAX_FAILED_ROUNDS, SETTLED_SECONDS, Deaths, Fleet, Worker
 from gptmock.supervision.link import Link
 
 
@@ -13,27 +15,41 @@ def worker(place: int = 0, generation: int = 1) -> Worker:
     return Worker(ours, place, generation)
 
 
-def test_each_early_death_in_a_row_makes_the_next_start_later_until_there_are_too_many():
+def test_each_round_of_early_deaths_makes_the_next_start_later():
     now = 1000.0
     deaths = Deaths(clock=lambda: now)
     assert deaths.pause == 0
     pauses = []
-    for _ in range(MAX_DEATHS):
-        assert deaths.note()
+    for part in (1.0, 0.25, 0.75, 1.0, 1.0, 1.0, 1.0):
+        assert deaths.note(part, is_failed_start=False)
         pauses.append(round(deaths.pause, 3))
-    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6]
-    assert not deaths.note()
+    assert pauses == [0.1, 0.2, 0.2, 0.4, 0.8, 1.0, 1.0]
+    for _ in range(2000):
+        assert deaths.note(1.0, is_failed_start=False)
+    assert round(deaths.pause, 3) == 1.0
 
 
-def test_deaths_of_long_ago_do_not_count():
+@pytest.mark.parametrize("workers", [1, 6, 7, 64])
+def test_a_server_gives_up_when_all_workers_have_failed_to_start_too_often(workers: int):
+    deaths = Deaths(clock=lambda: 1000.0)
+    for _ in range(2):
+        for _ in range(MAX_FAILED_ROUNDS * workers):
+            assert deaths.note(1 / workers, is_failed_start=True)
+        deaths.served()
+    for _ in range(MAX_FAILED_ROUNDS * workers):
+        assert deaths.note(1 / workers, is_failed_start=True)
+    assert not deaths.note(1 / workers, is_failed_start=True)
+
+
+def test_deaths_of_long_ago_do_not_make_a_start_later():
     now = 1000.0
     deaths = Deaths(clock=lambda: now)
-    for _ in range(MAX_DEATHS):
-        assert deaths.note()
+    for _ in range(5):
+        assert deaths.note(1.0, is_failed_start=False)
     now += DEATH_WINDOW_SECONDS + 1
     assert deaths.pause == 0
-    assert deaths.note()
-    assert (deaths.count, round(deaths.pause, 3)) == (1, 0.1)
+    assert deaths.note(1.0, is_failed_start=False)
+    assert round(deaths.pause, 3) == 0.1
 
 
 def test_a_worker_that_has_served_for_a_while_is_settled():
