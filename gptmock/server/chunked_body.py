@@ -2,7 +2,7 @@
 Reads the chunked framing of a request body out of a buffer. Knows bytes only, no Sanic.
 
 Source: RFC 9112 7.1. Stricter than it: a chunk size has at most 16 digits, extensions have no white space, and the size
-of extensions and trailers is bounded. Both are read and dropped.
+of extensions, trailers and the framing as a whole is bounded. Extensions and trailers are read and dropped.
 """
 
 from __future__ import annotations
@@ -17,6 +17,11 @@ MAX_LINE_BYTES = 256
 MAX_EXTENSIONS_BYTES = 4 * 1024
 """Of all extensions of a body; otherwise a body within its limit may have framing without end (CVE-2023-39326)."""
 MAX_TRAILERS_BYTES = 4 * 1024
+MAX_FRAMING_RATIO = 16
+"""Bytes of framing for each byte of data, beyond ``FREE_FRAMING_BYTES``; chunks of one byte have five."""
+FREE_FRAMING_BYTES = 64 * 1024
+STEP_CHUNKS = 256
+"""Read in one step, which takes about a millisecond."""
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _QUOTED = rb'"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*"'
@@ -34,6 +39,7 @@ class _Awaited(Enum):
     DATA = auto()
     END_OF_DATA = auto()
     TRAILERS = auto()
+    NOTHING = auto()
 
 
 class ChunkedBody:
@@ -47,12 +53,13 @@ class ChunkedBody:
         self.announced_bytes = 0
         self.left_bytes = 0
         self._awaited = _Awaited.SIZE
+        self._framing_bytes = 0
         self._extensions_bytes = 0
         self._trailers_bytes = 0
 
     def take(self, buffer: bytearray) -> bytes | None:
         """
-        Remove what can be read from the buffer's beginning and return the next data.
+        Remove what can be read from the buffer's beginning and return the next data, of ``STEP_CHUNKS`` at most.
 
         Returns ``b""`` when more bytes have to arrive first, ``None`` once the body has ended; what is left in the
         buffer then belongs to the next request.
@@ -60,25 +67,33 @@ class ChunkedBody:
         Raises:
             BadChunk: to be raised once only; the body cannot be read on.
         """
-        while True:
+        pieces: list[bytes] = []
+        while self._awaited is not _Awaited.NOTHING and len(pieces) < STEP_CHUNKS:
             if self._awaited is _Awaited.DATA:
-                return self._data(buffer)
-            if self._awaited is _Awaited.END_OF_DATA:
+                if not buffer:
+                    break
+                pieces.append(self._data(buffer))
+            elif self._awaited is _Awaited.END_OF_DATA:
                 if not _CRLF.startswith(buffer[:2]):
                     raise BadChunk("a chunk does not end where its size says")
                 if len(buffer) < len(_CRLF):
-                    return b""
+                    break
                 del buffer[:2]
                 self._awaited = _Awaited.SIZE
-            line = _next_line(buffer)
-            if line is None:
-                return b""
-            if self._awaited is _Awaited.SIZE:
-                self._begin_chunk(line)
-            elif not line:
-                return None
             else:
-                self._drop_trailer(line)
+                line = _next_line(buffer)
+                if line is None:
+                    break
+                self._take_line(line)
+        return b"".join(pieces) if pieces or self._awaited is not _Awaited.NOTHING else None
+
+    def _take_line(self, line: bytes) -> None:
+        if self._awaited is _Awaited.SIZE:
+            self._begin_chunk(line)
+        elif line:
+            self._drop_trailer(line)
+        else:
+            self._awaited = _Awaited.NOTHING
 
     def _data(self, buffer: bytearray) -> bytes:
         data = bytes(buffer[: self.left_bytes])
@@ -97,6 +112,9 @@ class ChunkedBody:
             raise BadChunk(f"its chunk extensions have more than {MAX_EXTENSIONS_BYTES} bytes")
         self.left_bytes = int(matched[1], 16)
         self.announced_bytes += self.left_bytes
+        self._framing_bytes += len(line) + 2 * len(_CRLF)
+        if self._framing_bytes > MAX_FRAMING_RATIO * self.announced_bytes + FREE_FRAMING_BYTES:
+            raise BadChunk(f"its chunked framing has more than {MAX_FRAMING_RATIO} times the bytes of its data")
         self._awaited = _Awaited.DATA if self.left_bytes else _Awaited.TRAILERS
 
     def _drop_trailer(self, line: bytes) -> None:

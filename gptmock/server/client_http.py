@@ -7,6 +7,8 @@ body, the connection is closed: what follows might be the rest of a body for one
 
 from __future__ import annotations
 
+import asyncio
+
 from sanic.exceptions import BadRequest, PayloadTooLarge
 from sanic.http import Http
 from sanic.http.http1 import HTTP_CONTINUE
@@ -77,6 +79,9 @@ class ClientHttp(Http):
                 self.request_body = None
                 return None
             if data:
+                if self.recv_buffer:
+                    # A body of small chunks: the other connections are served between two steps.
+                    await asyncio.sleep(0)
                 return data
             await self._receive_more()
 

@@ -7,7 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gptmock.server.chunked_body import MAX_EXTENSIONS_BYTES, MAX_TRAILERS_BYTES, BadChunk, ChunkedBody
+from gptmock.server.chunked_body import (
+    FREE_FRAMING_BYTES,
+    MAX_EXTENSIONS_BYTES,
+    MAX_TRAILERS_BYTES,
+    STEP_CHUNKS,
+    BadChunk,
+    ChunkedBody,
+)
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
@@ -89,9 +96,23 @@ def test_invalid_framing(data: bytes):
 def test_a_size_is_known_before_its_data():
     body = ChunkedBody()
     assert body.take(bytearray(b"5\r\nhello\r\nffffffffffff\r\n")) == b"hello"
-    buffer = bytearray(b"\r\nffffffffffff\r\n")
-    assert body.take(buffer) == b""
     assert body.announced_bytes == 5 + 0xFFFFFFFFFFFF
+    assert body.take(bytearray()) == b""
+
+
+def test_small_chunks_are_read_together_and_in_steps():
+    body, buffer = ChunkedBody(), bytearray(b"1\r\nx\r\n" * (STEP_CHUNKS + 3) + b"0\r\n\r\nGET /")
+    assert body.take(buffer) == b"x" * STEP_CHUNKS
+    assert body.take(buffer) == b"xxx"
+    assert [body.take(buffer) for _ in range(2)] == [None, None]
+    assert buffer == b"GET /"
+
+
+def test_framing_is_bounded_by_the_data():
+    small = b"1\r\nx\r\n" * FREE_FRAMING_BYTES
+    assert read(small + b"0\r\n\r\n") == (b"x" * FREE_FRAMING_BYTES, b"")
+    with pytest.raises(BadChunk, match="more than 16 times the bytes of its data"):
+        read(b"0000000000000001\r\nx\r\n" * FREE_FRAMING_BYTES)
 
 
 _pieces = st.lists(

@@ -161,6 +161,31 @@ async def test_a_body_that_makes_progress_has_more_time():
     assert (status, b"model" in answer) == (400, True)
 
 
+async def longest_pause(work: asyncio.Future[Any]) -> float:
+    """Of this loop, which is the server's too, in seconds of its thread: other load on the machine adds nothing."""
+    longest, before = 0.0, time.thread_time()
+    while not work.done():
+        await asyncio.sleep(0)
+        now = time.thread_time()
+        longest, before = max(longest, now - before), now
+    return longest
+
+
+async def test_bodies_in_chunks_of_one_byte_hold_up_nobody():
+    body = json.dumps({"padding": "x" * 50_000}).encode()
+    chunks = b"".join(b"1\r\n%c\r\n" % one for one in body) + b"0\r\n\r\n"
+    data = POST % b"/api/show" + b"Transfer-Encoding: chunked\r\n\r\n" + chunks
+    pauses = []
+    async with serving_with() as url:
+        for _ in range(2):
+            async with AsyncExitStack() as stack:
+                raws = [await stack.enter_async_context(connected(url, data)) for _ in range(6)]
+                answers = asyncio.gather(*(raw.answer() for raw in raws))
+                pauses.append(await longest_pause(answers))
+                assert [(status, b"model" in answer) for status, _, answer in await answers] == [(400, True)] * 6
+    assert min(pauses) < 0.03, pauses
+
+
 async def test_the_rest_of_a_body_that_was_answered_has_a_deadline_too():
     head = POST % b"/nowhere" + b"Content-Length: 1000\r\n\r\n"
     async with serving_with(QUICK) as url, connected(url, head) as raw:
