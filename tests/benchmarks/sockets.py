@@ -22,7 +22,7 @@ from pathlib import Path
 import httpx
 
 from tests.benchmarks.processes import cpu_seconds, proportional_bytes
-from tests.harness import NO_TLS, ServerProcess, server_process, simulator_process, write_login
+from tests.harness import NO_TLS, ServerProcess, server_process, simulator_process, until, write_login
 from tests.websocket_client import create, opened, turn
 
 SCENE, PACE_SECONDS = "scene:long", 0.02
@@ -52,6 +52,7 @@ def _server(home: Path, workers: int) -> Iterator[ServerProcess]:
 
 
 async def _measure(server: ServerProcess, options: argparse.Namespace) -> None:
+    await until(lambda: len(server.workers()) == options.workers)
     pids = sorted(server.workers())
     # First, while no memory of turns is left to be used again.
     await _idle(server, pids, options.idle)

@@ -460,8 +460,8 @@ async def test_a_stream_whose_worker_dies_breaks_off_and_never_looks_complete(si
 
 def test_workers_do_not_outlive_a_supervisor_that_was_killed(simulator: SimulatorProcess, home: Path):
     with server_process(home, simulator.base_url, workers=2) as server:
+        wait_until(lambda: len(server.workers()) == 2)
         workers = server.workers()
-        assert len(workers) == 2
         server.process.kill()
         wait_until(lambda: not server.tree() & workers, seconds=10)
         # Nor does their starter.
