@@ -68,6 +68,8 @@ TAKE_OVER_SECONDS = 2.0
 RESEAL_SECONDS = 20.0
 """Interval of re-encryption: after a change of keys all records are encrypted with the new one within a minute."""
 _DEADLINE_MARGIN_SECONDS = 60.0
+LONGEST_TURN_SECONDS = UpstreamDeadlines().total + _DEADLINE_MARGIN_SECONDS
+"""From the first byte of a call to the last of its answer."""
 _Opened: TypeAlias = AsyncIterator[Services]
 
 

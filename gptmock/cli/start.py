@@ -61,6 +61,7 @@ def plan_of(flags: Mapping[str, Any], inherited: Inherited) -> Plan:
         lock=lock,
         announcement=announcement(settings, sockets[0]),
         grace_seconds=settings.shutdown_grace,
+        turn_seconds=wiring.LONGEST_TURN_SECONDS,
         drain_delay_seconds=settings.drain_delay,
         pid_file=settings.pid_file,
         home=settings.home,

@@ -61,9 +61,13 @@ class Worker:
         return self.serving_since is not None and time.monotonic() - self.serving_since >= SETTLED_SECONDS
 
     def drain(self, *, delay: float, grace: float, linger: float) -> None:
-        """Tell it to finish: after ``delay`` it accepts nothing, after ``grace`` more it ends what still streams."""
+        """
+        Tell it to finish: after ``delay`` it accepts nothing, after ``grace`` more it ends what still streams. Told
+        again, it takes the earlier end.
+        """
+        ends_by = time.monotonic() + delay + grace + DRAIN_MARGIN_SECONDS
+        self.ends_by = min(self.ends_by, ends_by) if self.draining else ends_by
         self.draining = True
-        self.ends_by = time.monotonic() + delay + grace + DRAIN_MARGIN_SECONDS
         self.link.send({"drain": True, "delay": delay, "grace": grace, "linger": linger})
 
     def kill(self) -> None:

@@ -49,6 +49,8 @@ class Plan:
     """Printed when the server answers."""
     grace_seconds: float = 60.0
     """How long streams may go on after a stop."""
+    turn_seconds: float = 3600.0
+    """How long they may go on after a reload: the longest that one lasts."""
     drain_delay_seconds: float = 0.0
     """How long connections are accepted after a stop."""
     pid_file: Path | None = None

@@ -43,6 +43,7 @@ def run_starter(link: Link, load: Load, inherited: Inherited) -> int:
             "workers": plan.workers,
             "announcement": plan.announcement,
             "grace": plan.grace_seconds,
+            "turn": plan.turn_seconds,
             "delay": plan.drain_delay_seconds,
             "pid_file": str(plan.pid_file) if plan.pid_file is not None else None,
             "folder": str(plan.folder),

@@ -10,7 +10,8 @@ sockets, starts workers through a starter (``supervision.starter``), replaces th
     SIGTERM, SIGINT            drain: not ready, no new connections after a delay, streams finish within a grace
     again                      end at once
     SIGHUP                     reload: a new starter with new settings, then worker by worker; each old one drains
-                               when its successor serves. If the new starter or its first worker fails, nothing changes
+                               when its successor serves, for as long as a turn may last. If the new starter or its
+                               first worker fails, nothing changes
     a worker dies              it is replaced, after a pause if it has lived for seconds only. The server gives up when
                                its workers fail to start ``MAX_FAILED_ROUNDS`` times, not when they are killed
     the supervisor dies        its links close: the starter ends, and the workers drain and end
@@ -334,7 +335,7 @@ class Supervisor:
         current, old = self._fleet.of(starter.generation), self._fleet.before(starter.generation)
         serving = [one for one in current if one.serving]
         for worker in old[: max(0, len(serving) + len(old) - wanted)]:
-            worker.drain(delay=0.0, grace=self._grace, linger=RELOAD_LINGER_SECONDS)
+            worker.drain(delay=0.0, grace=starter.told("turn"), linger=RELOAD_LINGER_SECONDS)
         missing = wanted - len(current)
         if missing <= 0:
             if len(serving) == wanted and not self._fleet.before(starter.generation):

@@ -77,7 +77,7 @@ async def _serve(build: Callable[[], App], listening: socket.socket, link: Link,
     link.send({"serving": True})
     drain = await orders.drain
     app.ctx.services.draining = True
-    await _drained(app, server, drain)
+    await _drained(app, server, drain, orders)
     return 0
 
 
@@ -88,6 +88,8 @@ class _Orders:
         self._link = link
         self._loop = asyncio.get_running_loop()
         self.drain: asyncio.Future[Drain] = self._loop.create_future()
+        self.ends_at = float("inf")
+        """When what is still being answered is cut, by the loop's clock: the earliest end of all orders."""
         self._loop.add_reader(link, self._hear)
 
     def _hear(self) -> None:
@@ -96,11 +98,11 @@ class _Orders:
                 self._obey(Drain(message["delay"], message["grace"], message["linger"]))
             return
         self._loop.remove_reader(self._link)
-        if not self.drain.done():
-            log.error("server.orphaned")
-            self._obey(Drain(grace=ORPHAN_GRACE_SECONDS))
+        log.error("server.orphaned")
+        self._obey(Drain(grace=ORPHAN_GRACE_SECONDS))
 
     def _obey(self, drain: Drain) -> None:
+        self.ends_at = min(self.ends_at, self._loop.time() + drain.delay + drain.grace)
         if not self.drain.done():
             self.drain.set_result(drain)
 
@@ -122,26 +124,26 @@ async def _started(app: App, listening: socket.socket, tls: SSLContext | None) -
     return server
 
 
-async def _drained(app: App, server: Any, drain: Drain) -> None:
+async def _drained(app: App, server: Any, drain: Drain, orders: _Orders) -> None:
     await asyncio.sleep(drain.delay)
     await server.before_stop()
     server.close()
-    if not await _is_left(server, drain.grace, drain.linger):
+    if not await _is_left(server, lambda: orders.ends_at, drain.linger):
         cut_turns(app)
-        await _is_left(server, FAREWELL_SECONDS, 0.0)
+        farewell_ends_at = asyncio.get_running_loop().time() + FAREWELL_SECONDS
+        await _is_left(server, lambda: farewell_ends_at, 0.0)
     for connection in list(server.connections):
         connection.abort()
     await server.after_stop()
 
 
-async def _is_left(server: Any, seconds: float, linger: float) -> bool:
-    """Whether all clients have left within that time; idle connections are closed."""
+async def _is_left(server: Any, ends_at: Callable[[], float], linger: float) -> bool:
+    """Whether all clients have left by a time, which may come nearer; idle connections are closed."""
     loop = asyncio.get_running_loop()
-    ends_at = loop.time() + seconds
     idle_since: dict[ClientConnection, float] = {}
     while server.connections:
         now = loop.time()
-        if now >= ends_at:
+        if now >= ends_at():
             return False
         idle_since = {one: idle_since.get(one, now) for one in server.connections if _is_idle(one)}
         for connection, since in idle_since.items():

@@ -83,6 +83,7 @@ async def test_a_reload_of_many_workers_keeps_their_sockets(simulator: Simulator
 
 async def test_a_reload_with_wrong_settings_changes_nothing(simulator: SimulatorProcess, home: Path):
     with server_process(home, simulator.base_url, workers=2) as server:
+        await until(lambda: len(server.workers()) == 2)
         before = server.workers()
         (home / ".env").write_text("GPTMOCK_REASONING_EFFORT=huge\n")
         server.process.send_signal(signal.SIGHUP)
@@ -108,6 +109,30 @@ async def test_a_stop_in_the_middle_of_a_reload_is_a_clean_stop(simulator: Simul
             assert await asyncio.to_thread(server.process.wait, generous(5)) == 0
             assert "Traceback" not in server.text()
             await until(partial(_is_over, server), seconds=generous(3))
+
+
+async def test_a_stream_that_outlasts_the_grace_of_a_stop_is_not_cut_by_a_reload(
+    simulator: SimulatorProcess, home: Path
+):
+    env = {"GPTMOCK_SHUTDOWN_GRACE": "1"}
+    with server_process(home, simulator.base_url, workers=2, env=env) as server:
+        await until(lambda: len(server.workers()) == 2)
+        before = server.workers()
+        async with client(server.base_url) as opened:
+            longest, long = (
+                asyncio.ensure_future(opened.post(CHAT_PATH, json=chat(scene, stream=True)))
+                for scene in ("scene:stall:60", "scene:stall:6")
+            )
+            await until(lambda: simulator.stats()["open_streams"] == 2)
+            server.process.send_signal(signal.SIGHUP)
+            assert (await long).content.endswith(DONE)
+            assert len(server.logs("server.reloaded")) == 1
+            assert server.tree() & before, "the other stream is there"
+            # A stop that follows has its own grace.
+            server.process.send_signal(signal.SIGTERM)
+            assert await asyncio.to_thread(server.process.wait, generous(4)) == 0
+            assert b"server_stopping" in (await longest).content
+        assert sorted(line["ended"] for line in server.logs("turn")) == ["ok", "server_stopping"]
 
 
 def test_reload_says_that_no_server_is_running(home: Path):

@@ -4,7 +4,15 @@ import time
 
 import pytest
 
-from gptmock.supervision.fleet import DEATH_WINDOW_SECONDS, MAX_FAILED_ROUNDS, SETTLED_SECONDS, Deaths, Fleet, Worker
+from gptmock.supervision.fleet import (
+    DEATH_WINDOW_SECONDS,
+    DRAIN_MARGIN_SECONDS,
+    MAX_FAILED_ROUNDS,
+    SETTLED_SECONDS,
+    Deaths,
+    Fleet,
+    Worker,
+)
 from gptmock.supervision.link import Link
 
 
@@ -69,6 +77,16 @@ def test_a_worker_that_does_not_start_or_does_not_end_is_overdue():
     for one in (starting, serving, draining):
         one.ends_by = time.monotonic() - 1
     assert [one.overdue for one in (starting, serving, draining)] == [True, False, True]
+
+
+def test_a_worker_that_is_told_twice_to_finish_takes_the_earlier_end():
+    one = worker()
+    one.drain(delay=0, grace=3600, linger=0)
+    one.drain(delay=0, grace=10, linger=0)
+    sooner = one.ends_by
+    assert sooner <= time.monotonic() + 10 + DRAIN_MARGIN_SECONDS
+    one.drain(delay=0, grace=3600, linger=0)
+    assert one.ends_by == sooner
 
 
 def test_places_are_filled_from_the_lowest_one_for_each_generation():
