@@ -10,7 +10,7 @@ from typing import Any
 from gptmock.catalog import ResolvedModel
 from gptmock.dialects.dialect import Defaults
 from gptmock.dialects.messages.content import FILES
-from gptmock.dialects.messages.types import CountBody, Thinking
+from gptmock.dialects.messages.types import ContextManagement, CountBody, Thinking
 from gptmock.dialects.model_options import known_effort, reasoning_options
 from gptmock.dialects.parameters import Fate, Rule
 from gptmock.protocol.request import ReasoningOptions
@@ -24,9 +24,8 @@ def _only_user_id(metadata: dict[str, Any]) -> bool:
     return set(metadata) <= {"user_id"}
 
 
-def _keeps_thinking(management: dict[str, Any]) -> bool:
-    edits = management.get("edits") or []
-    return all(isinstance(one, dict) and str(one.get("type")).startswith("clear_thinking_") for one in edits)
+def _keeps_thinking(management: ContextManagement) -> bool:
+    return all(str(one.get("type")).startswith("clear_thinking_") for one in management.edits or ())
 
 
 PROMPT_RULES: tuple[Rule, ...] = (

@@ -199,7 +199,7 @@ def _format(param: str, wanted: Format) -> dict[str, Any]:
     if wanted.schema_ is None:
         raise missing(f"{param}.schema")
     schema = without_dialect(wanted.schema_)
-    return json_schema_format("output", schema, strict=is_strict(schema), description=None)
+    return json_schema_format("output", schema, strict=is_strict(schema, within=f"{param}.schema"), description=None)
 
 
 def _tier(state: _Decoding) -> str | UnsetType:
@@ -212,7 +212,9 @@ def _tier(state: _Decoding) -> str | UnsetType:
 
 def _session(call: Call, body: CountBody) -> str | None:
     """The session and, in a sub-agent, the agent: each agent is a conversation of its own."""
-    session = call.headers.get(SESSION_HEADER) or _session_of_user(getattr(body, "metadata", None))
+    # A count has no metadata: what it has under this name was not checked.
+    metadata = body.metadata if isinstance(body, MessagesBody) else None
+    session = call.headers.get(SESSION_HEADER) or _session_of_user(metadata)
     if not session:
         return None
     agent = call.headers.get(AGENT_HEADER)

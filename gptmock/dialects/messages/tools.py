@@ -127,7 +127,7 @@ def _tool(tool: JsonObject, within: str, ignore: Callable[[str, str], None]) -> 
     if not isinstance(schema, dict):
         raise missing(f"{within}.input_schema")
     schema = without_dialect(schema)
-    strict = tool.get("strict") is True and is_strict(schema)
+    strict = tool.get("strict") is True and is_strict(schema, within=f"{within}.input_schema")
     definition = FunctionDefinition(name=tool["name"], description=_description(tool), parameters=schema, strict=strict)
     return function_tool(definition, within=within)
 

@@ -104,6 +104,12 @@ class Choice(ParameterBody):
     disable_parallel_tool_use: bool | None = None
 
 
+class ContextManagement(ParameterBody):
+    """``context_management``."""
+
+    edits: list[JsonObject] | None = None
+
+
 class CountBody(ParameterBody):
     """The body of ``POST /v1/messages/count_tokens``: what makes a prompt."""
 
@@ -115,7 +121,7 @@ class CountBody(ParameterBody):
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
     output_format: Format | None = None
-    context_management: JsonObject | None = None
+    context_management: ContextManagement | None = None
     mcp_servers: list[JsonObject] | None = None
     cache_control: JsonObject | None = None
     speed: str | None = None

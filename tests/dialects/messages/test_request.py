@@ -203,6 +203,16 @@ BAD_ANSWERS: tuple[dict[str, Any], ...] = (
     {"type": "tool_use", "id": "c", "name": "f", "input": "x"},
     {"type": "image", "source": {"type": "url", "url": "https://x.test"}},
 )
+BAD_SCHEMAS: tuple[dict[str, Any], ...] = (
+    {"required": 5},
+    {"required": [["a"]]},
+    {"$defs": [1]},
+    {"definitions": "x"},
+    {"properties": True},
+    {"anyOf": 5},
+    {"items": {"anyOf": {"a": 1}}},
+    {"properties": {"a": {"anyOf": [{"required": 5}]}}},
+)
 BAD_VALUES: dict[str, tuple[Any, ...]] = {
     "messages": (
         *(None, 5, "x", {}, [], [5], ["x"], [{}], [{"role": "user"}]),
@@ -216,27 +226,31 @@ BAD_VALUES: dict[str, tuple[Any, ...]] = {
     "stream": ("yes", 1),
     "system": (5, {}, [5], [{"type": "text"}]),
     "tools": (5, "x", [5], [{}], [{"name": "f"}], [{"type": "code_execution_20250825"}]),
+    "tools.0.input_schema": tuple(
+        [{"name": "f", "strict": True, "input_schema": {"type": "object", **one}}] for one in BAD_SCHEMAS
+    ),
     "tool_choice": (5, "auto", {}, {"type": "odd"}, {"type": "any"}),
     "thinking": (5, {}, {"type": "odd"}, {"type": "enabled", "budget_tokens": "x"}),
     "output_config": (5, {"effort": 5}, {"effort": "odd"}, {"format": {"type": "odd"}}),
+    "output_config.format.schema": tuple({"format": {"type": "json_schema", "schema": one}} for one in BAD_SCHEMAS),
+    "context_management": tuple({"edits": one} for one in (5, True, -1, 1.5, "x", [5])),
     "stop_sequences": ("x", [5], ["x"] * 101),
     "thread": ({"type": "x"},),
     "compaction": ({"type": "x"},),
     "mcp_servers": ([{"name": "x"}],),
 }
-BAD = [{name: value} for name, values in BAD_VALUES.items() for value in values]
-"""Bodies that no client should send."""
+BAD = [(place, value) for place, values in BAD_VALUES.items() for value in values]
+"""Bodies that no client should send: the beginning of the path to the mistake, and the value of its first member."""
 
 
 @pytest.mark.check(238)
-@pytest.mark.parametrize("change", BAD, ids=lambda change: json.dumps(change)[:60])
-def test_a_bad_body_is_a_400_that_says_where(change):
-    body = {"model": "gpt-5.5", "max_tokens": 64, "messages": [USER], **change}
+@pytest.mark.parametrize(("place", "value"), BAD, ids=lambda one: json.dumps(one)[:60])
+def test_a_bad_body_is_a_400_that_says_where(place, value):
+    body = {"model": "gpt-5.5", "max_tokens": 64, "messages": [USER], place.partition(".")[0]: value}
     body = {name: value for name, value in body.items() if value is not None}
     with pytest.raises(BadRequest) as caught:
         Messages().decode(Call(json.dumps(body).encode()), terms())
-    (name,) = change
-    assert caught.value.message.startswith(name)
+    assert caught.value.message.startswith(place)
     reply = Messages().error(caught.value)
     assert (reply.status, json.loads(reply.body)["error"]["type"]) == (400, "invalid_request_error")
 
