@@ -285,7 +285,10 @@ class ExplainsFailures(Protocol):
     """A reply plan that says more of a failure than the upstream does, before the first byte of the reply."""
 
     def reworded(self, error: GptmockError) -> GptmockError:
-        """The error to show; often the same."""
+        """
+        The error to show; often the same, and always the same for one that was reworded before. May take as long as
+        the decoding of the request did, so it is called where that was.
+        """
 
     def answer(self, head: ReplyHead, error: GptmockError) -> bytes | None:
         """A whole reply, streamed or not, where this is no error for the dialect; mostly ``None``."""

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Protocol, TypeAlias
 
 from gptmock.conversations import PendingSnapshot
@@ -86,6 +87,8 @@ class Outcome:
     """Each request to the upstream, of all turns; ``None`` if nobody wants to know."""
     admitted: Callable[[], Awaitable[None]] = _admitted
     """Waits until the limits of the client key have admitted the call; filled in by whoever began that."""
+    reworded: Callable[[GptmockError], Awaitable[GptmockError]] | None = None
+    """Finds the words for a failure without blocking; filled in by whoever knows how. ``None``: it has them."""
     turns: int = 1
     """How many upstream turns the call takes, if all of them go well."""
 
@@ -271,6 +274,10 @@ class Reply:
         return False
 
 
+def _is_no_failure(one: Received | DeltaRun) -> bool:
+    return not (isinstance(one, Received) and isinstance(one.event, ResponseFailed | ErrorEvent))
+
+
 def _delta_bytes(one: Received | DeltaRun) -> int:
     if isinstance(one, DeltaRun):
         return sum(map(len, one.literals))
@@ -302,10 +309,15 @@ class _StreamedReply:
         self._outcome = outcome
         self._sink = sink
         self._ending = ending
+        self._failed: GptmockError | None = None
+        """What the turn failed with, if the translator is not told before ``finish`` has the words for it."""
         self._last = b""
         """Frames that may be the last ones, which ``finish`` writes."""
 
     def take(self, batch: Batch) -> bool:
+        if self._outcome.error is not None and self._outcome.reworded is not None:
+            self._failed = self._outcome.error
+            batch = list(takewhile(_is_no_failure, batch))
         frames = self._translate(batch)
         if self._outcome.over:
             # Whether anything follows is known only when the events have ended, as they do now.
@@ -336,19 +348,21 @@ class _StreamedReply:
         """The events have ended: write what is left to say."""
         translator, outcome = self._translator, self._outcome
         last = self._last
-        if cause is None:
-            try:
-                if supports(translator, WithholdsItsEnd) and translator.answer is not None:
-                    # What came before does not wait for the store.
-                    written, last = last, b""
-                    if written and not self._sink.write(written):
-                        await self._sink.ready()
-                    last = await self._ending(self._translator)
-            except GptmockError as error:
-                cause = error
-            except Exception:
-                log.exception("turn.broken")
-                cause = InternalError("An internal error ended this answer.")
+        cause = cause or self._failed
+        try:
+            if cause is not None:
+                cause = await outcome.reworded(cause) if outcome.reworded is not None else cause
+            elif supports(translator, WithholdsItsEnd) and translator.answer is not None:
+                # What came before does not wait for the store.
+                written, last = last, b""
+                if written and not self._sink.write(written):
+                    await self._sink.ready()
+                last = await self._ending(self._translator)
+        except GptmockError as error:
+            cause = error
+        except Exception:
+            log.exception("turn.broken")
+            cause = InternalError("An internal error ended this answer.")
         last += b"".join(translator.finish(cause))
         outcome.error = outcome.error or translator.failure
         await self._sink.end(last)

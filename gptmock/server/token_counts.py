@@ -92,11 +92,10 @@ class _Count(TurnRequest):
         self._members = members
 
     async def _answer(self) -> HTTPResponse:
-        size_bytes = len(self._request.body)
         asked, _ = await self._understand(self._decode)
         assert not isinstance(asked, Turn | ReadyReply)  # noqa: S101 - neither decoder makes one
         counter: TokenCounter = self._request.app.ctx.token_counter
         name, count = counter.best()
-        tokens = await self._large_bodies.run(size_bytes, partial(estimated_tokens, asked, count))
+        tokens = await self._large_bodies.run(self._asked_bytes, partial(estimated_tokens, asked, count))
         body = msgspec.json.encode({**self._members, "input_tokens": tokens})
         return self._whole(body, {ESTIMATE: "true", COUNTED_BY: name})

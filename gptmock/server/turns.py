@@ -96,6 +96,8 @@ class TurnRequest:
         self._grant: Grant = UNLIMITED
         self._first_seconds: float | None = None
         self._sent_bytes = 0
+        self._asked_bytes = 0
+        """Size of the request body."""
         self._sink: ClientSink | None = None
         """Of a stream."""
         self._reply: AnyReply | None = None
@@ -127,7 +129,7 @@ class TurnRequest:
         except (GptmockError, RecursionError) as exception:
             error = as_gptmock_error(self._request, exception)
             status, ended = error.status_hint, error.code
-            refused = self._explained(error)
+            refused = await self._explained(error)
             refused.headers.update(self._grant.headers)
             status = refused.status
             return refused
@@ -152,16 +154,19 @@ class TurnRequest:
             sent_bytes=sink.sent_bytes if sink is not None else 0,
         )
 
-    def _explained(self, error: GptmockError) -> HTTPResponse:
+    async def _explained(self, error: GptmockError) -> HTTPResponse:
         """The answer for an error, before anything was sent."""
         turn = self._turn
         if turn is not None and supports(turn.reply, ExplainsFailures):
-            error = turn.reply.reworded(error)
+            error = await self._reworded(turn.reply, error)
             body = turn.reply.answer(self._head, error)
             if body is not None:
                 kind = self._dialect.content_type if turn.stream else "application/json"
                 return HTTPResponse(body, headers=self._reply_headers(turn, None), content_type=kind)
         return error_response(error, self._dialect, asked=request_id(self._request))
+
+    async def _reworded(self, plan: ExplainsFailures, error: GptmockError) -> GptmockError:
+        return await self._large_bodies.run(self._asked_bytes, partial(plan.reworded, error))
 
     def cut(self) -> None:
         """Answer now that the server stops: by a status, or within the stream."""
@@ -198,16 +203,18 @@ class TurnRequest:
         admission = self._services.admission
         client = self._client = known or await admission.admit(headers, source=client_source(request))
         self._outcome.tenant = client.tenant
-        size_bytes = len(request.body)
+        self._asked_bytes = len(request.body)
         call = await self._recalled(await self._call(headers, client))
         terms = terms_for(client, self._services.terms)
-        turn = await self._large_bodies.run(size_bytes, partial(decode, call, terms))
+        turn = await self._large_bodies.run(self._asked_bytes, partial(decode, call, terms))
         if isinstance(turn, Turn):
             self._turn = turn
             check_model(client, turn.resolved.slug)
             self._grant = self._begin(client)
             self._outcome.admitted = self._grant.admitted
             self._outcome.counts_output = self._grant is not UNLIMITED
+            if supports(turn.reply, ExplainsFailures):
+                self._outcome.reworded = partial(self._reworded, turn.reply)
             if self._options.verbose:
                 self._show(turn)
         # The turn holds what is sent upstream. A stream may last for an hour, and the body may be many megabytes.

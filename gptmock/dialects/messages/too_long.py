@@ -9,12 +9,16 @@ from gptmock.errors import GptmockError, UpstreamRefused
 _UNKNOWN_WINDOW = 272_000
 
 
+class _PromptTooLong(UpstreamRefused):
+    """Has its words already."""
+
+
 def reworded(error: GptmockError, options: MessagesOptions) -> GptmockError:
     """``prompt is too long: N tokens > M maximum``; any other error as it is."""
-    if not is_too_long(error):
+    if isinstance(error, _PromptTooLong) or not is_too_long(error):
         return error
     window = options.context_window or _UNKNOWN_WINDOW
     tokens = max(estimated_tokens(options.request), window + 1)
-    return UpstreamRefused(
+    return _PromptTooLong(
         f"prompt is too long: {tokens} tokens > {window} maximum", code=error.code, param=error.param, status=400
     )

@@ -98,11 +98,11 @@ class SocketTurn(TurnRequest):
             items=before.conversation, referred={**named, **rest.referred}, account_id=before.account_id or None
         )
 
-    def _explained(self, error: GptmockError) -> HTTPResponse:
+    async def _explained(self, error: GptmockError) -> HTTPResponse:
         if isinstance(error, Unauthorized):
             # The key was valid at the handshake. Codex connects anew for a 401, again and again.
             error = ClientError(error.message, code=error.code, status=403, should_retry=False)
-        return super()._explained(error)
+        return await super()._explained(error)
 
     async def _wire(self, headers: dict[str, str], shown: list[bytes] | None) -> Wire:
         return SocketWire(

@@ -149,6 +149,7 @@ def test_a_prompt_that_is_too_long_says_both_numbers():
     assert words[:4] == ["prompt", "is", "too", "long:"]
     assert (words[5:7], words[7:]) == (["tokens", ">"], ["272000", "maximum"])
     assert int(words[4]) > 400_000
+    assert plan.reworded(said) is said
     short = understood({"model": "gpt-5.5"}).reply
     assert isinstance(short, MessagesReply)
     error = UpstreamFailed("x", code="context_length_exceeded")
