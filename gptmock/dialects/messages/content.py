@@ -5,11 +5,11 @@ message they stand, but for its role.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 from gptmock.dialects.bodies import missing
 from gptmock.dialects.image_urls import image_address
+from gptmock.dialects.messages.server_blocks import is_server_block, joined, server_text, texts_of
 from gptmock.dialects.messages.types import Block, Source
 from gptmock.errors import BadRequest
 from gptmock.protocol.request import Content, InputFile, InputImage, InputText
@@ -17,16 +17,6 @@ from gptmock.protocol.request import Content, InputFile, InputImage, InputText
 FILES = "there is no files API here: send the data itself, as base64"
 _PDF = "application/pdf"
 _DOCUMENT_NAME = "document.pdf"
-RESULTS_SUFFIX = "_tool_result"
-"""Of the types of results of server tools, such as ``web_search_tool_result``."""
-_TEXTUAL = frozenset(
-    {"mcp_tool_use", "mcp_tool_result", "fallback", "compaction", "container_upload", "tool_reference"}
-)
-
-
-def is_server_block(kind: str) -> bool:
-    """Whether a block is of a tool that a server runs: it becomes text."""
-    return kind in _TEXTUAL or kind == "server_tool_use" or kind.endswith((RESULTS_SUFFIX, "_state"))
 
 
 def input_parts(block: Block, within: str) -> list[Content]:
@@ -44,7 +34,7 @@ def input_parts(block: Block, within: str) -> list[Content]:
         case "document":
             return _document(block, within)
         case "search_result":
-            return _texts(_joined([_source_text(block), block.title, *texts_of(block.content)]))
+            return _texts(joined([_source_text(block), block.title, *texts_of(block.content)]))
         case "tool_reference":
             return _texts(f"Loaded: {block.tool_name or 'a tool'}")
         case kind if is_server_block(kind):
@@ -58,34 +48,8 @@ def unknown_type(kind: str, within: str) -> BadRequest:
     return BadRequest(f"Input tag '{kind[:60]}' is not a content block that can be sent here.", param=f"{within}.type")
 
 
-def server_text(block: Block) -> str:
-    """What a block of a server tool says, as text; often nothing."""
-    if block.type in ("server_tool_use", "mcp_tool_use"):
-        query = block.input.get("query") if isinstance(block.input, dict) else None
-        return f"[{block.name or 'tool'}: {query}]" if isinstance(query, str) else ""
-    return _joined([block.text, *texts_of(block.content)])
-
-
-def texts_of(content: str | list[Block] | dict[str, Any] | None) -> Iterator[str]:
-    """All texts in a content, in order; results of a search as ``title: URL``."""
-    if isinstance(content, str):
-        yield content
-    elif isinstance(content, list):
-        for block in content:
-            if block.url:
-                yield f"{block.title or ''}: {block.url}".removeprefix(": ")
-            elif block.text:
-                yield block.text
-            else:
-                yield from texts_of(block.content)
-
-
 def _texts(text: str) -> list[Content]:
     return [InputText(text)] if text else []
-
-
-def _joined(texts: Iterable[str | None]) -> str:
-    return "\n".join(text for text in texts if text)
 
 
 def _source_text(block: Block) -> str | None:
@@ -128,9 +92,9 @@ def _document(block: Block, within: str) -> list[Content]:
             url = _required(source.url, f"{place}.url")
             return [InputFile(file_url=url, filename=block.title or _DOCUMENT_NAME)]
         case "text":
-            return _texts(_joined([block.title, block.context, _required(source.data, f"{place}.data")]))
+            return _texts(joined([block.title, block.context, _required(source.data, f"{place}.data")]))
         case "content":
-            return [*_texts(_joined([block.title, block.context])), *_inner(source, place)]
+            return [*_texts(joined([block.title, block.context])), *_inner(source, place)]
         case _:
             raise _no_source(source, place)
 

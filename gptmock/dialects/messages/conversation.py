@@ -15,7 +15,8 @@ import msgspec
 from gptmock.dialects.bodies import missing
 from gptmock.dialects.dialect import Sealing
 from gptmock.dialects.identifiers import upstream_call_id, upstream_name
-from gptmock.dialects.messages.content import input_parts, is_server_block, server_text, unknown_type
+from gptmock.dialects.messages.content import input_parts, unknown_type
+from gptmock.dialects.messages.server_blocks import is_server_block, server_text
 from gptmock.dialects.messages.signatures import SealedReasoning, opened
 from gptmock.dialects.messages.tool_changes import ToolChanges
 from gptmock.dialects.messages.types import Block, InputMessage
@@ -77,6 +78,25 @@ def decode_messages(messages: list[InputMessage], sealing: Sealing | None, tenan
     if not decoder.result.items:
         raise BadRequest("the messages hold nothing to answer: all of them are empty", param="messages")
     return decoder.result
+
+
+class _Texts:
+    """Texts of an assistant message with nothing else between them; a server's call and its result are one part."""
+
+    def __init__(self) -> None:
+        self.parts: list[Content] = []
+        self._calls: dict[str, int] = {}
+        """Id of a server's call to the place of its part."""
+
+    def add(self, text: str, block: Block) -> None:
+        place = self._calls.get(block.tool_use_id or "")
+        before = None if place is None else self.parts[place]
+        if place is not None and isinstance(before, OutputText):
+            self.parts[place] = OutputText(f"{before.text}\n{text}")
+            return
+        if block.id and is_server_block(block.type):
+            self._calls[block.id] = len(self.parts)
+        self.parts.append(OutputText(text))
 
 
 class _Decoder:
@@ -152,13 +172,13 @@ class _Decoder:
         self._say("user", parts)
 
     def _assistant(self, message: InputMessage, place: int, within: str) -> None:
-        texts: list[Content] = []
+        texts = _Texts()
         thoughts: list[InputItem] = []
         for number, block in enumerate(_blocks(message)):
             where = f"{within}.content[{number}]"
             if block.type in _THINKING:
-                self._say("assistant", texts)
-                texts = []
+                self._say("assistant", texts.parts)
+                texts = _Texts()
                 sealed = self._sealed.get((place, number))
                 if sealed is not None and sealed.account_id == self.result.account_id:
                     thoughts.append(sealed.item())
@@ -169,12 +189,12 @@ class _Decoder:
                 self.result.items += thoughts
                 thoughts = []
             if text:
-                texts.append(OutputText(text))
+                texts.add(text, block)
             if call is not None:
-                self._say("assistant", texts)
-                texts = []
+                self._say("assistant", texts.parts)
+                texts = _Texts()
                 self._call(call, block)
-        self._say("assistant", texts)
+        self._say("assistant", texts.parts)
 
     # --- Items ------------------------------------------------------------------------
 

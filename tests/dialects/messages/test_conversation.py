@@ -168,13 +168,71 @@ def test_tools_of_a_server_become_text():
                 {"type": "web_search_result", "url": "https://b.test", "title": "B", "encrypted_content": "e"},
             ],
         },
-        {"type": "web_search_tool_result", "tool_use_id": "s", "content": {"type": "web_search_tool_result_error"}},
+        {"type": "server_tool_use", "id": "s2", "name": "web_search", "input": {"query": "r"}},
+        {
+            "type": "web_search_tool_result",
+            "tool_use_id": "s2",
+            "content": {"type": "web_search_tool_result_error", "error_code": "max_uses_exceeded"},
+        },
         text("found"),
         {"type": "fallback", "from": {}},
         {"type": "compaction", "content": "summary"},
     )
-    texts = ["[web_search: q]", "A: https://a.test\nB: https://b.test", "found", "summary"]
+    texts = [
+        "[web_search: q]\nA: https://a.test\nB: https://b.test",
+        '[web_search: r]\n{"type":"web_search_tool_result_error","error_code":"max_uses_exceeded"}',
+        "found",
+        "summary",
+    ]
     assert items(USER, history, USER) == [USER_ITEM, said("assistant", *texts), USER_ITEM]
+
+
+PAGE = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "words"}}
+SCAN = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}}
+
+
+@pytest.mark.check(315)
+@pytest.mark.parametrize(
+    ("name", "given", "content", "words"),
+    [
+        (
+            "code_execution",
+            {"code": "1+1"},
+            {"type": "code_execution_result", "stdout": "2", "stderr": "", "return_code": 0, "content": []},
+            "[code_execution: 1+1]\n2",
+        ),
+        (
+            "bash_code_execution",
+            {"command": "x", "restart": False},
+            {"type": "bash_code_execution_result", "stdout": "a", "stderr": "b", "content": [{"content": "c"}]},
+            '[bash_code_execution: {"command":"x","restart":false}]\na\nb\nc',
+        ),
+        (
+            "code_execution",
+            {},
+            {"type": "encrypted_code_execution_result", "encrypted_stdout": "x", "stderr": "", "return_code": 1},
+            '[code_execution]\n{"type":"encrypted_code_execution_result","stderr":"","return_code":1}',
+        ),
+        (
+            "web_fetch",
+            {"url": "https://p.test"},
+            {"type": "web_fetch_result", "url": "https://p.test", "content": PAGE},
+            "[web_fetch: https://p.test]\nhttps://p.test\nwords",
+        ),
+        ("web_fetch", {}, {"type": "web_fetch_result", "content": SCAN}, '[web_fetch]\n{"type":"document"}'),
+        ("text_editor", {}, {"type": "view_result", "content": "line"}, "[text_editor]\nline"),
+        ("advisor", None, {"type": "advisor_result", "text": "t"}, "[advisor]\nt"),
+        ("mcp", 5, [text("a"), {"type": "x", "content": {"stdout": "b"}}], "[mcp: 5]\na\nb"),
+    ],
+)
+def test_a_call_of_a_server_and_its_result_are_one_text(name, given, content, words):
+    history = assistant(
+        {"type": "server_tool_use", "id": "s1", "name": name, "input": given},
+        {"type": "server_tool_use", "id": "s2", "name": "web_search", "input": {"query": "q"}},
+        {"type": f"{name}_tool_result", "tool_use_id": "s1", "content": content},
+        {"type": "web_search_tool_result", "tool_use_id": "s2", "content": "none"},
+    )
+    assert items(USER, history)[1:] == [said("assistant", words, "[web_search: q]\nnone")]
 
 
 # --- Calls and results -------------------------------------------------------------------------
