@@ -287,10 +287,11 @@ class ClientKeys(Protocol):
 
     async def find(self, text: Secret) -> ClientKey | None:
         """
-        The valid key with this text. ``None`` for an unknown, wrong, expired or revoked key, without distinction.
+        The valid key with this text. ``None`` for an unknown, wrong or revoked key, without distinction.
         ``text_ends_at`` is set if the text was replaced.
 
         Raises:
+            KeyExpired: the text is that of a key which has expired. A wrong text takes as long as that of a valid key.
             StoreUnavailable: the store cannot be read, and this process has not cached the key.
             SealBroken: the record cannot be decrypted.
         """

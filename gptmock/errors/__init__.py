@@ -5,6 +5,7 @@ The errors that clients may see, classified by cause. Dialects render them.
     ├── ClientError            the request is at fault
     │   ├── BadRequest             400  a field is missing, of the wrong type, or cannot be honoured
     │   ├── Unauthorized           401  no or wrong client key
+    │   │   └── KeyExpired             the right text of a client key that has expired
     │   ├── ForeignLogin           403  a ChatGPT login in the place of a client key
     │   ├── ForeignOrigin          403  a web page of another origin sent the request
     │   ├── Forbidden              403  insufficient_permissions: the role of the client key does not allow it
@@ -74,6 +75,7 @@ from gptmock.errors.client import (
     ForeignLogin,
     ForeignOrigin,
     HostNotAllowed,
+    KeyExpired,
     MethodNotAllowed,
     ModelNotAllowed,
     NameTaken,
@@ -126,6 +128,7 @@ __all__ = [
     "HostNotAllowed",
     "ImagesUnavailable",
     "InternalError",
+    "KeyExpired",
     "LockBusy",
     "LoginRefused",
     "LoginUnavailable",

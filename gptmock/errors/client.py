@@ -27,6 +27,13 @@ class Unauthorized(ClientError):
     status_hint = 401
 
 
+class KeyExpired(Unauthorized):
+    """
+    The client key has expired; raised only for who has its text. Its message is that of any wrong key: only dialects
+    whose API distinguishes it say more.
+    """
+
+
 class ForeignLogin(ClientError):
     """
     The client sent its own ChatGPT access token instead of a client key. Never a 401: Codex refreshes its login after

@@ -7,7 +7,15 @@ from collections.abc import Callable, Mapping
 
 from gptmock.accounts import Secret
 from gptmock.clients import Client, ClientKeys, Role, key_id_of
-from gptmock.errors import AuthUnknown, ClientError, ForeignLogin, StoreUnavailable, Unauthorized, UnknownClientKey
+from gptmock.errors import (
+    AuthUnknown,
+    ClientError,
+    ForeignLogin,
+    KeyExpired,
+    StoreUnavailable,
+    Unauthorized,
+    UnknownClientKey,
+)
 from gptmock.gateway.guesses import Guesses
 
 FOREIGN_LOGIN = """\
@@ -80,7 +88,7 @@ class Admission:
             source: whose wrong keys are counted together, such as an address; ``None`` counts none.
 
         Raises:
-            Unauthorized: no key or a wrong one.
+            Unauthorized: no key or a wrong one; ``KeyExpired`` for the right text of an expired one.
             TooManyRequests: a wrong one, after too many others of this source.
             ForeignLogin: no key or a wrong one, and the client is signed in to ChatGPT.
             StoreError: it is an issued client key, and the store cannot tell whether it is valid.
@@ -111,8 +119,13 @@ class Admission:
             raise _refusal(
                 "You didn't provide an API key. Send it as a bearer token: 'Authorization: Bearer YOUR_KEY'.", headers
             )
+        expired = False
         for text in given:
-            client = await self._client_of(text, source)
+            try:
+                client = await self._client_of(text, source)
+            except KeyExpired:
+                expired = True
+                continue
             if client is not None:
                 return client
         if not self._required and all(key_id_of(text) is None for text in given):
@@ -121,7 +134,8 @@ class Admission:
         if self._guesses is not None and source is not None:
             # The login of a Codex is no guess.
             await self._guesses.wrong(source, [text for text in given if not _is_jwt(text)])
-        raise _refusal(f"Incorrect API key provided: {_masked(given[0])}.", headers)
+        said = f"Incorrect API key provided: {_masked(given[0])}."
+        raise _refusal(said, headers, KeyExpired if expired else Unauthorized)
 
     async def _client_of(self, text: str, source: str | None) -> Client | None:
         for static, client in ((self._admin_key, self._admin), (self._api_key, self._owner)):
@@ -159,10 +173,10 @@ def _is_jwt(token: str) -> bool:
     return _JWT.fullmatch(token) is not None
 
 
-def _refusal(message: str, headers: Mapping[str, str]) -> ClientError:
+def _refusal(message: str, headers: Mapping[str, str], kind: type[Unauthorized] = Unauthorized) -> ClientError:
     if _is_jwt(_bearer(headers)) or "chatgpt-account-id" in headers:
         return ForeignLogin(FOREIGN_LOGIN, should_retry=False)
-    return Unauthorized(message)
+    return kind(message)
 
 
 def _masked(key: str) -> str:

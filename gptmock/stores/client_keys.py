@@ -30,7 +30,7 @@ from gptmock.clients import (
     key_id_of,
     key_text,
 )
-from gptmock.errors import LockBusy, NameTaken, SealBroken, StoreUnavailable, UnknownClientKey
+from gptmock.errors import KeyExpired, LockBusy, NameTaken, SealBroken, StoreUnavailable, UnknownClientKey
 from gptmock.stores.changes import OwedCount
 from gptmock.stores.peppers import Pepper, Peppers, has_pepper, plain_hash
 from gptmock.stores.resealing import kind_of, opened
@@ -99,7 +99,15 @@ class StoreClientKeys:
             return None
         stored = await self._current(key_id)
         now = self._clock()
-        return await self._key_of(stored, text, now) if stored is not None and stored.key.is_living(now) else None
+        if stored is None or stored.key.revoked_at is not None:
+            return None
+        if stored.key.is_living(now):
+            return await self._key_of(stored, text, now)
+        # The pepper of a key that nobody can use any more may have been removed.
+        with suppress(SealBroken):
+            if await self._key_of(stored, text, now) is not None:
+                raise KeyExpired("This key has expired.")
+        return None
 
     async def reload(self) -> tuple[str, ...]:
         """

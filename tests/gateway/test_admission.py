@@ -7,7 +7,7 @@ import pytest
 
 from gptmock.accounts import Secret
 from gptmock.clients import ClientKey, KeyTerms, key_text
-from gptmock.errors import ForeignLogin, StoreUnavailable, Unauthorized
+from gptmock.errors import ForeignLogin, KeyExpired, StoreUnavailable, Unauthorized
 from gptmock.gateway.admission import Admission
 from gptmock.stores.client_keys import StoreClientKeys
 from gptmock.stores.memory import MemoryPlace, MemoryStore
@@ -184,8 +184,18 @@ async def test_one_that_does_not_let_in_is_refused_alike_whatever_the_reason(api
     else:
         key_id = "A" * 8 if why == "invented" else key.id
         headers = {"authorization": f"Bearer {key_text(key_id, 'x' * 43).reveal()}"}
-    with pytest.raises(Unauthorized, match=r"^Incorrect API key provided: \*\*\*.{4}\.$"):
+    with pytest.raises(Unauthorized, match=r"^Incorrect API key provided: \*\*\*.{4}\.$") as caught:
         await house.admission.admit(headers)
+    assert isinstance(caught.value, KeyExpired) == (why == "expired")
+
+
+async def test_a_valid_key_beside_an_expired_one_counts_and_a_wrong_one_does_not():
+    house = House(KEY)
+    key, expired = await house.issued(expires_at=house.clock.now + 60)
+    house.clock.now += 60
+    assert (await house.admission.admit({**expired, "x-api-key": KEY})).key is None
+    with pytest.raises(KeyExpired):
+        await house.admission.admit({**expired, "x-api-key": key_text(key.id, "x" * 43).reveal()})
 
 
 async def test_the_static_key_needs_no_store_and_others_are_not_refused_for_its_absence():

@@ -45,6 +45,20 @@ async def second_account(state: State, simulator: Simulator, directory: Path) ->
     return (await state.vault.enroll(login, label="bob")).account
 
 
+async def test_an_expired_key_is_called_so_only_where_the_api_does(simulator: Simulator, home: Path, state: State):
+    async with serving_simulator(simulator, home, api_key=STATIC) as url, client(url) as opened:
+        expired = bearer(await state.keys.create("ada", KeyTerms(expires_at=time.time() - 1)))
+        wrong = {"authorization": expired["authorization"][:-4] + "0000"}
+        body = {"model": "gpt-5.5", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+        said = [await opened.post("/v1/messages", json=body, headers=headers) for headers in (expired, wrong)]
+        listed = await opened.get("/v1/models", headers={**expired, "anthropic-version": "2023-06-01"})
+        other = await opened.post(CHAT_PATH, json=chat("scene:text"), headers=expired)
+    assert [one.status_code for one in (*said, listed, other)] == [403, 401, 403, 401]
+    assert [one.json()["error"]["type"] for one in said] == ["permission_error", "authentication_error"]
+    assert "expired" in said[0].json()["error"]["message"]
+    assert (other.json()["error"]["code"], "expired" in other.text) == ("invalid_api_key", False)
+
+
 async def test_a_key_bound_to_an_account_uses_it(
     simulator: Simulator, home: Path, state: State, caplog: pytest.LogCaptureFixture
 ):

@@ -7,7 +7,7 @@ import pytest
 
 from gptmock.accounts import Secret
 from gptmock.clients import ClientKey, ClientKeys, IssuedKey, KeyTerms, key_text
-from gptmock.errors import NameTaken, SealBroken, StoreUnavailable, UnknownClientKey
+from gptmock.errors import KeyExpired, NameTaken, SealBroken, StoreUnavailable, UnknownClientKey
 from gptmock.stores.changes import CHANGES
 from gptmock.stores.client_keys import CACHE_SECONDS, MAX_UNKNOWN, StoreClientKeys
 from gptmock.stores.locations import Place as StatePlace
@@ -119,6 +119,10 @@ async def test_an_expired_key_is_refused_at_that_moment(house: House):
     issued = await house.mine.create("ada", KeyTerms(expires_at=house.clock.now + 0.5))
     assert await house.mine.find(issued.text) == issued.key
     house.clock.now += 0.5
+    with pytest.raises(KeyExpired):
+        await house.mine.find(issued.text)
+    assert await house.mine.find(key_text(issued.key.id, "x" * 43)) is None
+    await house.mine.revoke("ada")
     assert await house.mine.find(issued.text) is None
 
 
@@ -263,7 +267,8 @@ async def test_while_the_store_is_away_a_key_that_was_seen_lets_in_until_its_own
             await house.yours.find(unseen.text)
     house.clock.now += A_DAY
     assert await house.yours.find(issued.text) == issued.key
-    assert await house.yours.find(ends.text) is None
+    with pytest.raises(KeyExpired):
+        await house.yours.find(ends.text)
 
 
 async def test_a_key_that_is_put_back_is_counted_as_a_change(house: House):

@@ -15,11 +15,21 @@ from typing import Any
 from gptmock.dialects.dialect import ErrorReply
 from gptmock.dialects.json_text import json_bytes
 from gptmock.dialects.openai_errors import retry_headers
-from gptmock.errors import AccountError, CredentialRefused, ForeignLogin, GptmockError, Unauthorized, UnknownModel
+from gptmock.errors import (
+    AccountError,
+    CredentialRefused,
+    Forbidden,
+    ForeignLogin,
+    GptmockError,
+    KeyExpired,
+    Unauthorized,
+    UnknownModel,
+)
 
 OVERLOADED = 529
 _OVERLOADED_CODES = frozenset({"server_is_overloaded", "slow_down"})
 _LONG_WAIT_SECONDS = 60.0
+_EXPIRED = "Your API key has expired. The administrator of this server can issue another one."
 _TYPES: Mapping[int, str] = MappingProxyType(
     {
         401: "authentication_error",
@@ -36,6 +46,7 @@ _TYPES: Mapping[int, str] = MappingProxyType(
 
 def error_reply(error: GptmockError) -> ErrorReply:
     """The error as an HTTP response."""
+    error = _distinguished(error)
     status = _status_of(error)
     headers = retry_headers(error) | _no_retry(error, status)
     return ErrorReply(status, _body(error, ""), headers, with_request_id=partial(_body, error))
@@ -43,7 +54,12 @@ def error_reply(error: GptmockError) -> ErrorReply:
 
 def error_frame(error: GptmockError, *, request_id: str) -> bytes:
     """The error as the last event of a stream."""
-    return b"event: error\ndata: " + _body(error, request_id) + b"\n\n"
+    return b"event: error\ndata: " + _body(_distinguished(error), request_id) + b"\n\n"
+
+
+def _distinguished(error: GptmockError) -> GptmockError:
+    """An expired key is no wrong one in this API."""
+    return Forbidden(_EXPIRED) if isinstance(error, KeyExpired) else error
 
 
 def _body(error: GptmockError, request_id: str) -> bytes:

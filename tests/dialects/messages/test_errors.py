@@ -11,6 +11,7 @@ from gptmock.errors import (
     CredentialRefused,
     ForeignLogin,
     InternalError,
+    KeyExpired,
     NotLoggedIn,
     RefreshUnavailable,
     StoreUnavailable,
@@ -69,3 +70,14 @@ def test_a_frame():
     assert frame.startswith(b"event: error\ndata: {")
     assert frame.endswith(b"}\n\n")
     assert b"\\u2028" in frame
+
+
+@pytest.mark.check(305)
+def test_an_expired_key_is_not_told_as_a_wrong_one():
+    error = KeyExpired("Incorrect API key provided: ***abcd.")
+    reply = error_reply(error)
+    said = json.loads(reply.body)["error"]
+    assert (reply.status, said["type"]) == (403, "permission_error")
+    assert "has expired" in said["message"]
+    assert (reply.headers.get("x-should-retry"), "www-authenticate" in reply.headers) == ("false", False)
+    assert b"has expired" in error_frame(error, request_id="req-1")
