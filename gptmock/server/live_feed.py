@@ -77,12 +77,14 @@ class LiveFeed:
         """Feed a page while the context lasts; all sections wait for it at first."""
         key = client.tenant
         view = self._views.setdefault(key, _View(client))
-        watcher = Watcher(client, waiting=dict(view.sections or await self.state(client)))
-        watcher.wake.set()
-        self._views.setdefault(key, view).watchers.add(watcher)
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="live feed")
+        watcher = Watcher(client)
+        view.watchers.add(watcher)
         try:
+            await self._complete(view)
+            watcher.waiting = dict(view.sections)
+            watcher.wake.set()
+            if self._task is None or self._task.done():
+                self._task = asyncio.get_running_loop().create_task(self._run(), name="live feed")
             yield watcher
         finally:
             view.watchers.discard(watcher)
@@ -91,6 +93,15 @@ class LiveFeed:
             if not self._views and self._task is not None:
                 self._task.cancel()
                 self._task = None
+
+    async def _complete(self, view: _View) -> None:
+        """Read the sections that a view has not got yet: each is read for itself only every some ticks."""
+        for name in EVERY_TICKS:
+            if name not in view.sections:
+                section = await self._read(name, view.client)
+                # What another page or the feed has offered meanwhile is newer.
+                if name not in view.sections:
+                    view.offer(name, section)
 
     async def _run(self) -> None:
         tick = 0

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +15,12 @@ import pytest
 
 from gptmock.clients import KeyTerms
 from gptmock.gateway.team import Team
-from gptmock.server.live_feed import READING_SECONDS
+from gptmock.server.live_feed import EVERY_TICKS, READING_SECONDS
 from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from gptmock.simulator.server import Simulator
 from gptmock.stores.client_keys import StoreClientKeys
-from tests.harness import client, serving_simulator
+from tests.harness import CHAT_PATH, chat, client, serving_simulator
 
 EVENTS = {"accept": "text/event-stream"}
 PAGES = 40
@@ -83,3 +86,26 @@ async def test_many_pages_cost_one_reader(simulator: Simulator, home: Path, read
         assert not any(kind.startswith("show") for kind in readings), "keys are not read one by one"
         for one in pages:
             one.cancel()
+
+
+@asynccontextmanager
+async def opened_page(opened: httpx.AsyncClient, headers: dict[str, str]) -> AsyncIterator[AsyncIterator[Any]]:
+    """A page that stays open while the context lasts; yields the states that it gets, the first one complete."""
+
+    async def states() -> AsyncIterator[Any]:
+        async for line in stream.aiter_lines():
+            if line.startswith("data: {") and line != "data: {}":
+                yield json.loads(line.removeprefix("data: "))
+
+    async with opened.stream("GET", "/admin/events", headers=EVENTS | headers) as stream:
+        yield states()
+
+
+async def test_each_page_is_complete_at_once(simulator: Simulator, home: Path):
+    async with serving_simulator(simulator, home) as url, client(url) as opened, opened_page(opened, {}) as first:
+        assert (await anext(first)).keys() == EVERY_TICKS.keys()
+        # A turn is news for the section that is read most often, and the others have not been read again.
+        assert (await opened.post(CHAT_PATH, json=chat())).is_success
+        assert (await anext(first)).keys() < EVERY_TICKS.keys()
+        async with opened_page(opened, {}) as second:
+            assert (await anext(second)).keys() == EVERY_TICKS.keys()
