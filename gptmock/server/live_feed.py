@@ -64,7 +64,7 @@ class LiveFeed:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._views: dict[str, _View] = {}
+        self._views: dict[Client, _View] = {}
         self._task: asyncio.Task[None] | None = None
         self._shared: SharedReadings | None = None
 
@@ -75,8 +75,8 @@ class LiveFeed:
     @asynccontextmanager
     async def watching(self, client: Client) -> AsyncIterator[Watcher]:
         """Feed a page while the context lasts; all sections wait for it at first."""
-        key = client.tenant
-        view = self._views.setdefault(key, _View(client))
+        # Not by tenant: operators and guests without a key share one, and a key's terms change.
+        view = self._views.setdefault(client, _View(client))
         watcher = Watcher(client)
         view.watchers.add(watcher)
         try:
@@ -89,7 +89,7 @@ class LiveFeed:
         finally:
             view.watchers.discard(watcher)
             if not view.watchers:
-                self._views.pop(key, None)
+                self._views.pop(client, None)
             if not self._views and self._task is not None:
                 self._task.cancel()
                 self._task = None
@@ -151,7 +151,7 @@ class LiveFeed:
 
 @dataclass(eq=False, slots=True)
 class _View:
-    """What the callers with one key see."""
+    """What equal callers see: of one key with the same terms, or without a key and of the same role."""
 
     client: Client
     sections: dict[str, bytes] = field(default_factory=dict)

@@ -27,6 +27,8 @@ PAGES = 40
 READINGS = ("overview", "broken", "labels", "all_keys", "open_invitations", "used", "workers", "problems")
 READING_TICKS = 3
 ADMIN = "sk-planted-admin-0123456789"
+FORWARDED = {"x-forwarded-for": "203.0.113.7"}
+"""Of a request that came by a proxy: where no key is required, its role is ``user``."""
 
 
 @pytest.fixture
@@ -109,3 +111,37 @@ async def test_each_page_is_complete_at_once(simulator: Simulator, home: Path):
         assert (await anext(first)).keys() < EVERY_TICKS.keys()
         async with opened_page(opened, {}) as second:
             assert (await anext(second)).keys() == EVERY_TICKS.keys()
+
+
+@pytest.mark.parametrize("names", [("operator", "guest"), ("guest", "operator")], ids=lambda names: f"{names[0]} first")
+async def test_pages_of_operator_and_guest_are_kept_apart(simulator: Simulator, home: Path, names: tuple[str, str]):
+    headers = {"operator": dict[str, str](), "guest": FORWARDED}
+    async with serving_simulator(simulator, home) as url, client(url) as opened:
+        assert (await opened.post("/admin/keys", json={"name": "ada"})).is_success
+        assert (await opened.post("/admin/invitations", json={"name": "bob"})).is_success
+        async with opened_page(opened, headers[names[0]]) as one:
+            seen = {names[0]: await anext(one)}
+            async with opened_page(opened, headers[names[1]]) as two:
+                seen[names[1]] = await anext(two)
+                # What comes later is for each of them, too.
+                assert (await opened.post("/admin/keys", json={"name": "eve"})).is_success
+                async with asyncio.timeout(60):
+                    while "keys" not in (state := await anext(one if names[0] == "operator" else two)):
+                        pass
+                assert [key["name"] for key in state["keys"]] == ["ada", "eve"]
+    mine = seen["operator"]
+    assert [account["email"] for account in mine["accounts"]["accounts"]] == ["demo@example.test"]
+    assert [[one["name"] for one in mine[place]] for place in ("keys", "invitations")] == [["ada"], ["bob"]]
+    guests = seen["guest"]
+    assert guests["accounts"]["accounts"] == guests["keys"] == guests["invitations"] == guests["workers"] == []
+
+
+async def test_a_page_with_fewer_rights_does_not_get_what_the_key_saw_before(simulator: Simulator, home: Path):
+    async with serving_simulator(simulator, home) as url, client(url) as opened:
+        made = (await opened.post("/admin/keys", json={"name": "ada", "role": "viewer"})).json()
+        headers = {"authorization": f"Bearer {made['key']}"}
+        async with opened_page(opened, headers) as before:
+            assert (await anext(before))["accounts"]["accounts"]
+            assert (await opened.patch("/admin/keys/ada", json={"role": "user"})).is_success
+            async with opened_page(opened, headers) as after:
+                assert (await anext(after))["accounts"]["accounts"] == []
