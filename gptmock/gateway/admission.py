@@ -104,7 +104,8 @@ class Admission:
         Raises:
             StoreError: the store cannot tell.
         """
-        for client in (self._owner, self._admin):
+        # In the order of ``_client_of``: one key may be both.
+        for client in (self._admin, self._owner):
             if tenant and client.tenant == tenant:
                 return client
         try:

@@ -254,6 +254,14 @@ async def test_the_admin_key_needs_no_store_and_is_a_tenant_of_its_own(api_key: 
     assert (other.role, other.tenant == admin.tenant) == ("user", False)
 
 
+@pytest.mark.parametrize("admin_key", [KEY, "planted-admin-0123456789"])
+async def test_a_static_key_is_known_later_as_whom_it_was_admitted(admin_key: str):
+    admission = Admission(Secret(KEY), House(None).keys, admin_key=Secret(admin_key))
+    for key in (KEY, admin_key):
+        caller = await admission.admit({"x-api-key": key})
+        assert await admission.known(caller.tenant) == caller
+
+
 @pytest.mark.parametrize(
     "name", ["forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"]
 )
