@@ -146,6 +146,7 @@ def serve_flags(options: argparse.Namespace) -> dict[str, Any]:
         "workers",
         "pid_file",
         "unix_socket",
+        "metrics_bind",
         "tls_cert",
         "tls_key",
         "verbose",

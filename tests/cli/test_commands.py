@@ -20,6 +20,9 @@ import pytest
 from gptmock import __version__
 from gptmock.cli import full_parser
 from gptmock.cli.completion import levels_of
+from gptmock.cli.options import serve_flags
+from gptmock.cli.serve import prepare as prepare_serve
+from gptmock.settings import Settings
 from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
 from tests.cli.inside import run as run_inside
@@ -179,6 +182,16 @@ def test_wrong_settings_are_all_listed_and_exit_code_2(tmp_path: Path):
     assert all(line.startswith("gptmock: GPTMOCK_") for line in lines)
     for name in ("PORT", "WORKERS", "REASONING_EFFORT", "ISSUER"):
         assert f"GPTMOCK_{name}" in shown.stderr
+
+
+def test_every_flag_arrives_in_the_settings():
+    parser = argparse.ArgumentParser()
+    prepare_serve(parser)
+    given = {action.dest: action for action in parser._actions if action.option_strings and action.dest != "help"}
+    words = {name: action.option_strings[0] + ("=1" if action.nargs is None else "") for name, action in given.items()}
+    flags = serve_flags(parser.parse_args(list(words.values())))
+    assert {name for name, value in flags.items() if value is not None} == given.keys()
+    assert given.keys() <= Settings.model_fields.keys()
 
 
 def test_beyond_loopback_without_a_key_is_exit_code_2(tmp_path: Path):

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -88,10 +89,14 @@ async def test_the_static_key_calls_models_and_reads_no_metrics(simulator: Simul
     assert (user.status_code, user.json()["error"]["code"]) == (403, "insufficient_permissions")
 
 
-async def test_a_listener_for_scrapes_alone(simulator: SimulatorProcess, home: Path):
+@pytest.mark.parametrize("given", ["flag", "variable"])
+async def test_a_listener_for_scrapes_alone(simulator: SimulatorProcess, home: Path, given: str):
     port = free_port()
-    env = {"GPTMOCK_API_KEY": "for-calls", "GPTMOCK_METRICS_BIND": f"127.0.0.1:{port}"}
-    with server_process(home, simulator.base_url, workers=WORKERS, env=env) as server:
+    bind, env = f"127.0.0.1:{port}", {"GPTMOCK_API_KEY": "for-calls"}
+    more: dict[str, Any] = {"args": ["--metrics-bind", bind], "env": env}
+    if given == "variable":
+        more = {"env": {**env, "GPTMOCK_METRICS_BIND": bind}}
+    with server_process(home, simulator.base_url, workers=WORKERS, **more) as server:
         await until_all_serve(server, WORKERS)
         async with client(f"http://127.0.0.1:{port}") as opened:
             told = [samples((await opened.get("/metrics", headers={"connection": "close"})).content) for _ in range(8)]
