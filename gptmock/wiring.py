@@ -217,15 +217,21 @@ async def _traced(settings: Settings, services: Services) -> AsyncIterator[None]
 
 
 async def _tell(settings: Settings, metrics: WorkerMetrics, state: State, limits: LimitStore) -> None:
-    """Background task: tell the operator's webhook, if there is one; one worker of a server does."""
+    """Background task: tell the operator's webhook, if there is one; the first worker of a server does."""
     url, secret = settings.webhook_url, settings.webhook_secret
-    if url is None or secret is None or not metrics.is_first:
+    if url is None or secret is None:
         return
     async with open_client() as client:
         webhook = Webhook(client, Secret(url.get_secret_value()), Secret(secret.get_secret_value()), clock=time.time)
         told = StoreToldRecord(state.store)
         watch = NoticeWatch(
-            state.vault, limits, told, webhook, has_store=lambda: state.store.available, clock=time.time
+            state.vault,
+            limits,
+            told,
+            webhook,
+            is_first=metrics.is_first,
+            has_store=lambda: state.store.available,
+            clock=time.time,
         )
         await watch.run()
 

@@ -4,7 +4,8 @@ store that does not answer. Each once for each change, over all workers and serv
 
 What was told last is a record in the shared store. Whoever replaces it by compare-and-set tells the difference; a
 server that dies between the two tells nothing, so that nobody is told twice. Trouble of the store itself cannot be
-shared: one worker of each server tells it.
+shared: the first worker of each server tells it. All workers watch for it, so that one that becomes the first later
+knows what was told.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class NoticeWatch:
         limits: has their windows.
         told: what was told last.
         webhook: where notices go.
+        is_first: whether this worker is the one of its server that tells, now.
         has_store: whether the store answers this worker.
         clock: Unix seconds.
     """
@@ -48,6 +50,7 @@ class NoticeWatch:
         told: ToldRecord,
         webhook: SendsNotices,
         *,
+        is_first: Callable[[], bool],
         has_store: Callable[[], bool],
         clock: Callable[[], float],
     ) -> None:
@@ -55,6 +58,7 @@ class NoticeWatch:
         self._limits = limits
         self._told = told
         self._webhook = webhook
+        self._is_first = is_first
         self._has_store = has_store
         self._clock = clock
         self._away_since: float | None = None
@@ -67,8 +71,12 @@ class NoticeWatch:
             await self.look()
 
     async def look(self) -> None:
-        """Look once, and tell what has become worse."""
-        await self._look_at_store()
+        """Look once, and tell what has become worse, if this worker is the first."""
+        of_store = self._of_store()
+        if not self._is_first():
+            return
+        if of_store is not None:
+            await self._send(of_store)
         try:
             logins = await self._vault.logins()
             notices = [notice for login in logins for notice in await self._of(login)]
@@ -82,20 +90,22 @@ class NoticeWatch:
             if LEVELS.index(level) > _rank(before.get(subject)):
                 await self._send(notice)
 
-    async def _look_at_store(self) -> None:
+    def _of_store(self) -> Notice | None:
+        """What is to be told of the store; each notice is returned once."""
         now = self._clock()
         if self._has_store():
             self._away_since = None
-            if self._told_away:
-                self._told_away = False
-                await self._send(Notice("store.available", now, {"message": "The store answers again."}))
-            return
+            if not self._told_away:
+                return None
+            self._told_away = False
+            return Notice("store.available", now, {"message": "The store answers again."})
         if self._away_since is None:
             self._away_since = now
-        if not self._told_away and now - self._away_since >= STORE_SECONDS:
-            self._told_away = True
-            message = "The store does not answer. Requests are served from memory while tokens live: gptmock doctor."
-            await self._send(Notice("store.unavailable", now, {"message": message}))
+        if self._told_away or now - self._away_since < STORE_SECONDS:
+            return None
+        self._told_away = True
+        message = "The store does not answer. Requests are served from memory while tokens live: gptmock doctor."
+        return Notice("store.unavailable", now, {"message": message})
 
     async def _of(self, login: Login) -> list[tuple[str, str, Notice]]:
         """Subject, level and notice for the login and each of its windows."""

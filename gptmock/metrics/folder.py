@@ -30,6 +30,15 @@ class WorkerPlace:
         self.number = number
         self._descriptor = descriptor
 
+    def is_lowest(self) -> bool:
+        """
+        Whether no living worker of the server has a lower place. Changes: workers end, and others take their places.
+
+        Raises:
+            OSError: the folder cannot be read.
+        """
+        return not any(_is_held(self.folder / f"{number}{_LOCK}") for number in range(self.number))
+
     def drop_gauges_of_the_dead(self) -> None:
         """Remove the gauges of workers that have ended."""
         for number, descriptor in _free_places(self.folder):
@@ -61,10 +70,18 @@ def _free_places(folder: Path) -> Iterator[tuple[int, int]]:
             yield int(lock.stem), descriptor
 
 
-def _lock(path: Path) -> int | None:
+def _is_held(path: Path) -> bool:
+    # Shared: two workers that look at once are no holders to one another.
+    descriptor = _lock(path, fcntl.LOCK_SH)
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is None
+
+
+def _lock(path: Path, kind: int = fcntl.LOCK_EX) -> int | None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(descriptor)
         return None

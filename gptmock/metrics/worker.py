@@ -61,10 +61,16 @@ class WorkerMetrics:
         self.instruments.worker_starts.inc()
         self.instruments.workers.set(1)
 
-    @property
     def is_first(self) -> bool:
-        """Whether this worker does what one of a server is to do: the one in the lowest place."""
-        return self._place is None or self._place.number == 0
+        """
+        Whether this worker does what one of a server is to do: the living one in the lowest place. Ask each time: in a
+        reload the new workers start while the old ones still have the lower places.
+        """
+        try:
+            return self._place is None or self._place.is_lowest()
+        except OSError:
+            # Such as no free file descriptor: unknown until the next time.
+            return False
 
     async def sample(self, load: Callable[[], Load]) -> None:
         """Background task: note some times a second what the worker is doing, and how late its event loop is."""

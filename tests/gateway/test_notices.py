@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from gptmock.accounts import Account, Secret, TokenSet
@@ -31,10 +32,16 @@ class Site:
     async def send(self, notice: Notice) -> None:
         self.told.append(notice)
 
-    def server(self) -> NoticeWatch:
-        record = StoreToldRecord(self.store)
+    def server(self, is_first: Callable[[], bool] = lambda: True) -> NoticeWatch:
+        """Of one worker."""
         return NoticeWatch(
-            self.vault, self.limits, record, self, has_store=lambda: self.store.available, clock=self.clock
+            self.vault,
+            self.limits,
+            StoreToldRecord(self.store),
+            self,
+            is_first=is_first,
+            has_store=lambda: self.store.available,
+            clock=self.clock,
         )
 
     async def sign_in(self) -> TokenSet:
@@ -121,6 +128,27 @@ async def test_a_store_that_is_away_is_told_once_and_its_return_too():
         site.clock.now += 1
     assert site.types == ["store.unavailable", "store.available"]
     assert set(site.types) <= set(TYPES)
+
+
+async def test_a_worker_that_becomes_the_first_goes_on_where_the_other_was():
+    site, first = Site(), ["old"]
+    tokens = await site.sign_in()
+    old, new = site.server(lambda: first == ["old"]), site.server(lambda: first == ["new"])
+    site.place.fail()
+    for _ in range(4):
+        await asyncio.gather(old.look(), new.look())
+        site.clock.now += STORE_SECONDS / 2
+    assert site.types == ["store.unavailable"]
+    first[:] = ["new"]
+    await asyncio.gather(old.look(), new.look())
+    site.place.recover()
+    for _ in range(3):
+        await asyncio.gather(old.look(), new.look())
+        site.clock.now += 1
+    assert site.types == ["store.unavailable", "store.available"]
+    await site.vault.refuse(tokens, reason="expired")
+    await asyncio.gather(old.look(), new.look())
+    assert site.types[2:] == ["account.login_ended"]
 
 
 async def test_a_record_of_another_version_is_replaced():

@@ -130,6 +130,23 @@ def test_counters_outlive_a_killed_worker_gauges_do_not_and_no_files_pile_up(tmp
     assert sorted({path.stem.rpartition("_")[2] for path in folder.glob("*.db")}) == ["0", "1"]
 
 
+def test_the_first_worker_is_the_living_one_in_the_lowest_place(tmp_path: Path):
+    folder = tmp_path / "metrics"
+    before = worker(folder, 1)
+    own = open_metrics(folder)
+    after = worker(folder, 1)
+    assert not own.is_first()
+    for other in (before, after):
+        other.kill()
+        other.communicate()
+        assert own.is_first()
+    # Who takes the lower place is the first from then on.
+    before = worker(folder, 1)
+    assert not own.is_first()
+    before.kill()
+    before.communicate()
+
+
 async def test_what_the_store_knows_is_read_once_a_second(tmp_path: Path):
     now, reads = 0.0, 0
 
