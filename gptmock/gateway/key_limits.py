@@ -43,6 +43,11 @@ class Grant:
         """The ``x-ratelimit-*`` headers, as far as they are known."""
         return {}
 
+    @property
+    def turns_at_once(self) -> int | None:
+        """How many upstream turns of the call may run at the same time; ``None`` for any number."""
+        return None
+
     async def admitted(self) -> None:
         """
         Wait until the call is admitted.
@@ -81,6 +86,11 @@ class _LimitedGrant(Grant):
     @property
     def headers(self) -> Mapping[str, str]:
         return ratelimit_headers(self._answer.states) if self._answer is not None else {}
+
+    @property
+    def turns_at_once(self) -> int | None:
+        # The call has one of its key's places, however many turns it takes.
+        return None if self._turn.key.terms.concurrency is None else 1
 
     async def admitted(self) -> None:
         # Shielded: what was begun is ended by ``end``, which must know how it went.

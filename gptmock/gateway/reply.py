@@ -91,6 +91,8 @@ class Outcome:
     """Finds the words for a failure without blocking; filled in by whoever knows how. ``None``: it has them."""
     turns: int = 1
     """How many upstream turns the call takes, if all of them go well."""
+    turns_at_once: int | None = None
+    """How many of them the limits of the client key let run at the same time; ``None`` for any number."""
 
     @property
     def tokens(self) -> int:

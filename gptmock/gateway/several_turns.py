@@ -5,6 +5,9 @@ account, retries and usage record; together they give one reply. Must not know w
     streamed     one after another; the next is opened when the previous one has succeeded
     at once      collected, where the plan says so (``SeveralTurnsAtOnce``): a few at a time from the beginning
     collected    the first alone, which shows whether the account and the model exist; then all others concurrently
+
+The request has one place of the concurrent turns of its client key: with such a limit its turns run one after another
+in any case (``Outcome.turns_at_once``). For all other limits it counts as one request.
 """
 
 from __future__ import annotations
@@ -107,7 +110,7 @@ class BatchGateway:
             outcome.turns = 1 + len(further)
             if supports(plan, SeveralTurnsAtOnce) and not turn.stream:
                 render = partial(plan.documents, head)
-                at_once = plan.turns_at_once
+                at_once = min(plan.turns_at_once, outcome.turns_at_once or plan.turns_at_once)
                 return nullcontext(
                     ReplyOfTurnsAtOnce([turn, *further], outcome, open_one=open_one, document=render, at_once=at_once)
                 )
@@ -149,6 +152,7 @@ class MultiTurnReply:
         self._open_one = open_one
         self._document = document
         self._stack = stack
+        self._room = asyncio.Semaphore(first.outcome.turns_at_once or 1 + len(further))
 
     @property
     def model(self) -> str | None:
@@ -173,7 +177,7 @@ class MultiTurnReply:
         try:
             async with asyncio.TaskGroup() as group:
                 waiting = [
-                    group.create_task(self._first.folded()),
+                    group.create_task(self._first_folded()),
                     *(group.create_task(self._folded(turn)) for turn in self._further),
                 ]
         except BaseExceptionGroup as several:
@@ -196,8 +200,12 @@ class MultiTurnReply:
                 await reply.drive(consumer)
             self._first.outcome.error = outcome.error
 
+    async def _first_folded(self) -> FoldedResponse:
+        async with self._room:
+            return await self._first.folded()
+
     async def _folded(self, turn: Turn) -> FoldedResponse:
-        async with self._open_one(turn, self._further_outcome()) as reply:
+        async with self._room, self._open_one(turn, self._further_outcome()) as reply:
             return await reply.folded()
 
     def _further_outcome(self) -> Outcome:

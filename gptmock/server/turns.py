@@ -211,7 +211,7 @@ class TurnRequest:
             self._turn = turn
             check_model(client, turn.resolved.slug)
             self._grant = self._begin(client)
-            self._outcome.admitted = self._grant.admitted
+            self._outcome.admitted, self._outcome.turns_at_once = self._grant.admitted, self._grant.turns_at_once
             self._outcome.counts_output = self._grant is not UNLIMITED
             if supports(turn.reply, ExplainsFailures):
                 self._outcome.reworded = partial(self._reworded, turn.reply)

@@ -115,6 +115,22 @@ async def test_all_that_follow_the_first_are_asked_at_once():
     assert house.upstream.open_now == 0
 
 
+async def test_a_key_with_a_limit_of_concurrent_turns_gets_them_one_after_another():
+    running: list[int] = []
+    house = House(*(Script([0.01, answer(str(number))]) for number in range(6)))
+    house.outcome.turns_at_once = 1
+    ended = house.books.ended
+
+    def counted(*args: Any, **kwargs: Any) -> None:
+        running.append(house.openings)
+        ended(*args, **kwargs)
+
+    house.books.ended = counted  # type: ignore[method-assign]
+    document = await house.collected(*"abcdef")
+    assert [choice["text"] for choice in document["choices"]] == list("012345")
+    assert running == [2, 3, 4, 5, 6, 6], "the first turn is closed with the request, each other before the next opens"
+
+
 async def test_a_call_of_one_turn_goes_straight_through():
     house = House(*scripts("one"))
     assert fold_completion(await house.streamed("a")).reply["choices"][0]["text"] == "one"

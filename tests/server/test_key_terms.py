@@ -154,6 +154,28 @@ async def test_a_stream_holds_its_place_and_gives_it_back_however_it_ends(
     assert (await opened.post(CHAT_PATH, json=chat("scene:text"), headers=headers)).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"model": MODEL, "prompt": ["scene:silent:0.05"] * 4}),
+        ("/v1/completions", {"model": MODEL, "prompt": ["scene:silent:0.05"] * 4, "stream": True}),
+        ("/v1/images/generations", {"prompt": "scene:silent:0.05", "n": 4}),
+    ],
+)
+async def test_a_request_of_several_turns_has_one_place(
+    opened: httpx.AsyncClient, state: State, simulator: Simulator, path: str, body: dict[str, Any]
+):
+    headers = await headers_of(state, concurrency=1, rpm=10)
+    asking = asyncio.get_running_loop().create_task(opened.post(path, json=body, headers=headers))
+    open_streams = []
+    while not asking.done():
+        open_streams.append(simulator.state.open_streams)
+        await asyncio.wait({asking}, timeout=0.005)
+    answer = await asking
+    assert (answer.status_code, answer.headers["x-ratelimit-remaining-requests"]) == (200, "9")
+    assert (simulator.state.model_call_count + simulator.state.image_call_count, max(open_streams)) == (4, 1)
+
+
 @pytest.mark.parametrize("path", ROUTES)
 async def test_a_model_that_the_key_may_not_use_is_a_403(
     opened: httpx.AsyncClient, state: State, simulator: Simulator, path: str
