@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
+import pytest
+
 from gptmock.accounts import Account, Secret, TokenSet
 from gptmock.gateway.notices import STORE_SECONDS, NoticeWatch
 from gptmock.limits import RateLimitSnapshot, RateLimitWindow
@@ -50,11 +52,11 @@ class Site:
             TokenSet(Account("workspace"), token, token, None, version=1, expires_at=None), label="work"
         )
 
-    async def use(self, account: str, *percents: float, resets_in: float = 3600.0) -> None:
+    async def use(self, account: str, *percents: float, resets_in: float | None = 3600.0) -> None:
         self.clock.now += 1
         at = self.clock.now
         windows = tuple(
-            RateLimitWindow(percent, minutes, at + resets_in)
+            RateLimitWindow(percent, minutes, None if resets_in is None else at + resets_in)
             for percent, minutes in zip(percents, (300, 10080), strict=False)
         )
         await self.limits.post(account, RateLimitSnapshot(at, windows))
@@ -92,6 +94,36 @@ async def test_after_a_reset_it_is_told_again():
     await server.look()
     assert site.types == ["account.window_80"] * 3
     assert [notice.data["window_minutes"] for notice in site.told] == [300, 10080, 300]
+
+
+@pytest.mark.parametrize("resets", [True, False])
+async def test_a_window_is_told_once_until_it_is_reset(*, resets: bool):
+    site = Site()
+    account = (await site.sign_in()).account.id
+    end = site.clock.now + 3600
+    for percents in ((85,), (), (85,), (79.9,), (80,), (79.9, 10), (80, 10), (0,), (99,), (100,), (), (99,), (100,)):
+        await site.use(account, *percents, resets_in=end - site.clock.now - 1 if resets else None)
+        for _ in range(2):
+            await site.server().look()
+    assert site.types == ["account.window_80", "account.window_100"]
+
+
+async def test_a_later_reset_begins_a_new_window_and_so_does_the_time_of_the_reset():
+    site = Site()
+    account = (await site.sign_in()).account.id
+    server = site.server()
+    for resets_in in (1000.0, 990.0, 1010.0, 18_000.0):
+        # The first three differ as clocks do; the last is a reset before its time.
+        await site.use(account, 90, resets_in=resets_in)
+        await server.look()
+    assert site.types == ["account.window_80"] * 2
+    await site.use(account)
+    site.clock.now += 18_100
+    await server.look()
+    assert await StoreToldRecord(site.store).load() == ({f"login:{account}": "fine"}, 3)
+    await site.use(account, 90)
+    await server.look()
+    assert site.types == ["account.window_80"] * 3
 
 
 async def test_an_ended_login_is_told_once_also_by_a_server_that_starts_later():
