@@ -54,6 +54,7 @@ from gptmock.stores.limits_and_usage import SharedLimits, SharedUsage
 from gptmock.stores.memory import MemoryStore
 from gptmock.stores.notices import StoreToldRecord
 from gptmock.stores.snapshot import SealedSnapshot
+from gptmock.stores.usage_journal import open_journal
 from gptmock.team_wiring import administered, admission, beside
 from gptmock.upstream.catalogue import CodexCatalog
 from gptmock.upstream.codex import UpstreamDeadlines
@@ -137,7 +138,7 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
         keeper = _keeper(settings, client, state, stack)
         board = RecentLimits(SharedLimits(state.store), clock=time.monotonic)
         selector = AccountSelector(state.vault, board, pool=settings.pool_labels, clock=time.time)
-        ledger, recorder, limiter = _recording(settings, state, board, stack)
+        ledger, recorder, limiter = _recording(settings, state, board, stack, folder)
         readiness = partial(_reasons, selector, keeper)
         versions = VersionWatch(state.codex_version, fixed=settings.codex_version, shown=shown_version)
         identity = ClientIdentity(settings.originator, versions.current)
@@ -175,11 +176,12 @@ async def open_services(settings: Settings, deadlines: UpstreamDeadlines, folder
 
 
 def _recording(
-    settings: Settings, state: State, board: RecentLimits, stack: AsyncExitStack
+    settings: Settings, state: State, board: RecentLimits, stack: AsyncExitStack, folder: Path | None
 ) -> tuple[SharedUsage, TurnRecorder, KeyLimiter]:
     """What counts turns; each writes what it still has when the stack is closed."""
-    ledger = SharedUsage(state.store, clock=time.time, kept_seconds=settings.usage_retention)
-    stack.push_async_callback(ledger.settle)
+    journal = open_journal(folder / "usage" if folder is not None else None)
+    ledger = SharedUsage(state.store, clock=time.time, kept_seconds=settings.usage_retention, journal=journal)
+    stack.push_async_callback(ledger.close)
     recorder = TurnRecorder(board, ledger, clock=time.time)
     stack.push_async_callback(recorder.close)
     limiter = KeyLimiter(StoreKeyLimits(state.store), _local_limits, workers=settings.worker_count)

@@ -7,14 +7,15 @@ import logging
 import secrets
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeAlias
 
 import msgspec
 
 from gptmock.errors import StoreUnavailable
 from gptmock.limits import RateLimitSnapshot, RateLimitWindow, Standing, Standings
 from gptmock.stores.store import Addition, Store
+from gptmock.stores.usage_journal import Counted, UsageJournal, left_journals
 from gptmock.usage import AccountUsage, TurnUsage, UsageRow
 
 log = logging.getLogger("gptmock.usage")
@@ -29,8 +30,9 @@ WORKER_SECONDS = 10.0
 USAGE_SECONDS = 90 * 24 * 3600.0
 """How long usage is kept after it was last added to, unless the operator says otherwise."""
 _DAY_SECONDS = 24 * 3600
-_Counted: TypeAlias = tuple[int, str, str, str]
-"""Days since 1970 in UTC, client key, account, model."""
+SETTLED_SECONDS = 7 * 24 * 3600.0
+"""How long the store knows how many turns of a worker's journal it counts, after it was last added to."""
+_TURNS = "turns"
 
 
 class _StoredSnapshot(msgspec.Struct, frozen=True):
@@ -102,23 +104,47 @@ class SharedLimits:
         )
 
 
+@dataclass(slots=True)
+class _Batch:
+    """Counts that are being added to the store."""
+
+    counts: dict[Counted, Counter[str]]
+    last: int
+    """The number of the last of its turns in the journal."""
+    is_doubtful: bool = False
+    """An addition has failed, so the store may have made it or not."""
+
+
 class SharedUsage:
     """
-    ``UsageLedger`` in a store: counted in memory, added to the store about once a second in one round trip.
+    ``UsageLedger`` in a store: counted in memory, added to the store about once a second in one round trip. What is
+    not added yet is in a journal too, if there is one: another worker of the server adds it after a kill, once.
 
     Args:
         store: holds the counters.
         clock: Unix seconds; only used for the current day.
         kept_seconds: how long usage is kept.
+        journal: of this worker.
     """
 
-    def __init__(self, store: Store, *, clock: Callable[[], float], kept_seconds: float = USAGE_SECONDS) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Callable[[], float],
+        kept_seconds: float = USAGE_SECONDS,
+        journal: UsageJournal | None = None,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._kept_seconds = kept_seconds
         self._worker = f"worker:{secrets.token_hex(8)}"
         self._version = 0
-        self._unsettled: dict[_Counted, Counter[str]] = {}
+        self._unsettled: dict[Counted, Counter[str]] = {}
+        self._batch: _Batch | None = None
+        self._journal = journal
+        self._settled = 0
+        """The number of the last turn in the journal that the store counts."""
         self._in_flight: Counter[str] = Counter()
         self._reported: Counter[str] = Counter()
         self._settling = asyncio.Lock()
@@ -133,11 +159,14 @@ class SharedUsage:
         # A failed turn may name any model: such names are not counted apart, or clients could add counters without end.
         model = "" if usage.failed and not usage.output_tokens else usage.model
         key = (int(self._clock() // _DAY_SECONDS), usage.tenant, usage.account_id, model)
-        amounts = self._unsettled.get(key)
-        if amounts is None:
-            amounts = self._unsettled[key] = Counter()
-        for name, amount in usage.amounts().items():
-            amounts[name] += amount
+        counted = self._unsettled.get(key)
+        if counted is None:
+            counted = self._unsettled[key] = Counter()
+        amounts = usage.amounts()
+        for name, amount in amounts.items():
+            counted[name] += amount
+        if self._journal is not None:
+            self._journal.note(key, amounts)
 
     async def read(self, account_id: str) -> AccountUsage:
         """See ``UsageLedger.read``."""
@@ -180,16 +209,57 @@ class SharedUsage:
         async with self._settling:
             await self._settle()
 
+    async def close(self) -> None:
+        """Settle what can be settled, and leave the rest in the journal to the other workers."""
+        await self.settle()
+        if self._journal is not None:
+            self._journal.close()
+
     async def _settle(self) -> None:
-        unsettled, self._unsettled = self._unsettled, {}
         try:
-            if unsettled:
-                await self._store.add(_additions(unsettled, self._kept_seconds))
-            unsettled = {}
+            if self._batch is not None:
+                await self._settle_batch()
+            if self._unsettled:
+                await self._settle_batch()
             await self._report_in_flight()
+            await self._settle_left()
         except StoreUnavailable:
-            for key, amounts in unsettled.items():
-                self._unsettled.setdefault(key, Counter()).update(amounts)
+            if self._batch is not None:
+                self._batch.is_doubtful = True
+
+    async def _settle_batch(self) -> None:
+        journal, batch = self._journal, self._batch
+        if batch is None:
+            batch = self._batch = _Batch(self._unsettled, journal.count if journal is not None else 0)
+            self._unsettled = {}
+        additions = _additions(batch.counts, self._kept_seconds)
+        if journal is None:
+            await self._store.add(additions)
+        elif not batch.is_doubtful or await self._settled_of(journal.id) < batch.last:
+            await self._store.add([*additions, _settlement(journal.id, batch.last - self._settled)])
+        self._batch, self._settled = None, batch.last
+        if journal is not None:
+            journal.settled(batch.last)
+
+    async def _settle_left(self) -> None:
+        """Add what workers of this server had not added when they were killed."""
+        for left in left_journals(self._journal.folder) if self._journal is not None else ():
+            try:
+                settled = await self._settled_of(left.id)
+                lines = [line for line in left.lines if line.number > settled]
+                if lines:
+                    counts: dict[Counted, Counter[str]] = {}
+                    for line in lines:
+                        counts.setdefault(line.counted, Counter()).update(line.amounts)
+                    turns = _settlement(left.id, lines[-1].number - settled)
+                    await self._store.add([*_additions(counts, self._kept_seconds), turns])
+                left.remove()
+            finally:
+                left.close()
+
+    async def _settled_of(self, journal_id: str) -> int:
+        """How many turns of a journal the store counts."""
+        return (await self._store.totals(_journal(journal_id))).get(_TURNS, 0)
 
     async def _report_in_flight(self) -> None:
         flights = Counter({one: count for one, count in self._in_flight.items() if count})
@@ -237,12 +307,20 @@ def _key_day(tenant: str, day: str) -> str:
     return f"key:{{{tenant or 'none'}}}:usage:{day}"
 
 
+def _journal(journal_id: str) -> str:
+    return f"usage_journal:{journal_id}"
+
+
+def _settlement(journal_id: str, turns: int) -> Addition:
+    return Addition(_journal(journal_id), {_TURNS: turns}, SETTLED_SECONDS)
+
+
 def _date(day: int) -> str:
     """``2026-11-24``, for the number of days since 1970."""
     return datetime.fromtimestamp(day * _DAY_SECONDS, UTC).date().isoformat()
 
 
-def _additions(unsettled: Mapping[_Counted, Counter[str]], kept_seconds: float) -> list[Addition]:
+def _additions(unsettled: Mapping[Counted, Counter[str]], kept_seconds: float) -> list[Addition]:
     counters: dict[str, Counter[str]] = {}
     for (day, tenant, account_id, model), amounts in unsettled.items():
         date = _date(day)
