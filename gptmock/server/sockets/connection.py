@@ -2,8 +2,9 @@
 One WebSocket over a client's connection: the core of ``websockets`` frames it, this feeds and writes. Knows no turn.
 
 Sanic's own support starts a task for each read and two for each connection, and offers no compression. Messages of the
-client may come compressed; ours are sent as they are, since compressing each small event would cost more than the turn.
-No dictionary is kept between messages, so that an idle connection holds no buffers.
+client may come compressed, and are inflated when the handler takes them; ours are sent as they are, since compressing
+each small event would cost more than the turn. No dictionary is kept between messages, so that an idle connection holds
+no buffers.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import zlib
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +20,6 @@ from typing import Any
 from sanic import Request
 from sanic.exceptions import RequestCancelled
 from websockets.datastructures import Headers
-from websockets.extensions.permessage_deflate import PerMessageDeflate, ServerPerMessageDeflateFactory
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request as Handshake
 from websockets.protocol import State
@@ -26,7 +27,9 @@ from websockets.server import ServerProtocol
 
 from gptmock.errors import ClientError
 from gptmock.server.client_wire import send_at_once
+from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.requests import request_id
+from gptmock.server.sockets.deflate import EXTENSIONS, CompressedFrame, Message, TooLargeError
 
 MAX_WIRE_BYTES = 16 * 1024 * 1024
 """Of one message, as it comes."""
@@ -37,6 +40,8 @@ CLOSE_SECONDS = 5.0
 """How long the client has to close, after we have."""
 _MAX_UNREAD = 128
 """Messages that wait for the handler, which takes them at once unless it is busy with a large one."""
+_MAX_UNREAD_BYTES = 1024 * 1024
+"""The same, in bytes as they came: from here on no more is read."""
 _WIRE_SLACK_BYTES = 64 * 1024
 """Of frame headers, and of what was read together with the end of the message before."""
 
@@ -44,32 +49,6 @@ log = logging.getLogger("gptmock.server")
 _quiet = logging.getLogger("gptmock.websocket")
 _quiet.setLevel(logging.WARNING)
 """The core logs every frame, and so what people say, at level DEBUG."""
-
-
-class _ReadsCompressed(PerMessageDeflate):
-    """Reads compressed messages; a sender may leave any message uncompressed (RFC 7692, 6)."""
-
-    def encode(self, frame: Frame) -> Frame:
-        """The frame as it is."""
-        return frame
-
-
-class _Deflate(ServerPerMessageDeflateFactory):
-    """Accepts permessage-deflate, without context between messages on either side."""
-
-    def process_request_params(self, params: Any, accepted_extensions: Any) -> tuple[list[Any], PerMessageDeflate]:
-        """See ``ServerExtensionFactory``."""
-        answered, agreed = super().process_request_params(params, accepted_extensions)
-        reads = _ReadsCompressed(
-            agreed.remote_no_context_takeover,
-            agreed.local_no_context_takeover,
-            agreed.remote_max_window_bits,
-            agreed.local_max_window_bits,
-        )
-        return answered, reads
-
-
-_EXTENSIONS = (_Deflate(server_no_context_takeover=True, client_no_context_takeover=True),)
 
 
 class _Core(ServerProtocol):
@@ -89,7 +68,7 @@ class Socket:
 
     Args:
         request: the handshake.
-        max_bytes: of one message, decompressed.
+        max_bytes: of one message, decompressed; it may be ``MAX_RATIO`` times larger than it came.
         too_large: the message sent before a connection is closed for a larger one.
     """
 
@@ -98,13 +77,18 @@ class Socket:
         self._transport: asyncio.Transport = protocol.transport
         self._can_write: asyncio.Event = protocol._can_write  # noqa: SLF001 - as ``client_wire`` does
         # Open from the start: Sanic has read the handshake, which the core would wait for.
-        self._core = _Core(state=State.OPEN, extensions=_EXTENSIONS, max_size=max_bytes, logger=_quiet)
+        self._core = _Core(state=State.OPEN, extensions=EXTENSIONS, max_size=max_bytes, logger=_quiet)
         self._core.too_large = too_large
         self._request = request
+        self._large_bodies: LargeBodies = request.app.ctx.large_bodies
+        self._max_bytes = max_bytes
         self._parts: list[bytes] = []
         self._kind = Opcode.TEXT
+        self._is_compressed = False
+        """The message that comes."""
         self._wire_bytes = 0
-        self._messages: deque[bytes] = deque()
+        self._messages: deque[Message] = deque()
+        self._unread_bytes = 0
         self._arrived = asyncio.Event()
         self._is_paused = False
         """So many messages wait that no more are read."""
@@ -183,12 +167,18 @@ class Socket:
         while not self._messages:
             if self._over:
                 return None
-            if self._is_paused:
-                self._is_paused = False
-                self._transport.resume_reading()
+            self._resume()
             self._arrived.clear()
             await self._arrived.wait()
-        return self._messages.popleft()
+        message = self._messages.popleft()
+        self._unread_bytes -= len(message.data)
+        try:
+            return await message.inflated(self._large_bodies, limit_bytes=self._max_bytes)
+        except TooLargeError:
+            self._fail(CloseCode.MESSAGE_TOO_BIG, "message too big")
+        except zlib.error:
+            self._fail(CloseCode.PROTOCOL_ERROR, "decompression failed")
+        return None
 
     def send(self, *texts: bytes) -> bool:
         """Send messages, each a text in UTF-8. ``False``: the buffer is full, or nobody reads any more."""
@@ -244,7 +234,7 @@ class Socket:
     def _take(self, frame: Frame) -> None:
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
             if frame.opcode is not Opcode.CONT:
-                self._kind = frame.opcode
+                self._kind, self._is_compressed = frame.opcode, isinstance(frame, CompressedFrame)
             self._parts.append(bytes(frame.data))
             if not frame.fin:
                 return
@@ -255,11 +245,25 @@ class Socket:
             if self._kind is Opcode.BINARY:
                 self._core.fail(CloseCode.UNSUPPORTED_DATA, "text messages only")
                 return
-            self._messages.append(message)
+            self._messages.append(Message(message, self._is_compressed))
+            self._unread_bytes += len(message)
             self._arrived.set()
-            if len(self._messages) >= _MAX_UNREAD and not self._is_paused:
+            is_full = len(self._messages) >= _MAX_UNREAD or self._unread_bytes >= _MAX_UNREAD_BYTES
+            if is_full and not self._is_paused:
                 self._is_paused = True
                 self._transport.pause_reading()
+
+    def _resume(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            self._transport.resume_reading()
+
+    def _fail(self, code: CloseCode, reason: str) -> None:
+        """Close for a message that was read and cannot be taken; those behind it are dropped."""
+        self._messages.clear()
+        if self._core.state is State.OPEN:
+            self._core.fail(code, reason)
+            self._flush()
 
     def _flush(self) -> None:
         blocks = self._core.data_to_send()
@@ -276,6 +280,7 @@ class Socket:
         """The core says no more. Closing with unread bytes would reset the connection, and our last message be lost."""
         self._over = True
         self._arrived.set()
+        self._resume()
         if self._core.close_rcvd is not None or self._transport.is_closing():
             self._leave()
             return

@@ -10,6 +10,7 @@ from gptmock.dialects.families import wrong_method
 from gptmock.dialects.table import RESPONSES, DialectRoute
 from gptmock.errors import BodyTooLarge, ClientError, ForeignLogin
 from gptmock.server.context import App, ServerOptions, Services
+from gptmock.server.encodings import MAX_RATIO
 from gptmock.server.guard import client_source
 from gptmock.server.requests import headers_of
 from gptmock.server.sockets.connection import Socket
@@ -52,7 +53,8 @@ async def _admit(request: Request) -> None:
 
 
 def _too_large(options: ServerOptions) -> bytes:
-    limit = f"16 MiB, and {options.max_body_bytes} bytes when decompressed"
-    return error_message(
-        BodyTooLarge(f"The message is larger than {limit}.", code="payload_too_large", status=400, should_retry=False)
+    message = (
+        f"The message is larger than 16 MiB, or when decompressed larger than {options.max_body_bytes} bytes, or more "
+        f"than {MAX_RATIO} times larger."
     )
+    return error_message(BodyTooLarge(message, code="payload_too_large", status=400, should_retry=False))
