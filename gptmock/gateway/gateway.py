@@ -266,7 +266,9 @@ class Gateway:
         credential: Credential,
         stack: AsyncExitStack,
     ) -> Opened:
-        stream = await stack.enter_async_context(self._upstream.open(request, credential, headers=headers))
+        stream = await stack.enter_async_context(
+            self._upstream.open(request, credential, headers=headers, sent_again=outcome.sent_again)
+        )
         outcome.limits, outcome.headers = stream.limits, stream.headers
         self._catalogs.heard(credential.account.id, stream.models_etag)
         outcome.progress.accepted()

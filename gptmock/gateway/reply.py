@@ -94,6 +94,10 @@ class Outcome:
     turns_at_once: int | None = None
     """How many of them the limits of the client key let run at the same time; ``None`` for any number."""
 
+    def sent_again(self) -> None:
+        """The upstream client sends the turn once more, within one try of the gateway."""
+        self.tries += 1
+
     @property
     def tokens(self) -> int:
         """The tokens of all turns that have said their usage, in and out."""

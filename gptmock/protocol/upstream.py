@@ -84,7 +84,12 @@ class Upstream(Protocol):
     """The Codex backend."""
 
     def open(
-        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+        self,
+        request: ResponsesRequest,
+        credential: Credential,
+        *,
+        headers: Mapping[str, str] | None = None,
+        sent_again: Callable[[], None] = lambda: None,
     ) -> AbstractAsyncContextManager[EventStream]:
         """
         Send the request and check the status; leaving the context closes the connection.
@@ -93,6 +98,7 @@ class Upstream(Protocol):
             request: the turn.
             credential: the account's access token.
             headers: request headers of a Codex client, which replace ours; names in lower case.
+            sent_again: called each time that the turn is sent once more before it is answered.
 
         Raises:
             CredentialRefused: a 401.

@@ -113,7 +113,12 @@ class CodexUpstream:
 
     @asynccontextmanager
     async def open(
-        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+        self,
+        request: ResponsesRequest,
+        credential: Credential,
+        *,
+        headers: Mapping[str, str] | None = None,
+        sent_again: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[EventStream]:
         """See ``protocol.upstream.Upstream``."""
         if request.image is not None:
@@ -122,20 +127,24 @@ class CodexUpstream:
             if made is not None:
                 yield made
                 return
-        stream = await self._opened(request, credential, headers)
+        stream = await self._opened(request, credential, headers, sent_again)
         try:
             yield stream
         finally:
             await stream.close()
 
     async def _opened(
-        self, request: ResponsesRequest, credential: Credential, headers: Mapping[str, str] | None
+        self,
+        request: ResponsesRequest,
+        credential: Credential,
+        headers: Mapping[str, str] | None,
+        sent_again: Callable[[], None],
     ) -> CodexEventStream:
         # A function of its own: request, response and their headers are held no longer than it runs.
         ends_at = asyncio.get_running_loop().time() + self._deadlines.total
         sent = self._headers(request, credential, headers)
         refusals = RefusalReader(credential, self._clock)
-        answer = await self._asked(request.to_json(), sent, refusals)
+        answer = await self._asked(request.to_json(), sent, refusals, sent_again)
         return CodexEventStream(
             answer,
             refusals=refusals,
@@ -144,7 +153,9 @@ class CodexUpstream:
             finds_runs=self._finds_runs,
         )
 
-    async def _asked(self, plain: bytes, headers: Mapping[str, str], refusals: RefusalReader) -> Answer:
+    async def _asked(
+        self, plain: bytes, headers: Mapping[str, str], refusals: RefusalReader, sent_again: Callable[[], None]
+    ) -> Answer:
         """The response to a turn. A 415 to a compressed body is no answer to the turn: it is sent again, plain."""
         body = await self._encoder.encode(plain)
         try:
@@ -154,6 +165,7 @@ class CodexUpstream:
                 raise
         log.warning("upstream.compression_refused", extra={"coding": body.coding})
         self._encoder.plain_only()
+        sent_again()
         return await self._send(self._target, EncodedBody(plain), headers, refusals, patience=self._deadlines.head)
 
     async def compact(

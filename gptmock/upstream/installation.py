@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -39,11 +39,17 @@ class OwnInstallation:
         self._upstream = upstream
 
     def open(
-        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+        self,
+        request: ResponsesRequest,
+        credential: Credential,
+        *,
+        headers: Mapping[str, str] | None = None,
+        sent_again: Callable[[], None] = lambda: None,
     ) -> AbstractAsyncContextManager[EventStream]:
         """See ``Upstream.open``."""
         own = installation_of(credential)
-        return self._upstream.open(_owned(request, own), credential, headers=_headers(headers, own))
+        owned = _owned(request, own)
+        return self._upstream.open(owned, credential, headers=_headers(headers, own), sent_again=sent_again)
 
     async def compact(
         self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None

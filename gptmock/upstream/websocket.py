@@ -1,8 +1,9 @@
 """
 The upstream over WebSockets: the second implementation of ``protocol.upstream.Upstream``, beside HTTP and over it.
 
-A turn goes by WebSocket if it can, and by HTTP until its first event has come: what fails before is no answer to the
-turn. Refusals of the account or the request are answers. After the first event nothing is sent again.
+A turn goes by WebSocket if it can, and by HTTP until its first message has come: what fails before is no answer to the
+turn. Refusals of the account or the request are answers. After the first message, be it usage windows or headers,
+nothing is sent again.
 
 Source: upstream protocol 9.1; openai/codex ``core/src/client.rs``.
 """
@@ -56,6 +57,20 @@ Told = Callable[[str], None]
 """Told how a turn was sent: ``whole``, ``incremental``, or why it went by HTTP."""
 
 
+class _Sends:
+    """Counts how often a turn is sent, by WebSocket and by HTTP; ``again`` is called for each time but the first."""
+
+    def __init__(self, again: Callable[[], None]) -> None:
+        self._again = again
+        self._is_sent = False
+
+    def count(self) -> None:
+        """It is being sent."""
+        if self._is_sent:
+            self._again()
+        self._is_sent = True
+
+
 @dataclass(frozen=True, slots=True)
 class _Turn:
     """A turn to be sent, and what is known of it."""
@@ -65,6 +80,7 @@ class _Turn:
     refusals: RefusalReader
     headers: Mapping[str, str]
     """Of the handshake."""
+    sends: _Sends
 
     @property
     def identity(self) -> tuple[str, ...]:
@@ -132,14 +148,21 @@ class WebSocketUpstream:
 
     @asynccontextmanager
     async def open(
-        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+        self,
+        request: ResponsesRequest,
+        credential: Credential,
+        *,
+        headers: Mapping[str, str] | None = None,
+        sent_again: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[EventStream]:
         """See ``protocol.upstream.Upstream``."""
         # Images have an endpoint of their own.
         is_wanted = request.image is None and self._wants(request)
-        stream = await self._opened(request, credential, headers or {}) if is_wanted else None
+        sends = _Sends(sent_again)
+        stream = await self._opened(request, credential, headers or {}, sends) if is_wanted else None
         if stream is None:
-            async with self._http.open(request, credential, headers=headers) as by_http:
+            sends.count()
+            async with self._http.open(request, credential, headers=headers, sent_again=sent_again) as by_http:
                 yield by_http
             return
         try:
@@ -164,12 +187,12 @@ class WebSocketUpstream:
         self._pool.close()
 
     async def _opened(
-        self, request: ResponsesRequest, credential: Credential, headers: Mapping[str, str]
+        self, request: ResponsesRequest, credential: Credential, headers: Mapping[str, str], sends: _Sends
     ) -> CodexEventStream | None:
         """The turn by WebSocket; ``None`` if it has to go by HTTP."""
         ends_at = self._loop.time() + self._deadlines.total
         account = credential.account.id
-        turn = self._turn(request, credential, headers)
+        turn = self._turn(request, credential, headers, sends)
         try:
             place = self._reserved(account, request.prompt_cache_key)
             try:
@@ -205,7 +228,9 @@ class WebSocketUpstream:
             raise _ByHttpError("busy")
         return place
 
-    def _turn(self, request: ResponsesRequest, credential: Credential, clients: Mapping[str, str]) -> _Turn:
+    def _turn(
+        self, request: ResponsesRequest, credential: Credential, clients: Mapping[str, str], sends: _Sends
+    ) -> _Turn:
         members = members_of(request)
         metadata = {_LITE_MEMBER if name == _LITE else name: clients[name] for name in clients if _is_of_turn(name)}
         if metadata:
@@ -219,11 +244,12 @@ class WebSocketUpstream:
             **{name: value for name, value in clients.items() if not _is_of_turn(name)},
             **account_headers(credential),
         }
-        return _Turn(members, marks_of(members), RefusalReader(credential, self._clock), headers)
+        return _Turn(members, marks_of(members), RefusalReader(credential, self._clock), headers, sends)
 
     async def _begun(self, place: Place, turn: _Turn) -> _Begun:
         """
-        Send the turn until its first event has come, a second time on a new connection if the first one is lost.
+        Send the turn until its first event has come, a second time on a new connection if the first one is lost and
+        nothing came on it.
 
         Raises:
             _ByHttpError: it has to go by HTTP.
@@ -297,6 +323,7 @@ class WebSocketUpstream:
         )
         try:
             async with asyncio.timeout(self._deadlines.head):
+                turn.sends.count()
                 await connection.send(message, body)
                 await body.begun
         except TimeoutError:

@@ -195,6 +195,8 @@ class Script:
     blocks: Sequence[bytes | Exception | float] = ()
     error: Exception | None = None
     models_etag: str | None = None
+    sent_again: int = 0
+    """How often the upstream client sends the turn once more by itself."""
 
 
 class FixedCatalogs:
@@ -226,13 +228,20 @@ class MemoryUpstream:
 
     @asynccontextmanager
     async def open(
-        self, request: ResponsesRequest, credential: Credential, *, headers: Mapping[str, str] | None = None
+        self,
+        request: ResponsesRequest,
+        credential: Credential,
+        *,
+        headers: Mapping[str, str] | None = None,
+        sent_again: Callable[[], None] = lambda: None,
     ) -> AsyncIterator[MemoryStream]:
         assert request.prompt_cache_key
         self.requests.append(request)
         self.headers = dict(headers or {})
         script = self.scripts.pop(0) if len(self.scripts) > 1 else self.scripts[0]
         self.credentials.append(credential)
+        for _ in range(script.sent_again):
+            sent_again()
         if script.error is not None:
             raise script.error
         self.open_now += 1

@@ -257,6 +257,12 @@ async def test_what_may_pass_is_tried_three_times(script: Script, stream: bool):
     assert house.upstream.open_now == 0
 
 
+async def test_what_the_upstream_client_sends_again_counts_as_a_try():
+    house = House(Script([render_scene("overload")], sent_again=1), Script([TEXT]))
+    await house.streamed()
+    assert (house.openings, house.outcome.tries) == (2, 3)
+
+
 @pytest.mark.parametrize("failures", [1, 2])
 async def test_what_has_passed_is_not_seen_by_the_client(failures: int):
     house = House(*[Script([render_scene("overload")])] * failures, Script([TEXT]))
