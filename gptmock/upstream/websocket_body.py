@@ -23,7 +23,7 @@ from gptmock.upstream.websocket_events import (
 
 
 class NotBegunError(Exception):
-    """The turn has not begun: no event of it came, and none will. It may be sent again."""
+    """The turn has not begun: no message came, or a refusal to continue on this connection. It may be sent again."""
 
     def __init__(self, loss: Loss | None, code: str | None = None) -> None:
         super().__init__(code or (f"close code {loss.code}" if loss is not None else ""))
@@ -69,7 +69,9 @@ class WebSocketBody(PushedBody):
         self.headers: dict[str, str] = {}
         """What the messages before the first event said in the place of response headers; names in lower case."""
         self.begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Done with the first event of the response."""
+        """Done with the first event of the response, or when the connection is lost behind other messages."""
+        self._is_answered = False
+        """Some message of the turn has come: the upstream has taken it, and it must not be sent again."""
 
     async def aclose(self) -> None:
         """Let go of the connection: it is closed unless the response has ended, since no message cancels a turn."""
@@ -90,6 +92,7 @@ class WebSocketBody(PushedBody):
         """See ``TakesMessages``."""
         frames: list[bytes] = []
         ends = False
+        self._is_answered = True
         for message in messages:
             kind = kind_of(message)
             if kind is None:
@@ -112,8 +115,13 @@ class WebSocketBody(PushedBody):
         return go_on
 
     def lost(self, loss: Loss) -> None:
-        """See ``TakesMessages``. A close frame in the middle is what the end of the body is over HTTP."""
+        """
+        See ``TakesMessages``. A close frame in the middle is what the end of the body is over HTTP; so is one behind
+        usage windows or headers, which are the head of a response there.
+        """
         self._connection = None
+        if (self._is_answered or loss.is_cut) and not self.begun.done():
+            self.begun.set_result(None)
         self._finish(None)
         if not self.begun.done():
             self._fail_begin(NotBegunError(loss))

@@ -45,6 +45,8 @@ class Loss:
     """Of the close frame; 1006 if none came."""
     error: Exception | None = None
     """What broke it; ``None`` after a close frame."""
+    is_cut: bool = False
+    """Part of a message had come, or what is none."""
 
 
 class HandshakeRefusedError(Exception):
@@ -102,6 +104,8 @@ class WebSocketConnection(asyncio.Protocol):
         self._turn: TakesMessages | None = None
         self._pieces: list[bytes] = []
         """Of a message that comes in fragments."""
+        self._is_cut = False
+        """The last bytes that came were part of a frame."""
         self._is_writing = False
         self._is_reading_paused = False
         self._paused = False
@@ -141,7 +145,7 @@ class WebSocketConnection(asyncio.Protocol):
                     self._writable = self._loop.create_future()
                     await self._writable
         except WebSocketException as error:
-            self._break(error)
+            self._break(error, is_cut=False)
         finally:
             self._is_writing = False
         self._flush()
@@ -197,10 +201,12 @@ class WebSocketConnection(asyncio.Protocol):
         self._flush()
         self._handle(self._core.events_received())
         if self._core.parser_exc is not None:
-            self._break(self._core.parser_exc)
+            self._break(self._core.parser_exc, is_cut=True)
 
     def eof_received(self) -> bool:
         """See asyncio: nothing more comes, so the transport closes."""
+        # The core drops them.
+        self._is_cut = bool(self._core.reader.buffer)
         self._core.receive_eof()
         self._handle(self._core.events_received())
         return False
@@ -213,7 +219,8 @@ class WebSocketConnection(asyncio.Protocol):
         if self._writable is not None and not self._writable.done():
             self._writable.set_result(None)
         error: Exception = httpx.RemoteProtocolError("the connection was closed before the answer was complete")
-        self._lose(Loss(CloseCode.ABNORMAL_CLOSURE, httpx.ReadError(str(exc)) if exc is not None else error))
+        is_cut = bool(self._is_cut or self._pieces or self._core.reader.buffer)
+        self._lose(Loss(CloseCode.ABNORMAL_CLOSURE, httpx.ReadError(str(exc)) if exc is not None else error, is_cut))
 
     def pause_writing(self) -> None:
         """See asyncio: the other side does not read."""
@@ -239,9 +246,9 @@ class WebSocketConnection(asyncio.Protocol):
                     messages.append(self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces))
                     self._pieces = []
             elif isinstance(event, Frame) and event.opcode is Opcode.BINARY:
-                loss = Loss(CloseCode.UNSUPPORTED_DATA, httpx.RemoteProtocolError("a binary message"))
+                loss = Loss(CloseCode.UNSUPPORTED_DATA, httpx.RemoteProtocolError("a binary message"), is_cut=True)
             elif isinstance(event, Frame) and event.opcode is Opcode.CLOSE and self._core.close_rcvd is not None:
-                loss = loss or Loss(self._core.close_rcvd.code)
+                loss = loss or Loss(self._core.close_rcvd.code, is_cut=bool(self._pieces))
         if messages:
             self._hand_over(messages)
         if loss is not None:
@@ -282,10 +289,10 @@ class WebSocketConnection(asyncio.Protocol):
             # Whoever asked may have gone.
             self.opened.exception()
 
-    def _break(self, error: Exception) -> None:
+    def _break(self, error: Exception, *, is_cut: bool) -> None:
         """What came is no WebSocket, or a message over the limit."""
         reason = "a message over the limit" if isinstance(error, PayloadTooBig) else "what came is no WebSocket"
-        self._lose(Loss(CloseCode.ABNORMAL_CLOSURE, httpx.RemoteProtocolError(f"{reason}: {error}")))
+        self._lose(Loss(CloseCode.ABNORMAL_CLOSURE, httpx.RemoteProtocolError(f"{reason}: {error}"), is_cut))
         self.abort()
 
     def _lose(self, loss: Loss) -> None:

@@ -64,10 +64,11 @@ def socket_server(say: Messages, *, accepts: bytes | None = None) -> RawServer:
                     core.send_response(core.accept(event))
                 elif isinstance(event, Frame) and event.opcode is Opcode.TEXT:
                     say(core)
-            for data in core.data_to_send():
-                writer.write(data)
+            written = core.data_to_send()
+            writer.write(b"".join(written))
             await writer.drain()
-            data = await reader.read(65536)
+            # An empty block is the end of what the core says.
+            data = await reader.read(65536) if b"" not in written else b""
             if not data:
                 return
             core.receive_data(data)
@@ -160,21 +161,75 @@ async def test_a_header_with_a_line_end_is_sent_by_nobody(value: str):
 
 @pytest.mark.check(254)
 @pytest.mark.parametrize("code", [1000, 1001, 1011, 1012, 1013])
-@pytest.mark.parametrize("events", [0, 1, 2])
-async def test_a_turn_is_sent_again_only_before_its_first_event(code: int, events: int):
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        [CREATED],
+        [CREATED, DELTA],
+        ['{"type":"codex.rate_limits","rate_limits":{}}'],
+        ['{"type":"response.metadata","headers":{}}'],
+        ['{"type":"codex.rate_limits","rate_limits":{}}', CREATED],
+        ["{"],
+    ],
+)
+async def test_a_turn_is_sent_again_only_before_its_first_message(code: int, messages: list[str]):
     sent = 0
-    vendor = '{"type":"codex.rate_limits","rate_limits":{}}'
 
     def say(core: ServerProtocol) -> None:
         nonlocal sent
         sent += 1
-        for message in (vendor, *(CREATED, DELTA)[:events]):
-            core.send_text(message.encode())
+        texts(*messages)(core)
         core.send_close(code)
 
     found, told = await heard(say)
-    assert len(found) == events or isinstance(found[-1].event, ResponseCompleted)
-    assert (sent, told) == ((1, ["whole"]) if events else (2, ["closed"]))
+    if messages:
+        assert (sent, told) == (1, ["whole"])
+        assert len(found) == sum(one in (CREATED, DELTA) for one in messages)
+    else:
+        assert (sent, told) == (2, ["closed"])
+        assert isinstance(found[-1].event, ResponseCompleted)
+
+
+@pytest.mark.check(254)
+@pytest.mark.parametrize(
+    "begins",
+    [b"\x81\x7e\x01\x00{", b"\x01\x02{}", b"\x82\x02{}", b"\x81\x7f" + (17 * 1024 * 1024).to_bytes(8), b"\x80\x01x"],
+    ids=["a cut frame", "a cut message", "binary", "oversized", "continuation"],
+)
+async def test_a_turn_is_not_sent_again_behind_part_of_a_message(begins: bytes):
+    sent = 0
+
+    def say(core: ServerProtocol) -> None:
+        nonlocal sent
+        sent += 1
+        core.writes.append(begins)
+        core.writes.append(b"")
+
+    with pytest.raises(UpstreamBroken):
+        await heard(say)
+    assert sent == 1
+
+
+@pytest.mark.check(254)
+async def test_each_time_that_a_turn_is_sent_again_is_told():
+    tries = 1
+
+    def again() -> None:
+        nonlocal tries
+        tries += 1
+
+    def say(core: ServerProtocol) -> None:
+        core.send_close(1011)
+
+    async with socket_server(say) as server, upstream_at(server.url) as upstream:
+        async with upstream.open(asking(user("Hello")), CREDENTIAL, sent_again=again) as stream:
+            assert [batch async for batch in batches_of(stream)]
+        assert tries == 3
+    async with socket_server(texts(), accepts=b"") as server, upstream_at(server.url) as upstream:
+        async with upstream.open(asking(user("Hello")), CREDENTIAL, sent_again=again) as stream:
+            assert [batch async for batch in batches_of(stream)]
+        assert tries == 3, "no message was sent on a connection that was not opened"
 
 
 async def test_messages_in_fragments_and_with_line_breaks_between_members():
