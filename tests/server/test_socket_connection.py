@@ -17,9 +17,12 @@ from websockets.frames import Frame
 from websockets.http11 import Response
 from websockets.uri import parse_uri
 
+from gptmock.dialects.table import RESPONSES
+from gptmock.server.context import ServerOptions
 from gptmock.server.large_bodies import LARGE_BYTES, LargeBodies
 from gptmock.server.sockets.connection import Socket
 from gptmock.server.sockets.deflate import Message, TooLargeError
+from gptmock.server.sockets.session import Ages, SocketSession
 
 MIB = 1024 * 1024
 TOO_LARGE = b'{"type":"error","status":400}'
@@ -33,12 +36,18 @@ class Transport(asyncio.Transport):
         super().__init__()
         self.written = bytearray()
         self.takes_more = True
+        self.unsent_bytes = 0
+        self.is_aborted = False
 
     def write(self, data: Any) -> None:
         self.written += data
+        self.unsent_bytes += len(data)
 
     def get_write_buffer_size(self) -> int:
-        return 0
+        return self.unsent_bytes
+
+    def abort(self) -> None:
+        self.is_aborted = True
 
     def is_closing(self) -> bool:
         return False
@@ -76,18 +85,19 @@ class Pair:
         self.client.send_request(asked)
         self.client.data_to_send()
         self.transport = Transport()
-        can_write = asyncio.Event()
-        can_write.set()
+        self.can_write = asyncio.Event()
+        self.can_write.set()
         self.bodies = Counted()
-        protocol = SimpleNamespace(transport=self.transport, _can_write=can_write, upgrade=lambda _: None)
+        protocol = SimpleNamespace(transport=self.transport, _can_write=self.can_write, upgrade=lambda _: None)
         request = SimpleNamespace(
             protocol=protocol,
             headers=dict(asked.headers.raw_items()),
             method="GET",
-            app=SimpleNamespace(ctx=SimpleNamespace(large_bodies=self.bodies)),
+            app=SimpleNamespace(ctx=SimpleNamespace(large_bodies=self.bodies, services=None)),
             ctx=SimpleNamespace(request_id="r"),
         )
-        self.socket = Socket(cast("Request", request), max_bytes=max_bytes, too_large=TOO_LARGE)
+        self.request = cast("Request", request)
+        self.socket = Socket(self.request, max_bytes=max_bytes, too_large=TOO_LARGE, stall_seconds=60.0)
         self.socket.shake_hands()
         self.heard()
 
@@ -95,6 +105,7 @@ class Pair:
         """What the server has written since."""
         self.client.receive_data(bytes(self.transport.written))
         self.transport.written.clear()
+        self.transport.unsent_bytes = 0
         return [event for event in self.client.events_received() if isinstance(event, Frame | Response)]
 
     def say(self, text: bytes) -> None:
@@ -160,6 +171,55 @@ async def test_no_more_is_read_while_many_bytes_wait():
     assert [*said, pair.transport.takes_more] == [True, True, False, False, False, True]
     pair.say(b"{}")
     assert await waiting == b"{}"
+
+
+async def test_no_message_is_taken_while_the_client_does_not_read_the_answer():
+    pair = Pair()
+    session = SocketSession(pair.request, RESPONSES, ServerOptions(), pair.socket, Ages())
+    running = asyncio.ensure_future(session.run())
+    heard: list[int] = []
+    for has_room in (False, False, True):
+        if has_room:
+            pair.can_write.set()
+        else:
+            pair.can_write.clear()
+        for _ in range(200 if not heard else 0):
+            pair.say(b'{"type": "response.unheard"}')
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        heard.append(len(pair.heard()))
+    assert heard == [1, 0, 199]
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_pings_of_a_client_that_does_not_read_are_read_no_more():
+    pair = Pair()
+    said = []
+    for has_room in (True, False):
+        if not has_room:
+            pair.can_write.clear()
+        pair.client.send_ping(b"")
+        pair.socket.data_received(b"".join(pair.client.data_to_send()))
+        said.append(pair.transport.takes_more)
+    pair.socket.look(pair.socket.heard_at)
+    said.append(pair.transport.takes_more)
+    pair.can_write.set()
+    pair.socket.look(pair.socket.heard_at)
+    assert [*said, pair.transport.takes_more] == [True, False, False, True]
+
+
+async def test_a_client_that_reads_nothing_for_too_long_is_disconnected():
+    pair = Pair()
+    began = pair.socket.heard_at
+    pair.socket.look(began)
+    pair.socket.send(b"x" * 100)
+    ended = []
+    for seconds, read_bytes in ((50.0, 10), (105.0, 10), (164.0, 0), (166.0, 0)):
+        pair.transport.unsent_bytes -= read_bytes
+        pair.socket.look(began + seconds)
+        ended.append(pair.transport.is_aborted)
+    assert ended == [False, False, False, True]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from gptmock.clients import KeyTerms
 from gptmock.server.client_bounds import ConnectionDeadlines
 from gptmock.server.context import ServerOptions
 from gptmock.server.sockets import connection as sockets
+from gptmock.server.sockets.messages import MAX_STEER_BYTES
 from gptmock.server.sockets.session import MAX_RUNNING, MAX_WAITING, Ages
 from gptmock.settings_sources import load_settings
 from gptmock.shared_state import State, open_state
@@ -276,15 +277,34 @@ async def test_what_is_too_large_is_told_and_closes(simulator: Simulator, home: 
         assert await close_code(it) == 1009
 
 
-async def test_a_flood_is_read_no_faster_than_it_is_answered(connection: ClientConnection):
-    for _ in range(1000):
-        await connection.send('{"type": "response.unheard"}')
-    for _ in range(1000):
-        assert (await said(connection))["error"]["code"] == "unsupported_message"
+FLOODS = {
+    "steer": ({"type": "response.steer", "input": "x" * 500_000}, 100),
+    "warm-up": (create("x", generate=False, instructions="x" * 100_000), 400),
+}
+"""Messages, and how many of them have answers of more than the kernel holds."""
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+async def test_a_client_that_does_not_read_is_read_no_further(base_url: str, kind: str):
+    message, count = FLOODS[kind]
+    text, sent, answered = json.dumps(message), 0, 0
+    async with opened(base_url, compression=None, ping_interval=None) as it:
+        it.transport.pause_reading()
+        with suppress(TimeoutError):
+            while sent < count:
+                sent += 1
+                await asyncio.wait_for(it.send(text), 2.0)
+        assert sent < count
+        it.transport.resume_reading()
+        while answered < sent:
+            answered += (await said(it))["type"] in ("error", "response.steer.failed", "response.completed")
 
 
 @pytest.mark.check(323)
 async def test_steering_is_refused_whole(connection: ClientConnection):
+    too_long = [message_item("x" * MAX_STEER_BYTES)]
+    await connection.send(json.dumps({"type": "response.steer", "input": too_long, "previous_response_id": "resp_1"}))
+    assert (await said(connection))["steer"] == {"previous_response_id": "resp_1"}
     steer = {"input": [message_item("left")], "previous_response_id": "resp_1"}
     (refused,) = await turn(connection, {"type": "response.steer", "stream_id": "a", **steer})
     assert refused["type"] == "response.steer.failed"

@@ -70,9 +70,10 @@ class Socket:
         request: the handshake.
         max_bytes: of one message, decompressed; it may be ``MAX_RATIO`` times larger than it came.
         too_large: the message sent before a connection is closed for a larger one.
+        stall_seconds: a client that has something to read and reads nothing for so long is disconnected.
     """
 
-    def __init__(self, request: Request, *, max_bytes: int, too_large: bytes) -> None:
+    def __init__(self, request: Request, *, max_bytes: int, too_large: bytes, stall_seconds: float) -> None:
         protocol: Any = request.protocol
         self._transport: asyncio.Transport = protocol.transport
         self._can_write: asyncio.Event = protocol._can_write  # noqa: SLF001 - as ``client_wire`` does
@@ -91,12 +92,15 @@ class Socket:
         self._unread_bytes = 0
         self._arrived = asyncio.Event()
         self._is_paused = False
-        """So many messages wait that no more are read."""
+        """So many messages wait, or so much that the client does not read, that no more is read."""
+        self._stall_seconds = stall_seconds
+        self._seen_sent = 0
+        """``sent_bytes`` at the last look."""
         self._over = False
         """No message comes any more."""
         self._is_left = False
         """Nor does anything else that has to be waited for."""
-        self._pinged_at = self.heard_at = time.monotonic()
+        self._pinged_at = self._read_at = self.heard_at = time.monotonic()
         self._unanswered = 0
         self.written_bytes = 0
         """Since the connection began."""
@@ -139,7 +143,11 @@ class Socket:
                 self._take(event)
         if self._wire_bytes > MAX_WIRE_BYTES + _WIRE_SLACK_BYTES and self._core.state is State.OPEN:
             self._core.fail(CloseCode.MESSAGE_TOO_BIG, "message too big")
+        written = self.written_bytes
         self._flush()
+        if self.written_bytes > written and not self._can_write.is_set():
+            # Pings, which the core answers.
+            self._pause()
 
     def eof_received(self) -> None:
         """The client sends no more."""
@@ -148,13 +156,19 @@ class Socket:
         self._leave()
 
     def look(self, now: float) -> None:
-        """Ping in silence, and give up a client that is gone."""
+        """Ping in silence, and give up a client that is gone or does not read."""
+        if self._is_stalled(now):
+            self._transport.abort()
+            return
+        if self._can_write.is_set() and not self._messages:
+            self._resume()
         if now - self._pinged_at >= PING_SECONDS:
             self._pinged_at = now
             if self._unanswered >= UNANSWERED_PINGS:
                 self._transport.abort()
                 return
-            self._unanswered += 1
+            # While nothing is read, no answer is heard.
+            self._unanswered += not self._is_paused
             if self._core.state is State.OPEN:
                 self._core.send_ping(b"")
                 self._flush()
@@ -167,7 +181,8 @@ class Socket:
         while not self._messages:
             if self._over:
                 return None
-            self._resume()
+            if self._can_write.is_set():
+                self._resume()
             self._arrived.clear()
             await self._arrived.wait()
         message = self._messages.popleft()
@@ -249,9 +264,19 @@ class Socket:
             self._unread_bytes += len(message)
             self._arrived.set()
             is_full = len(self._messages) >= _MAX_UNREAD or self._unread_bytes >= _MAX_UNREAD_BYTES
-            if is_full and not self._is_paused:
-                self._is_paused = True
-                self._transport.pause_reading()
+            if is_full:
+                self._pause()
+
+    def _is_stalled(self, now: float) -> bool:
+        before, self._seen_sent = self._seen_sent, self.sent_bytes
+        if self._seen_sent > before or self._seen_sent == self.written_bytes:
+            self._read_at = now
+        return now - self._read_at >= self._stall_seconds
+
+    def _pause(self) -> None:
+        if not self._is_paused:
+            self._is_paused = True
+            self._transport.pause_reading()
 
     def _resume(self) -> None:
         if self._is_paused:

@@ -35,6 +35,8 @@ _HEADER_PREFIXES = ("x-codex-", "x-openai-")
 _MAX_STREAM_ID = 256
 _MAX_HEADER = 8 * 1024
 _MAX_SHOWN = 100
+MAX_STEER_BYTES = 1024 * 1024
+"""Of each member of a ``response.steer`` that is sent back; a longer one is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +205,9 @@ def _unsteered(members: dict[str, Raw], lane: Raw | None) -> bytes:
             "message": "A response under way cannot be steered here; send the input with the next response.create.",
         },
         "steer": {
-            name: value for name in ("input", "previous_response_id") if (value := members.get(name)) is not None
+            name: value
+            for name in ("input", "previous_response_id")
+            if (value := members.get(name)) is not None and len(bytes(value)) <= MAX_STEER_BYTES
         },
     }
     if lane is not None:

@@ -25,7 +25,12 @@ def add_socket_routes(app: App, options: ServerOptions, *, route: DialectRoute =
         if request.headers.get("upgrade", "").lower() != "websocket":
             raise wrong_method(request.method, request.path, allowed=("POST",))
         await _admit(request)
-        socket = Socket(request, max_bytes=options.max_body_bytes, too_large=_too_large(options))
+        socket = Socket(
+            request,
+            max_bytes=options.max_body_bytes,
+            too_large=_too_large(options),
+            stall_seconds=options.write_stall_seconds,
+        )
         socket.shake_hands()
         ages = getattr(request.app.ctx, "socket_ages", None) or Ages()
         session = SocketSession(request, route, options, socket, ages)

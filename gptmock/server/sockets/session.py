@@ -12,10 +12,12 @@ import asyncio
 import logging
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
 from sanic import Request
+from sanic.exceptions import RequestCancelled
 
 from gptmock.dialects.table import DialectRoute
 from gptmock.errors import GptmockError, TooManyRequests
@@ -99,17 +101,28 @@ class SocketSession:
         try:
             message = await self._large_bodies.run(len(text), partial(read_message, text))
             if isinstance(message, Steer):
-                self._socket.send(message.answer)
+                await self._answer(message.answer)
                 return
             self._check_room(message)
         except BadMessage as error:
-            self._socket.send(error_message(error, error.lane))
+            await self._answer(error_message(error, error.lane))
         except GptmockError as error:
-            self._socket.send(error_message(error))
+            await self._answer(error_message(error))
         else:
             self._waiting.setdefault(bytes(message.lane or b""), deque()).append(message)
             self._waiting_bytes += len(message.body)
             self._start()
+
+    async def _answer(self, text: bytes) -> None:
+        """Send what is no event of a turn. A client that does not read is asked for no more until it does."""
+        self._socket.send(text)
+        await self._read()
+
+    async def _read(self) -> None:
+        """Wait until the client has read enough; if it reads nothing, the connection's own deadline ends it."""
+        with suppress(RequestCancelled):
+            # Raised also while the connection is closed in order.
+            await self._socket.writable()
 
     def _check_room(self, message: Create) -> None:
         waiting = sum(map(len, self._waiting.values()))
@@ -152,6 +165,8 @@ class SocketSession:
         if response is not None:
             headers = {name.lower(): str(value) for name, value in response.headers.items()}
             self._socket.send(told(response.status, response.body or b"", headers, create.lane))
+        # The next turn of the lane begins behind this: a warm-up, or a whole answer in one block, waits for nothing.
+        await self._read()
 
     # --- Ends -----------------------------------------------------------------------------------
 
