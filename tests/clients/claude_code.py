@@ -9,7 +9,7 @@ import signal
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,12 @@ class Run:
         """The answer."""
         return str(self.result["result"])
 
+    @property
+    def responses(self) -> list[dict[str, Any]]:
+        """What it answered to each of the control requests."""
+        responses = [event["response"] for event in self.events if event["type"] == "control_response"]
+        return [response["response"] for response in responses]
+
     def blocks(self, role: str, kind: str) -> list[dict[str, Any]]:
         """The content blocks of a type that its messages had."""
         contents = [event["message"]["content"] for event in self.events if event["type"] == role]
@@ -54,7 +60,14 @@ class Run:
 
 
 def claude(
-    program: Path, url: str, home: Path, arguments: Sequence[str], *, prompts: Sequence[str] = (), **variables: str
+    program: Path,
+    url: str,
+    home: Path,
+    arguments: Sequence[str],
+    *,
+    prompts: Sequence[str] = (),
+    requests: Sequence[Mapping[str, str]] = (),
+    **variables: str,
 ) -> Run:
     """
     ``claude -p`` in the folder ``work`` of a home of its own.
@@ -65,18 +78,24 @@ def claude(
         home: made if it does not exist.
         arguments: options and the prompt.
         prompts: the turns of a session, instead of a prompt; each waits for the answer to the one before it.
-        variables: more of its environment.
+        requests: control requests, as an editor sends them, before the first turn.
+        variables: more of its environment; an empty one is taken away.
     """
     work = home / "work"
     work.mkdir(parents=True, exist_ok=True)
     environment = {**client_environment(), **QUIET, "HOME": str(home), "ANTHROPIC_BASE_URL": url, **variables}
+    lines: list[dict[str, Any]] = [
+        {"type": "control_request", "request_id": str(number), "request": request}
+        for number, request in enumerate(requests)
+    ]
+    lines += [{"type": "user", "message": {"role": "user", "content": prompt}} for prompt in prompts]
     options = ["-p", "--output-format", "stream-json", "--verbose", "--dangerously-skip-permissions"]
-    options += ["--input-format", "stream-json"] if prompts else []
+    options += ["--input-format", "stream-json"] if lines else []
     with (
         tempfile.TemporaryFile() as errors,
         subprocess.Popen(
             [str(program), *options, *arguments],
-            env=environment,
+            env={name: value for name, value in environment.items() if value},
             cwd=work,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -88,7 +107,7 @@ def claude(
         late = threading.Timer(RUN_SECONDS, _kill, [process])
         late.start()
         try:
-            events = list(_talk(process, prompts))
+            events = list(_talk(process, lines))
         finally:
             late.cancel()
             _kill(process)
@@ -96,20 +115,18 @@ def claude(
         return Run(process.wait(), events, errors.read().decode(errors="replace"))
 
 
-def _talk(process: subprocess.Popen[str], prompts: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """Say one prompt after the other; gives the events until it ends by itself."""
+def _talk(process: subprocess.Popen[str], lines: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Write one line after the other; gives the events until it ends by itself."""
     assert process.stdin is not None
     assert process.stdout is not None
-    waiting = list(prompts)
     with process.stdin as told:
-        while waiting:
-            line = {"type": "user", "message": {"role": "user", "content": waiting.pop(0)}}
+        for line in lines:
             told.write(f"{json.dumps(line)}\n")
             told.flush()
             # What is said while it works becomes part of the same turn.
             for event in _events(process.stdout):
                 yield event
-                if event["type"] == "result":
+                if event["type"] in {"result", "control_response"}:
                     break
     yield from _events(process.stdout)
     process.wait()
