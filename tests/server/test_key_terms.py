@@ -40,6 +40,10 @@ ROUTES: dict[str, dict[str, Any]] = {
     "/api/chat": {"model": MODEL, "messages": [{"role": "user", "content": "scene:text"}]},
     "/api/generate": {"model": MODEL, "prompt": "scene:text"},
 }
+COUNTS: dict[str, dict[str, Any]] = {
+    "/v1/messages/count_tokens": {"messages": [{"role": "user", "content": "hi"}]},
+    "/v1/responses/input_tokens": {"model": MODEL, "input": "hi"},
+}
 NO_LIMITS = {"x-ratelimit-limit-requests", "x-ratelimit-limit-tokens"}
 
 
@@ -64,6 +68,11 @@ async def opened(url: str) -> AsyncIterator[httpx.AsyncClient]:
 async def headers_of(state: State, name: str = "ada", **terms: Any) -> dict[str, str]:
     issued = await state.keys.create(name, KeyTerms(**terms))
     return {"authorization": f"Bearer {issued.text.reveal()}"}
+
+
+async def used(state: State) -> dict[str, int]:
+    """What the key uses of each of its limits."""
+    return {one.kind: one.used for one in await StoreKeyLimits(state.store).states(await state.keys.show("ada"))}
 
 
 async def tokens_used(state: State) -> int:
@@ -174,6 +183,30 @@ async def test_a_request_of_several_turns_has_one_place(
     answer = await asking
     assert (answer.status_code, answer.headers["x-ratelimit-remaining-requests"]) == (200, "9")
     assert (simulator.state.model_call_count + simulator.state.image_call_count, max(open_streams)) == (4, 1)
+
+
+@pytest.mark.check(309)
+@pytest.mark.parametrize("path", COUNTS)
+async def test_a_count_takes_no_place_and_no_request(opened: httpx.AsyncClient, state: State, path: str):
+    """Neither before the one turn that the key may have, nor beside it, nor after it."""
+    headers = await headers_of(state, concurrency=1, rpm=1)
+
+    async def count() -> None:
+        answers = await asyncio.gather(*(opened.post(path, json=COUNTS[path], headers=headers) for _ in range(25)))
+        assert {answer.status_code for answer in answers} == {200}
+        assert [answer.headers for answer in answers if NO_LIMITS & set(answer.headers)] == []
+
+    await count()
+    async with opened.stream("POST", CHAT_PATH, json=chat("scene:stall:30", stream=True), headers=headers) as turn:
+        assert (turn.status_code, turn.headers["x-ratelimit-remaining-requests"]) == (200, "0")
+        received = turn.aiter_bytes()
+        assert await anext(received)
+        assert await used(state) == {"turns": 1, "requests": 1}
+        await count()
+        assert await used(state) == {"turns": 1, "requests": 1}
+    refused = await opened.post(CHAT_PATH, json=chat("scene:text"), headers=headers)
+    assert refused.status_code == 429
+    await count()
 
 
 @pytest.mark.parametrize("path", ROUTES)
