@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { createAnthropic } from "@ai-sdk/anthropic";
 import { Output, generateText, isStepCount, streamText, tool } from "ai";
 import { z } from "zod";
-import { GREETING, failure } from "./checking.mjs";
+import { GREETING, PDF, PIXEL, UNKNOWN_MODEL, all, failure } from "./checking.mjs";
 
 const model = (bench, name = "claude-opus-5-5") =>
   createAnthropic({ baseURL: bench.baseURL, apiKey: bench.apiKey })(name);
@@ -94,8 +94,43 @@ export async function checkSources(bench) {
   assert.ok(answer.sources.some((source) => source.url === "https://example.test/source"));
 }
 
+/** 202, 215, 236. */
+export async function checkImagesAndDocuments(bench) {
+  const content = [
+    { type: "image", image: Buffer.from(PIXEL, "base64"), mediaType: "image/png" },
+    { type: "file", data: Buffer.from(PDF, "base64"), mediaType: "application/pdf", filename: "one.pdf" },
+    { type: "text", text: "?" },
+  ];
+  await asked(bench, undefined, { messages: [{ role: "user", content }] });
+  const [first, second, third] = (await bench.bodies())[0].input[0].content;
+  assert.deepEqual([first.type, first.image_url], ["input_image", `data:image/png;base64,${PIXEL}`]);
+  assert.deepEqual([second.type, second.file_data], ["input_file", `data:application/pdf;base64,${PDF}`]);
+  assert.deepEqual([second.filename, third.text], ["one.pdf", "?"]);
+}
+
 /** 119, 215. */
 export async function checkFailures(bench) {
-  const error = await failure(() => asked(bench, "scene:429-burst"));
-  assert.equal(error.statusCode, 429, String(error));
+  for (const [more, prompt, status, told] of [
+    [{}, "scene:400-detail", 400, /Unsupported parameter/],
+    [{ model: model({ ...bench, apiKey: "wrong" }) }, "hi", 401, /Incorrect API key/],
+    [{ model: model(bench, UNKNOWN_MODEL) }, "hi", 404, /gpt-5\.5/],
+    [{}, "scene:429-burst", 429, /Rate limit/],
+    [{}, "scene:eof-mid", 502, /ended before/],
+    [{}, "scene:402", 503, /deactivated_workspace/],
+    [{}, "scene:503-overload", 529, /overloaded/],
+  ]) {
+    const error = await failure(() => asked(bench, prompt, more));
+    assert.equal(error.statusCode, status, String(error));
+    assert.match(error.message, told);
+  }
+}
+
+/** 119, 211, 215: an error among the parts, never a clean end. */
+export async function checkBrokenStreams(bench) {
+  for (const scene of ["eof-mid", "failed-mid", "abort-mid"]) {
+    const result = streamed(bench, `scene:${scene}`);
+    const kinds = (await all(result.stream ?? result.fullStream)).map((part) => part.type);
+    assert.ok(kinds.includes("error"), scene);
+    assert.equal(await result.finishReason.catch(() => "error"), "error", scene);
+  }
 }

@@ -21,6 +21,10 @@ TOOL = {
 }
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
 
+LARGEST_BODY_BYTES = 64 * 1024 * 1024
+FOREIGN = {"authorization": "Bearer eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.c2lnbmVk", "x-api-key": ""}
+"""A login of ChatGPT in the place of a key."""
+
 
 def opened(bench: Bench, **options: object) -> anthropic.Anthropic:
     return anthropic.Anthropic(
@@ -200,6 +204,21 @@ def check_errors(bench: Bench) -> None:
         error = raised(make, kind)
         assert error.request_id
         assert error.body["type"] == "error"
+
+
+def check_errors_by_their_status(bench: Bench) -> None:
+    """119, 212: the other classes; some of them only the newer library has."""
+    large = user("a" * LARGEST_BODY_BYTES)
+    for make, status, kind, class_name in (
+        (lambda: asked(bench, user("hi"), extra_headers=FOREIGN), 403, "permission_error", "PermissionDeniedError"),
+        (lambda: asked(bench, large), 413, "request_too_large", "RequestTooLargeError"),
+        (lambda: asked(bench, scene("402")), 503, "api_error", "ServiceUnavailableError"),
+        (lambda: asked(bench, scene("504")), 504, "timeout_error", "GatewayTimeoutError"),
+        (lambda: asked(bench, scene("503-overload")), 529, "overloaded_error", "OverloadedError"),
+    ):
+        error = raised(make, getattr(anthropic, class_name, anthropic.APIStatusError))
+        assert (error.status_code, error.body["error"]["type"]) == (status, kind)
+        assert error.request_id
 
 
 def check_failure_in_a_stream(bench: Bench) -> None:

@@ -2,9 +2,13 @@
 
 import assert from "node:assert/strict";
 import Anthropic from "@anthropic-ai/sdk";
-import { GREETING, UNKNOWN_MODEL, WEATHER, all, failure, scene, user } from "./checking.mjs";
+import { zodOutputFormat } from "@anthropic-ai/sdk/helpers/zod";
+import { z } from "zod";
+import { GREETING, PDF, PIXEL, UNKNOWN_MODEL, WEATHER, all, failure, scene, user } from "./checking.mjs";
 
 const MODEL = "claude-opus-5-5";
+/** Of a login of ChatGPT that stands in the place of a key. */
+const FOREIGN = { "chatgpt-account-id": "account" };
 const tools = ["get_weather", "get_time"].map((name) => ({ name, description: "d", input_schema: WEATHER }));
 
 /** A client that gives up at once. */
@@ -12,8 +16,8 @@ function opened(bench, options = {}) {
   return new Anthropic({ baseURL: bench.rootURL, apiKey: bench.apiKey, maxRetries: 0, timeout: 30_000, ...options });
 }
 
-const asked = (bench, messages, more = {}) =>
-  opened(bench).messages.create({ model: MODEL, max_tokens: 2048, messages, ...more });
+const asked = (bench, messages, more = {}, options = {}) =>
+  opened(bench, options).messages.create({ model: MODEL, max_tokens: 2048, messages, ...more });
 
 /** 213, 318. */
 export async function checkMessage(bench) {
@@ -65,6 +69,35 @@ export async function checkThinkingStreamed(bench) {
   assert.match(message.content[0].signature, /^gms1\./);
 }
 
+/** 206, 213. */
+export async function checkStructuredOutput(bench) {
+  const format = zodOutputFormat(z.object({ city: z.string() }));
+  const wanted = { model: MODEL, max_tokens: 64, messages: user("where?"), output_config: { format } };
+  assert.deepEqual((await opened(bench).messages.parse(wanted)).parsed_output, { city: "Paris" });
+  const streamed = await opened(bench).messages.stream(wanted).finalMessage();
+  assert.deepEqual(streamed.parsed_output, { city: "Paris" });
+  for (const body of await bench.bodies()) {
+    assert.equal(body.text.format.type, "json_schema");
+    assert.deepEqual(body.text.format.schema.required, ["city"]);
+  }
+}
+
+/** 202, 213, 236. */
+export async function checkImagesAndDocuments(bench) {
+  const image = { type: "base64", media_type: "image/png", data: PIXEL };
+  const pdf = { type: "base64", media_type: "application/pdf", data: PDF };
+  const content = [
+    { type: "image", source: image },
+    { type: "document", source: pdf, title: "one.pdf" },
+    { type: "text", text: "?" },
+  ];
+  await asked(bench, user(content));
+  const [first, second, third] = (await bench.bodies())[0].input[0].content;
+  assert.deepEqual([first.type, first.image_url], ["input_image", `data:image/png;base64,${PIXEL}`]);
+  assert.deepEqual([second.type, second.file_data], ["input_file", `data:application/pdf;base64,${PDF}`]);
+  assert.deepEqual([second.filename, third.text], ["one.pdf", "?"]);
+}
+
 /** 204, 213. */
 export async function checkWebSearch(bench) {
   const search = { type: "web_search_20250305", name: "web_search" };
@@ -84,14 +117,19 @@ export async function checkCountsAndModels(bench) {
 /** 119, 213. */
 export async function checkErrors(bench) {
   const computer = { type: "computer_20250124", name: "c", display_width_px: 1, display_height_px: 1 };
-  for (const [call, kind] of [
+  for (const [call, kind, status] of [
     [() => asked(bench, user("hi"), { tools: [computer] }), Anthropic.BadRequestError],
+    [() => asked(bench, user("hi"), {}, { apiKey: "wrong" }), Anthropic.AuthenticationError],
+    [() => asked(bench, user("hi"), {}, { apiKey: "wrong", defaultHeaders: FOREIGN }), Anthropic.PermissionDeniedError],
     [() => asked(bench, user("hi"), { model: UNKNOWN_MODEL }), Anthropic.NotFoundError],
     [() => asked(bench, scene("429-burst")), Anthropic.RateLimitError],
+    [() => asked(bench, scene("402")), Anthropic.InternalServerError, 503],
+    [() => asked(bench, scene("503-overload")), Anthropic.InternalServerError, 529],
     [() => asked(bench, scene("eof-mid")), Anthropic.InternalServerError],
   ]) {
     const error = await failure(call);
     assert.ok(error instanceof kind, String(error));
+    if (status) assert.equal(error.status, status);
     assert.ok(error.requestID);
   }
   const cut = await failure(async () => all(await asked(bench, scene("eof-mid"), { stream: true })));

@@ -6,6 +6,11 @@ export const MODEL = "gpt-5.5";
 export const UNKNOWN_MODEL = "gpt-4-classic";
 export const GREETING = "Hello from the simulator. Zażółć gęślą jaźń, 你好, 🙂!";
 export const SEPARATED = "next\u0085line\u2028line\u2029paragraph\x0bvertical\x0cform\x1cend";
+/** An image of one pixel, in base64. */
+export const PIXEL =
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
+/** The beginning of a document, in base64. */
+export const PDF = "JVBERi0xLjQK";
 const MODEL_PATH = "/backend-api/codex/responses";
 
 export const WEATHER = {

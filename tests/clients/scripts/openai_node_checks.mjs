@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import OpenAI, { toFile } from "openai";
 import { zodResponseFormat } from "openai/helpers/zod";
 import { z } from "zod";
-import { GREETING, MODEL, SEPARATED, UNKNOWN_MODEL, WEATHER, all, failure, scene, user } from "./checking.mjs";
+import { GREETING, MODEL, PIXEL, SEPARATED, UNKNOWN_MODEL, WEATHER, all, failure, scene, user } from "./checking.mjs";
 
 const City = z.object({ city: z.string(), temperature: z.number(), tags: z.array(z.string()) });
 const tools = ["get_weather", "get_time"].map((name) => ({
@@ -143,9 +143,6 @@ export async function checkModels(bench) {
     assert.ok(model.owned_by);
   }
 }
-
-const PIXEL =
-  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==";
 
 /** An image of one pixel as a file. */
 const pixel = (name = "pixel.png") => toFile(Buffer.from(PIXEL, "base64"), name, { type: "image/png" });
