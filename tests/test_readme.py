@@ -26,8 +26,10 @@ from gptmock.cli.completion import levels_of
 from gptmock.cli.options import add_listening_options, add_serve_options
 from gptmock.settings import Settings
 from gptmock.settings_sources import FROM_FILE, variable_names
+from tests.clients.checks import client_environment
+from tests.clients.claude_code import QUIET
 from tests.clients.codex import codex_exec
-from tests.clients.environments import PACKAGES, client_node, client_python
+from tests.clients.environments import CLAUDE, PACKAGES, client_claude, client_node, client_python
 from tests.harness import CONSOLE_SCRIPT, free_port, plain_environment
 from tests.readme import README, Block, blocks, the_test_command
 
@@ -86,10 +88,11 @@ def test_every_block_is_run_or_says_why_not():
 def test_the_blocks_are_counted():
     """A new block changes these figures, so that nobody adds an unrun one by accident."""
     run = [block.kind for block in ALL if block.kind]
-    assert len(run) == 13
-    assert len([block for block in ALL if block.reason]) == 21
+    assert len(run) == 14
+    assert len([block for block in ALL if block.reason]) == 20
     assert set(run) == {
         "annotation",
+        "claude",
         "clean-clone",
         "codex",
         "images",
@@ -282,6 +285,18 @@ def test_the_configuration_of_codex(demo_url, tmp_path):
     run = codex_exec(client_node(), tmp_path, ["hello world"])
     assert run.code == 0, run
     assert "hello world" in run.text
+
+
+@pytest.mark.clients
+def test_the_command_of_claude_code(demo_url, tmp_path):
+    (block,) = [block for block in ALL if block.kind == "claude"]
+    script = f"{block.text.strip().replace(BASE_URL, demo_url)} -p 'hello world'"
+    (tmp_path / "claude").symlink_to(client_claude(CLAUDE[0]))
+    environment = {**client_environment(), **QUIET, "HOME": str(tmp_path)}
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    given = {"cwd": tmp_path, "env": environment, "stdin": subprocess.DEVNULL}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=120, **given)
+    assert "hello world" in done.stdout
 
 
 @pytest.mark.parametrize("block", [*_of("serve"), *_of("simulator")])

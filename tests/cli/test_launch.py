@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import shlex
 import subprocess
 import tomllib
 from pathlib import Path
@@ -103,12 +104,32 @@ def test_claude_is_told_what_it_needs(tmp_path: Path):
     assert "CLAUDE_CODE_MAX_CONTEXT_TOKENS=500000" in shown
 
 
-def test_the_readme_says_the_same_of_codex():
-    (block,) = [block for block in blocks() if block.kind == "codex"]
-    (setup,) = [setup for setup in SETUPS if setup.name == "codex"]
-    written, _ = [snippet for snippet in setup.snippets(target()) if snippet.language == "toml"]
-    window = {"model_context_window": 500_000}
-    assert {**tomllib.loads(block.text), **window} == tomllib.loads(written.text)
+def parsed(language: str, text: str) -> object:
+    """What a text says, however its lines are broken."""
+    match language:
+        case "toml":
+            return tomllib.loads(text)
+        case "sh":
+            return shlex.split(text.replace("\\\n", ""), comments=True)
+    return text.strip()
+
+
+def test_the_readme_says_the_same():
+    """Its blocks for a client are texts of the setups, and those of the setups that it should have are there."""
+    texts = {
+        (setup.name, snippet.title, needs_key): (snippet.language, parsed(snippet.language, snippet.text))
+        for setup in SETUPS
+        for needs_key in (False, True)
+        for snippet in setup.snippets(target(needs_key=needs_key))
+    }
+    said = {block: (block.language, parsed(block.language, block.text)) for block in blocks()}
+    signed_in = "~/.codex/config.toml, if you stay signed in with your own account"
+    wanted = [(name, "shell", False) for name in ("claude", "curl", "ollama")]
+    wanted += [("codex", "~/.codex/config.toml", False), ("codex", signed_in, False), ("codex", signed_in, True)]
+    wanted += [("openai-python", "Python, pip install openai", False)]
+    assert [place for place in wanted if texts[place] not in said.values()] == []
+    of_clients = [block for block in said if block.kind in {"claude", "ollama", "openai"} or block.language == "toml"]
+    assert [block.line for block in of_clients if said[block] not in texts.values()] == []
 
 
 def test_an_unknown_client_is_wrong_usage_and_names_the_known_ones(tmp_path: Path):
