@@ -27,6 +27,16 @@ LAUNCH_PROVIDER = "gptmock-launch"
 """For one run of Codex: its arguments are merged with a provider of the same name in the user's configuration."""
 OUTPUT_TOKENS = 128_000
 """What the models can answer with at most."""
+CLAUDE_SWITCHES = (
+    "CLAUDE_CODE_USE_BEDROCK",
+    "CLAUDE_CODE_USE_VERTEX",
+    "CLAUDE_CODE_USE_FOUNDRY",
+    "CLAUDE_CODE_USE_MANTLE",
+    "CLAUDE_CODE_USE_ANTHROPIC_AWS",
+    "CLAUDE_CODE_USE_ANTHROPIC_GOOGLE_CLOUD",
+    "CLAUDE_CODE_USE_GATEWAY",
+)
+"""Variables that make Claude Code use another provider and ignore ``ANTHROPIC_BASE_URL`` (seen with 2.1.332)."""
 
 
 def claude_environment(target: Target) -> dict[str, str]:
@@ -53,18 +63,26 @@ def _claude_start(target: Target) -> Start:
     can read: an empty token there ends one of the user's settings, and the helper reads the key from its variable.
     """
     key = {"ANTHROPIC_AUTH_TOKEN": KEY, KEY_VARIABLE: KEY} if target.needs_key else {"ANTHROPIC_AUTH_TOKEN": NO_KEY}
-    shown = {"ANTHROPIC_API_KEY": "", "ANTHROPIC_AUTH_TOKEN": "" if target.needs_key else NO_KEY}
+    shown = {
+        "ANTHROPIC_API_KEY": "",
+        "ANTHROPIC_AUTH_TOKEN": "" if target.needs_key else NO_KEY,
+        **dict.fromkeys(CLAUDE_SWITCHES, ""),
+    }
     helper = {"apiKeyHelper": f"printenv {KEY_VARIABLE}"} if target.needs_key else {}
     return Start(
         environment={**claude_environment(target), **key},
-        without=("ANTHROPIC_API_KEY",),
+        without=("ANTHROPIC_API_KEY", *CLAUDE_SWITCHES),
         overrides=("--settings", json.dumps({"env": {**claude_environment(target), **shown}, **helper})),
     )
 
 
 def _claude_configuration(target: Target) -> Configuration:
-    """A key or token of the user's would have precedence over the helper, so these are emptied."""
-    edits = [Edit(("env", name), value) for name, value in claude_environment(target).items()]
+    """
+    A key or token of the user's would have precedence over the helper, so these are emptied; so are the switches to
+    other providers, which may also be among the variables of a shell.
+    """
+    told = {**claude_environment(target), **dict.fromkeys(CLAUDE_SWITCHES, "")}
+    edits = [Edit(("env", name), value) for name, value in told.items()]
     if target.needs_key:
         edits += [Edit(("env", name), "") for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN")]
         edits.append(Edit(("apiKeyHelper",), f"printenv {KEY_VARIABLE}"))

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from gptmock.cli import client_process
-from gptmock.client_setups.agents import AGENTS
+from gptmock.client_setups.agents import AGENTS, CLAUDE_SWITCHES
 from tests.cli.inside import run as run_inside
 from tests.cli.test_commands import run, running
 from tests.cli.test_launch import program
@@ -123,6 +123,16 @@ def test_claude_beside_a_server(place: Place, serving: dict[str, str]):
     assert json.loads(place.record["answer"])["type"] == "message"
     # Nothing of the user's was written.
     assert not (place.home / "user").exists()
+
+
+def test_claude_stays_with_this_server_where_a_switch_names_another_provider(place: Place, serving: dict[str, str]):
+    given = dict.fromkeys(CLAUDE_SWITCHES, "1")
+    assert {f"CLAUDE_CODE_USE_{name}" for name in ("BEDROCK", "VERTEX", "FOUNDRY")} <= given.keys()
+    assert place.launch("claude", **serving, **given).returncode == 0
+    _, settings = place.record["arguments"]
+    assert not given.keys() & place.record["environment"].keys()
+    # For those of the user's own settings.
+    assert {name: json.loads(settings)["env"].get(name) for name in given} == dict.fromkeys(given, "")
 
 
 def test_settings_of_an_administrator_have_precedence_and_that_is_said(

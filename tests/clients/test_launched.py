@@ -36,7 +36,7 @@ CLAUDE_SETTINGS = """\
 {
   "env": {
     "ANTHROPIC_BASE_URL": "http://127.0.0.1:1", "ANTHROPIC_MODEL": "other", "ANTHROPIC_API_KEY": "sk-ant-other",
-    "ANTHROPIC_AUTH_TOKEN": "sk-of-another-server"
+    "ANTHROPIC_AUTH_TOKEN": "sk-of-another-server", "CLAUDE_CODE_USE_BEDROCK": "1", "CLAUDE_CODE_USE_VERTEX": "1"
   },
   "apiKeyHelper": "echo sk-of-a-third-server"
 }
@@ -127,11 +127,12 @@ def with_claude(home: Path, program: Path | Node) -> Path:
 def test_claude(installed: Callable[[str], Path | Node], server: Server, tmp_path: Path, version: str):
     """
     It knows the window of the model, and does not warn that it guesses. Its own settings name another server, a token
-    and a helper for it.
+    and a helper for it, and other providers; so does its environment.
     """
     settings = with_claude(tmp_path, installed(version))
     options = ["-p", "--output-format", "stream-json", "--verbose", "hello"]
-    run = launch(tmp_path, server, "claude", "--model", "gpt-6.2-sol", "--", *options, **QUIET)
+    others = {"CLAUDE_CODE_USE_FOUNDRY": "1", "CLAUDE_CODE_USE_MANTLE": "1"}
+    run = launch(tmp_path, server, "claude", "--model", "gpt-6.2-sol", "--", *options, **QUIET, **others)
     assert run.returncode == 0, run
     events = [json.loads(line) for line in run.stdout.split("\n") if line.startswith("{")]
     result = events[-1]
