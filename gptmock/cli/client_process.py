@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from gptmock.cli.errors import CommandFailed
 from gptmock.client_setups.json_text import UnreadableText, json_value
@@ -20,6 +22,9 @@ _MANAGED: Mapping[str, tuple[str, ...]] = {
     )
 }
 """Files that an administrator writes, by client."""
+NO_PROXY = ("NO_PROXY", "no_proxy")
+"""Variables with the hosts that no proxy is asked for."""
+_LOCAL_HOSTS = ("localhost", "127.0.0.1")
 _SIGNAL_EXIT = 128
 """Shells add the number of the signal to this."""
 
@@ -44,8 +49,15 @@ def program_of(setup: ClientSetup) -> str:
     return found
 
 
-def client_environment(start: Start, key: str | None) -> dict[str, str]:
-    """This process's environment as the client gets it; ``key`` stands where the setup says so."""
+def client_environment(start: Start, key: str | None, url: str) -> dict[str, str]:
+    """
+    This process's environment as the client gets it.
+
+    Args:
+        start: of the client.
+        key: stands where the setup says so.
+        url: of the server, which no proxy of the environment is asked for.
+    """
     given = {
         name: (key or "") if value == KEY else value
         for name, value in start.environment.items()
@@ -53,7 +65,25 @@ def client_environment(start: Start, key: str | None) -> dict[str, str]:
         if value != KEY or key is not None
     }
     kept = {name: value for name, value in os.environ.items() if name not in start.without}
-    return {**kept, **given}
+    return {**kept, **given, **without_proxy(kept, url)}
+
+
+def without_proxy(environment: Mapping[str, str], url: str) -> dict[str, str]:
+    """``NO_PROXY`` and ``no_proxy`` with what they have, and with the host of ``url`` and this machine's own names."""
+    upper, lower = (environment.get(name, "") for name in NO_PROXY)
+    # Programs read one of the two only, and not all of them the same.
+    return {name: _with_hosts(own, url) for name, own in zip(NO_PROXY, (upper or lower, lower or upper), strict=True)}
+
+
+def _with_hosts(listed: str, url: str) -> str:
+    if listed.strip() == "*":
+        # It means every host only if it stands alone.
+        return listed
+    host = urlsplit(url).hostname or ""
+    # Programs differ in whether an address of IPv6 has its brackets here.
+    hosts = ([host, f"[{host}]"] if ":" in host else [host]) + list(_LOCAL_HOSTS)
+    words = [word for word in re.split(r"[,\s]+", listed) if word]
+    return ",".join(dict.fromkeys([*words, *filter(None, hosts)]))
 
 
 def managed_conflicts(setup: ClientSetup, start: Start) -> list[str]:

@@ -142,7 +142,8 @@ def _run(setup: ClientSetup, program: str, server: FoundServer, settings: Settin
         if not configure(setup, setup.configuration(target), settings.home, yes=options.yes):
             return 1
     key = None if settings.api_key is None else settings.api_key.get_secret_value()
-    return run_client(program, [*start.overrides, *start.arguments, *options.passed_on], client_environment(start, key))
+    environment = client_environment(start, key, target.url)
+    return run_client(program, [*start.overrides, *start.arguments, *options.passed_on], environment)
 
 
 def _named(name: str) -> ClientSetup:

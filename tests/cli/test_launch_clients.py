@@ -167,6 +167,28 @@ def test_codex_gets_a_provider_for_this_run(place: Place, serving: dict[str, str
     assert API_KEY not in "".join(options)
 
 
+@pytest.mark.parametrize("name", ["claude", "codex", "opencode", "droid", "openclaw"])
+def test_no_proxy_is_asked_for_the_server(place: Place, serving: dict[str, str], name: str):
+    def told(**given: str) -> list[str]:
+        shown = place.launch(name, "--yes", **{**serving, "HTTP_PROXY": "http://127.0.0.1:9", **given})
+        assert shown.returncode == 0, shown.stderr
+        return [place.record["environment"][variable] for variable in ("NO_PROXY", "no_proxy")]
+
+    assert set(told()[0].split(",")) == {"localhost", "127.0.0.1"}
+    # What is there is kept, also for programs that read the other variable only.
+    assert told(NO_PROXY="a.test, .b.test,localhost") == ["a.test,.b.test,localhost,127.0.0.1"] * 2
+    assert told(NO_PROXY="a.test", no_proxy="b.test") == [f"{one}.test,127.0.0.1,localhost" for one in "ab"]
+    assert told(no_proxy="*") == ["*", "*"]
+
+
+def test_a_server_at_another_address_is_among_the_hosts_without_a_proxy():
+    for url, told in (
+        ("https://box.test:8443/base", "box.test,localhost,127.0.0.1"),
+        ("http://[::1]:8000", "::1,[::1],localhost,127.0.0.1"),
+    ):
+        assert client_process.without_proxy({}, url) == {"NO_PROXY": told, "no_proxy": told}
+
+
 def test_opencode_gets_an_inline_configuration(place: Place, serving: dict[str, str]):
     assert place.launch("opencode", **serving).returncode == 0
     content = json.loads(place.record["environment"]["OPENCODE_CONFIG_CONTENT"])

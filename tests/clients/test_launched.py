@@ -41,6 +41,8 @@ CLAUDE_SETTINGS = """\
   "apiKeyHelper": "echo sk-of-a-third-server"
 }
 """
+PROXIES = {"HTTP_PROXY": "http://127.0.0.1:1", "HTTPS_PROXY": "http://127.0.0.1:1", "ALL_PROXY": "http://127.0.0.1:1"}
+"""Nothing listens there."""
 
 
 def launch(home: Path, server: Server, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -83,9 +85,9 @@ CODEX_OPTIONS = ("exec", "--skip-git-repo-check", "--sandbox", "read-only", "Ple
 
 
 def test_codex(installed: Callable[[str], Path | Node], server: Server, tmp_path: Path):
-    """Its own configuration names another server, and stays as it is."""
+    """Its own configuration names another server, and stays as it is; no proxy is asked."""
     config = with_codex(tmp_path, installed("node"))
-    run = launch(tmp_path, server, "codex", "--model", "gpt-5.5", "--", *CODEX_OPTIONS, "--json")
+    run = launch(tmp_path, server, "codex", "--model", "gpt-5.5", "--", *CODEX_OPTIONS, "--json", **PROXIES)
     assert run.returncode == 0, run
     assert "Hello from the simulator." in run.stdout
     assert config.read_text() == CODEX_CONFIG
@@ -127,12 +129,12 @@ def with_claude(home: Path, program: Path | Node) -> Path:
 def test_claude(installed: Callable[[str], Path | Node], server: Server, tmp_path: Path, version: str):
     """
     It knows the window of the model, and does not warn that it guesses. Its own settings name another server, a token
-    and a helper for it, and other providers; so does its environment.
+    and a helper for it, and other providers; so does its environment, which has a proxy as well.
     """
     settings = with_claude(tmp_path, installed(version))
     options = ["-p", "--output-format", "stream-json", "--verbose", "hello"]
     others = {"CLAUDE_CODE_USE_FOUNDRY": "1", "CLAUDE_CODE_USE_MANTLE": "1"}
-    run = launch(tmp_path, server, "claude", "--model", "gpt-6.2-sol", "--", *options, **QUIET, **others)
+    run = launch(tmp_path, server, "claude", "--model", "gpt-6.2-sol", "--", *options, **QUIET, **others, **PROXIES)
     assert run.returncode == 0, run
     events = [json.loads(line) for line in run.stdout.split("\n") if line.startswith("{")]
     result = events[-1]
