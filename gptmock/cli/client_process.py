@@ -72,10 +72,11 @@ def without_proxy(environment: Mapping[str, str], url: str) -> dict[str, str]:
     """``NO_PROXY`` and ``no_proxy`` with what they have, and with the host of ``url`` and this machine's own names."""
     upper, lower = (environment.get(name, "") for name in NO_PROXY)
     # Programs read one of the two only, and not all of them the same.
-    return {name: _with_hosts(own, url) for name, own in zip(NO_PROXY, (upper or lower, lower or upper), strict=True)}
+    return {name: with_hosts(own, url) for name, own in zip(NO_PROXY, (upper or lower, lower or upper), strict=True)}
 
 
-def _with_hosts(listed: str, url: str) -> str:
+def with_hosts(listed: str, url: str) -> str:
+    """A value of ``NO_PROXY`` with the host of ``url`` and this machine's own names."""
     if listed.strip() == "*":
         # It means every host only if it stands alone.
         return listed

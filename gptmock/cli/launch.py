@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from typing import Any
 
 from gptmock import __version__
+from gptmock.cli.client_arguments import client_arguments
 from gptmock.cli.client_files import configure, restore
 from gptmock.cli.client_process import client_environment, managed_conflicts, program_of, run_client
 from gptmock.cli.errors import CommandFailed, WrongUsage
@@ -143,7 +144,8 @@ def _run(setup: ClientSetup, program: str, server: FoundServer, settings: Settin
             return 1
     key = None if settings.api_key is None else settings.api_key.get_secret_value()
     environment = client_environment(start, key, target.url)
-    return run_client(program, [*start.overrides, *start.arguments, *options.passed_on], environment)
+    with client_arguments(start, options.passed_on, target.url) as arguments:
+        return run_client(program, arguments, environment)
 
 
 def _named(name: str) -> ClientSetup:

@@ -15,6 +15,7 @@ from gptmock.client_setups.setup import (
     Configuration,
     Edit,
     Item,
+    SettingsOption,
     Snippet,
     Start,
     Target,
@@ -72,7 +73,7 @@ def _claude_start(target: Target) -> Start:
     return Start(
         environment={**claude_environment(target), **key},
         without=("ANTHROPIC_API_KEY", *CLAUDE_SWITCHES),
-        overrides=("--settings", json.dumps({"env": {**claude_environment(target), **shown}, **helper})),
+        settings=SettingsOption("--settings", {"env": {**claude_environment(target), **shown}, **helper}),
     )
 
 

@@ -92,6 +92,14 @@ class Configuration:
         return toml_text(self.edits) if self.format == "toml" else json.dumps(json_document(self.edits), indent=2)
 
 
+@dataclass(frozen=True, slots=True)
+class SettingsOption:
+    """An option whose value is a JSON document, or a file with one; a client uses one such document only."""
+
+    option: str
+    document: Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
     """How a client is started, without any change of its own configuration."""
@@ -102,8 +110,8 @@ class Start:
     """Variables that the client must not see."""
     arguments: tuple[str, ...] = ()
     """Before those of the user."""
-    overrides: tuple[str, ...] = ()
-    """Further arguments before these, which matter only where the client's own configuration says otherwise."""
+    settings: SettingsOption | None = None
+    """Before these arguments; it matters only where the client's own configuration says otherwise."""
     needs_configuration: bool = False
     """The client reads its configuration file only, so that has to be written first."""
 

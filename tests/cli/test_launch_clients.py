@@ -43,7 +43,12 @@ if url:
         answer = opener.open(request, timeout=60).read().decode()
     except urllib.error.HTTPError as error:
         answer = error.read().decode()
-document = json.dumps({{"arguments": sys.argv[1:], "environment": environ, "answer": answer, "pid": os.getpid()}})
+told = {{"arguments": sys.argv[1:], "environment": environ, "answer": answer, "pid": os.getpid()}}
+for word in sys.argv[1:]:
+    path = pathlib.Path(word.partition("=")[2] if word.startswith("--settings=") else word)
+    if path.suffix == ".json" and path.is_absolute():
+        told |= {{"settings": json.loads(path.read_text()), "settings_path": str(path)}}
+document = json.dumps(told)
 (record.parent / "part").write_text(document)
 (record.parent / "part").rename(record)
 if "WAIT" in os.environ:
@@ -133,6 +138,71 @@ def test_claude_stays_with_this_server_where_a_switch_names_another_provider(pla
     assert not given.keys() & place.record["environment"].keys()
     # For those of the user's own settings.
     assert {name: json.loads(settings)["env"].get(name) for name in given} == dict.fromkeys(given, "")
+
+
+@pytest.mark.parametrize("form", ["words", "one word", "file"])
+def test_settings_of_the_user_are_merged_and_what_reaches_this_server_wins(
+    place: Place, serving: dict[str, str], form: str
+):
+    users = {
+        "apiKeyHelper": "echo sk-other",
+        "permissions": {"deny": ["Read"]},
+        "env": {
+            "ANTHROPIC_BASE_URL": "https://x.test",
+            "CLAUDE_CODE_USE_VERTEX": "1",
+            "MINE": "1",
+            "NO_PROXY": "a.test",
+        },
+    }
+    text = json.dumps(users)
+    file = place.home / "mine.json"
+    file.write_text(f"{text} // of the user")
+    given = {"words": ["--settings", text], "one word": [f"--settings={text}"], "file": ["--settings", str(file)]}[form]
+    shown = place.launch("claude", "--", "--tools", "Read", *given, "hi", "--", "--settings", **serving)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert place.record["arguments"][:2] == ["--tools", "Read"]
+    assert place.record["arguments"][-3:] == ["hi", "--", "--settings"]
+    assert text not in place.record["arguments"]
+    settings = place.record["settings"]
+    assert settings["permissions"] == users["permissions"]
+    assert settings["apiKeyHelper"] == "printenv GPTMOCK_API_KEY"
+    environment = settings["env"]
+    assert environment["ANTHROPIC_BASE_URL"] == f"http://127.0.0.1:{serving['GPTMOCK_PORT']}"
+    assert (environment["CLAUDE_CODE_USE_VERTEX"], environment["ANTHROPIC_AUTH_TOKEN"]) == ("", "")
+    assert (environment["MINE"], environment["NO_PROXY"]) == ("1", "a.test,127.0.0.1,localhost")
+    # It was for this run only.
+    assert not Path(place.record["settings_path"]).exists()
+
+
+def test_several_settings_of_the_user_are_one(place: Place, serving: dict[str, str]):
+    given = ("--settings", '{"a": {"b": 1, "c": 1}}', '--settings={"a": {"c": 2}}')
+    assert place.launch("claude", "--", *given, **serving).returncode == 0
+    assert place.record["settings"]["a"] == {"b": 1, "c": 2}
+    option, first, second = place.record["arguments"]
+    assert (option, second) == ("--settings", f"--settings={first}")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["--settings", "/nowhere/x.json"], "/nowhere/x.json of --settings cannot be read: No such file"),
+        (["--settings={"], "the text of --settings is not JSON: it ends too early"),
+        (["--settings", "list.json"], "list.json of --settings is not a JSON object"),
+        (["--settings", "latin.json"], "latin.json of --settings is not JSON: it is not UTF-8"),
+        (["--settings"], "--settings needs a value"),
+        (["--settings", "--", "x"], "--settings needs a value"),
+    ],
+)
+def test_settings_of_the_user_that_cannot_be_read_are_refused(
+    place: Place, serving: dict[str, str], given: list[str], says: str
+):
+    (place.home / "list.json").write_text("[]")
+    (place.home / "latin.json").write_bytes(b'{"a": "\xe9"}')
+    shown = place.launch("claude", "--", *given, **serving)
+    (line,) = shown.stderr.splitlines()
+    assert shown.returncode in (1, 2)
+    assert says in line
+    assert not (place.home / "record.json").exists()
 
 
 def test_settings_of_an_administrator_have_precedence_and_that_is_said(

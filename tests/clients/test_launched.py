@@ -129,10 +129,12 @@ def with_claude(home: Path, program: Path | Node) -> Path:
 def test_claude(installed: Callable[[str], Path | Node], server: Server, tmp_path: Path, version: str):
     """
     It knows the window of the model, and does not warn that it guesses. Its own settings name another server, a token
-    and a helper for it, and other providers; so does its environment, which has a proxy as well.
+    and a helper for it, and other providers; so do its environment, which has a proxy as well, and the
+    settings that the user gives for this run.
     """
     settings = with_claude(tmp_path, installed(version))
-    options = ["-p", "--output-format", "stream-json", "--verbose", "hello"]
+    mine = {"env": {"ANTHROPIC_BASE_URL": "http://127.0.0.1:1", "CLAUDE_CODE_USE_BEDROCK": "1"}}
+    options = ["-p", "--output-format", "stream-json", "--verbose", "--settings", json.dumps(mine), "hello"]
     others = {"CLAUDE_CODE_USE_FOUNDRY": "1", "CLAUDE_CODE_USE_MANTLE": "1"}
     run = launch(tmp_path, server, "claude", "--model", "gpt-6.2-sol", "--", *options, **QUIET, **others, **PROXIES)
     assert run.returncode == 0, run
