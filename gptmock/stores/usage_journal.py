@@ -63,6 +63,7 @@ class UsageJournal:
         self.id = self._path.stem
         self.count = 0
         """The number of the last turn."""
+        self._bytes = 0
         self._is_broken = False
 
     def note(self, counted: Counted, amounts: Mapping[str, int]) -> None:
@@ -70,8 +71,8 @@ class UsageJournal:
         self.count += 1
         line = msgspec.json.encode(JournalLine(self.count, counted, dict(amounts))) + b"\n"
         try:
-            if not self._is_broken and os.fstat(self._descriptor).st_size < MAX_BYTES:
-                os.write(self._descriptor, line)
+            if not self._is_broken and self._bytes < MAX_BYTES:
+                self._bytes += os.write(self._descriptor, line)
         except OSError as error:
             self._is_broken = True
             log.warning("usage.journal_failed", extra={"reason": str(error)})
@@ -81,6 +82,7 @@ class UsageJournal:
         try:
             if number >= self.count:
                 os.ftruncate(self._descriptor, 0)
+                self._bytes = 0
             else:
                 self._keep_from(number + 1)
         except OSError as error:
@@ -89,7 +91,7 @@ class UsageJournal:
 
     def close(self) -> None:
         """Let go of the journal; the file is removed unless it has turns that are not settled."""
-        if os.fstat(self._descriptor).st_size == 0:
+        if self._bytes == 0:
             self._path.unlink(missing_ok=True)
         self._is_broken = True
         os.close(self._descriptor)
@@ -101,7 +103,7 @@ class UsageJournal:
         descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.write(descriptor, b"".join(kept))
+            self._bytes = os.write(descriptor, b"".join(kept))
             path.rename(self._path)
         except OSError:
             os.close(descriptor)
