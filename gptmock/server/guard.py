@@ -2,7 +2,8 @@
 The browser guard: refuses requests that a web page makes a browser send, before any handler or body is read.
 
     Host            a page may be loaded from a name that resolves to this machine (DNS rebinding): a loopback bind
-                    answers to loopback names and configured ones only, else 421
+                    answers to loopback names and configured ones only, else 421. Such a page may also set the
+                    headers of a trusted proxy on its machine: the host that a proxy replaces is checked too
     Origin          a page of another origin may neither read nor spend: 403, unless the origin is configured
     Sec-Fetch-Site  the same for requests without an origin, such as images
     Content-Type    what a page may send without a preflight (forms, plain text) is not read from browsers: 415
@@ -64,6 +65,7 @@ class Guard:
         self._checks_all_hosts = not options.is_exposed or bool(options.allowed_hosts)
         # Beyond loopback any name may be right. A page from a name that is rebound has no key, unless none is needed.
         self._checks_hosts_of_browsers = self._checks_all_hosts or not options.requires_key
+        self._checks_replaced_hosts = self._checks_all_hosts and not (options.is_exposed and options.requires_key)
 
     def admit(self, request: Request) -> None:
         """
@@ -75,17 +77,35 @@ class Guard:
             UnsafeContentType: a page of our own sent something other than JSON.
         """
         connection = request.conn_info
-        view = self._proxies.view(
-            request.headers,
-            ClientView(
-                connection.client_ip if connection is not None else "",
-                "https" if connection is not None and connection.ssl else "http",
-                _host(request),
-            ),
+        seen = ClientView(
+            connection.client_ip if connection is not None else "",
+            "https" if connection is not None and connection.ssl else "http",
+            _host(request),
         )
+        view = self._proxies.view(request.headers, seen)
         request.ctx.client_address, request.ctx.client_scheme = view.address, view.scheme
         request.ctx.client_host = view.host
+        if view.host != seen.host:
+            self.check_replaced_host(request.path, seen)
         self.check(request.method, request.path, request.headers, view)
+
+    def check_replaced_host(self, path: str, seen: ClientView) -> None:
+        """
+        Check the host of a request for which a proxy tells another one. An address and a name without a dot, which
+        proxies send for their upstream, are no names that a foreign name server can make mean this machine.
+
+        Args:
+            path: the path below the base path.
+            seen: the request as it came.
+
+        Raises:
+            HostNotAllowed: it is a foreign host name.
+        """
+        authority = authority_of(seen.host) if seen.host else None
+        is_rebindable = authority is None or (not authority.is_address and "." in authority.name)
+        # No browser connects to a Unix socket, whose peers have no address.
+        if self._checks_replaced_hosts and seen.address and is_rebindable:
+            self._check_host(path, seen.host, is_page=False)
 
     def check(self, method: str, path: str, headers: AskedHeaders, view: ClientView) -> None:
         """

@@ -316,7 +316,7 @@ async def test_behind_a_trusted_proxy_the_client_decides(
     simulator: Simulator, home: Path, caplog: pytest.LogCaptureFixture
 ):
     caplog.set_level(logging.INFO, "gptmock")
-    asked = {"method": "POST", "path": CHAT_PATH, "host": "evil.test"}
+    asked = {"method": "POST", "path": CHAT_PATH, "host": "upstream:8000"}
     page = [["origin", "https://chat.example"], ["content-type", "application/json"]]
     proxy = [["x-forwarded-for", f"127.0.0.1, {ADDRESS}"], ["x-forwarded-proto", "https"]]
     host = ["x-forwarded-host", "localhost, chat.example"]
@@ -331,6 +331,39 @@ async def test_behind_a_trusted_proxy_the_client_decides(
     lines = [(record.message, vars(record)["client"]) for record in caplog.records if hasattr(record, "client")]
     assert lines == [("turn", ADDRESS)] + [("request", ADDRESS)] * 4
     assert simulator.state.model_call_count == 1
+
+
+async def test_a_page_whose_name_was_rebound_is_no_proxy(simulator: Simulator, home: Path):
+    """On the machine of a proxy that is trusted. A browser sends neither Origin nor Sec-Fetch-Site with such a GET."""
+    names = "llm.example, gptmock.internal"
+    told = ([["x-forwarded-host", "localhost"]], [["forwarded", "host=llm.example"]], [["x-forwarded-host", "b ad"]])
+    async with serving_simulator(simulator, home, trusted_proxies="127.0.0.0/8", allowed_hosts=names) as url:
+        for headers in told:
+            assert (await ask(url, {"host": "evil.test:{port}", "headers": headers}))[0] == 421, headers
+            assert (await ask(url, {"host": "127.0.0.1.evil.test", "headers": headers}))[0] == 421, headers
+        for host in ("{own}", "localhost", "gptmock.internal", "upstream", "10.1.2.3:8000", "[2001:db8::1]"):
+            assert (await ask(url, {"host": host, "headers": told[0]}))[0] == 200, host
+        assert (await ask(url, {"host": "evil.test", "headers": told[0], "path": "/health"}))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "address", "passes"),
+    [
+        (ServerOptions(), "127.0.0.1", False),
+        (ServerOptions(requires_key=True), "127.0.0.1", False),
+        (ServerOptions(is_exposed=True, allowed_hosts=("llm.example",)), "10.0.0.1", False),
+        # A page has no key, and a proxy may have any name for its upstream.
+        (ServerOptions(is_exposed=True, allowed_hosts=("llm.example",), requires_key=True), "10.0.0.1", True),
+        (ServerOptions(is_exposed=True), "10.0.0.1", True),
+        (ServerOptions(bound_host=""), "", True),
+    ],
+)
+def test_the_host_that_a_proxy_replaces_is_checked_where_a_page_could_use_it(
+    options: ServerOptions, address: str, *, passes: bool
+):
+    guard = Guard(options, CorsPolicy(()))
+    with nullcontext() if passes else pytest.raises(HostNotAllowed):
+        guard.check_replaced_host("/v1/models", ClientView(address, "http", "gptmock.internal.example"))
 
 
 async def test_without_a_trusted_proxy_the_log_has_the_peer(
