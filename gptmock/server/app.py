@@ -29,7 +29,7 @@ from gptmock.server.cors import CorsPolicy
 from gptmock.server.dashboard import add_dashboard_routes
 from gptmock.server.descriptors import capacity, raise_descriptor_limit
 from gptmock.server.events import add_events_route
-from gptmock.server.guard import Guard
+from gptmock.server.guard import Guard, guard_of_scrapes
 from gptmock.server.invitations import add_invitation_routes
 from gptmock.server.large_bodies import LargeBodies
 from gptmock.server.listings import add_listing_routes
@@ -65,6 +65,8 @@ class GuardedApp(Sanic[Config, SimpleNamespace]):
         """Answer a request."""
         try:
             if came_by_scrape_listener(request):
+                if self.ctx.scrape_guard is not None:
+                    self.ctx.scrape_guard.admit(request)
                 refuse_others(request)
             else:
                 self.ctx.guard.admit(request)
@@ -108,6 +110,7 @@ def create_app(
         configure_logging=False,
     )
     app.ctx.guard, app.ctx.base_path = Guard(options, cors), options.base_path
+    app.ctx.scrape_guard = guard_of_scrapes(options)
     _add_routes(app, options, dialects)
     app.register_middleware(_response_headers(cors), "response")
     stack = AsyncExitStack()

@@ -16,6 +16,7 @@ A client is taken for a browser if it sends ``Origin``, ``Sec-Fetch-Site`` or ``
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Protocol
 
 from sanic import Request
@@ -163,6 +164,15 @@ class Guard:
         is_preflight = method == "OPTIONS" and "access-control-request-method" in headers
         found = _ORIGIN.match(origin)
         return found is not None and found["scheme"] in _APP_SCHEMES and not is_preflight
+
+
+def guard_of_scrapes(options: ServerOptions) -> Guard | None:
+    """Of the listener for scrapes, if it is on a loopback address; elsewhere scrapers ask by any name."""
+    host = options.metrics_address[0] if options.metrics_address is not None else ""
+    bound = authority_of(_bracketed(host))
+    if bound is None or not bound.is_loopback:
+        return None
+    return Guard(replace(options, bound_host=host, is_exposed=False), CorsPolicy(()))
 
 
 def _is_administration(path: str) -> bool:

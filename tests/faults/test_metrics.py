@@ -102,11 +102,16 @@ async def test_a_listener_for_scrapes_alone(simulator: SimulatorProcess, home: P
             told = [samples((await opened.get("/metrics", headers={"connection": "close"})).content) for _ in range(8)]
             probes = [(await opened.get(path)).status_code for path in ("/health", "/readyz")]
             model = await opened.post(CHAT_PATH, json=chat())
+            # A page whose name was rebound, and one of another origin.
+            rebound = await opened.get("/metrics", headers={"host": f"evil.test:{port}"})
+            foreign = await opened.get("/metrics", headers={"origin": "http://evil.test"})
         assert (await get_metrics(server)).status_code == 401
         assert server.stop() == 0
     assert {one["gptmock_workers", ()] for one in told} == {WORKERS}
     assert probes == [200, 200]
     assert (model.status_code, model.json()["error"]["code"]) == (404, "unknown_url")
+    assert (rebound.status_code, rebound.json()["error"]["code"]) == (421, "host_not_allowed")
+    assert (foreign.status_code, foreign.json()["error"]["code"]) == (403, "origin_not_allowed")
 
 
 async def get_metrics(server: ServerProcess) -> httpx.Response:

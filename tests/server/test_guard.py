@@ -20,7 +20,7 @@ from gptmock.errors import ForeignOrigin, HostNotAllowed
 from gptmock.server.context import ServerOptions
 from gptmock.server.cors import CorsPolicy
 from gptmock.server.forwarding import ClientView, TrustedProxies
-from gptmock.server.guard import Guard
+from gptmock.server.guard import Guard, guard_of_scrapes
 from gptmock.simulator.server import Simulator
 from tests.harness import CHAT_PATH, chat, serving_simulator
 from tests.harness import client as open_client
@@ -364,6 +364,20 @@ def test_the_host_that_a_proxy_replaces_is_checked_where_a_page_could_use_it(
     guard = Guard(options, CorsPolicy(()))
     with nullcontext() if passes else pytest.raises(HostNotAllowed):
         guard.check_replaced_host("/v1/models", ClientView(address, "http", "gptmock.internal.example"))
+
+
+@pytest.mark.parametrize(
+    ("bound", "is_checked"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("::", False)],
+)
+def test_the_listener_for_scrapes_is_guarded_on_loopback(bound: str, *, is_checked: bool):
+    exposed = ServerOptions(bound_host="0.0.0.0", is_exposed=True, requires_key=True, metrics_address=(bound, 9464))
+    assert guard_of_scrapes(ServerOptions()) is None
+    guard = guard_of_scrapes(exposed)
+    assert (guard is not None) == is_checked
+    if guard is not None:
+        with pytest.raises(HostNotAllowed):
+            guard.check("GET", "/metrics", CIMultiDict(), ClientView("127.0.0.1", "http", "evil.test:9464"))
 
 
 async def test_without_a_trusted_proxy_the_log_has_the_peer(
