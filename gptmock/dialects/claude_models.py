@@ -6,14 +6,14 @@ A.7). Pure.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from gptmock.catalog import ModelCatalog, ModelSpec, ResolvedModel
-from gptmock.dialects.dialect import Terms
-from gptmock.dialects.listings import find_model
+from gptmock.dialects.dialect import Terms, any_model
+from gptmock.dialects.listings import unknown_model
 from gptmock.errors import BadRequest
 
 FAMILIES = ("opus", "sonnet", "haiku", "fable")
@@ -34,27 +34,34 @@ def resolve(name: str, terms: Terms) -> ResolvedModel:
     resolved = terms.catalog.resolve(plain)
     if resolved.spec is not None or not plain.lower().startswith(PREFIX):
         return resolved
-    return terms.catalog.resolve(model_for(plain, terms.catalog, terms.defaults.anthropic_models))
+    return terms.catalog.resolve(model_for(plain, terms.catalog, terms.defaults.anthropic_models, terms.allows))
 
 
-def model_for(name: str, catalog: ModelCatalog, chosen: Mapping[str, str]) -> str:
+def model_for(
+    name: str, catalog: ModelCatalog, chosen: Mapping[str, str], allows: Callable[[str], bool] = any_model
+) -> str:
     """
-    The name of the model that stands for a Claude model.
+    The name of the model that stands for a Claude model: one that the caller may use, if there is any.
 
     Args:
         name: such as ``claude-opus-5-5`` or ``claude-3-5-haiku-latest``; the family in it decides.
         catalog: the models that exist.
         chosen: family to name, by the operator.
+        allows: whether the caller may use a model.
     """
     family = next((one for one in FAMILIES if one in name.lower()), "")
-    if family in chosen:
+    usable = [spec for spec in catalog.models if allows(spec.slug)]
+    if family in chosen and (not usable or allows(catalog.resolve(chosen[family]).slug)):
         return chosen[family]
-    return (_smallest(catalog) if family == "haiku" else catalog.default).slug
+    among = ModelCatalog(usable) if 0 < len(usable) < len(catalog.models) else catalog
+    return (_smallest(among) if family == "haiku" else among.default).slug
 
 
-def families(catalog: ModelCatalog, chosen: Mapping[str, str]) -> dict[str, str]:
+def families(
+    catalog: ModelCatalog, chosen: Mapping[str, str], allows: Callable[[str], bool] = any_model
+) -> dict[str, str]:
     """Each family of Claude models and the model that stands for it."""
-    return {family: model_for(PREFIX + family, catalog, chosen) for family in FAMILIES}
+    return {family: model_for(PREFIX + family, catalog, chosen, allows) for family in FAMILIES}
 
 
 def _smallest(catalog: ModelCatalog) -> ModelSpec:
@@ -96,16 +103,15 @@ def models_page(catalog: ModelCatalog, query: Mapping[str, str]) -> bytes:
 
 def model_document(terms: Terms, name: str) -> bytes:
     """
-    ``GET /v1/models/{id}``.
+    ``GET /v1/models/{id}``: the model that a call with this name would ask.
 
     Raises:
-        UnknownModel: the catalogue has no such model.
+        UnknownModel: the catalogue has no such model that the caller may use.
     """
-    resolved = resolve(name, terms)
-    spec = resolved.spec
-    if spec is None or spec not in terms.catalog:
-        spec = find_model(terms.catalog, name).spec
-    assert spec is not None  # noqa: S101 - find_model raises for an unknown one
+    spec = resolve(name, terms).spec
+    usable = ModelCatalog(one for one in terms.catalog.models if terms.allows(one.slug))
+    if spec is None or spec not in usable:
+        raise unknown_model(name, usable.resolve(name), usable)
     return msgspec.json.encode(_document(spec, name))
 
 

@@ -63,6 +63,11 @@ class Sealing(Protocol):
         """
 
 
+def any_model(_: str) -> bool:
+    """Allows every model."""
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """The model catalogue and the defaults that a call is decoded with; replaced when the catalogue changes."""
@@ -71,6 +76,8 @@ class Terms:
     defaults: Defaults
     sealing: Sealing | None = None
     """Seals what a client keeps for us; ``None`` seals nothing."""
+    allows: Callable[[str], bool] = any_model
+    """Whether the caller may use the model of this slug; decides what a name stands for that may stand for several."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,9 +91,14 @@ def find_model(catalog: ModelCatalog, name: str) -> ResolvedModel:
     """
     resolved = catalog.resolve(name)
     if resolved.spec is None or resolved.spec not in catalog:
-        says = f"The model '{shown_name(name)}' does not exist."
-        raise UnknownModel(explain_unknown(says, resolved, catalog), param="model", model=name)
+        raise unknown_model(name, resolved, catalog)
     return resolved
+
+
+def unknown_model(name: str, resolved: ResolvedModel, catalog: ModelCatalog) -> UnknownModel:
+    """The 404 for a name of no model; ``catalog`` has those to name instead."""
+    says = f"The model '{shown_name(name)}' does not exist."
+    return UnknownModel(explain_unknown(says, resolved, catalog), param="model", model=name)
 
 
 def shown_name(name: str) -> str:

@@ -11,11 +11,14 @@ from gptmock.errors import ModelNotAllowed
 
 
 def terms_for(client: Client, terms: Terms) -> Terms:
-    """The terms that a call of this client is decoded with: the key's own defaults come before the server's."""
+    """
+    The terms that a call of this client is decoded with: the key's own defaults come before the server's, and only its
+    models are allowed.
+    """
     key = client.key
     if key is None or (key.terms.defaults == _NO_DEFAULTS and not key.terms.models):
         return terms
-    return replace(terms, defaults=_defaults(key.terms, terms))
+    return replace(terms, defaults=_defaults(key.terms, terms), allows=key.terms.allows)
 
 
 def check_model(client: Client, slug: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from sanic import HTTPResponse, Request
 
 from gptmock.client_setups.setup import ServedModel, Target
 from gptmock.client_setups.table import SETUPS, setup_document
 from gptmock.dialects.claude_models import families
-from gptmock.gateway.key_terms import catalog_for
+from gptmock.gateway.key_terms import catalog_for, may_use
 from gptmock.server.admin import add_admin_route, answer
 from gptmock.server.callers import caller
 from gptmock.server.context import App, ServerOptions
@@ -26,7 +28,7 @@ def add_client_setups_route(app: App, options: ServerOptions) -> None:
         target = Target(
             url=(options.public_url or own_origin(request)) + options.base_path,
             model=ServedModel(model.slug, model.context_window),
-            small_model=families(catalog, terms.defaults.anthropic_models)["haiku"],
+            small_model=families(terms.catalog, terms.defaults.anthropic_models, partial(may_use, client))["haiku"],
             needs_key=options.requires_key or bool(client.tenant),
         )
         return answer({"clients": [setup_document(setup, target) for setup in SETUPS]})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from urllib.parse import unquote
 
 from sanic import HTTPResponse, Request
@@ -12,7 +11,7 @@ from gptmock.clients import Client
 from gptmock.dialects import claude_models as claude
 from gptmock.dialects.families import VERSION_HEADER
 from gptmock.dialects.listings import model_document, models_document
-from gptmock.gateway.key_terms import catalog_for, may_use
+from gptmock.gateway.key_terms import catalog_for, may_use, terms_for
 from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.guard import client_source
 from gptmock.server.requests import headers_of
@@ -53,7 +52,7 @@ def add_listing_routes(app: App, options: ServerOptions) -> None:
         client, catalog = await _allowed(request)
         if VERSION_HEADER in request.headers:
             services: Services = request.app.ctx.services
-            body = claude.model_document(replace(services.terms, catalog=catalog), wanted)
+            body = claude.model_document(terms_for(client, services.terms), wanted)
         else:
             body = model_document(catalog, wanted, images=options.image_models and may_use(client, IMAGE_MODEL))
         return HTTPResponse(body, content_type="application/json")

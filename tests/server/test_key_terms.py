@@ -44,6 +44,7 @@ COUNTS: dict[str, dict[str, Any]] = {
     "/v1/messages/count_tokens": {"messages": [{"role": "user", "content": "hi"}]},
     "/v1/responses/input_tokens": {"model": MODEL, "input": "hi"},
 }
+CLAUDE_NAMES = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-gpt-6.2-sol")
 NO_LIMITS = {"x-ratelimit-limit-requests", "x-ratelimit-limit-tokens"}
 
 
@@ -243,6 +244,34 @@ async def test_only_allowed_models_are_listed(opened: httpx.AsyncClient, state: 
     assert (await opened.get("/v1/models/gpt-5.5", headers=headers)).status_code == 200
     nothing = await headers_of(state, "bob", models=("no-such-*",))
     assert (await opened.get("/v1/models", headers=nothing)).json()["data"] == []
+
+
+@pytest.mark.check(232)
+@pytest.mark.parametrize(
+    ("models", "asked"),
+    [
+        (("gpt-5.5",), ["gpt-5.5", "gpt-5.5", "gpt-5.5", None]),
+        (("gpt-6*",), ["gpt-6.2-sol", "gpt-6.2-sol", "gpt-6-luna", "gpt-6.2-sol"]),
+        (("gpt-6.1-terra", "gpt-6-luna"), ["gpt-6.1-terra", "gpt-6.1-terra", "gpt-6-luna", None]),
+        (("no-such-*",), [None, None, None, None]),
+    ],
+)
+async def test_a_claude_name_is_one_model_in_the_list_and_in_a_call(
+    simulator: Simulator, home: Path, state: State, models: tuple[str, ...], asked: list[str | None]
+):
+    headers = {**await headers_of(state, models=models), "anthropic-version": "2023-06-01"}
+    async with serving_simulator(simulator, home, anthropic_models="opus=gpt-6.2-sol") as url, client(url) as opened:
+        for name, model in zip(CLAUDE_NAMES, asked, strict=True):
+            shown = await opened.get(f"/v1/models/{name}", headers=headers)
+            body = {**ROUTES["/v1/messages"], "model": name}
+            answer = await opened.post("/v1/messages", json=body, headers=headers)
+            if model is None:
+                assert (shown.status_code, answer.status_code) == (404, 403), name
+                continue
+            assert (shown.status_code, answer.status_code) == (200, 200), answer.text
+            sent = simulator.state.model_calls()[-1].body["model"]
+            display_name = shown.json()["display_name"].lower().replace(" ", "-")
+            assert (display_name, sent) == (model, model), name
 
 
 async def test_a_request_that_names_no_model_gets_one_that_the_key_allows(

@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from gptmock.catalog import ModelCatalog, ModelSpec
+from gptmock.clients import KeyTerms
 from gptmock.dialects import claude_models as models
 from gptmock.errors import BadRequest, UnknownModel
 from gptmock.settings import CLAUDE_FAMILIES
@@ -49,6 +51,26 @@ def test_the_operators_table_decides():
         "fable": "gpt-6.2-sol",
     }
     assert models.FAMILIES == CLAUDE_FAMILIES
+
+
+@pytest.mark.check(232)
+@pytest.mark.parametrize(
+    ("name", "allowed", "slug"),
+    [
+        ("claude-opus-5-5", "gpt-5.5", "gpt-5.5"),
+        ("claude-haiku-5-5", "gpt-5.5", "gpt-5.5"),
+        ("claude-haiku-5-5", "gpt-6*", "gpt-6-luna"),
+        ("claude-sonnet-5-5", "gpt-5.5", "gpt-5.5"),
+        ("claude-sonnet-5-5", "gpt-6.1-*", "gpt-6.1-terra"),
+        ("claude-sonnet-5-5", "no-such", "gpt-6.1-terra"),
+        ("claude-fable-5-5", "gpt-next-*", "gpt-next-1"),
+        ("claude-gpt-6.2-sol", "gpt-5.5", "gpt-6.2-sol"),
+    ],
+)
+def test_a_name_stands_for_a_model_that_the_key_may_use(name, allowed, slug):
+    defaults = terms(anthropic_models={"sonnet": "gpt-6.1-terra", "fable": "gpt-next-1"})
+    allows = KeyTerms(models=(allowed,)).allows
+    assert models.resolve(name, replace(defaults, allows=allows)).slug == slug
 
 
 def test_without_a_small_model_the_last_one_is_the_smallest():
