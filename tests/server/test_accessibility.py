@@ -108,3 +108,13 @@ async def test_the_sign_in_and_a_key_that_is_shown(tab: Tab, look: Look, simulat
         await tab.key("Enter", 13)
         await tab.until(f"document.getElementById('shown-dialog').open && {text_of('shown-key')}.startsWith('gm_')")
         await look("a key that is shown once")
+
+
+async def test_the_sign_in_beside_the_board(tab: Tab, look: Look, simulator: Simulator, home: Path):
+    async with serving_simulator(simulator, home, admin_key=STATIC) as url:
+        await tab.prefers("light")
+        await tab.open(f"{url}/dashboard")
+        await tab.until(holds("models", "gpt-"))
+        await press(tab, "sign-in-open")
+        await look("the sign-in beside the board")
+        await tab.open("about:blank")

@@ -18,6 +18,7 @@ from tests.harness import CHAT_PATH, chat, serving_simulator
 from tests.harness import client as open_client
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium in the PATH")
+ADMIN = "sk-planted-admin-0123456789"
 STATIC = "sk-planted-static-0123456789"
 HOSTILE = "<img src=x onerror=\"document.title='taken'\">"
 RETURN = 13
@@ -58,6 +59,7 @@ async def test_the_operators_page(tab: Tab, client: httpx.AsyncClient, simulator
     await tab.until("location.pathname === '/dashboard'")
     await tab.until(holds("state-text", "ready"))
     await tab.until(holds("accounts", "default"))
+    assert await tab.run("document.getElementById('sign-in-open').hidden"), "the operator needs no key"
     await tab.until(holds("models", "gpt-"))
     # A key, by keyboard, whose name is hostile; its text is shown once.
     await press(tab, "new-key")
@@ -175,3 +177,43 @@ async def test_a_member_signs_in_and_sees_its_own(tab: Tab, simulator: Simulator
         assert not await tab.run("document.getElementById('keys').children.length")
     # The refusals of the two wrong keys, which the browser reports itself.
     tab.complaints[:] = [one for one in tab.complaints if "status of 401" not in one]
+
+
+async def test_where_no_key_is_needed_a_reader_can_sign_in_with_one(tab: Tab, simulator: Simulator, home: Path):
+    async with serving_simulator(simulator, home, admin_key=ADMIN) as url:
+        await tab.open(f"{url}/dashboard")
+        await tab.until(holds("models", "gpt-"))
+        assert await tab.run("document.getElementById('sign-in').hidden")
+        assert "not signed in" in await tab.run(text_of("who"))
+        await press(tab, "sign-in-open")
+        assert await tab.run("document.activeElement.id") == "sign-in-key"
+        for width in (360, 1024):
+            await tab.size(width, 800)
+            assert await tab.run("document.documentElement.scrollWidth") <= width
+        await press(tab, "sign-in-open")
+        assert await tab.run("document.getElementById('sign-in').hidden"), "the same button closes it"
+        await press(tab, "sign-in-open")
+        await write(tab, "sign-in-key", ADMIN)
+        await tab.key("Enter", RETURN)
+        await tab.until(holds("who", "GPTMOCK_ADMIN_KEY (admin)"))
+        await tab.until(holds("accounts", "default"))
+        assert await tab.run("document.getElementById('sign-in').hidden")
+        assert await tab.run("document.getElementById('sign-in-open').hidden")
+        await press(tab, "new-key")
+        await write(tab, "key-name", "ada")
+        await tab.key("Enter", RETURN)
+        await tab.until("document.getElementById('shown-dialog').open")
+        key = await tab.run(text_of("shown-key"))
+        await tab.run("document.querySelector('#shown-dialog [data-close]').click()")
+        await tab.until(holds("keys", "ada"))
+        # Nothing of what the admin saw is left for the next reader, who needs no key.
+        await press(tab, "sign-out")
+        await tab.until("!document.getElementById('sign-in-open').hidden")
+        await tab.until(holds("models", "gpt-"))
+        await press(tab, "connect")
+        await tab.until("document.getElementById('connect-dialog').open")
+        shown = await tab.run("document.body.innerText")
+        assert key not in shown
+        assert "ada" not in shown
+        # The server ends before the browser: no stream is left for it to cut.
+        await tab.open("about:blank")

@@ -404,6 +404,12 @@ function forget() {
   for (const dialog of document.querySelectorAll("dialog[open]")) dialog.close();
 }
 
+function showSignIn(shown) {
+  $("sign-in").hidden = !shown;
+  $("sign-in-open").setAttribute("aria-expanded", String(shown));
+  if (shown) $("sign-in-key").focus();
+}
+
 async function start() {
   try {
     me = await api("GET", "session");
@@ -414,12 +420,12 @@ async function start() {
       banner(null);
       $("state-text").textContent = "signed out";
       $("board").hidden = true;
-      $("sign-in").hidden = false;
+      $("sign-in-open").hidden = true;
       $("sign-out").hidden = true;
       $("who").textContent = "";
       $("facts").textContent = "";
       forget();
-      $("sign-in-key").focus();
+      showSignIn(true);
     } else {
       banner("The server does not answer. Trying again…");
       setTimeout(start, 3000);
@@ -427,10 +433,13 @@ async function start() {
     return;
   }
   document.body.classList.toggle("is-admin", isAdmin());
-  $("sign-in").hidden = true;
+  // Where no key is needed, a key may still allow more than none.
+  const offered = !me.signed_in && !isAdmin();
+  $("sign-in-open").hidden = !offered;
+  if (!offered || $("board").hidden) showSignIn(false);
   $("board").hidden = false;
   $("sign-out").hidden = !me.signed_in;
-  $("who").textContent = me.name ? `${me.name} (${me.role})` : me.role === "admin" ? "on this machine, no key needed" : "";
+  $("who").textContent = me.name ? `${me.name} (${me.role})` : isAdmin() ? "on this machine, no key needed" : "not signed in";
   listen();
 }
 
@@ -446,12 +455,15 @@ new ResizeObserver(([entry]) => {
 
 // --- Forms and dialogs ------------------------------------------------------------------------
 
+$("sign-in-open").addEventListener("click", () => showSignIn($("sign-in").hidden));
+
 $("sign-in-form").addEventListener("submit", async (event) => {
   event.preventDefault();
   $("sign-in-error").textContent = "";
   try {
     await api("POST", "session", { key: $("sign-in-key").value.trim() });
     $("sign-in-key").value = "";
+    forget();
     await start();
     $("main").focus();
   } catch (error) {
@@ -461,6 +473,7 @@ $("sign-in-form").addEventListener("submit", async (event) => {
 
 $("sign-out").addEventListener("click", (event) => act(event.target, async () => {
   await api("DELETE", "session");
+  forget();
   await start();
 }));
 
