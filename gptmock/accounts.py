@@ -218,8 +218,8 @@ class TokenVault(Protocol):
             member: see ``Login.member``, if the account is new.
         """
 
-    async def refuse(self, refused: TokenSet, *, reason: str) -> None:
-        """Record that the issuer refused these tokens, unless the store has others by now."""
+    async def refuse(self, refused: TokenSet, *, reason: str) -> bool:
+        """Record that the issuer refused these tokens, unless the store has others by now; whether it is news."""
 
     async def forget(self, account_id: str) -> None:
         """Log out: delete the tokens for all workers, leaving a tombstone."""

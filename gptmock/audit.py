@@ -1,4 +1,4 @@
-"""The audit log: who administered what, when, and from where. Knows no store and no clock."""
+"""The audit log: who administered what, when, and from where; events of security. Knows no store and no clock."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ Action: TypeAlias = Literal[
     "invitation.redeemed",
     "invitation.revoked",
     "keys.guessed",
+    "account.login_ended",
+    "page.signed_in",
+    "page.signed_out",
+    "administration.refused",
 ]
 
 
@@ -31,7 +35,7 @@ class Actor:
     """A person or program that administers."""
 
     name: str
-    """The user of a command, the id of an admin key, ``server``, or ``unknown client``."""
+    """The user of a command, the name of a client key, ``server``, or ``unknown client``."""
     origin: str
     """Where from: the host of a command, the address of a client, the name of a file."""
 
@@ -59,6 +63,15 @@ class AuditLog(Protocol):
 
         Raises:
             StoreUnavailable: it is unknown whether it was added.
+        """
+
+    async def is_first(self, subject: str, *, seconds: float) -> bool:
+        """
+        Whether no server has asked this of the subject in the last ``seconds``: what clients can repeat at will must
+        not push other events out of the log.
+
+        Raises:
+            StoreUnavailable: it is unknown.
         """
 
     async def latest(self, count: int) -> Sequence[AuditEvent]:

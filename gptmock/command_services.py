@@ -191,13 +191,14 @@ async def open_command_services(settings: Settings) -> AsyncIterator[CommandServ
         issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
         board, ledger = SharedLimits(state.store), SharedUsage(state.store, clock=time.time)
         refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
+        trail = AuditTrail(StoreAuditLog(state.store), _user(), clock=time.time)
+        refresher.on_ended = partial(trail.note_event, "account.login_ended")
         keeper = CredentialKeeper(state.vault, refresher, clock=time.time)
         versions = VersionWatch(state.codex_version, fixed=settings.codex_version)
         with suppress(StoreUnavailable):
             await versions.reload()
         identity = ClientIdentity(settings.originator, versions.current)
         usage = CodexUsage(client, settings.upstream_url, identity=identity, clock=time.time)
-        trail = AuditTrail(StoreAuditLog(state.store), _user(), clock=time.time)
         book = LoginBook(state.vault, board, state.escrow, issuer, clock=time.time, note=trail.note)
         try:
             yield CommandServices(book, state, issuer, keeper, usage, board, ledger, trail)

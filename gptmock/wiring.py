@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import random
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,11 +18,13 @@ from typing import TypeAlias
 from httpx import AsyncClient
 
 from gptmock.accounts import Secret
+from gptmock.audit import Actor
 from gptmock.catalog import IMAGE_MODEL, ModelCatalog
 from gptmock.dialects.dialect import Defaults, ReasoningStyle, Terms
 from gptmock.dialects.responses.codex import shown_version
 from gptmock.errors import GptmockError
 from gptmock.gateway.account_selection import AccountSelector
+from gptmock.gateway.administration import AuditTrail
 from gptmock.gateway.catalogue import CatalogWatch
 from gptmock.gateway.credentials import CredentialKeeper
 from gptmock.gateway.freshness import FreshnessWatch
@@ -47,6 +50,7 @@ from gptmock.server.logs import configure_logs
 from gptmock.server.tls import Certificate
 from gptmock.settings import Settings
 from gptmock.shared_state import State, open_state
+from gptmock.stores.audit import StoreAuditLog
 from gptmock.stores.auth_import import take_over
 from gptmock.stores.catalogue import StoreCatalogCache
 from gptmock.stores.key_limits import StoreKeyLimits
@@ -262,6 +266,8 @@ def _windows(
 def _keeper(settings: Settings, client: AsyncClient, state: State, stack: AsyncExitStack) -> CredentialKeeper:
     issuer = OAuthIssuer(client, settings.issuer, client_id=settings.client_id, originator=settings.originator)
     refresher = Refresher(state.vault, state.lease_of, issuer, state.escrow, clock=time.time)
+    trail = AuditTrail(StoreAuditLog(state.store), Actor("server", socket.gethostname()), clock=time.time)
+    refresher.on_ended = partial(trail.note_event, "account.login_ended")
     keeper = CredentialKeeper(state.vault, refresher, clock=time.time)
     stack.push_async_callback(keeper.close)
     return keeper

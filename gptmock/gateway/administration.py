@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from datetime import UTC, datetime
 
@@ -16,6 +17,8 @@ from gptmock.clients import ClientKey, ClientKeys, IssuedKey, KeyTerms
 from gptmock.errors import StoreError, StoreUnavailable
 
 log = logging.getLogger("gptmock.audit")
+
+LATELY_SECONDS = 60.0
 
 
 class AuditTrail:
@@ -50,6 +53,21 @@ class AuditTrail:
             raise StoreUnavailable(
                 f"This was done, but it could not be written to the audit log. {error.message}"
             ) from error
+
+    async def note_event(self, action: Action, target: str, detail: str = "") -> None:
+        """Record an event that has happened whether it can be recorded or not; a failure is in the server's log."""
+        with suppress(StoreUnavailable):
+            await self.note(action, target, detail)
+
+    async def note_lately(self, action: Action, target: str, detail: str = "", *, each: str) -> None:
+        """As ``note_event``, over all servers once in ``LATELY_SECONDS`` for ``each`` subject of this action."""
+        try:
+            is_first = await self._events.is_first(f"{action} {each}", seconds=LATELY_SECONDS)
+        except StoreError as error:
+            log.warning("audit.unwritten", extra={"action": action, "target": target, "reason": error.message})
+            return
+        if is_first:
+            await self.note_event(action, target, detail)
 
 
 class KeyAdministration:

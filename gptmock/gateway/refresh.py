@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -98,6 +98,8 @@ class Refresher:
         self._pending_saves: set[asyncio.Task[None]] = set()
         self.on_renewed: Callable[[TokenSet], object] = lambda _: None
         """Called with the tokens of every successful refresh."""
+        self.on_ended: Callable[[str, str], Awaitable[object]] = _untold
+        """Awaited with the id of an account and the reason when its login has ended here."""
 
     async def refresh(self, seen: TokenSet) -> TokenSet:
         """
@@ -314,7 +316,8 @@ class Refresher:
         rescued = await self._escrow.find(held.account.id)
         if rescued is not None and rescued.version > held.version:
             return await self._save(held, rescued)
-        await self._vault.refuse(held, reason=error.message)
+        if await self._vault.refuse(held, reason=error.message):
+            await self.on_ended(held.account.id, error.message)
         raise error
 
     async def _save(self, held: TokenSet, tokens: TokenSet) -> TokenSet:
@@ -346,6 +349,10 @@ class Refresher:
                 return
             await self._escrow.drop(tokens.account.id, up_to_version=saved.version)
             return
+
+
+async def _untold(_account_id: str, _reason: str) -> None:
+    """Nobody wants to know."""
 
 
 async def _ensure_remaining_time(lease: RefreshLease) -> None:

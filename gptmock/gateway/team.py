@@ -85,12 +85,12 @@ class Team:
 
     def keys(self, actor: Actor) -> KeyAdministration:
         """The client keys; every change is recorded in the audit log."""
-        return KeyAdministration(self._stores.keys, self._trail(actor))
+        return KeyAdministration(self._stores.keys, self.trail(actor))
 
     def invitations(self, actor: Actor) -> InvitationAdministration:
         """The invitations; every change is recorded in the audit log."""
         stores = self._stores
-        return InvitationAdministration(stores.invitations, stores.keys, self._trail(actor), clock=self.clock)
+        return InvitationAdministration(stores.invitations, stores.keys, self.trail(actor), clock=self.clock)
 
     def reception(self, guesses: CountsWrong, attempts: CountsAttempts) -> Reception:
         """What people with an invitation may do."""
@@ -102,12 +102,12 @@ class Team:
             attempts,
             self.issuer,
             accounts=self.accounts,
-            trail=self._trail,
+            trail=self.trail,
         )
 
     def accounts(self, actor: Actor) -> LoginBook:
         """The accounts; every change is recorded in the audit log."""
-        stores, trail = self._stores, self._trail(actor)
+        stores, trail = self._stores, self.trail(actor)
         return LoginBook(stores.vault, stores.limits, stores.escrow, self.issuer, clock=self.clock, note=trail.note)
 
     async def overview(self) -> list[AccountOverview]:
@@ -154,5 +154,6 @@ class Team:
         """The model calls that failed lately, newest first."""
         return await self._board.problems(count)
 
-    def _trail(self, actor: Actor) -> AuditTrail:
+    def trail(self, actor: Actor) -> AuditTrail:
+        """Records what an actor does in the audit log."""
         return AuditTrail(self._stores.audit, actor, clock=self.clock)

@@ -21,7 +21,7 @@ from gptmock.gateway.guesses import source_of
 from gptmock.overview import audit_document, key_document
 from gptmock.server import admin_views as views
 from gptmock.server.admin_bodies import NewKeyBody, RotationBody, SignInBody, TermsBody, given_terms, key_name
-from gptmock.server.callers import actor_of, caller, permitted, sessions_of, team_of
+from gptmock.server.callers import actor_of, caller, note_lately, permitted, sessions_of, team_of
 from gptmock.server.context import App
 from gptmock.server.guard import client_source
 from gptmock.server.session_cookie import clear_session, session_value, set_session
@@ -109,7 +109,7 @@ async def _sign_out_of_account(request: Request, label: str) -> HTTPResponse:
         # A member takes its own login back; the operator's accounts are an admin's matter, whoever has a key to them.
         own = await _found(book.find(client.account_id)) if client.account_id is not None else None
         if own is None or not own.member or label not in (own.label, own.account.id):
-            permitted(client, "admin")
+            await permitted(request, client, "admin")
         login = own
     result = await book.sign_out(login)
     return answer({"label": login.label, "signed_out": True, "revoked": result.revoked})
@@ -166,7 +166,7 @@ async def _rotate_key(request: Request, name: str) -> HTTPResponse:
 async def _revoke_key(request: Request, name: str) -> HTTPResponse:
     client = await caller(request)
     if not (client.key is not None and name in (client.key.id, client.key.name)):
-        permitted(client, "admin")
+        await permitted(request, client, "admin")
     keys = team_of(request).keys(await actor_of(request, client))
     return await _key(request, await keys.revoke(_own(client, name)))
 
@@ -258,10 +258,13 @@ async def _session(request: Request) -> HTTPResponse:
 
 async def _sign_in(request: Request) -> HTTPResponse:
     key = Secret(decode_body(request.body, SignInBody).key)
-    value = await sessions_of(request).sign_in(key, source=source_of(client_source(request)))
+    sessions = sessions_of(request)
+    value = await sessions.sign_in(key, source=source_of(client_source(request)))
     former = session_value(request)
     if former is not None:
-        await sessions_of(request).sign_out(former)
+        await sessions.sign_out(former)
+    if (client := await sessions.client_of(value)) is not None:
+        await note_lately(request, client, "page.signed_in", each=f"{client.tenant} {client_source(request)}")
     response = answer({"signed_in": True})
     set_session(request, response, value)
     return response
@@ -270,7 +273,10 @@ async def _sign_in(request: Request) -> HTTPResponse:
 async def _sign_out(request: Request) -> HTTPResponse:
     value = session_value(request)
     if value is not None:
+        client = await sessions_of(request).client_of(value)
         await sessions_of(request).sign_out(value)
+        if client is not None:
+            await note_lately(request, client, "page.signed_out", each=f"{client.tenant} {client_source(request)}")
     response = answer({"signed_in": False})
     clear_session(request, response)
     return response

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import msgspec
 
 from gptmock.audit import AuditEvent
@@ -25,6 +27,11 @@ class StoreAuditLog:
     async def record(self, event: AuditEvent) -> None:
         """See ``AuditLog.record``."""
         await self._store.append(LOG, msgspec.json.encode(event), keep=MAX_EVENTS)
+
+    async def is_first(self, subject: str, *, seconds: float) -> bool:
+        """See ``AuditLog.is_first``."""
+        name = f"audit-seen/{hashlib.sha256(subject.encode('utf-8', 'replace')).hexdigest()[:32]}"
+        return await self._store.write(name, b"", expected=0, ttl_seconds=seconds) is None
 
     async def latest(self, count: int) -> list[AuditEvent]:
         """See ``AuditLog.latest``. Reads all of them: what a migration has added is older than what came before it."""

@@ -110,19 +110,19 @@ class SealedVault:
                 return newer
         raise _lost_races()
 
-    async def refuse(self, refused: TokenSet, *, reason: str) -> None:
+    async def refuse(self, refused: TokenSet, *, reason: str) -> bool:
         """See ``TokenVault.refuse``."""
         held: TokenSet | None = refused
         for _ in range(MAX_RACES):
             if held is None or held.refused is not None or not held.has_tokens_of(refused):
-                return
+                return False
             marked = replace(held, version=held.version + 1, refused=reason)
             standing = await self._write(marked, expected=held.version)
             if standing is None:
                 self._remember(marked)
                 self._count.owe()
                 await self._count.settle()
-                return
+                return True
             held = self._opened(refused.account.id, standing)
         raise _lost_races()
 

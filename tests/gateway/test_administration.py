@@ -11,7 +11,7 @@ import pytest
 from gptmock.audit import Actor, AuditEvent, AuditLog
 from gptmock.clients import KeyDefaults, KeyTerms
 from gptmock.errors import NameTaken, StoreUnavailable, UnknownClientKey
-from gptmock.gateway.administration import AuditTrail, KeyAdministration, changes
+from gptmock.gateway.administration import LATELY_SECONDS, AuditTrail, KeyAdministration, changes
 from gptmock.stores.audit import MAX_EVENTS, StoreAuditLog
 from gptmock.stores.client_keys import StoreClientKeys
 from gptmock.stores.memory import MemoryPlace, MemoryStore
@@ -27,6 +27,10 @@ class BrokenLog:
     async def record(self, event: AuditEvent) -> None:
         """See ``AuditLog.record``."""
         raise StoreUnavailable(f"No room for {event.action}.")
+
+    async def is_first(self, subject: str, *, seconds: float) -> bool:
+        """See ``AuditLog.is_first``."""
+        raise StoreUnavailable(f"No room for {subject}, nor in {seconds} s.")
 
     async def latest(self, count: int) -> Sequence[AuditEvent]:
         """See ``AuditLog.latest``."""
@@ -84,6 +88,23 @@ async def test_an_event_that_cannot_be_written_is_an_error_but_the_text_of_a_new
     with pytest.raises(StoreUnavailable, match=r"^This was done, but .* No room for key.revoked\.$"):
         await house.administration.revoke("ci")
     assert await house.keys.find(rotated.text) is None
+
+
+async def test_an_event_of_security_is_recorded_or_in_the_log_of_the_server(caplog: pytest.LogCaptureFixture):
+    house = House()
+    trail = AuditTrail(house.events, ACTOR, clock=house.clock)
+    await trail.note_event("account.login_ended", "a", "reused")
+    for each in ("one", "one", "other", "one"):
+        await trail.note_lately("administration.refused", "k", each=each)
+    house.clock.now += LATELY_SECONDS
+    await trail.note_lately("administration.refused", "k", each="one")
+    actions = [event.action for event in await house.events.latest(10)]
+    assert sorted(actions) == ["account.login_ended", *["administration.refused"] * 3]
+    broken = AuditTrail(BrokenLog(), ACTOR, clock=house.clock)
+    caplog.clear()
+    await broken.note_event("account.login_ended", "a")
+    await broken.note_lately("administration.refused", "k", each="one")
+    assert [record.getMessage() for record in caplog.records].count("audit.unwritten") == 2
 
 
 async def test_the_log_keeps_the_newest():

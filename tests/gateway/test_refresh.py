@@ -423,11 +423,19 @@ async def test_a_logout_is_not_undone_by_what_was_on_its_way(house: House, momen
 async def test_a_refusal_marks_the_login_once_for_all(house: House):
     house.issuer.living = set()
     workers = [house.worker() for _ in range(4)]
+    told: list[tuple[str, str]] = []
+
+    async def tell(account_id: str, reason: str) -> None:
+        told.append((account_id, reason))
+
+    for worker in workers:
+        worker.refresher.on_ended = tell
     ended = await asyncio.gather(*(house.refreshed(worker) for worker in workers), return_exceptions=True)
     assert all(isinstance(one, RefreshRejected) for one in ended)
     assert house.issuer.calls == ["refresh-1"]
     held = await house.held()
     assert (held.refused, held.has_tokens_of(house.seen)) == ("reused", True)
+    assert told == [(ACCOUNT.id, "reused")]
 
 
 async def test_a_refusal_after_somebodys_success_adopts_it(house: House):

@@ -15,7 +15,7 @@ from gptmock.clients import IssuedKey, KeyTerms, Role
 from gptmock.settings_sources import load_settings
 from gptmock.shared_state import State, open_state
 from gptmock.simulator.server import Simulator
-from tests.harness import CHAT_PATH, chat, client, serving_simulator
+from tests.harness import CHAT_PATH, chat, client, serving_simulator, write_login
 
 ADMIN = "sk-planted-admin-0123456789"
 STATIC = "sk-planted-static-0123456789"
@@ -72,7 +72,33 @@ async def test_only_an_admin_acts(opened: httpx.AsyncClient, state: State, role:
         refused = await opened.request(method, path, json=body, headers=headers)
         assert (refused.status_code, refused.json()["error"]["code"]) == (403, "insufficient_permissions"), path
         assert (await opened.request(method, path, json=body, headers=bearer("wrong"))).status_code == 401
-    assert await audited(opened) == []
+    # One for the minute.
+    (event,) = await audited(opened)
+    assert (event["action"], event["detail"]) == (
+        "administration.refused",
+        "POST /admin/accounts/ada@example.test/pause",
+    )
+    assert event["actor"] == {"name": f"a {role}", "origin": "127.0.0.1"}
+    assert event["target"] == (await state.keys.show(f"a {role}")).id
+    assert headers["authorization"].removeprefix("Bearer ") not in str(event)
+
+
+async def test_a_login_that_ends_is_in_the_audit_log_once(simulator: Simulator, home: Path, state: State):
+    ended = simulator.state.logins.issue(email="ada@example.test", expires_in=-5).auth_json()
+    write_login(home, ended)
+    simulator.state.logins.revoke(ended["tokens"]["refresh_token"])
+    async with serving_simulator(simulator, home, admin_key=ADMIN) as url, client(url, headers=bearer(ADMIN)) as opened:
+        for _ in range(3):
+            assert (await opened.post(CHAT_PATH, json=chat())).status_code == 503
+        (event,) = await audited(opened)
+    (login,) = await state.vault.logins()
+    assert (event["action"], event["target"], event["detail"]) == (
+        "account.login_ended",
+        login.account.id,
+        login.refused,
+    )
+    assert event["actor"]["name"] == "server"
+    assert not [token for token in ended["tokens"].values() if token in str(event)]
 
 
 async def test_a_viewer_reads_and_a_user_sees_its_own(opened: httpx.AsyncClient, state: State):

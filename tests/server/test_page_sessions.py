@@ -18,6 +18,7 @@ from gptmock.server.dashboard import SECURITY_HEADERS
 from gptmock.settings_sources import load_settings
 from gptmock.shared_state import State, open_state
 from gptmock.simulator.server import Simulator
+from gptmock.stores.audit import StoreAuditLog
 from tests.harness import client, serving_simulator
 
 STATIC = "sk-planted-static-0123456789"
@@ -63,6 +64,23 @@ async def test_a_session_from_sign_in_to_sign_out(browser: httpx.AsyncClient, st
     for kept in (value, again.cookies["gptmock_session"]):
         seen = await browser.get("/admin/session", headers={"cookie": f"gptmock_session={kept}"})
         assert seen.status_code == 401
+
+
+async def test_sign_ins_and_sign_outs_are_in_the_audit_log(browser: httpx.AsyncClient, state: State):
+    issued = await state.keys.create("ada", KeyTerms())
+    values = []
+    for _ in range(3):
+        await signed_in(browser, issued.text.reveal())
+        values.append(browser.cookies["gptmock_session"])
+    await signed_in(browser, "wrong")
+    for _ in range(2):
+        await browser.delete("/admin/session")
+    events = [one for one in await StoreAuditLog(state.store).latest(10) if one.action.startswith("page.")]
+    assert [(one.action, one.actor.name, one.target) for one in events] == [
+        ("page.signed_out", "ada", issued.key.id),
+        ("page.signed_in", "ada", issued.key.id),
+    ]
+    assert not [secret for secret in (issued.text.reveal(), *values) if secret in str(events)]
 
 
 async def test_a_session_ends_with_the_text_of_its_key(browser: httpx.AsyncClient, state: State):

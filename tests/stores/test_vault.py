@@ -115,7 +115,8 @@ async def test_a_refusal_is_seen_by_all_and_takes_no_token(near_place: Place):
     mine, yours = vault_on(near_place.open()), vault_on(near_place.open())
     held = await mine.enroll(tokens("1"))
     await yours.load(ADA.id)
-    await mine.refuse(held, reason="reused")
+    assert await mine.refuse(held, reason="reused")
+    assert not await yours.refuse(held, reason="reused"), "it is known"
     marked = await yours.load(ADA.id)
     assert marked == replace(held, version=held.version + 1, refused="reused")
     assert [login.refused for login in await yours.logins()] == ["reused"]
@@ -125,7 +126,7 @@ async def test_a_refusal_of_what_is_no_longer_held_marks_nobody(near_place: Plac
     mine, yours = vault_on(near_place.open()), vault_on(near_place.open())
     held = await mine.enroll(tokens("1"))
     newer = await yours.replace(held, rotated(held, "2"))
-    await mine.refuse(held, reason="reused")
+    assert not await mine.refuse(held, reason="reused")
     assert await mine.load(ADA.id) == newer
     await near_place.open().delete(TOKENS)
     await mine.refuse(held, reason="reused")
