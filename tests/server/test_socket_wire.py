@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from gptmock.server.sockets.connection import Socket
-from gptmock.server.sockets.messages import Create, answerable, read_message, without_previous
+from gptmock.server.sockets.messages import Create, Steer, answerable, read_message, without_previous
 from gptmock.server.sockets.wire import SocketWire
 
 values = st.recursive(
@@ -86,6 +86,14 @@ def test_the_last_error_has_a_status_and_the_end_is_told():
 
 def _compact(event: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n"
+
+
+@pytest.mark.check(323)
+@pytest.mark.parametrize("members", [b'"input":"\xff"', b'"input":"\xed\xa0\xbd"', b'"previous_response_id":"\xff"'])
+def test_what_is_no_utf_8_is_not_sent_back(members):
+    message = read_message(b'{"type":"response.steer",%b}' % members)
+    assert isinstance(message, Steer)
+    assert json.loads(message.answer)["steer"] == {}
 
 
 @pytest.mark.check(327)

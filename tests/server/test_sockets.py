@@ -111,6 +111,29 @@ async def test_a_turn_below_a_base_path(simulator: Simulator, home: Path):
                 pass
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("", "\\ud83d and \\udE00", ""),
+        ("\ufeff", "\ufffd and \ufffd", ""),
+        ("", "\ufffd and \ufffd", ',"client_metadata":{"title":"\\ud83d"}'),
+    ],
+    ids=["halves", "byte order mark", "half in the metadata"],
+)
+async def test_text_is_read_as_over_http(
+    connection: ClientConnection, client: httpx.AsyncClient, simulator: Simulator, parts: tuple[str, str, str]
+):
+    before, given, after = parts
+    text = f'{before}{{"type": "response.create", "model": "gpt-5.5", "input": "{given}"{after}}}'
+    await connection.send(text)
+    assert (await rest(connection))[-1]["type"] == "response.completed"
+    content = text.replace('"type": "response.create", ', "").encode()
+    assert (await client.post("/v1/responses", content=content)).status_code == 200
+    by_socket, by_http = (call.body["input"] for call in simulator.state.model_calls())
+    assert by_socket == by_http
+    assert by_socket[0]["content"][0]["text"] == "\ufffd and \ufffd"
+
+
 @pytest.mark.check(327)
 async def test_what_belongs_to_the_transport_stays_here(base_url: str, simulator: Simulator):
     metadata = {

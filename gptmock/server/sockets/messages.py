@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
+from gptmock.dialects.bodies import decode_json
 from gptmock.dialects.openai_errors import USAGE_LIMIT_REACHED, error_reply
 from gptmock.errors import BadRequest, GptmockError
 from gptmock.server.json_bounds import check_json_bounds
@@ -72,7 +73,7 @@ class BadMessage(BadRequest):
 
 def read_message(text: bytes) -> Create | Steer:
     """
-    Read a client's message.
+    Read a client's message, as forgivingly as a body over HTTP.
 
     Raises:
         BadRequest: it is no JSON object of a known type; a ``BadMessage`` once its lane is known.
@@ -80,7 +81,7 @@ def read_message(text: bytes) -> Create | Steer:
     if len(text) >= LARGE_BYTES:
         check_json_bounds(text)
     try:
-        members = _MEMBERS.decode(text)
+        members = decode_json(text, _MEMBERS.decode)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadRequest(f"The message is not a JSON object: {error}.", code="invalid_json") from None
     lane = _lane(members)
@@ -205,9 +206,7 @@ def _unsteered(members: dict[str, Raw], lane: Raw | None) -> bytes:
             "message": "A response under way cannot be steered here; send the input with the next response.create.",
         },
         "steer": {
-            name: value
-            for name in ("input", "previous_response_id")
-            if (value := members.get(name)) is not None and len(bytes(value)) <= MAX_STEER_BYTES
+            name: value for name in ("input", "previous_response_id") if _can_be_sent_back(value := members.get(name))
         },
     }
     if lane is not None:
@@ -215,9 +214,20 @@ def _unsteered(members: dict[str, Raw], lane: Raw | None) -> bytes:
     return msgspec.json.encode(answer)
 
 
+def _can_be_sent_back(member: Raw | None) -> bool:
+    """Whether a member is short enough, and UTF-8: it stands as it came, and was not decoded."""
+    if member is None or len(bytes(member)) > MAX_STEER_BYTES:
+        return False
+    try:
+        bytes(member).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def _value(members: dict[str, Raw], name: str) -> Any:
     raw = members.get(name)
     try:
-        return None if raw is None else _ANY.decode(raw)
+        return None if raw is None else decode_json(raw, _ANY.decode)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
