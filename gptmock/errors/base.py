@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 DEFAULT_RETRY_SECONDS = 1.0
@@ -25,6 +27,8 @@ class GptmockError(Exception):
     status_hint: int = 500
     retryable: ClassVar[bool] = False
     """Whether the same request may be sent again before a byte has reached the client."""
+    limit_headers: Mapping[str, str] = MappingProxyType({})
+    """The ``x-codex-*`` headers of the upstream's refusal that this is; names in lower case. No client sees them."""
 
     def __init__(  # noqa: PLR0913 - the fields of an error envelope and its headers
         self,

@@ -234,7 +234,9 @@ class Gateway:
             trial = AsyncExitStack()
             try:
                 async with trial:
-                    got = await _traced(attempt(request, credential, trial), outcome, account_id)
+                    got = await self._heard(
+                        _traced(attempt(request, credential, trial), outcome, account_id), account_id
+                    )
                     stack.push_async_exit(trial.pop_all())
                     return got
             except CredentialRefused:
@@ -257,6 +259,14 @@ class Gateway:
                 else:
                     raise
                 log.info("turn.retried", extra={"code": error.code, "try": outcome.tries})
+
+    async def _heard(self, attempt: Awaitable[_Got], account_id: str) -> _Got:
+        """Record the usage windows that a refusal tells."""
+        try:
+            return await attempt
+        except GptmockError as error:
+            self._recorder.refused(account_id, error.limit_headers)
+            raise
 
     async def _try(
         self,

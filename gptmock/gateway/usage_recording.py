@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from gptmock.errors import GptmockError, StoreError
-from gptmock.limits import LimitStore, RateLimitSnapshot
+from gptmock.limits import LimitStore, RateLimitSnapshot, snapshot_from_headers
 from gptmock.protocol.items import InputTokensDetails, OutputTokensDetails, ResponseObject, ResponseUsage
 from gptmock.usage import TurnUsage, UsageLedger
 
@@ -78,6 +78,14 @@ class TurnRecorder:
             self._write(self._limits.post(account_id, limits))
         if shared:
             self._write(self._limits.stick(conversation, account_id, now=now))
+
+    def refused(self, account_id: str, headers: Mapping[str, str]) -> None:
+        """Record the usage windows that the headers of a refusal tell, if they tell any."""
+        now = self._clock()
+        limits = snapshot_from_headers(headers, now=now)
+        if limits is not None:
+            self._posted[account_id] = now
+            self._write(self._limits.post(account_id, limits))
 
     async def limited(self, account_id: str, model: str, error: GptmockError, *, tenant: str = "") -> None:
         """Record a 429 of the upstream; if its code is ``usage_limit_reached``, park the account for all workers."""

@@ -32,7 +32,7 @@ from gptmock.upstream.engine import Answer, Engine, Outgoing, Target
 from gptmock.upstream.event_stream import CodexEventStream, broken, forwarded_headers
 from gptmock.upstream.identity import ClientIdentity, account_headers
 from gptmock.upstream.images import ImageEndpoint, ImageRefusalReader
-from gptmock.upstream.refusals import RefusalReader, as_upstream_error
+from gptmock.upstream.refusals import RefusalReader, as_upstream_error, with_limits
 from gptmock.upstream.request_bodies import BodyEncoder, EncodedBody
 from gptmock.upstream.transcription import TranscriptionRefusalReader
 
@@ -235,7 +235,8 @@ class CodexUpstream:
                     error = refusals.refusal(
                         answer.status, beginning.data, location=answer.location, unread=beginning.unread
                     )
-                    raise refusals.challenged(error) if _is_challenge(answer) else error
+                    error = refusals.challenged(error) if _is_challenge(answer) else error
+                    raise with_limits(error, answer.headers())
         except Interrupted:
             raise UpstreamTimeout(
                 f"The upstream did not answer within {patience:.0f} seconds.", should_retry=False

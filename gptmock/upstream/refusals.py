@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -20,6 +20,18 @@ _Judged = TypeVar("_Judged", covariant=True)
 
 class _Judge(Protocol[_Judged]):
     def __call__(self, body: bytes, *, now: float) -> _Judged: ...
+
+
+def with_limits(error: GptmockError, headers: Mapping[str, str]) -> GptmockError:
+    """
+    A refusal that tells the usage windows which came with it.
+
+    Args:
+        error: the refusal.
+        headers: of the response, or what stands for them; names in lower case.
+    """
+    error.limit_headers = {name: value for name, value in headers.items() if name.startswith("x-codex-")}
+    return error
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from gptmock.upstream.dialer import Dialer
 from gptmock.upstream.engine import Answer, Target
 from gptmock.upstream.event_stream import CodexEventStream
 from gptmock.upstream.identity import ClientIdentity, account_headers
-from gptmock.upstream.refusals import RefusalReader
+from gptmock.upstream.refusals import RefusalReader, with_limits
 from gptmock.upstream.websocket_body import NotBegunError, WebSocketBody
 from gptmock.upstream.websocket_connection import LIMIT_HEADER, HandshakeRefusedError, WebSocketConnection, are_sendable
 from gptmock.upstream.websocket_events import has_limits, is_about_the_connection, kind_of
@@ -288,7 +288,7 @@ class WebSocketUpstream:
             self._answered(refused.status)
             if refused.status in _ANSWERS:
                 judge = partial(_handshake_refusal, refused.status)
-                raise turn.refusals.read(judge, refused.body) from refused
+                raise with_limits(turn.refusals.read(judge, refused.body), refused.headers) from refused
             raise _ByHttpError("handshake") from refused
         except (httpx.HTTPError, TimeoutError) as error:
             if connection is not None:

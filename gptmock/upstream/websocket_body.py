@@ -9,6 +9,7 @@ import msgspec
 
 from gptmock.errors import GptmockError
 from gptmock.upstream.bodies import PushedBody
+from gptmock.upstream.refusals import with_limits
 from gptmock.upstream.websocket_connection import Loss, WebSocketConnection
 from gptmock.upstream.websocket_events import (
     NOT_FOUND,
@@ -155,7 +156,7 @@ class WebSocketBody(PushedBody):
         if code in (NOT_FOUND, TOO_OLD):
             self._fail_begin(NotBegunError(None, code))
         else:
-            self._fail_begin(self._refused(message))
+            self._fail_begin(with_limits(self._refused(message), {**self.headers, **headers_in("error", message)}))
 
     def _fail_begin(self, error: Exception) -> None:
         self.begun.set_exception(error)

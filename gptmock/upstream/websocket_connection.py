@@ -55,6 +55,7 @@ class HandshakeRefusedError(Exception):
     def __init__(self, response: Response) -> None:
         super().__init__(str(response.status_code))
         self.status = response.status_code
+        self.headers = _headers(response)
         self.body = bytes(response.body)
 
 
@@ -272,7 +273,7 @@ class WebSocketConnection(asyncio.Protocol):
         if self.opened.done():
             return
         if refused is None:
-            self.headers = {name.lower(): value for name, value in response.headers.raw_items()}
+            self.headers = _headers(response)
             limit = self.headers.get(LIMIT_HEADER, "")
             if limit.isascii() and limit.isdigit():
                 self.limit_bytes = min(MAX_MESSAGE_BYTES, int(limit))
@@ -327,3 +328,7 @@ class WebSocketConnection(asyncio.Protocol):
         with suppress(WebSocketException):
             self._core.send_ping(b"")
         self._flush()
+
+
+def _headers(response: Response) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.raw_items()}

@@ -78,7 +78,7 @@ def is_about_the_connection(kind: str) -> bool:
 def headers_in(kind: str, message: bytes) -> Mapping[str, str]:
     """The headers that a message stands for, names in lower case; none where it cannot be read."""
     try:
-        if kind == "response.metadata":
+        if kind in ("response.metadata", "error"):
             given = msgspec.json.decode(message, type=_Metadata).headers or {}
             return {name.lower(): str(value) for name, value in given.items() if isinstance(value, str | int | float)}
         if kind == "codex.rate_limits":

@@ -257,6 +257,21 @@ async def test_what_may_pass_is_tried_three_times(script: Script, stream: bool):
     assert house.upstream.open_now == 0
 
 
+async def test_the_usage_windows_of_a_refusal_are_recorded():
+    error = UpstreamRefused("No.", status=429)
+    error.limit_headers = {"x-codex-primary-used-percent": "100", "x-codex-primary-window-minutes": "300"}
+    house = House(Script(error=error))
+    with pytest.raises(UpstreamRefused):
+        async with house.reply(turn()):
+            pytest.fail("opened")
+    await house.books.close()
+    account_id = house.outcome.account_id
+    assert account_id is not None
+    snapshot = await house.board.snapshot(account_id)
+    assert snapshot is not None
+    assert snapshot.windows[0].used_percent == 100.0
+
+
 async def test_what_the_upstream_client_sends_again_counts_as_a_try():
     house = House(Script([render_scene("overload")], sent_again=1), Script([TEXT]))
     await house.streamed()

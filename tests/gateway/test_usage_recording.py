@@ -112,6 +112,16 @@ async def test_windows_are_posted_once_in_a_while():
     assert (standings.accounts[0].used_percent, standings.sticky) == (30.0, None)
 
 
+async def test_windows_of_a_refusal_are_posted_at_once():
+    house = House()
+    house.books.served("c", ACCOUNT.id, house.windows(10.0), shared=False)
+    house.books.refused(ACCOUNT.id, {"x-codex-primary-used-percent": "100", "x-codex-primary-window-minutes": "300"})
+    house.books.refused(ACCOUNT.id, {})
+    await house.books.close()
+    (standing,) = (await house.board.look([ACCOUNT.id], conversation="c")).accounts
+    assert standing.used_percent == 100.0
+
+
 async def test_who_served_is_remembered_where_others_could_have():
     house = House()
     house.books.served("c", ACCOUNT.id, None, shared=True)

@@ -40,18 +40,19 @@ from tests.upstream.test_websocket_law import Socket, never
 Messages = Callable[[ServerProtocol], None]
 SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
 CANARY = "planted-account-canary"
+BY_HTTP = HEAD + chunk(TEXT) + LAST_CHUNK
 CREATED = '{"type":"response.created","response":{"id":"resp_1"}}'
 DELTA = '{"type":"response.output_text.delta","delta":"Hi"}'
 DONE = '{"type":"response.done","response":{"id":"resp_1","output":[]}}'
 
 
-def socket_server(say: Messages, *, accepts: bytes | None = None) -> RawServer:
+def socket_server(say: Messages, *, accepts: bytes | None = None, over_http: bytes = BY_HTTP) -> RawServer:
     """Accepts every handshake, or answers it with these bytes, and says the same for each message; HTTP has a text."""
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head, _ = await read_request(reader)
         if b"upgrade: websocket" not in head.lower():
-            writer.write(HEAD + chunk(TEXT) + LAST_CHUNK)
+            writer.write(over_http)
             return
         if accepts is not None:
             writer.write(accepts)
@@ -94,10 +95,13 @@ async def upstream_at(url: str, told: list[str] | None = None) -> AsyncIterator[
         await transport.aclose()
 
 
-async def heard(say: Messages, *, accepts: bytes | None = None, turns: int = 1) -> tuple[list[Received], list[str]]:
+async def heard(
+    say: Messages, *, accepts: bytes | None = None, over_http: bytes = BY_HTTP, turns: int = 1
+) -> tuple[list[Received], list[str]]:
     told: list[str] = []
     found: list[Received] = []
-    async with socket_server(say, accepts=accepts) as server, upstream_at(server.url, told) as upstream:
+    served = socket_server(say, accepts=accepts, over_http=over_http)
+    async with served as server, upstream_at(server.url, told) as upstream:
         for _ in range(turns):
             async with upstream.open(asking(user("Hello")), CREDENTIAL) as stream:
                 found += [one async for batch in batches_of(stream) for one in events_in(batch)]
@@ -291,6 +295,26 @@ async def test_refusals_nested_or_flat(refusal: dict[str, Any]):
     with pytest.raises(UpstreamRefused) as caught:
         await heard(texts(json.dumps(refusal)))
     assert (caught.value.message, caught.value.code, caught.value.status_hint) == ("No.", "no", 400)
+
+
+@pytest.mark.parametrize("where", ["error", "message before", "handshake", "http"])
+async def test_a_refusal_tells_the_usage_windows(where: str):
+    headers = {"X-Codex-Primary-Used-Percent": 100, "X-Codex-Primary-Window-Minutes": "300", "x-other": "y"}
+    body: dict[str, Any] = {"error": {"type": "usage_limit_reached", "message": "No."}}
+    before = {"type": "response.metadata", "headers": headers}
+    error = {"type": "error", "status": 429, **body, **({"headers": headers} if where == "error" else {})}
+    messages = [json.dumps(one) for one in ((before, error) if where == "message before" else (error,))]
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    text = json.dumps(body)
+    head = f"HTTP/1.1 429 Too Many\r\n{lines}Content-Length: {len(text)}\r\n\r\n{text}".encode()
+    unsupported = b"HTTP/1.1 426 Use HTTP\r\nContent-Length: 0\r\n\r\n"
+    accepts = {"handshake": head, "http": unsupported}.get(where)
+    with pytest.raises(UpstreamRefused) as caught:
+        await heard(texts(*messages), accepts=accepts, over_http=head)
+    assert caught.value.limit_headers == {
+        "x-codex-primary-used-percent": "100",
+        "x-codex-primary-window-minutes": "300",
+    }
 
 
 @pytest.mark.parametrize(
