@@ -154,8 +154,19 @@ def test_every_variable_and_flag_that_the_page_names_exists():
     known |= {"GPTMOCK_EXAMPLES", "GPTMOCK_ALL_PYTHONS", "GPTMOCK_FULL_FAULTS", "GPTMOCK_NEWEST_CLAUDE"}
     assert set(re.findall(r"GPTMOCK_[A-Z]+(?:_[A-Z]+)*", text)) - known == set()
     flags = {flag for level in levels_of(full_parser()) for flag in level.flags}
-    # Of the benchmarks, of uv, of git, of docker compose and of helm.
-    others = {"--quick", "--before", "--extra", "--from", "--git-dir", "--rm", "--service-ports", "--profile", "--set"}
+    # Of the benchmarks, of uv, of git, of docker compose, of helm and of Claude Code.
+    others = {
+        "--quick",
+        "--before",
+        "--extra",
+        "--from",
+        "--git-dir",
+        "--rm",
+        "--service-ports",
+        "--profile",
+        "--set",
+        "--settings",
+    }
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - flags - others == set()
 
 
