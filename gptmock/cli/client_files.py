@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 import os
 import re
 import sys
-import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
+from gptmock.cli.client_backups import find_backup, keep_backup, paths_with_backup, read_file, write_file
 from gptmock.cli.errors import CommandFailed, WrongUsage
 from gptmock.cli.terminal import printable
 from gptmock.client_setups.json_text import UnreadableText, json_with
@@ -22,26 +20,20 @@ _SECRET = re.compile(
     r"""((?:key|token|secret|password|authorization|bearer|credential)\w*["']?\s*[:=]\s*)(["'])(?!\$|\{env:|none\b)[^"']+\2""",
     re.IGNORECASE,
 )
-_MAX_BYTES = 16 * 1024 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class _Record:
-    """What is known of a change; the backup lies beside it."""
-
-    path: str
-    existed: bool
-    written: str
-    """SHA-256 of what was written."""
 
 
 def path_of(configuration: Configuration) -> Path:
     """The file that is changed: one that exists, else the one that the client would read."""
+    return _candidates(configuration)[0]
+
+
+def _candidates(configuration: Configuration) -> list[Path]:
+    """Those that exist first."""
     given = os.environ.get(configuration.variable or "")
     folder = Path(given, configuration.below) if given else Path.home() / configuration.folder
-    candidates = [folder / name for name in configuration.names]
+    candidates = sorted((folder / name for name in configuration.names), key=lambda path: not path.exists())
     # A link stays a link, and its target is changed.
-    return next((path for path in candidates if path.exists()), candidates[0]).resolve()
+    return [path.resolve() for path in candidates]
 
 
 def configure(setup: ClientSetup, configuration: Configuration, home: Path, *, yes: bool) -> bool:
@@ -61,7 +53,7 @@ def configure(setup: ClientSetup, configuration: Configuration, home: Path, *, y
         WrongUsage: nobody can be asked, and ``yes`` is false.
     """
     path = path_of(configuration)
-    before = _read(path)
+    before = read_file(path)
     after = _changed(path, before, configuration, setup)
     if before == after:
         print(f"{path} is already set up.")
@@ -70,42 +62,54 @@ def configure(setup: ClientSetup, configuration: Configuration, home: Path, *, y
     if not _agreed(f"Write {path}?", yes=yes):
         print("Nothing was changed.")
         return False
-    _keep(setup, path, before, after, home)
-    _write(path, after)
+    keep_backup(setup.name, path, before, after, home)
+    write_file(path, after)
     print(f"{path} is written. Take it back with: gptmock launch {setup.name} --restore")
     return True
 
 
-def restore(setup: ClientSetup, home: Path, *, yes: bool) -> bool:
+def restore(setup: ClientSetup, configuration: Configuration, home: Path, *, yes: bool) -> bool:
     """
-    Put the backup of ``configure`` back, byte for byte; a file that did not exist is removed.
+    Put the backup of the file in use back, byte for byte; a file that did not exist is removed.
 
     Returns whether that was done; false if the user said no, who is asked if the file was changed since.
 
     Raises:
-        CommandFailed: there is no backup, or a file cannot be read or written.
+        CommandFailed: there is no backup of this file, or a file cannot be read or written.
         WrongUsage: as ``configure``.
     """
-    folder = _folder(setup, home)
-    record = _record(folder)
-    if record is None:
-        raise CommandFailed(f"there is no backup of {setup.title}: gptmock launch {setup.name} --config makes one")
-    path = Path(record.path)
-    current, before = _read(path), _read(folder / "backup") if record.existed else None
+    kept = find_backup(setup.name, _candidates(configuration), home)
+    others = [path for path in paths_with_backup(setup.name, home) if kept is None or path != kept.record.path]
+    if kept is None:
+        raise CommandFailed(_no_backup(setup, configuration, others))
+    path, before = Path(kept.record.path), kept.before()
+    current = read_file(path)
     if current != before:
         _show_difference(path, current, before)
-        changed = current is not None and _digest(current) != record.written
+        changed = current is not None and kept.has_edits(current)
         if changed and not _agreed(f"{path} was changed since. Put the backup back all the same?", yes=yes):
             print("Nothing was changed.")
             return False
         if before is None:
             path.unlink(missing_ok=True)
         else:
-            _write(path, before)
-    for name in ("record.json", "backup"):
-        (folder / name).unlink(missing_ok=True)
+            write_file(path, before)
+    kept.remove()
     print(f"{path} is as it was." if before is not None else f"{path} is removed; it did not exist before.")
+    if others:
+        print(_named_others(configuration, others))
     return True
+
+
+def _no_backup(setup: ClientSetup, configuration: Configuration, others: Sequence[str]) -> str:
+    if not others:
+        return f"there is no backup of {setup.title}: gptmock launch {setup.name} --config makes one"
+    return f"there is no backup of {path_of(configuration)}. {_named_others(configuration, others)}"
+
+
+def _named_others(configuration: Configuration, others: Sequence[str]) -> str:
+    how = f" To restore one of these, set {configuration.variable} to its folder." if configuration.variable else ""
+    return f"There is a backup of {', '.join(others)}.{how}"
 
 
 def _changed(path: Path, before: bytes | None, configuration: Configuration, setup: ClientSetup) -> bytes:
@@ -143,63 +147,3 @@ def _agreed(question: str, *, yes: bool) -> bool:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         return False
-
-
-def _folder(setup: ClientSetup, home: Path) -> Path:
-    return home / "launch" / "backups" / setup.name
-
-
-def _keep(setup: ClientSetup, path: Path, before: bytes | None, after: bytes, home: Path) -> None:
-    """The backup is that of the first change; later ones only replace what was written."""
-    folder = _folder(setup, home)
-    earlier = _record(folder)
-    existed = before is not None
-    if earlier is not None and earlier.path == str(path):
-        existed = earlier.existed
-    elif before is not None:
-        _write(folder / "backup", before, mode=0o600)
-    record = _Record(str(path), existed, _digest(after))
-    _write(folder / "record.json", json.dumps(asdict(record)).encode(), mode=0o600)
-
-
-def _record(folder: Path) -> _Record | None:
-    text = _read(folder / "record.json")
-    try:
-        return None if text is None else _Record(**json.loads(text))
-    except (ValueError, TypeError) as error:
-        raise CommandFailed(f"{folder / 'record.json'} is damaged; the backup is {folder / 'backup'}") from error
-
-
-def _digest(text: bytes) -> str:
-    return hashlib.sha256(text).hexdigest()
-
-
-def _read(path: Path) -> bytes | None:
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise CommandFailed(f"{path} is too large for a configuration")
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise CommandFailed(f"{path} cannot be read: {error.strerror}") from error
-
-
-def _write(path: Path, text: bytes, *, mode: int | None = None) -> None:
-    """In one step, with the mode that the file had; a new one is for its owner only."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if mode is None:
-            mode = path.stat().st_mode & 0o777 if path.exists() else 0o600
-        descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(part).chmod(mode)
-            Path(part).replace(path)
-        finally:
-            Path(part).unlink(missing_ok=True)
-    except OSError as error:
-        raise CommandFailed(f"{path} cannot be written: {error.strerror}") from error

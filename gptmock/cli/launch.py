@@ -13,7 +13,7 @@ from gptmock.cli.client_arguments import client_arguments
 from gptmock.cli.client_files import configure, restore
 from gptmock.cli.client_process import client_environment, managed_conflicts, program_of, run_client
 from gptmock.cli.errors import CommandFailed, WrongUsage
-from gptmock.cli.launch_target import FoundServer, find_server, target_of
+from gptmock.cli.launch_target import FoundServer, absent_server, find_server, target_of
 from gptmock.cli.menu import can_choose, choose
 from gptmock.cli.offered_words import with_words
 from gptmock.cli.own_server import own_server
@@ -116,7 +116,9 @@ def _change(setup: ClientSetup | None, settings: Settings, options: argparse.Nam
             f"How it is set up: gptmock launch {setup.name} --print"
         )
     if options.restore:
-        return 0 if restore(setup, settings.home, yes=options.yes) else 1
+        # Which file it is does not depend on the server, which need not run.
+        configuration = setup.configuration(target_of(absent_server(settings), settings, None))
+        return 0 if restore(setup, configuration, settings.home, yes=options.yes) else 1
     target = target_of(find_server(settings), settings, options.model)
     return 0 if configure(setup, setup.configuration(target), settings.home, yes=options.yes) else 1
 

@@ -36,6 +36,13 @@ class FoundServer:
         return [ServedModel(spec.slug, spec.context_window) for spec in self.catalog.living]
 
 
+def absent_server(settings: Settings) -> FoundServer:
+    """What a server would be that is started at the configured address."""
+    scheme = "http" if settings.tls_cert is None else "https"
+    url = f"{scheme}://{reachable_host(settings.host)}:{settings.port}{settings.base_path or ''}"
+    return FoundServer(url, ModelCatalog(), settings.requires_key, is_running=False)
+
+
 def find_server(settings: Settings) -> FoundServer:
     """
     The server at the configured address, or what one would be that is started there.
@@ -43,13 +50,11 @@ def find_server(settings: Settings) -> FoundServer:
     Raises:
         CommandFailed: it refuses the key of ``GPTMOCK_API_KEY``, or requires one.
     """
-    scheme = "http" if settings.tls_cert is None else "https"
-    url = f"{scheme}://{reachable_host(settings.host)}:{settings.port}{settings.base_path or ''}"
-    absent = FoundServer(url, ModelCatalog(), settings.requires_key, is_running=False)
+    absent = absent_server(settings)
     if settings.unix_socket is not None:
         return absent
     try:
-        return ask_server(url, settings)
+        return ask_server(absent.url, settings)
     except (httpx.HTTPError, ValueError, TypeError, KeyError):
         # Nothing answers there, or something else does.
         return absent

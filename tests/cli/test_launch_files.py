@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
@@ -201,6 +202,56 @@ def test_a_file_that_was_changed_since_is_not_overwritten_unasked(home: Home):
     assert "--yes" in refused.stderr
     assert home.launch("claude", "--restore", "--yes").returncode == 0
     assert path.read_text() == CLAUDE
+
+
+def test_each_file_of_a_client_has_a_backup_of_its_own(home: Home):
+    """A variable with another folder names another file."""
+    usual, other = home.has("claude"), home.path / "other" / "settings.json"
+    other.parent.mkdir()
+    other.write_text('{"mine": 2}')
+    there = {"CLAUDE_CONFIG_DIR": str(other.parent)}
+    for given in ({}, there, {}):
+        assert home.launch("claude", "--config", "--yes", **given).returncode == 0
+    shown = home.launch("claude", "--restore")
+    assert (shown.returncode, usual.read_text()) == (0, CLAUDE)
+    assert f"There is a backup of {other}. To restore one of these, set CLAUDE_CONFIG_DIR" in shown.stdout
+    assert "ANTHROPIC_BASE_URL" in other.read_text()
+    refused = home.launch("claude", "--restore")
+    assert refused.returncode == 1
+    assert f"there is no backup of {usual}. There is a backup of {other}." in refused.stderr
+    again = home.launch("claude", "--restore", **there)
+    assert (again.returncode, other.read_text()) == (0, '{"mine": 2}')
+    assert "There is a backup" not in again.stdout
+
+
+def test_a_backup_of_an_earlier_version_is_restored(home: Home):
+    """It is in the folder of the client itself, one for all files."""
+    for existed in (True, False):
+        path = home.path / ".claude" / "settings.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text('{"written": 1}')
+        folder = home.path / "launch" / "backups" / "claude"
+        folder.mkdir(parents=True, exist_ok=True)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        record = {"path": str(path), "existed": existed, "written": digest}
+        (folder / "record.json").write_text(json.dumps(record))
+        (folder / "backup").write_text(CLAUDE)
+        there = home.path / f"other-{existed}"
+        assert home.launch("claude", "--config", "--yes", CLAUDE_CONFIG_DIR=str(there)).returncode == 0
+        assert home.launch("claude", "--config", "--yes").returncode == 0
+        shown = home.launch("claude", "--restore")
+        assert (shown.returncode, path.exists()) == (0, existed)
+        assert not existed or path.read_text() == CLAUDE
+        assert home.launch("claude", "--restore", CLAUDE_CONFIG_DIR=str(there)).returncode == 0
+        assert not (there / "settings.json").exists()
+
+
+def test_a_file_with_another_name_is_restored_after_it_was_removed(home: Home):
+    path = home.has("opencode")
+    home.launch("opencode", "--config", "--yes")
+    path.unlink()
+    assert home.launch("opencode", "--restore").returncode == 0
+    assert path.read_bytes() == OPENCODE.encode()
 
 
 def test_without_a_terminal_nothing_is_written_unasked(home: Home):
