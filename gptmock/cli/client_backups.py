@@ -24,7 +24,9 @@ class Record:
     path: str
     existed: bool
     written: str
-    """SHA-256 of what was written."""
+    """SHA-256 of what was written last."""
+    edited: bool = False
+    """Whether somebody else changed the file between two writes, so that what was written has those edits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +40,11 @@ class Backup:
         """The text of the file; ``None`` if it did not exist."""
         return read_file(self.folder / _BACKUP) if self.record.existed else None
 
-    def has_edits(self, current: bytes) -> bool:
-        """Whether somebody else changed the file since."""
-        return _digest(current) != self.record.written
+    def has_edits(self, current: bytes | None) -> bool:
+        """Whether somebody else changed or removed the file since, and it is not as it was before."""
+        if current == self.before():
+            return False
+        return self.record.edited or current is None or _digest(current) != self.record.written
 
     def remove(self) -> None:
         """Once it is put back."""
@@ -107,7 +111,8 @@ def keep_backup(client: str, path: Path, before: bytes | None, after: bytes, hom
             write_file(folder / _BACKUP, before, mode=0o600)
     else:
         folder, existed = earlier.folder, earlier.record.existed
-    record = Record(str(path), existed, _digest(after))
+    edited = earlier is not None and earlier.has_edits(before)
+    record = Record(str(path), existed, _digest(after), edited)
     write_file(folder / _RECORD, json.dumps(asdict(record)).encode(), mode=0o600)
 
 

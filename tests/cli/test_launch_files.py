@@ -204,6 +204,31 @@ def test_a_file_that_was_changed_since_is_not_overwritten_unasked(home: Home):
     assert path.read_text() == CLAUDE
 
 
+@pytest.mark.parametrize("more", [0, 1])
+def test_an_edit_between_two_changes_is_not_overwritten_unasked(home: Home, more: int):
+    path = home.has("claude")
+    home.launch("claude", "--config", "--yes")
+    path.write_text(path.read_text().replace('"hooks": {}', '"hooks": {"mine": 1}'))
+    for model in ["gpt-6-luna", "gpt-5.5"][: 1 + more]:
+        assert home.launch("claude", "--config", "--yes", "--model", model).returncode == 0
+    edited = path.read_text()
+    assert '"mine": 1' in edited
+    refused = home.launch("claude", "--restore")
+    assert (refused.returncode, path.read_text()) == (2, edited)
+    assert "--yes" in refused.stderr
+    assert home.launch("claude", "--restore", "--yes").returncode == 0
+    assert path.read_text() == CLAUDE
+
+
+def test_what_somebody_put_back_by_hand_is_no_edit(home: Home):
+    path = home.has("claude")
+    for _ in range(2):
+        path.write_text(CLAUDE)
+        assert home.launch("claude", "--config", "--yes").returncode == 0
+    assert home.launch("claude", "--restore").returncode == 0
+    assert path.read_text() == CLAUDE
+
+
 def test_each_file_of_a_client_has_a_backup_of_its_own(home: Home):
     """A variable with another folder names another file."""
     usual, other = home.has("claude"), home.path / "other" / "settings.json"
