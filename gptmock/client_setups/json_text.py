@@ -145,6 +145,11 @@ def _with_value(text: str, path: Path, value: Any) -> str:
         place = child
     if place.value == value and type(place.value) is type(value):
         return text
+    if place.members is not None and isinstance(value, dict) and place.members.keys() <= value.keys():
+        # Member by member, so that what stands between them stays.
+        for name, inner in value.items():
+            text = _with_value(text, (*path, name), inner)
+        return text
     return text[: place.start] + _dumped(text, place, value, inside=False) + text[place.end :]
 
 

@@ -1,4 +1,4 @@
-"""Sets values in the text of a TOML file and keeps every other line. Pure."""
+"""Sets values in the text of a TOML file and keeps every other byte: order, indentation, comments. Pure."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 """TOML has no other line ends than LF and CRLF."""
 _HEADER = re.compile(r"^\s*\[")
 _BARE = re.compile(r"""["'\s]""")
+_TOKEN = re.compile(
+    r"(?P<string>\"{3}(?:[^\\]|\\.)*?\"{3,5}|'{3}.*?'{3,5}|\"(?:[^\"\\\n]|\\.)*\"|'[^'\n]*')"
+    r"|(?P<comment>#[^\n]*)"
+    r"|(?P<space>[ \t\r\n]+)"
+    r"|(?P<opening>[\[{])"
+    r"|(?P<closing>[\]}])"
+    r"|(?P<word>,|[^\s\"'#\[\]{},]+)",
+    re.DOTALL,
+)
+"""Of a value."""
 
 
 def toml_with(text: str, edits: Sequence[Edit]) -> str:
@@ -35,7 +45,7 @@ def toml_with(text: str, edits: Sequence[Edit]) -> str:
         if _get(wanted, names) == edit.value:
             continue
         _set(wanted, names, edit.value)
-        lines = _with_line(lines, names, f"{names[-1]} = {json.dumps(edit.value)}{newline}", newline)
+        lines = _with_value(lines, names, json.dumps(edit.value), newline)
     changed = "".join(lines)
     try:
         if tomllib.loads(changed) == wanted:
@@ -72,8 +82,37 @@ def _set(document: dict[str, Any], names: Sequence[str], value: Any) -> None:
     document[names[-1]] = value
 
 
-def _with_line(lines: list[str], names: Sequence[str], line: str, newline: str) -> list[str]:
+def _with_value(lines: list[str], names: Sequence[str], value: str, newline: str) -> list[str]:
+    """In the place of the value that is there, else in a line of its own."""
     *table, key = names
+    begin = _table_begin(lines, table)
+    found = re.compile(rf"""^\s*["']?{re.escape(key)}["']?\s*=[ \t]*""")
+    for place in range(begin if begin is not None else len(lines), len(lines)):
+        if _HEADER.match(lines[place]):
+            break
+        lead = found.match(lines[place])
+        if lead is not None:
+            # A value may go on in further lines.
+            rest = "".join(lines[place:])
+            changed = lead.group() + value + rest[_value_end(rest, lead.end()) :]
+            return [*lines[:place], *_LINE.findall(changed)]
+    return _with_line(lines, names, f"{key} = {value}{newline}", newline)
+
+
+def _value_end(text: str, start: int) -> int:
+    """The place behind the last character of the value that begins at ``start``."""
+    depth, place = 0, start
+    while (token := _TOKEN.match(text, place)) is not None:
+        if depth == 0 and token.lastgroup in ("space", "comment"):
+            break
+        depth += {"opening": 1, "closing": -1}.get(token.lastgroup or "", 0)
+        place = token.end()
+    return place
+
+
+def _with_line(lines: list[str], names: Sequence[str], line: str, newline: str) -> list[str]:
+    """With a new line at the end of its table."""
+    table = names[:-1]
     lines = [*lines[:-1], _ended(lines[-1], newline)] if lines else []
     begin = _table_begin(lines, table)
     if begin is None:
@@ -82,8 +121,6 @@ def _with_line(lines: list[str], names: Sequence[str], line: str, newline: str) 
     end = next((place for place in range(begin, len(lines)) if _HEADER.match(lines[place])), len(lines))
     last = begin
     for place in range(begin, end):
-        if re.match(rf"""^\s*["']?{re.escape(key)}["']?\s*=""", lines[place]):
-            return [*lines[:place], line, *lines[place + 1 :]]
         if lines[place].strip() and not lines[place].lstrip().startswith("#"):
             last = place + 1
     # At the top of a file the comment before the first table belongs to that table.
