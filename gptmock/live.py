@@ -21,6 +21,8 @@ class LiveTurn:
     account_id: str | None = None
     sent_bytes: int = 0
     """To the client, of a stream."""
+    output_tokens: int | None = None
+    """Written so far, estimated; ``None`` where that is not counted."""
 
 
 @dataclass(frozen=True, slots=True)

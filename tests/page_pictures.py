@@ -86,6 +86,7 @@ async def _take(tab: Tab, url: str) -> None:
         await tab.open(f"{url}/dashboard")
         await tab.until("document.querySelectorAll('#now tbody tr').length >= 3")
         await tab.until("/[0-9]B/.test(document.getElementById('now').textContent)")
+        await tab.until("/about [0-9.]+K? tokens/.test(document.getElementById('now').textContent)")
         await tab.until("document.querySelectorAll('#problems tbody tr').length >= 1")
         await tab.until("!document.getElementById('chart-text').textContent.includes('today 0 in')")
         picture = await tab.picture(whole=False)

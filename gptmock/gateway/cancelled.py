@@ -5,6 +5,8 @@ client cannot use a model without end by cancelling every call just before it is
     input     the estimate of ``dialects.token_estimate`` for each turn that the upstream had accepted
     output    a token for every four bytes of the answer that has come by then
 
+The output of a turn in progress is estimated in the same way, to be shown.
+
 A turn that failed costs nothing, as before: that was not the client's doing. Usage reports know only what the upstream
 has told.
 """
@@ -19,6 +21,13 @@ from gptmock.dialects.token_estimate import estimated_tokens
 from gptmock.gateway.reply import Outcome
 
 BYTES_PER_TOKEN = 4
+
+
+def written_tokens(outcome: Outcome) -> int | None:
+    """Estimates the output of a turn in progress; ``None`` if its bytes are not counted, as without a limited key."""
+    if not outcome.counts_output:
+        return None
+    return ceil(sum(one.output_bytes for one in (outcome, *outcome.further)) / BYTES_PER_TOKEN)
 
 
 def untold_tokens(turn: Turn | None, outcome: Outcome) -> Callable[[], int] | None:

@@ -170,6 +170,7 @@ async def now(client: Client, team: ReadsTeam) -> dict[str, Any]:
                 "key": names.get(turn.tenant, turn.tenant),
                 "account": labels.get(turn.account_id or "", None),
                 "sent_bytes": turn.sent_bytes,
+                "output_tokens": turn.output_tokens,
             }
             for turn in turns[:MAX_SHOWN_TURNS]
         ],

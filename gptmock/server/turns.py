@@ -29,7 +29,7 @@ from gptmock.dialects.dialect import (
 )
 from gptmock.dialects.table import DialectRoute
 from gptmock.errors import DEFAULT_RETRY_SECONDS, GptmockError, ServerStopping
-from gptmock.gateway.cancelled import untold_tokens
+from gptmock.gateway.cancelled import untold_tokens, written_tokens
 from gptmock.gateway.key_limits import UNLIMITED, Grant
 from gptmock.gateway.key_terms import check_model, terms_for
 from gptmock.gateway.reply import Outcome
@@ -152,6 +152,7 @@ class TurnRequest:
             model=turn.resolved.slug if turn is not None else None,
             account_id=self._outcome.account_id,
             sent_bytes=sink.sent_bytes if sink is not None else 0,
+            output_tokens=written_tokens(self._outcome),
         )
 
     async def _explained(self, error: GptmockError) -> HTTPResponse:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -145,3 +145,26 @@ async def test_a_page_with_fewer_rights_does_not_get_what_the_key_saw_before(sim
             assert (await opened.patch("/admin/keys/ada", json={"role": "user"})).is_success
             async with opened_page(opened, headers) as after:
                 assert (await anext(after))["accounts"]["accounts"] == []
+
+
+@pytest.mark.parametrize(("limits", "told"), [({"rpm": 60}, range(1, 50)), ({}, [None])], ids=["limits", "no limits"])
+async def test_a_call_in_progress_tells_its_tokens_where_they_are_counted(
+    simulator: Simulator, home: Path, limits: dict[str, int], told: Container[int | None]
+):
+    async with serving_simulator(simulator, home) as url, client(url) as opened:
+        made = (await opened.post("/admin/keys", json={"name": "ada", **limits})).json()
+        body, headers = chat("scene:stall:60", stream=True), {"authorization": f"Bearer {made['key']}"}
+        async with (
+            asyncio.timeout(60),
+            opened.stream("POST", CHAT_PATH, json=body, headers=headers) as reply,
+            opened_page(opened, {}) as page,
+        ):
+            text = ""
+            frames = reply.aiter_lines()
+            while not text:
+                frame = json.loads((await anext(frames)).removeprefix("data: ") or "{}")
+                text = "".join(one["delta"].get("content") or "" for one in frame.get("choices", ()))
+            turns: list[Any] = []
+            while not (turns and turns[0]["sent_bytes"]):
+                turns = (await anext(page)).get("now", {}).get("turns", turns)
+        assert turns[0]["output_tokens"] in told

@@ -208,13 +208,19 @@ function showAccounts({ accounts, broken, any }) {
   $("add-account").classList.toggle("main", !any);
 }
 
+// An estimate, and only for keys with limits: it costs work for each token.
+function soFar({ output_tokens: tokens, sent_bytes: bytes }) {
+  if (tokens) return `about ${compact.format(tokens)} ${tokens === 1 ? "token" : "tokens"}`;
+  return bytes ? `${compact.format(bytes)}B` : "–";
+}
+
 function showNow(shown) {
   const first = shown.first_seconds_p50 === null ? "" : ` · first token p50 ${shown.first_seconds_p50} s, p95 ${shown.first_seconds_p95} s`;
   $("now-facts").textContent = `${shown.count} ${shown.count === 1 ? "turn" : "turns"}${first}`;
   $("facts").textContent = `${shown.servers} ${shown.servers === 1 ? "server" : "servers"} · ${shown.workers} ${shown.workers === 1 ? "worker" : "workers"}${shown.draining ? ` · ${shown.draining} draining` : ""}`;
   const rows = shown.turns.map((turn) => [clock(turn.started_at), turn.model ?? "–", turn.dialect, turn.key, span(now() - Date.parse(turn.started_at)),
-    turn.sent_bytes ? `${compact.format(turn.sent_bytes)}B` : "–"]);
-  fill($("now"), rows.length ? table(["Since", "Model", "API", "Key", "Age", "Sent"], rows, [4, 5]) : empty("No model call is in progress."));
+    soFar(turn)]);
+  fill($("now"), rows.length ? table(["Since", "Model", "API", "Key", "Age", "So far"], rows, [4, 5]) : empty("No model call is in progress."));
 }
 
 function showUsage(shown) {
