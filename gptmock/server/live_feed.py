@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -130,9 +130,12 @@ class LiveFeed:
     async def _known(self, client: Client) -> Client | None:
         if client.key is None:
             return await self._services.admission.known(client.tenant)
-        readings = self._readings()
-        key = (await readings.keys_by_id()).get(client.key.id)
-        return Client(key.id, key) if key is not None and key.is_living(readings.clock()) else None
+        readings, ends_at = self._readings(), client.key.text_ends_at
+        key, now = (await readings.keys_by_id()).get(client.key.id), readings.clock()
+        if key is None or not key.is_living(now) or (ends_at is not None and now >= ends_at):
+            return None
+        # The end of a replaced text is known only to who has found the key by that text.
+        return Client(key.id, replace(key, text_ends_at=ends_at))
 
     def _readings(self) -> SharedReadings:
         if self._shared is None:

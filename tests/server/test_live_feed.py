@@ -147,6 +147,20 @@ async def test_a_page_with_fewer_rights_does_not_get_what_the_key_saw_before(sim
                 assert (await anext(after))["accounts"]["accounts"] == []
 
 
+async def test_a_page_by_a_replaced_text_goes_on_until_the_overlap_ends(simulator: Simulator, home: Path):
+    async with serving_simulator(simulator, home) as url, client(url) as opened, asyncio.timeout(60):
+        made = (await opened.post("/admin/keys", json={"name": "ada", "role": "viewer"})).json()
+        assert (await opened.post("/admin/keys/ada/rotate", json={"overlap_seconds": 8})).is_success
+        async with opened_page(opened, {"authorization": f"Bearer {made['key']}"}) as page:
+            assert [key["name"] for key in (await anext(page))["keys"]] == ["ada"]
+            assert (await opened.post("/admin/keys", json={"name": "eve"})).is_success
+            # Keys are read every third second, and callers each second.
+            while "keys" not in (state := await anext(page)):
+                pass
+            assert [key["name"] for key in state["keys"]] == ["ada", "eve"]
+            assert [state async for state in page if "error" in state] == []
+
+
 @pytest.mark.parametrize(("limits", "told"), [({"rpm": 60}, range(1, 50)), ({}, [None])], ids=["limits", "no limits"])
 async def test_a_call_in_progress_tells_its_tokens_where_they_are_counted(
     simulator: Simulator, home: Path, limits: dict[str, int], told: Container[int | None]
