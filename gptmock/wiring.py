@@ -203,6 +203,7 @@ async def _measured(
 ) -> AsyncIterator[None]:
     """Count and trace what this worker does while the context lasts, and let it be scraped."""
     services.exposition = Exposition(metrics, AccountReadings(state.vault, limits, clock=time.time))
+    metrics.instruments.unauthenticated.set(settings.is_exposed and not settings.requires_key)
     with counted(metrics.instruments, partial(_is_known, services)):
         async with beside(metrics.sample(partial(_load_of, services, state))), _traced(settings, services):
             yield
@@ -248,7 +249,13 @@ def _is_known(services: Services, slug: str) -> bool:
 
 def _load_of(services: Services, state: State) -> Load:
     activity = services.activity
-    return Load(activity.turns, activity.streams, activity.count_connections(), has_store=state.store.available)
+    return Load(
+        activity.turns,
+        activity.streams,
+        activity.count_connections(),
+        has_store=state.store.available,
+        key_turns=services.limits.turns_by_key(),
+    )
 
 
 def _windows(

@@ -203,6 +203,12 @@ async def test_the_operator_chooses_the_transport(tmp_path: Path, transport: str
         await until(lambda: simulator.state.open_sockets == 0)
 
 
+@pytest.mark.parametrize(("given", "told"), [({}, 0), ({"host": "0.0.0.0", "allow_unauthenticated": True}, 1)])
+async def test_the_metrics_tell_whether_anybody_may_call(tmp_path: Path, given: dict[str, Any], told: int):
+    async with wiring.open_services(settings(tmp_path, **given), UpstreamDeadlines()) as services:
+        assert f"gptmock_unauthenticated {told}.0" in (await services.exposition()).decode()
+
+
 def test_websockets_do_not_go_through_a_proxy(tmp_path: Path):
     with pytest.raises(SettingsError, match="GPTMOCK_UPSTREAM_TRANSPORT: must be http with GPTMOCK_UPSTREAM_PROXY"):
         settings(tmp_path, upstream_transport="auto", upstream_proxy="http://127.0.0.1:1")

@@ -18,6 +18,7 @@ import asyncio
 import math
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -156,6 +157,10 @@ class KeyLimiter:
     async def states(self, key: ClientKey) -> tuple[LimitState, ...]:
         """See ``KeyLimits.states``."""
         return await self._limits.states(key)
+
+    def turns_by_key(self) -> dict[str, int]:
+        """The admitted turns of this worker that have not ended, by the id of their key."""
+        return Counter(turn.key.id for turn in self._live)
 
     async def admit(self, turn: _Turn) -> LimitAnswer:
         """Ask the store, or decide alone while it is unavailable."""

@@ -58,7 +58,7 @@ class Instruments:
         )
         self.chunk_delay_seconds = self._histogram(
             "chunk_delay_seconds",
-            "How late a worker comes to what is due, which delays each chunk; sampled.",
+            "Lag of the event loop of a worker, by which each chunk is delayed; sampled four times a second.",
             _LAG_BUCKETS,
         )
         self.upstream_responses = self._counter("upstream_responses", "Answers of the backend.", "status")
@@ -79,9 +79,17 @@ class Instruments:
         self.workers = self._gauge("workers", "Workers that serve.")
         self.streams = self._gauge("open_streams", "Streams to clients.")
         self.turns_open = self._gauge("open_turns", "Model calls under way.")
+        self.key_turns_open = self._gauge(
+            "key_open_turns", "Model calls under way by client keys that have limits; each holds a place.", "key"
+        )
         self.connections = self._gauge("open_connections", "Connections of clients.")
         self.store_available = self._gauge(
             "store_available", "1 while every worker has the store, 0 while a circuit breaker is open.", mode="livemin"
+        )
+        self.unauthenticated = self._gauge(
+            "unauthenticated",
+            "1 if other machines can use this server without a client key (--allow-unauthenticated), else 0.",
+            mode="livemax",
         )
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
@@ -90,5 +98,5 @@ class Instruments:
     def _histogram(self, name: str, text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
         return Histogram(f"gptmock_{name}", text, labels, buckets=buckets, registry=self._registry)
 
-    def _gauge(self, name: str, text: str, *, mode: str = "livesum") -> Gauge:
-        return Gauge(f"gptmock_{name}", text, multiprocess_mode=mode, registry=self._registry)  # type: ignore[arg-type]
+    def _gauge(self, name: str, text: str, *labels: str, mode: str = "livesum") -> Gauge:
+        return Gauge(f"gptmock_{name}", text, labels, multiprocess_mode=mode, registry=self._registry)  # type: ignore[arg-type]

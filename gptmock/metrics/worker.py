@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,8 @@ class Load:
     streams: int
     connections: int
     has_store: bool
+    key_turns: Mapping[str, int]
+    """Turns by the id of their client key, if it has limits."""
 
 
 class WorkerMetrics:
@@ -75,6 +77,7 @@ class WorkerMetrics:
     async def sample(self, load: Callable[[], Load]) -> None:
         """Background task: note some times a second what the worker is doing, and how late its event loop is."""
         loop, to = asyncio.get_running_loop(), self.instruments
+        keys: set[str] = set()
         while True:
             due = loop.time() + SAMPLE_SECONDS
             await asyncio.sleep(SAMPLE_SECONDS)
@@ -84,6 +87,9 @@ class WorkerMetrics:
             to.streams.set(now.streams)
             to.connections.set(now.connections)
             to.store_available.set(now.has_store)
+            keys |= now.key_turns.keys()
+            for key in keys:
+                series(to.key_turns_open, key).set(now.key_turns.get(key, 0))
 
     def store_called(self, operation: str, seconds: float, error: StoreUnavailable | None) -> None:
         """Count a call of the store."""

@@ -65,6 +65,9 @@ class LimitsKeys(Protocol):
     def begin(self, client: Client) -> Grant:
         """Begin the admission of a call."""
 
+    def turns_by_key(self) -> Mapping[str, int]:
+        """The turns of this worker that hold a place of a limited key, by the id of the key."""
+
 
 class NoLimits:
     """``LimitsKeys`` without limits."""
@@ -72,6 +75,10 @@ class NoLimits:
     def begin(self, client: Client) -> Grant:  # noqa: ARG002 - alike for all
         """See ``LimitsKeys.begin``."""
         return UNLIMITED
+
+    def turns_by_key(self) -> Mapping[str, int]:
+        """See ``LimitsKeys.turns_by_key``."""
+        return {}
 
 
 class ReportsUsage(Protocol):

@@ -141,7 +141,7 @@ async def test_a_real_prometheus_scrapes_a_server(simulator: SimulatorProcess, h
                 assert await answered(opened, "sum(gptmock_turns_total{outcome='ok'})") == "2"
                 rules = (await opened.get("/api/v1/rules")).json()["data"]["groups"][0]["rules"]
     assert [rule["name"] for rule in rules if rule.get("lastError")] == []
-    assert len(rules) == 9
+    assert len(rules) == 10
 
 
 @contextmanager

@@ -77,6 +77,7 @@ async def test_the_dashboard_shows_every_metric_but_sums_and_counts():
     assert {name for name in await known_names() if not name.endswith(("_sum", "_count"))} <= shown | {
         "gptmock_account_parked_total",
         "gptmock_store_available",
+        "gptmock_unauthenticated",
     }
     ids = [panel["id"] for panel in json.loads(DASHBOARD.read_text())["panels"]]
     assert len(set(ids)) == len(ids) == 15
@@ -86,4 +87,4 @@ async def test_the_dashboard_shows_every_metric_but_sums_and_counts():
 def test_prometheus_reads_the_rules():
     done = subprocess.run(["promtool", "check", "rules", RULES], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "9 rules found" in done.stdout
+    assert "10 rules found" in done.stdout

@@ -210,6 +210,30 @@ async def test_a_count_takes_no_place_and_no_request(opened: httpx.AsyncClient, 
     await count()
 
 
+async def test_the_metrics_tell_the_places_of_a_limited_key(
+    opened: httpx.AsyncClient, state: State, simulator: Simulator
+):
+    headers = await headers_of(state, concurrency=3)
+    series = f'gptmock_key_open_turns{{key="{(await state.keys.show("ada")).id}"}}'
+    asking = [
+        asyncio.get_running_loop().create_task(
+            opened.post(CHAT_PATH, json=chat("scene:stall:60", stream=True), headers=headers)
+        )
+        for _ in range(2)
+    ]
+    await until(lambda: simulator.state.open_streams == 2)
+    await until_told(opened, f"{series} 2.0")
+    for task in asking:
+        task.cancel()
+    await until_told(opened, f"{series} 0.0")
+
+
+async def until_told(opened: httpx.AsyncClient, line: str) -> None:
+    async with asyncio.timeout(20):
+        while line not in (await opened.get("/metrics")).text:  # noqa: ASYNC110 - sampled some times a second
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize("path", ROUTES)
 async def test_a_model_that_the_key_may_not_use_is_a_403(
     opened: httpx.AsyncClient, state: State, simulator: Simulator, path: str
