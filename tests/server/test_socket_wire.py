@@ -44,10 +44,12 @@ def framed(event: dict[str, Any], *, named: bool) -> bytes:
     return name + b"data: " + json.dumps(event, ensure_ascii=False).encode() + b"\n\n"
 
 
-def told(blocks: list[bytes], lane: Raw | None) -> tuple[list[dict[str, Any]], list[bytes]]:
+def told(
+    blocks: list[bytes], lane: Raw | None, limits: bytes | None = None
+) -> tuple[list[dict[str, Any]], list[bytes]]:
     """What a client hears of a stream, and the ends that the turn hears of."""
     heard, ends = Heard(), list[bytes]()
-    wire = SocketWire(cast("Socket", heard), lane, status=lambda: 503, ended=ends.append)
+    wire = SocketWire(cast("Socket", heard), lane, status=lambda: 503, ended=ends.append, limits=limits)
 
     async def play() -> None:
         await wire.begin(blocks[0] if blocks else b": \n\n")
@@ -82,6 +84,32 @@ def test_the_last_error_has_a_status_and_the_end_is_told():
     assert told([b": \n\n", _compact(error)], None)[0] == [{**error, "status": 503}]
     _, ends = told([b": \n\n", _compact(end)], Raw(b'"a"'))
     assert [json.loads(one) for one in ends] == [end]
+
+
+OURS, THEIRS = [{"type": "codex.rate_limits", "plan_type": plan} for plan in ("ours", "theirs")]
+CREATED: dict[str, Any] = {"type": "response.created", "response": {}}
+DONE: dict[str, Any] = {"type": "response.completed", "response": {}}
+FAILED = [{"type": "error", "code": "x", "status": 503}, {"type": "response.failed"}]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [
+        ([CREATED, DONE], [CREATED, OURS, DONE]),
+        ([THEIRS, CREATED, DONE], [THEIRS, CREATED, DONE]),
+        ([CREATED, THEIRS, DONE], [CREATED, THEIRS, DONE]),
+        ([CREATED, *FAILED], [CREATED, OURS, *FAILED]),
+    ],
+)
+def test_usage_windows_are_told_once(said: list[dict[str, Any]], heard: list[dict[str, Any]], at_once: object):
+    frames = [_compact({name: event[name] for name in event if name != "status"}) for event in said]
+    count = 2 if said[-1] is FAILED[-1] else 1
+    blocks = [*frames[:-count], b"".join(frames[-count:])]
+    ours = json.dumps(OURS, separators=(",", ":")).encode()
+    assert told([b"".join(frames)] if at_once else blocks, Raw(b'"a"'), ours)[0] == [
+        {"stream_id": "a", **event} for event in heard
+    ]
 
 
 def _compact(event: dict[str, Any]) -> bytes:

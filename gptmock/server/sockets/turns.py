@@ -111,7 +111,7 @@ class SocketTurn(TurnRequest):
             status=self._failure_status,
             ended=self._remember,
             shown=shown,
-            first=rate_limits_event(headers),
+            limits=rate_limits_event(headers),
         )
 
     def _failure_status(self) -> int:

@@ -12,6 +12,8 @@ _DATA = b"data: "
 _FRAME_END = b"\n\n"
 _ERROR = b'{"type":"error",'
 _ENDS = (b'{"type":"response.completed"', b'{"type":"response.incomplete"')
+_LAST = (*_ENDS, _ERROR, b'{"type":"response.failed"')
+_LIMITS = b'{"type":"codex.rate_limits"'
 
 
 class SocketWire:
@@ -24,10 +26,10 @@ class SocketWire:
         status: of the failure that the stream ends with.
         ended: is given the last event of a turn that went well.
         shown: takes a copy of everything that is sent, if given.
-        first: a message sent before all others.
+        limits: the event ``codex.rate_limits``, sent before the last ones unless the upstream's own has come.
     """
 
-    __slots__ = ("_begin", "_ended", "_first", "_shown", "_socket", "_status", "_written")
+    __slots__ = ("_begin", "_ended", "_limits", "_shown", "_socket", "_status", "_written")
 
     def __init__(  # noqa: PLR0913 - each is of another kind
         self,
@@ -37,26 +39,28 @@ class SocketWire:
         status: Callable[[], int],
         ended: Callable[[bytes], None],
         shown: list[bytes] | None = None,
-        first: bytes | None = None,
+        limits: bytes | None = None,
     ) -> None:
         self._socket = socket
         self._begin = b"" if lane is None else b'{"stream_id":%b,' % bytes(lane)
         self._status = status
         self._ended = ended
         self._shown = shown
-        self._first = [] if first is None else [first]
+        self._limits = limits
         self._written = 0
         """The connection's count behind the last message of this stream."""
 
     async def begin(self, block: bytes) -> None:
         """See ``streaming.Wire.begin``."""
-        await self.end(block)
+        self._send_last(block)
 
     def write(self, block: bytes) -> bool:
         """See ``streaming.Wire.write``."""
         start, end = block.find(_DATA), len(block) - 2
         if start < 0 or block.find(_FRAME_END, start) != end or self._shown is not None:
-            return self._send(texts_of(block))
+            return self._send(self._placed(texts_of(block)))
+        if self._limits is not None and block.startswith(_LIMITS, start + 6):
+            self._limits = None
         begin = self._begin
         text = begin + block[start + 7 : end] if begin else block[start + 6 : end]
         can_write = self._socket.send_one(text)
@@ -77,9 +81,24 @@ class SocketWire:
 
     async def end(self, block: bytes) -> None:
         """See ``streaming.Wire.end``."""
-        first, self._first = self._first, []
-        texts = [self._last(text) for text in texts_of(block)]
-        self._send([*first, *texts])
+        self._send_last(block)
+
+    def _send_last(self, block: bytes) -> None:
+        self._send(self._placed([self._last(text) for text in texts_of(block)]))
+
+    def _placed(self, texts: list[bytes]) -> list[bytes]:
+        """With our own ``codex.rate_limits``, where it is time for it."""
+        limits = self._limits
+        if limits is None:
+            return texts
+        if any(text.startswith(_LIMITS) for text in texts):
+            self._limits = None
+            return texts
+        for place, text in enumerate(texts):
+            if text.startswith(_LAST):
+                self._limits = None
+                return [*texts[:place], limits, *texts[place:]]
+        return texts
 
     def _last(self, text: bytes) -> bytes:
         if text.startswith(_ERROR):
