@@ -260,7 +260,7 @@ class TurnRequest:
         heartbeat = Heartbeat(
             turn.reply.heartbeat(self._head),
             self._options.heartbeat_seconds,
-            keepalive=turn.reply.keepalive() if supports(turn.reply, KeepsAlive) else None,
+            keepalive=self._keepalive(turn),
             keepalive_seconds=self._options.keepalive_seconds,
         )
         sink = self._sink = ClientSink(
@@ -280,6 +280,10 @@ class TurnRequest:
             activity.streams -= 1
         if shown:
             self._show_answer(shown)
+
+    def _keepalive(self, turn: Turn) -> bytes | None:
+        """What is sent in a long silence to a client that hears no heartbeats."""
+        return turn.reply.keepalive() if supports(turn.reply, KeepsAlive) else None
 
     async def _wire(self, headers: dict[str, str], shown: list[bytes] | None) -> Wire:
         """Where a stream goes: ``headers`` begin it, and ``shown`` takes a copy of everything that is sent."""

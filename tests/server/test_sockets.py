@@ -516,14 +516,20 @@ async def test_a_server_that_stops_lets_turns_end(simulator: Simulator, home: Pa
 
 
 @pytest.mark.check(325)
-async def test_codex_hears_of_a_silent_turn(simulator: Simulator, home: Path):
+async def test_clients_hear_of_a_silent_turn(simulator: Simulator, home: Path):
     options = ServerOptions(heartbeat_seconds=0.2, keepalive_seconds=0.3)
     async with serving_simulator(simulator, home, options=options) as url:
-        for headers, heard in ((CODEX, True), ({}, False)):
+        for headers, is_codex in ((CODEX, True), ({}, False)):
             async with opened(url, headers=headers) as it:
-                events = await turn(it, create("scene:stall:1"))
-            assert ("codex.keepalive" in kinds(events)) == heard
+                events = await turn(it, create("scene:stall:1", stream_id="a", instructions="Be brief."))
+                early = await turn(it, create("scene:slow-head:1"))
+            assert ("codex.keepalive" in kinds(events)) == is_codex
+            again = [event for event in events if event["type"] == "response.in_progress"][1:]
+            assert bool(again) != is_codex
+            for event in again:
+                assert (event["stream_id"], event["response"]) == ("a", events[0]["response"])
             assert events[-1]["type"] == "response.completed"
+            assert kinds(early).count("response.in_progress") == 1
 
 
 # --- The same over both ------------------------------------------------------------------------

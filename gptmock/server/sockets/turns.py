@@ -27,7 +27,7 @@ from gptmock.server.sockets.connection import Socket
 from gptmock.server.sockets.memory import ConnectionMemory
 from gptmock.server.sockets.messages import Create, answerable, without_previous
 from gptmock.server.sockets.rate_limits import rate_limits_event
-from gptmock.server.sockets.wire import SocketWire
+from gptmock.server.sockets.wire import REPEAT, SocketWire
 from gptmock.server.streaming import Wire
 from gptmock.server.turns import TurnRequest
 
@@ -104,6 +104,10 @@ class SocketTurn(TurnRequest):
             error = ClientError(error.message, code=error.code, status=403, should_retry=False)
         return await super()._explained(error)
 
+    def _keepalive(self, turn: Turn) -> bytes:
+        """Codex has an event of its own; to others ``response.in_progress`` is said again."""
+        return super()._keepalive(turn) or REPEAT
+
     async def _wire(self, headers: dict[str, str], shown: list[bytes] | None) -> Wire:
         return SocketWire(
             self._socket,
@@ -111,6 +115,7 @@ class SocketTurn(TurnRequest):
             status=self._failure_status,
             ended=self._remember,
             shown=shown,
+            repeats=self._turn is not None and self._keepalive(self._turn) is REPEAT,
             limits=rate_limits_event(headers),
         )
 

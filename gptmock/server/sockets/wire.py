@@ -14,6 +14,9 @@ _ERROR = b'{"type":"error",'
 _ENDS = (b'{"type":"response.completed"', b'{"type":"response.incomplete"')
 _LAST = (*_ENDS, _ERROR, b'{"type":"response.failed"')
 _LIMITS = b'{"type":"codex.rate_limits"'
+_CREATED, _IN_PROGRESS = b'{"type":"response.created"', b'{"type":"response.in_progress"'
+REPEAT = b": response.in_progress\n\n"
+"""A block in the place of ``response.in_progress`` said once more; nothing before ``response.created``."""
 
 
 class SocketWire:
@@ -26,10 +29,11 @@ class SocketWire:
         status: of the failure that the stream ends with.
         ended: is given the last event of a turn that went well.
         shown: takes a copy of everything that is sent, if given.
+        repeats: whether ``REPEAT`` is ever written.
         limits: the event ``codex.rate_limits``, sent before the last ones unless the upstream's own has come.
     """
 
-    __slots__ = ("_begin", "_ended", "_limits", "_shown", "_socket", "_status", "_written")
+    __slots__ = ("_begin", "_created", "_ended", "_limits", "_shown", "_socket", "_status", "_written")
 
     def __init__(  # noqa: PLR0913 - each is of another kind
         self,
@@ -39,6 +43,7 @@ class SocketWire:
         status: Callable[[], int],
         ended: Callable[[bytes], None],
         shown: list[bytes] | None = None,
+        repeats: bool = False,
         limits: bytes | None = None,
     ) -> None:
         self._socket = socket
@@ -47,6 +52,8 @@ class SocketWire:
         self._ended = ended
         self._shown = shown
         self._limits = limits
+        self._created: bytes | None = None if repeats else b""
+        """``response.created``, once it has come; empty if nobody wants to know."""
         self._written = 0
         """The connection's count behind the last message of this stream."""
 
@@ -58,11 +65,13 @@ class SocketWire:
         """See ``streaming.Wire.write``."""
         start, end = block.find(_DATA), len(block) - 2
         if start < 0 or block.find(_FRAME_END, start) != end or self._shown is not None:
-            return self._send(self._placed(texts_of(block)))
+            return self._send(self._placed(self._repeated() if block == REPEAT else texts_of(block)))
         if self._limits is not None and block.startswith(_LIMITS, start + 6):
             self._limits = None
         begin = self._begin
         text = begin + block[start + 7 : end] if begin else block[start + 6 : end]
+        if self._created is None and block.startswith(_CREATED, start + 6):
+            self._created = block[start + 6 : end]
         can_write = self._socket.send_one(text)
         self._written = self._socket.written_bytes
         return can_write
@@ -108,9 +117,15 @@ class SocketWire:
             self._ended(text)
         return text
 
+    def _repeated(self) -> list[bytes]:
+        created = self._created
+        return [_IN_PROGRESS + created[len(_CREATED) :]] if created else []
+
     def _send(self, texts: list[bytes]) -> bool:
         if self._shown is not None:
             self._shown.extend(texts)
+        if self._created is None:
+            self._created = next((text for text in texts if text.startswith(_CREATED)), None)
         if self._begin:
             texts = [self._begin + text[1:] for text in texts]
         can_write = self._socket.send(*texts)
