@@ -14,6 +14,8 @@ request has its time as a whole. Deadlines are looked at by the worker's one tim
     an answered request is read and dropped         drop_seconds                            close
     a WebSocket is open                             its own (``server.sockets``)
 
+A client that reads what waits for it is not silent: a large answer may take its time.
+
 Uses what Sanic does not document: ``_http``, ``_task`` and ``_time`` of its protocol, and the stages of its ``Http``.
 """
 
@@ -74,6 +76,7 @@ class ClientConnection(HttpProtocol):
         "_phase_began",
         "_socket",
         "_timed_out",
+        "_unsent_bytes",
     )
 
     def __init__(self, *, app: Any, **rest: Any) -> None:
@@ -85,6 +88,8 @@ class ClientConnection(HttpProtocol):
         self._phase_began = 0.0
         self._timed_out = 0.0
         """When a deadline had passed; 0 before that."""
+        self._unsent_bytes = 0
+        """At the last look."""
         self._is_owed_answer = False
         """A request of which the rest may still come was answered with its 408."""
         self._drop_until = 0.0
@@ -163,6 +168,7 @@ class ClientConnection(HttpProtocol):
             self._look_at(http, now)
 
     def _look_at(self, http: ClientHttp, now: float) -> None:
+        self._note_reading(now)
         stage, deadlines = http.stage, self._bounds.deadlines
         if stage is Stage.REQUEST:
             if self._seconds_of("head", now) > self._shortened(deadlines.head_seconds):
@@ -183,6 +189,13 @@ class ClientConnection(HttpProtocol):
                 self._time_out(http, now, None)
         elif now - self._time > self.response_timeout:
             self._time_out(http, now, ServiceUnavailable("Response Timeout"))
+
+    def _note_reading(self, now: float) -> None:
+        """The client has read since the last look if less waits for it: then the connection is not silent."""
+        unsent = self.transport.get_write_buffer_size() if self.transport is not None else 0
+        if unsent < self._unsent_bytes:
+            self._time = now
+        self._unsent_bytes = unsent
 
     def _seconds_of(self, what: str, now: float) -> float:
         """For how long this has been arriving; it is seen for the first time one look late at most."""

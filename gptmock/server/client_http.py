@@ -35,6 +35,8 @@ class ClientHttp(Http):
             ClientError: the head is refused, with 400, 414 or 431; Sanic answers, and closes the connection.
         """
         self._chunked: ChunkedBody | None = None
+        # A turn may have raised it (``server.turns``).
+        self.protocol.response_timeout = self.protocol.app.config.RESPONSE_TIMEOUT
         buffer: bytearray = self.recv_buffer
         end = buffer.find(END)
         if end < 0:

@@ -398,5 +398,5 @@ def forwarded_to_codex(outcome: Outcome) -> dict[str, str]:
 
 
 def raise_idle_timeout(request: Request, seconds: float) -> None:
-    """Let this connection be silent for so long; an attribute of Sanic's protocol that its types do not name."""
+    """Let this connection be silent for so long, until its next request; Sanic's types do not name the attribute."""
     request.protocol.response_timeout = seconds  # type: ignore[attr-defined]

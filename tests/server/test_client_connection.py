@@ -9,20 +9,21 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import zstandard
+from sanic import HTTPResponse, Request
 
 from gptmock.catalog import ModelCatalog
 from gptmock.dialects.dialect import Defaults, Terms
 from gptmock.gateway.admission import Admission
 from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.server.client_bounds import ConnectionDeadlines
-from gptmock.server.context import ServerOptions, Services
+from gptmock.server.context import App, ServerOptions, Services
 from gptmock.server.descriptors import capacity, raise_descriptor_limit
 from gptmock.simulator.server import Simulator
 from gptmock.stores.client_keys import StoreClientKeys
@@ -217,6 +218,49 @@ async def test_a_reply_may_take_longer_than_its_request(simulator: Simulator, ho
         ]
     assert [answer.status_code for answer in answers] == [200, 200]
     assert answers[0].content.endswith(b"data: [DONE]\n\n")
+
+
+async def test_the_time_of_a_turn_does_not_hold_for_the_next_request(simulator: Simulator, home: Path):
+    async def silent(_: Request) -> HTTPResponse:
+        await asyncio.sleep(60)
+        return HTTPResponse()
+
+    def configure(app: App) -> None:
+        app.config.update(RESPONSE_TIMEOUT=HEAD_SECONDS)
+        app.add_route(silent, "/silent")
+
+    deadlines = replace(QUICK, idle_seconds=30)
+    async with serving_simulator(
+        simulator, home, options=ServerOptions(deadlines=deadlines), configure=configure
+    ) as url:
+        body = json.dumps(chat("scene:silent:1.5")).encode()
+        async with connected(url, POST % CHAT_PATH.encode() + b"Content-Length: %d\r\n\r\n" % len(body) + body) as raw:
+            assert (await raw.answer())[0] == 200
+            began = time.monotonic()
+            raw.writer.write(b"GET /silent HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await raw.answer())[0] == 503
+            assert time.monotonic() - began < generous(HEAD_SECONDS)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_a_large_answer_may_take_its_time_if_the_client_reads(*, reads: bool):
+    size = 64 * 1024 * 1024
+
+    async def large(_: Request) -> HTTPResponse:
+        return HTTPResponse(bytes(size))
+
+    def configure(app: App) -> None:
+        app.add_route(large, "/large")
+
+    serve = serving(no_services, ServerOptions(deadlines=QUICK), configure=configure)
+    async with serve as url, connected(url, b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n") as raw:
+        began = time.monotonic()
+        seen = 0
+        while time.monotonic() - began < HEAD_SECONDS * 5:
+            seen += len(await raw.reader.read(size // 100)) if reads else 0
+            await asyncio.sleep(0.01)
+        seen += len(await raw.rest())
+    assert (seen > size) == reads
 
 
 # --- Large bodies ----------------------------------------------------------------------------
