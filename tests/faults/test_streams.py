@@ -16,7 +16,7 @@ import pytest
 
 from gptmock.simulator.scenes import render_scene
 from gptmock.stores.limits_and_usage import SharedUsage
-from tests.faults.state import LOOK_SECONDS, Place, exchanges, login_again, statuses
+from tests.faults.state import LOOK_SECONDS, Place, exchanges, login_again, statuses, times
 from tests.harness import (
     CHAT_PATH,
     SimulatorProcess,
@@ -33,7 +33,7 @@ from tests.upstream.raw import HEAD, LAST_CHUNK, RawServer, chunk, read_request,
 pytestmark = pytest.mark.faults
 CUTS = 200
 NOT_FOUND = b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n"
-LEAVERS = 100
+LEAVERS = times(100, 500)
 ONCE = 60
 
 
