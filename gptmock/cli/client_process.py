@@ -64,7 +64,8 @@ def client_environment(start: Start, key: str | None, url: str) -> dict[str, str
         # Without a key the variable stays as it is.
         if value != KEY or key is not None
     }
-    kept = {name: value for name, value in os.environ.items() if name not in start.without}
+    hidden = {*start.without, *start.switches}
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
     return {**kept, **given, **without_proxy(kept, url)}
 
 
@@ -93,7 +94,7 @@ def managed_conflicts(setup: ClientSetup, start: Start) -> list[str]:
 
     Returns one sentence for each file, with the names of what it sets.
     """
-    names = {*start.environment, *start.without}
+    names = {*start.environment, *start.without, *start.switches}
     found = []
     for path in map(Path, _MANAGED.get(setup.name, ())):
         try:

@@ -72,7 +72,8 @@ def _claude_start(target: Target) -> Start:
     helper = {"apiKeyHelper": f"printenv {KEY_VARIABLE}"} if target.needs_key else {}
     return Start(
         environment={**claude_environment(target), **key},
-        without=("ANTHROPIC_API_KEY", *CLAUDE_SWITCHES),
+        without=("ANTHROPIC_API_KEY",),
+        switches=CLAUDE_SWITCHES,
         settings=SettingsOption("--settings", {"env": {**claude_environment(target), **shown}, **helper}),
     )
 

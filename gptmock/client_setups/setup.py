@@ -108,6 +108,8 @@ class Start:
     """Values in which ``KEY`` stands for the client key."""
     without: tuple[str, ...] = ()
     """Variables that the client must not see."""
+    switches: tuple[str, ...] = ()
+    """Nor these, which make it use another provider; few people have them, so a line to type does not name them."""
     arguments: tuple[str, ...] = ()
     """Before those of the user."""
     settings: SettingsOption | None = None

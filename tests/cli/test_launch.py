@@ -98,7 +98,7 @@ def test_print_shows_what_to_copy_and_never_the_key(tmp_path: Path):
 
 def test_claude_is_told_what_it_needs(tmp_path: Path):
     shown = run(tmp_path, "launch", "claude", "--print", "--model", "gpt-6.2-sol-high", **NOWHERE).stdout
-    assert "env -u ANTHROPIC_API_KEY -u CLAUDE_CODE_USE_BEDROCK " in shown
+    assert "env -u ANTHROPIC_API_KEY ANTHROPIC_BASE_URL=" in shown
     assert " ANTHROPIC_BASE_URL=http://127.0.0.1:1 " in shown
     assert "ANTHROPIC_MODEL=gpt-6.2-sol-high" in shown
     assert "ANTHROPIC_DEFAULT_HAIKU_MODEL=gpt-6-luna" in shown
