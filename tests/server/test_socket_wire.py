@@ -6,14 +6,23 @@ import asyncio
 import json
 from typing import Any, cast
 
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from gptmock.dialects.table import RESPONSES
+from gptmock.gateway.first_event import Opened
+from gptmock.gateway.reply import Outcome, Reply
+from gptmock.gateway.stored_responses import ConversationKeeper
 from gptmock.server.sockets.connection import Socket
 from gptmock.server.sockets.messages import Create, Steer, answerable, read_message, without_previous
-from gptmock.server.sockets.wire import SocketWire
+from gptmock.server.sockets.wire import SocketWire, texts_of
+from gptmock.server.streaming import ClientSink, Heartbeat, Heartbeats
+from gptmock.simulator.scenes import render_scene
+from tests.playbook import HEAD, CollectingSink, client_of, decode, split
+from tests.upstream.test_websocket_law import SCENES, HttpBody, stream_of
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -37,6 +46,9 @@ class Heard:
 
     def send_one(self, text: bytes) -> bool:
         return self.send(text)
+
+    async def writable(self) -> None:
+        pass
 
 
 def framed(event: dict[str, Any], *, named: bool) -> bytes:
@@ -114,6 +126,50 @@ def test_usage_windows_are_told_once(said: list[dict[str, Any]], heard: list[dic
 
 def _compact(event: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n"
+
+
+async def _replied(sink: ClientSink | CollectingSink, blocks: list[bytes], ending: Exception | None) -> None:
+    async def opened() -> Opened:
+        return Opened(stream_of(HttpBody(blocks, ending)))
+
+    turn = decode(RESPONSES, client_of(RESPONSES).body())
+    accepting = asyncio.get_running_loop().create_task(opened())
+    await Reply(turn, HEAD, accepting, Outcome(), conversations=ConversationKeeper(None)).stream(sink)
+
+
+async def _over_both(
+    blocks: list[bytes], ending: Exception | None, *, lane: Raw | None, limits: bytes | None
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    plain, heard = CollectingSink(), Heard()
+    await _replied(plain, blocks, ending)
+    wire = SocketWire(cast("Socket", heard), lane, status=lambda: 502, ended=lambda _: None, limits=limits)
+    async with ClientSink(wire, Heartbeat(b": \n\n", 60.0), Heartbeats()) as sink:
+        await _replied(sink, blocks, ending)
+    return [json.loads(text) for text in texts_of(b"".join(plain.blocks))], [json.loads(text) for text in heard.texts]
+
+
+@pytest.mark.check(326)
+@settings(max_examples=150)
+@given(
+    scene=st.sampled_from(SCENES),
+    part=st.none() | st.integers(0, 40_000),
+    ending=st.sampled_from([None, httpx.ReadError("reset")]),
+    cuts=st.lists(st.integers(0, 40_000), max_size=30),
+    lane=st.sampled_from([None, Raw(b'"a"')]),
+    has_limits=st.booleans(),
+)
+def test_a_scene_cut_and_closed_anywhere_is_the_same_over_both(  # noqa: PLR0917 - each is drawn
+    scene: str, part: int | None, ending: Exception | None, cuts: list[int], lane: Raw | None, has_limits: object
+):
+    upstream = render_scene(scene)
+    upstream = upstream if part is None else upstream[: part % (len(upstream) + 1)]
+    blocks = [block for block in split(upstream, sorted({cut % (len(upstream) + 1) for cut in cuts})) if block]
+    limits = json.dumps(OURS, separators=(",", ":")).encode() if has_limits else None
+    plain, heard = asyncio.run(_over_both(blocks, ending, lane=lane, limits=limits))
+    assert [event.pop("stream_id", None) for event in heard] == [None if lane is None else "a"] * len(heard)
+    assert all(event.pop("status") == 502 for event in heard if event["type"] == "error")
+    assert heard.count(OURS) == (1 if has_limits else 0)
+    assert [event for event in heard if event != OURS] == plain
 
 
 @pytest.mark.check(323)
