@@ -9,7 +9,7 @@ retired. Source: the catalogue that Codex CLI 0.171.0 bundles (November 2026), a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Protocol, TypeAlias
@@ -149,19 +149,42 @@ class ModelCatalog:
     Args:
         models: the models of the catalogue; at least one.
         remembered: further models whose names are resolved, unless ``models`` has the same slug.
+        withheld: models of the whole catalogue that the caller may not use; their names are resolved, too.
         etag: the upstream's entity tag of ``models``; ``None`` for the fallback, or for several accounts' models.
     """
 
     def __init__(
-        self, models: Iterable[ModelSpec] = MODELS, *, remembered: Iterable[ModelSpec] = (), etag: str | None = None
+        self,
+        models: Iterable[ModelSpec] = MODELS,
+        *,
+        remembered: Iterable[ModelSpec] = (),
+        withheld: Iterable[ModelSpec] = (),
+        etag: str | None = None,
     ) -> None:
         self.models = tuple(sorted(models, key=lambda model: (model.retired is not None, model.priority)))
         """All of them, the hidden ones too; living models first."""
         self.listed = tuple(model for model in self.models if model.listed)
         """What ``/v1/models`` shows."""
         self.etag = etag
+        self._remembered = tuple(remembered)
+        self._withheld = tuple(withheld)
         self._shown = frozenset(model.slug for model in self.models)
-        self._by_name = {model.slug.lower(): model for model in (*remembered, *self.models)}
+        self._by_name = {model.slug.lower(): model for model in (*self._remembered, *self._withheld, *self.models)}
+
+    def limited(self, allows: Callable[[str], bool]) -> ModelCatalog:
+        """
+        The models that a caller may use. Names mean the same as in the whole catalogue: the name of a model that is
+        withheld is not split into another model and a suffix.
+
+        Args:
+            allows: whether the caller may use the model of a slug.
+        """
+        # Without the entity tag, which stands for the whole list.
+        return ModelCatalog(
+            (model for model in self.models if allows(model.slug)),
+            remembered=self._remembered,
+            withheld=(*self._withheld, *(model for model in self.models if not allows(model.slug))),
+        )
 
     @property
     def living(self) -> tuple[ModelSpec, ...]:
@@ -174,11 +197,15 @@ class ModelCatalog:
         return self.living[0] if self.living else self.models[0]
 
     def __contains__(self, spec: object) -> bool:
-        """Whether the catalogue lists this model; remembered ones are not in it."""
+        """Whether the catalogue lists this model; remembered and withheld ones are not in it."""
         return isinstance(spec, ModelSpec) and spec.slug in self._shown
 
+    def withholds(self, spec: ModelSpec) -> bool:
+        """Whether this model exists, but the caller may not use it."""
+        return spec in self._withheld
+
     def get(self, slug: str) -> ModelSpec | None:
-        """The row of this slug, remembered ones too."""
+        """The row of this slug, remembered and withheld ones too."""
         return self._by_name.get(slug.lower())
 
     def successor(self, spec: ModelSpec) -> ModelSpec | None:
@@ -264,6 +291,8 @@ def explain_unknown(upstream_says: str, model: ResolvedModel, catalog: ModelCata
         instead = f"; use {successor.slug}" if successor is not None else ""
         if spec.retired is not None:
             sentences.append(f"{spec.slug} was retired for ChatGPT accounts ({spec.retired}){instead}.")
+        elif catalog.withholds(spec):
+            sentences.append(f"Your API key may not use {spec.slug}{instead}.")
         elif spec not in catalog:
             sentences.append(f"This account's catalogue does not have {spec.slug}{instead}.")
         else:

@@ -307,6 +307,30 @@ def test_a_refusal_is_explained_by_what_the_account_has(name, said, unsaid):
 
 
 @pytest.mark.parametrize(
+    ("name", "slug", "said"),
+    [
+        ("gpt-7-high", "gpt-7-high", "Your API key may not use gpt-7-high; use gpt-7."),
+        ("gpt-7-high-low", "gpt-7-high", "Your API key may not use gpt-7-high; use gpt-7."),
+        ("gpt-6-astra", "gpt-6-astra", "This account's catalogue does not have gpt-6-astra."),
+        ("gpt-5.2", "gpt-5.2", "gpt-5.2 was retired for ChatGPT accounts (2026-06-04)."),
+    ],
+)
+def test_a_name_means_the_same_to_a_caller_who_may_use_some_models(name, slug, said):
+    specs = [
+        ModelSpec(slug="gpt-7", efforts=("low", "high")),
+        ModelSpec(slug="gpt-7-high", efforts=("low",), successor="gpt-7"),
+    ]
+    whole = ModelCatalog(specs, remembered=MODELS, etag='"1"')
+    limited = whole.limited(lambda slug: slug != "gpt-7-high").limited(lambda _: True)
+    assert (limited.models, limited.etag) == ((specs[0],), None)
+    resolved = limited.resolve(name)
+    assert resolved == whole.resolve(name)
+    assert (resolved.slug, resolved.spec in limited) == (slug, False)
+    assert said in explain_unknown("No.", resolved, limited)
+    assert limited.resolve("gpt-7-low").spec in limited
+
+
+@pytest.mark.parametrize(
     ("etag", "heard", "told", "same"),
     [
         ('W/"1"', (), 'W/"1"', True),

@@ -109,7 +109,7 @@ def model_document(terms: Terms, name: str) -> bytes:
         UnknownModel: the catalogue has no such model that the caller may use.
     """
     spec = resolve(name, terms).spec
-    usable = ModelCatalog(one for one in terms.catalog.models if terms.allows(one.slug))
+    usable = terms.catalog.limited(terms.allows)
     if spec is None or spec not in usable:
         raise unknown_model(name, usable.resolve(name), usable)
     return msgspec.json.encode(_document(spec, name))

@@ -48,8 +48,7 @@ def catalog_for(client: Client, catalog: ModelCatalog) -> ModelCatalog:
     key = client.key
     if key is None or not key.terms.models:
         return catalog
-    # Without the entity tag, which stands for the whole list.
-    return ModelCatalog(model for model in catalog.models if key.terms.allows(model.slug))
+    return catalog.limited(key.terms.allows)
 
 
 _NO_DEFAULTS = KeyTerms().defaults

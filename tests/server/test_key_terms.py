@@ -18,6 +18,7 @@ from gptmock.clients import KeyDefaults, KeyTerms
 from gptmock.server.turns import TurnRequest
 from gptmock.settings_sources import load_settings
 from gptmock.shared_state import State, open_state
+from gptmock.simulator.catalogue import Catalogue, Model
 from gptmock.simulator.server import Simulator
 from gptmock.stores.breaker import GuardedStore
 from gptmock.stores.key_limits import StoreKeyLimits
@@ -45,6 +46,7 @@ COUNTS: dict[str, dict[str, Any]] = {
     "/v1/responses/input_tokens": {"model": MODEL, "input": "hi"},
 }
 CLAUDE_NAMES = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-gpt-6.2-sol")
+ANTHROPIC = {"anthropic-version": "2023-06-01"}
 NO_LIMITS = {"x-ratelimit-limit-requests", "x-ratelimit-limit-tokens"}
 
 
@@ -228,9 +230,9 @@ async def test_the_metrics_tell_the_places_of_a_limited_key(
     await until_told(opened, f"{series} 0.0")
 
 
-async def until_told(opened: httpx.AsyncClient, line: str) -> None:
+async def until_told(opened: httpx.AsyncClient, line: str, path: str = "/metrics") -> None:
     async with asyncio.timeout(20):
-        while line not in (await opened.get("/metrics")).text:  # noqa: ASYNC110 - sampled some times a second
+        while line not in (await opened.get(path)).text:  # noqa: ASYNC110 - sampled some times a second
             await asyncio.sleep(0.05)
 
 
@@ -283,7 +285,7 @@ async def test_only_allowed_models_are_listed(opened: httpx.AsyncClient, state: 
 async def test_a_claude_name_is_one_model_in_the_list_and_in_a_call(
     simulator: Simulator, home: Path, state: State, models: tuple[str, ...], asked: list[str | None]
 ):
-    headers = {**await headers_of(state, models=models), "anthropic-version": "2023-06-01"}
+    headers = {**await headers_of(state, models=models), **ANTHROPIC}
     async with serving_simulator(simulator, home, anthropic_models="opus=gpt-6.2-sol") as url, client(url) as opened:
         for name, model in zip(CLAUDE_NAMES, asked, strict=True):
             shown = await opened.get(f"/v1/models/{name}", headers=headers)
@@ -296,6 +298,39 @@ async def test_a_claude_name_is_one_model_in_the_list_and_in_a_call(
             sent = simulator.state.model_calls()[-1].body["model"]
             display_name = shown.json()["display_name"].lower().replace(" ", "-")
             assert (display_name, sent) == (model, model), name
+
+
+@pytest.mark.parametrize(
+    ("model", "shown"),
+    [
+        (
+            "gpt-5.5",
+            {"gpt-5.5-high": 404, "openai/gpt-5.5-High": 404, "gpt-5.5-high-fast": 404, "gpt-5.5-low": 200},
+        ),
+        ("gpt-5.5-high", {"gpt-5.5-high": 200, "gpt-5.5-high-low": 200, "gpt-5.5": 404, "gpt-5.5-low": 404}),
+        ("gpt-5.5*", {"gpt-5.5-high": 200, "gpt-5.5": 200, "gpt-6-sol": 404}),
+    ],
+)
+async def test_a_name_is_one_model_in_the_list_and_in_a_call(
+    simulator: Simulator, home: Path, state: State, model: str, shown: dict[str, int]
+):
+    """Also if the whole list has a model whose name is that of another one and an effort."""
+    known = simulator.state.catalogue.models
+    entry = {**known[MODEL].entry, "slug": "gpt-5.5-high", "display_name": "GPT-5.5 High"}
+    simulator.state.catalogue = Catalogue({**known, "gpt-5.5-high": Model(entry)})
+    headers = await headers_of(state, models=(model,))
+    async with serving_simulator(simulator, home) as url, client(url) as opened:
+        await until_told(opened, "GPT-5.5 High", path="/v1/models")
+        for name, status in shown.items():
+            answers = [
+                await opened.get(f"/v1/models/{name}", headers=headers),
+                await opened.get(f"/v1/models/{name}", headers={**headers, **ANTHROPIC}),
+                await opened.post("/api/show", json={"model": name}, headers=headers),
+                await opened.post("/api/pull", json={"model": name, "stream": False}, headers=headers),
+            ]
+            assert [answer.status_code for answer in answers] == [status] * 4, name
+            called = await opened.post(CHAT_PATH, json=chat("scene:text", model=name), headers=headers)
+            assert called.status_code == {200: 200, 404: 403}[status], name
 
 
 async def test_a_request_that_names_no_model_gets_one_that_the_key_allows(
