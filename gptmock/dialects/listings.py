@@ -49,17 +49,20 @@ def models_document(
             until a catalogue was fetched; Codex then uses its built-in one.
     """
     listed = [
-        _model(spec, slug) for spec in catalog.listed for slug in listed_names(spec, expose_efforts=expose_efforts)
+        _model(spec, name)
+        for spec in catalog.listed
+        for name in listed_names(catalog, spec, expose_efforts=expose_efforts)
     ]
     listed += [_IMAGES] if images else []
     entries = UNSET if client_version is None else _entries(catalog, client_version)
     return msgspec.json.encode(_List(listed, models=entries))
 
 
-def listed_names(spec: ModelSpec, *, expose_efforts: bool) -> list[str]:
-    """The slug, and with ``expose_efforts`` also ``<slug>-<effort>`` for each effort."""
+def listed_names(catalog: ModelCatalog, spec: ModelSpec, *, expose_efforts: bool) -> list[str]:
+    """The slug, and with ``expose_efforts`` also ``<slug>-<effort>`` for each effort, unless another model has it."""
     efforts = spec.efforts if expose_efforts and spec.retired is None else ()
-    return [spec.slug, *(f"{spec.slug}-{effort}" for effort in efforts)]
+    names = (f"{spec.slug}-{effort}" for effort in efforts)
+    return [spec.slug, *(name for name in names if catalog.resolve(name).slug == spec.slug)]
 
 
 def model_document(catalog: ModelCatalog, name: str, *, images: bool = False) -> bytes:

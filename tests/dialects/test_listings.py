@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gptmock.catalog import MODELS, ModelCatalog
+from gptmock.catalog import MODELS, ModelCatalog, ModelSpec
 from gptmock.dialects.listings import model_document, models_document
 from gptmock.errors import UnknownModel
 from gptmock.protocol.models import decode_models
@@ -52,6 +52,13 @@ def test_efforts_are_listed_beside_their_model():
     assert "gpt-5.5-max" not in exposed
     assert all(LIVE.resolve(name).spec is not None for name in exposed)
     assert "gpt-5.2-high" not in ids(BUILT_IN, expose_efforts=True)
+
+
+def test_no_effort_is_listed_under_the_name_of_another_model():
+    specs = [ModelSpec(slug="gpt-9-max", efforts=("low",)), ModelSpec(slug="gpt-9", efforts=("low", "max"))]
+    catalog = ModelCatalog(specs)
+    assert ids(catalog, expose_efforts=True) == ["gpt-9-max", "gpt-9-max-low", "gpt-9", "gpt-9-low"]
+    assert ids(catalog.limited("gpt-9".__eq__), expose_efforts=True) == ["gpt-9", "gpt-9-low"]
 
 
 @pytest.mark.check(113)

@@ -69,8 +69,12 @@ def decode_model_request(body: bytes) -> ModelRequest:
 
 def tags(catalog: ModelCatalog, *, expose_efforts: bool) -> bytes:
     """``GET /api/tags``: the models that are not retired."""
-    names = ((spec, name) for spec in catalog.living for name in listed_names(spec, expose_efforts=expose_efforts))
-    return json_bytes({"models": [_entry(spec, name) for spec, name in names]})
+    entries = [
+        _entry(spec, name)
+        for spec in catalog.living
+        for name in listed_names(catalog, spec, expose_efforts=expose_efforts)
+    ]
+    return json_bytes({"models": entries})
 
 
 def running() -> bytes:

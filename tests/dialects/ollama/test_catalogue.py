@@ -150,6 +150,16 @@ def test_there_are_no_embeddings_and_no_zeros_in_their_place():
     assert (error.status_hint, error.message) == (400, '"gpt-9" does not support embeddings')
 
 
+def test_no_effort_is_listed_under_the_name_of_another_model():
+    specs = [ModelSpec(slug="gpt-9-max", efforts=()), ModelSpec(slug="gpt-9", efforts=("low", "max"))]
+    for catalog, names in (
+        (ModelCatalog(specs), ["gpt-9-max", "gpt-9", "gpt-9-low"]),
+        (ModelCatalog(specs).limited("gpt-9".__eq__), ["gpt-9", "gpt-9-low"]),
+    ):
+        models = json.loads(catalogue.tags(catalog, expose_efforts=True))["models"]
+        assert [model["name"] for model in models] == names
+
+
 def test_the_built_in_catalogue_shows_what_lives():
     names = [model["name"] for model in json.loads(catalogue.tags(CATALOG, expose_efforts=False))["models"]]
     assert names == [spec.slug for spec in CATALOG.living]
