@@ -27,6 +27,12 @@ def test_each_generation_of_openai_is_there():
     assert [versions[name] for name in ("openai1", "openai2", "openai3")] == [["1"], ["2"], ["3"]]
 
 
+def test_the_tokenizer_is_that_of_the_image():
+    asked = (HERE / "requirements" / "tokens.txt").read_text(encoding="utf-8").strip()
+    lock = (HERE.parents[1] / "deploy" / "tokens.lock").read_text(encoding="utf-8")
+    assert re.findall(r"^(\S+==\S+)", lock, re.MULTILINE) == [asked]
+
+
 def test_node_packages_are_exact():
     asked = json.loads((PACKAGES / "package.json").read_text(encoding="utf-8"))["dependencies"]
     assert [name for name, version in asked.items() if not EXACT.fullmatch(version)] == []
