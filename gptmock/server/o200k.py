@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from gptmock.dialects.token_estimate import CountText
 
 NAME = "o200k_base"
-_PIECE_CHARACTERS = 64 * 1024
-"""The tokenizer refuses very long texts."""
+_PIECE_CHARACTERS = 48 * 1024
+"""The tokenizer refuses more than 200,000 tokens at once; a character of a rare script is four."""
 
 
 def load_o200k() -> CountText | None:

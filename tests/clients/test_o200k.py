@@ -42,12 +42,14 @@ PROSE = {
     "russian": lines("Сервер читает настройки из окружения и ждёт первого запроса"),
     "chinese": lines("服务器启动时读取设置并等待第一个请求"),
 }
+RARE = "\N{CUNEIFORM SIGN A}" * (MEGABYTE // 4)
 OTHER = {
     "code": lines(CODE),
     "crlf": lines("  value: 12,5;\r"),
     "one line": PROSE["english"].replace("\n", " "),
     "one letter": "a" * MEGABYTE,
     "emoji": "🙂" * (MEGABYTE // 4),
+    "four tokens for each character": RARE,
 }
 
 
@@ -111,3 +113,4 @@ def test_the_server_counts_recorded_requests_within_10_percent(
             recorded = int(re.findall(r'"usage":\{"input_tokens":(\d+)', one["response_body"])[-1])
             counted_by, tokens = count(one["request_body"])
             assert (counted_by, abs(tokens - recorded) <= 0.1 * recorded) == ("o200k_base", True)
+        assert count({"model": "gpt-5.5", "input": RARE})[1] > 4 * len(RARE)
