@@ -21,6 +21,8 @@ from tests.harness import plain_environment
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 START_SECONDS = 60.0
 WAIT_SECONDS = 60.0
+SHIFT = 8
+"""Source: Chrome DevTools Protocol, ``Input.dispatchKeyEvent``, ``modifiers``."""
 
 
 class Tab:
@@ -98,12 +100,18 @@ class Tab:
         """``light`` or ``dark``."""
         await self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
-    async def key(self, name: str, code: int) -> None:
+    async def key(self, name: str, code: int, *, modifiers: int = 0) -> None:
         """Press a key."""
         for kind in ("keyDown", "keyUp"):
             text = {"text": "\r"} if name == "Enter" and kind == "keyDown" else {}
             await self.send(
-                "Input.dispatchKeyEvent", type=kind, key=name, code=name, windowsVirtualKeyCode=code, **text
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=name,
+                code=name,
+                windowsVirtualKeyCode=code,
+                modifiers=modifiers,
+                **text,
             )
 
     async def type(self, text: str) -> None:
