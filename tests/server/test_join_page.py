@@ -16,6 +16,7 @@ from tests.harness import client as open_client
 from tests.harness import serving_simulator
 from tests.server.test_dashboard import RETURN, holds, press, text_of, write
 from tests.server.test_invitations import ADMIN, approve, bearer, fast_polls, invited
+from tests.server.test_page_keyboard import CATCH, PASS
 
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium in the PATH"),
@@ -119,6 +120,13 @@ async def test_from_the_admins_link_to_the_members_own_page(tab: Tab, guest: htt
     assert key.startswith("gm_")
     assert "grace@member.test" in await tab.run(text_of("done-facts"))
     await assert_readable(tab)
+    await tab.run(CATCH)
+    for count in (1, 2):
+        await press(tab, "done-copy")
+        await tab.until(f"copied.length === {count} && {text_of('done-copy')} === 'Copied'")
+    await tab.run(PASS)
+    assert await tab.run(text_of("done-copy")) == "Copy the key"
+    assert await tab.run("copied") == [key, key]
     assert await tab.run("location.href") == address(guest, "join")
     assert not await tab.run("document.querySelector('main b')")
     # Their own page, without typing the key.

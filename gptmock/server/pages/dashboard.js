@@ -540,14 +540,15 @@ function showOnce(title, text, secret) {
 $("shown-dialog").addEventListener("close", () => { $("shown-key").textContent = ""; });
 
 async function copy(element, text) {
-  const before = element.textContent;
+  // Pressed again within the time, it shows the result of the last press instead of its label.
+  element.dataset.label ??= element.textContent;
   try {
     await navigator.clipboard.writeText(text);
     element.textContent = "Copied";
   } catch {
     element.textContent = "Select it and copy it";
   }
-  setTimeout(() => { element.textContent = before; }, 1500);
+  setTimeout(() => { element.textContent = element.dataset.label; }, 1500);
 }
 $("shown-copy").addEventListener("click", (event) => copy(event.target, $("shown-key").textContent));
 $("tab-copy").addEventListener("click", (event) => copy(event.target, $("tab-code").textContent));

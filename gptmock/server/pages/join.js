@@ -127,7 +127,8 @@ $("device-stop").addEventListener("click", () => signIn?.abort());
 $("ended-again").addEventListener("click", read);
 
 async function copy(button, text) {
-  const before = button.textContent;
+  // Pressed again within the time, it shows the result of the last press instead of its label.
+  button.dataset.label ??= button.textContent;
   try {
     await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
@@ -135,7 +136,7 @@ async function copy(button, text) {
     button.textContent = "Select it and copy it";
   }
   announce(button.textContent);
-  setTimeout(() => { button.textContent = before; }, 1500);
+  setTimeout(() => { button.textContent = button.dataset.label; }, 1500);
 }
 $("device-copy").addEventListener("click", (event) => copy(event.target, $("device-code").textContent));
 $("done-copy").addEventListener("click", (event) => copy(event.target, $("done-key").textContent));
