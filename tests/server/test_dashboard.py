@@ -131,7 +131,7 @@ async def test_an_answer_streams_and_an_account_is_added(tab: Tab, client: httpx
     await tab.until(holds("models", "gpt-"))
     await write(tab, "try-text", "Say something")
     await tab.key("Enter", RETURN)
-    await tab.until(f"{text_of('try-answer')}.length > 3 && !document.querySelector('#try button').disabled")
+    await tab.until(f"{text_of('try-answer')}.length > 3 && !document.querySelector('#try button').ariaDisabled")
     assert simulator.state.model_call_count == 1
     await press(tab, "add-account")
     await tab.until(f"{text_of('login-code')}.length > 5")
@@ -209,6 +209,7 @@ async def test_where_no_key_is_needed_a_reader_can_sign_in_with_one(tab: Tab, si
         # Nothing of what the admin saw is left for the next reader, who needs no key.
         await press(tab, "sign-out")
         await tab.until("!document.getElementById('sign-in-open').hidden")
+        await tab.until("document.activeElement.id === 'main'")
         await tab.until(holds("models", "gpt-"))
         await press(tab, "connect")
         await tab.until("document.getElementById('connect-dialog').open")

@@ -82,7 +82,7 @@ async def answered(tab: Tab, case: Shown) -> None:
     await tab.run("document.querySelector('#try button').click()")
     await tab.until(
         f"document.getElementById('try-answer').textContent.includes({json.dumps(case.text)})"
-        " && !document.querySelector('#try button').disabled"
+        " && !document.querySelector('#try button').ariaDisabled"
     )
 
 

@@ -1,4 +1,4 @@
-"""The page in a real Chromium by keyboard: the order of Tab, copy buttons, and the focus."""
+"""The page in a real Chromium by keyboard: the order of Tab, copy buttons, actions on accounts, and the focus."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from gptmock.clients import KeyTerms
+from gptmock.settings_sources import load_settings
+from gptmock.shared_state import State, open_state
+from gptmock.simulator.server import Simulator
 from tests.devtools import CHROMIUM, SHIFT, Tab, chromium
+from tests.server.test_client_keys import second_account
 from tests.server.test_dashboard import RETURN, holds, press, text_of, write
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium in the PATH")
@@ -26,6 +32,13 @@ CATCH = """
 """
 """Records what is copied, and what is to happen after a time: a test lets that happen by ``PASS``."""
 PASS = "later.splice(0).forEach((call) => call())"
+
+
+@pytest.fixture
+async def state(home: Path) -> AsyncIterator[State]:
+    """Another process on the store of the server."""
+    async with open_state(load_settings({"home": str(home)}, environ={}, directory=home)) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -115,3 +128,57 @@ async def test_the_copy_buttons_copy_what_is_shown(tab: Tab):
     await tab.until(f"document.getElementById('shown-dialog').open && {text_of('shown-key')}.startsWith('gm_')")
     await press(tab, "shown-copy")
     await tab.until(f"copied.length === 2 && copied[1] === {text_of('shown-key')}")
+
+
+async def test_accounts_are_paused_resumed_and_made_the_default(
+    tab: Tab, state: State, simulator: Simulator, tmp_path: Path
+):
+    (ada,) = await state.vault.logins()
+    bob = await second_account(state, simulator, tmp_path)
+    await tab.until(holds("accounts", "bob"))
+
+    async def act(action: str, shown: str) -> None:
+        await tab.run(f"document.querySelector('[data-id=\"{action} {bob.id}\"]').focus()")
+        await tab.key("Enter", RETURN)
+        await tab.until(f"{FOCUS} === '{shown}'")
+        assert await tab.run(f"document.activeElement.dataset.id === '{shown} {bob.id}'"), "the focus stays in its row"
+
+    assert await state.vault.default() == ada.account.id
+    await act("pause", "resume")
+    assert [await state.vault.is_paused(one) for one in (ada.account.id, bob.id)] == [False, True]
+    assert "paused" in await tab.run(text_of("accounts"))
+    await act("resume", "pause")
+    assert not await state.vault.is_paused(bob.id)
+    await act("default", "pause")
+    assert await state.vault.default() == bob.id
+    assert await tab.run("document.querySelectorAll('#accounts [data-id^=default]').length") == 1
+
+
+async def test_the_focus_is_not_lost_with_the_row_of_a_key(tab: Tab, client: httpx.AsyncClient, state: State):
+    await state.keys.create("ada", KeyTerms())
+    await tab.until(holds("keys", "ada"))
+    await walk_to(tab, "rotate")
+    await tab.key("Enter", RETURN)
+    await tab.until("document.getElementById('ask-dialog').open")
+    # The row is drawn again while the question is open.
+    await client.patch("/admin/keys/ada", json={"rpm": 60})
+    await tab.until(holds("keys", "60"))
+    await press(tab, "ask-yes")
+    await tab.until("document.getElementById('shown-dialog').open && !document.getElementById('ask-dialog').open")
+    await tab.key("Escape", 27)
+    await tab.until(f"{FOCUS} === 'rotate'")
+    assert await walk(tab, 1) == ["revoke"]
+    await tab.key("Enter", RETURN)
+    await tab.until("document.getElementById('ask-dialog').open")
+    await press(tab, "ask-yes")
+    await tab.until(holds("keys", "No keys yet"))
+    await tab.until(f"{FOCUS} === 'keys-head'")
+
+
+async def test_the_focus_stays_on_send_while_an_answer_streams(tab: Tab):
+    await tab.run("document.getElementById('try-text').value = 'Say something'")
+    await tab.run("document.getElementById('try-text').focus()")
+    assert await walk(tab, 1) == ["main"]
+    await tab.key("Enter", RETURN)
+    await tab.until(f"{text_of('try-answer')}.length > 3 && !document.querySelector('#try button').ariaDisabled")
+    assert await tab.run(FOCUS) == "main"

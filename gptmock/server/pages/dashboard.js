@@ -51,9 +51,18 @@ function fill(place, ...children) {
   const top = place.scrollTop;
   place.replaceChildren(...children);
   place.scrollTop = top;
-  if (focused !== undefined) {
-    for (const element of place.querySelectorAll("[data-id]")) if (element.dataset.id === focused) element.focus();
-  }
+  if (focused !== undefined) refocus(place, focused);
+}
+
+// What had the focus may be gone: then another button of its row gets it, or else the heading of the section.
+function refocus(place, id) {
+  const elements = [...place.querySelectorAll("[data-id]")];
+  const subject = (text) => text.slice(text.indexOf(" ") + 1);
+  const found = elements.find((one) => one.dataset.id === id) ?? elements.find((one) => subject(one.dataset.id) === subject(id));
+  if (found) return found.focus();
+  const head = place.closest("section").querySelector("h2");
+  head.tabIndex = -1;
+  head.focus();
 }
 
 function button(text, id, click, about) {
@@ -141,19 +150,27 @@ async function api(method, path, body) {
 
 const part = encodeURIComponent;
 
+// An element with the attribute "disabled" loses the focus.
+const isBusy = (element) => element.ariaDisabled === "true";
+const setBusy = (element, busy) => { element.ariaDisabled = busy ? "true" : null; };
+
 async function act(element, work) {
-  element.disabled = true;
+  if (isBusy(element)) return;
+  setBusy(element, true);
   try {
     await work();
     banner(null);
   } catch (error) {
     banner(error.message);
   } finally {
-    element.disabled = false;
+    setBusy(element, false);
   }
 }
 
+let asked = null;
 function ask(title, text, word, work) {
+  const opener = document.activeElement;
+  asked = opener.dataset.id === undefined ? null : { place: opener.closest(".rows"), id: opener.dataset.id };
   $("ask-head").textContent = title;
   $("ask-text").textContent = text;
   $("ask-error").textContent = "";
@@ -167,6 +184,14 @@ function ask(title, text, word, work) {
     }
   };
   $("ask-dialog").showModal();
+}
+
+// A dialog gives the focus back to the element that opened it, which may have been replaced meanwhile.
+for (const dialog of [$("ask-dialog"), $("shown-dialog")]) {
+  dialog.addEventListener("close", () => {
+    const focused = document.activeElement;
+    if (asked && (focused === document.body || focused.closest("dialog:not([open])"))) refocus(asked.place, asked.id);
+  });
 }
 
 // --- Sections ---------------------------------------------------------------------------------
@@ -481,6 +506,7 @@ $("sign-out").addEventListener("click", (event) => act(event.target, async () =>
   await api("DELETE", "session");
   forget();
   await start();
+  if (me) $("main").focus();
 }));
 
 for (const element of document.querySelectorAll("[data-close]")) element.addEventListener("click", () => element.closest("dialog").close());
@@ -629,8 +655,9 @@ $("try").addEventListener("submit", async (event) => {
   event.preventDefault();
   const place = $("try-answer");
   const send = event.submitter ?? $("try").querySelector("button");
+  if (isBusy(send)) return;
   place.textContent = "…";
-  send.disabled = true;
+  setBusy(send, true);
   try {
     const body = { model: $("try-model").value, stream: true, messages: [{ role: "user", content: $("try-text").value }] };
     if ($("try-effort").value) body.reasoning_effort = $("try-effort").value;
@@ -644,7 +671,7 @@ $("try").addEventListener("submit", async (event) => {
   } catch (error) {
     place.textContent = error.message;
   } finally {
-    send.disabled = false;
+    setBusy(send, false);
   }
 });
 
