@@ -14,7 +14,7 @@ from typing import Any
 
 from gptmock.errors import GptmockError, StoreError
 from gptmock.limits import LimitStore, RateLimitSnapshot, snapshot_from_headers
-from gptmock.protocol.items import InputTokensDetails, OutputTokensDetails, ResponseObject, ResponseUsage
+from gptmock.protocol.items import ResponseObject, ResponseUsage
 from gptmock.usage import TurnUsage, UsageLedger
 
 log = logging.getLogger("gptmock.usage")
@@ -64,9 +64,9 @@ class TurnRecorder:
                 tenant,
                 failed=failed,
                 input_tokens=usage.input_tokens,
-                cached_tokens=(usage.input_tokens_details or InputTokensDetails()).cached_tokens,
+                cached_tokens=usage.cached_tokens or 0,
                 output_tokens=usage.output_tokens,
-                reasoning_tokens=(usage.output_tokens_details or OutputTokensDetails()).reasoning_tokens,
+                reasoning_tokens=usage.reasoning_tokens or 0,
             )
         )
 

@@ -42,6 +42,16 @@ class ResponseUsage(Struct, frozen=True):
     input_tokens_details: InputTokensDetails | None = None
     output_tokens_details: OutputTokensDetails | None = None
 
+    @property
+    def cached_tokens(self) -> int | None:
+        """Of the input; ``None`` if the upstream told no details."""
+        return self.input_tokens_details.cached_tokens if self.input_tokens_details is not None else None
+
+    @property
+    def reasoning_tokens(self) -> int | None:
+        """Of the output; ``None`` if the upstream told no details."""
+        return self.output_tokens_details.reasoning_tokens if self.output_tokens_details is not None else None
+
 
 def total_usage(usages: Sequence[ResponseUsage | None]) -> ResponseUsage | None:
     """The sum of several turns' usage; ``None`` if any of them has none, since a partial sum would be wrong."""

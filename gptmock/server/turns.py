@@ -36,7 +36,6 @@ from gptmock.gateway.reply import Outcome
 from gptmock.gateway.several_turns import AnyReply
 from gptmock.interruption import Interrupted, Interruption
 from gptmock.live import LiveTurn
-from gptmock.protocol.items import ResponseUsage
 from gptmock.server.client_bounds import ClientBounds
 from gptmock.server.client_wire import SanicWire, TurnResponse
 from gptmock.server.context import App, ServerOptions, Services, new_head
@@ -352,9 +351,9 @@ class TurnRequest:
             "bytes": self._sent_bytes,
             "stored": outcome.stored,
             "input_tokens": usage.input_tokens if usage is not None else None,
-            "cached_tokens": _cached(usage),
+            "cached_tokens": usage.cached_tokens if usage is not None else None,
             "output_tokens": usage.output_tokens if usage is not None else None,
-            "reasoning_tokens": _reasoning(usage),
+            "reasoning_tokens": usage.reasoning_tokens if usage is not None else None,
             "at_terminal": {"effort": _effort(turn), "label": self._services.label_of(outcome.account_id)},
         }
         if self._services.traces is not None:
@@ -376,16 +375,6 @@ def _stopping() -> ServerStopping:
 def _effort(turn: Turn | None) -> str | None:
     reasoning = turn.request.reasoning if turn is not None else UNSET
     return None if reasoning is UNSET else reasoning.effort
-
-
-def _cached(usage: ResponseUsage | None) -> int | None:
-    details = usage.input_tokens_details if usage is not None else None
-    return details.cached_tokens if details is not None else None
-
-
-def _reasoning(usage: ResponseUsage | None) -> int | None:
-    details = usage.output_tokens_details if usage is not None else None
-    return details.reasoning_tokens if details is not None else None
 
 
 def forwarded_to_codex(outcome: Outcome) -> dict[str, str]:
