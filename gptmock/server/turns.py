@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeAlias, TypeVar
@@ -158,15 +158,17 @@ class TurnRequest:
         """The answer for an error, before anything was sent."""
         turn = self._turn
         if turn is not None and supports(turn.reply, ExplainsFailures):
-            error = await self._reworded(turn.reply, error)
+            error = await self._words_for(turn.reply)(error)
             body = turn.reply.answer(self._head, error)
             if body is not None:
                 kind = self._dialect.content_type if turn.stream else "application/json"
                 return HTTPResponse(body, headers=self._reply_headers(turn, None), content_type=kind)
         return error_response(error, self._dialect, asked=request_id(self._request))
 
-    async def _reworded(self, plan: ExplainsFailures, error: GptmockError) -> GptmockError:
-        return await self._large_bodies.run(self._asked_bytes, partial(plan.reworded, error))
+    def _words_for(self, plan: ExplainsFailures) -> Callable[[GptmockError], Awaitable[GptmockError]]:
+        # Holds no reference to this object: it is held by the outcome, and a cycle would keep a large body.
+        bodies, size_bytes = self._large_bodies, self._asked_bytes
+        return lambda error: bodies.run(size_bytes, partial(plan.reworded, error))
 
     def cut(self) -> None:
         """Answer now that the server stops: by a status, or within the stream."""
@@ -214,7 +216,7 @@ class TurnRequest:
             self._outcome.admitted, self._outcome.turns_at_once = self._grant.admitted, self._grant.turns_at_once
             self._outcome.counts_output = self._grant is not UNLIMITED
             if supports(turn.reply, ExplainsFailures):
-                self._outcome.reworded = partial(self._reworded, turn.reply)
+                self._outcome.reworded = self._words_for(turn.reply)
             if self._options.verbose:
                 self._show(turn)
         # The turn holds what is sent upstream. A stream may last for an hour, and the body may be many megabytes.
