@@ -37,6 +37,7 @@ from gptmock.shared_state import prepare
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.codex import UpstreamDeadlines
 from gptmock.wiring import open_services, server_options
+from tests.ports import free_port
 from tests.timing import generous
 
 CONSOLE_SCRIPT = str(Path(sys.executable).with_name("gptmock"))
@@ -426,13 +427,6 @@ def simulator_process() -> Iterator[SimulatorProcess]:
         end_tree(process, mark)
         assert process.stdout is not None
         process.stdout.close()
-
-
-def free_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def new_mark() -> str:

@@ -20,7 +20,8 @@ from rich.text import Text
 from gptmock.command_services import open_command_services
 from gptmock.settings_sources import load_settings
 from tests.clients.environments import client_python
-from tests.harness import CONSOLE_SCRIPT, SimulatorProcess, free_port, plain_environment, simulator_process, write_login
+from tests.harness import CONSOLE_SCRIPT, SimulatorProcess, plain_environment, simulator_process, write_login
+from tests.ports import free_port
 from tests.recording import Session
 from tests.recording import picture as replayed
 from tests.terminal import at_terminal

@@ -30,7 +30,8 @@ from tests.clients.checks import client_environment
 from tests.clients.claude_code import QUIET
 from tests.clients.codex import codex_exec
 from tests.clients.environments import CLAUDE, PACKAGES, client_claude, client_node, client_python
-from tests.harness import CONSOLE_SCRIPT, free_port, plain_environment
+from tests.harness import CONSOLE_SCRIPT, plain_environment
+from tests.ports import free_port
 from tests.readme import README, Block, blocks, the_test_command
 
 ROOT = README.parent

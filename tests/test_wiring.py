@@ -24,7 +24,8 @@ from gptmock.simulator.options import SimulatorOptions
 from gptmock.simulator.server import Simulator
 from gptmock.stores.locations import KEY_FILE, STATE_FILE
 from gptmock.upstream.codex import UpstreamDeadlines
-from tests.harness import CHAT_PATH, chat, client, free_port, many_apps, serving_simulator, until, write_login
+from tests.harness import CHAT_PATH, chat, client, many_apps, serving_simulator, until, write_login
+from tests.ports import free_port
 from tests.upstream.raw import Proxy
 
 BOOK = TokenRegistry(SimulatorOptions)

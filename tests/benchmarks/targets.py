@@ -23,7 +23,8 @@ from gptmock.shared_state import open_state, prepare
 from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
 from tests.benchmarks.cells import Dialect
-from tests.harness import free_port, server_process, write_login
+from tests.harness import server_process, write_login
+from tests.ports import free_port
 from tests.stores.servers import running
 
 LOGIN_SECONDS = 30 * 86400

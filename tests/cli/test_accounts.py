@@ -25,7 +25,6 @@ from tests.harness import (
     SimulatorProcess,
     chat,
     client,
-    free_port,
     get,
     plain_environment,
     server_process,
@@ -33,6 +32,7 @@ from tests.harness import (
     wait_until,
     write_login,
 )
+from tests.ports import free_port
 from tests.terminal import at_terminal
 
 

@@ -29,7 +29,6 @@ from tests.harness import (
     chat,
     client,
     end_tree,
-    free_port,
     get,
     new_mark,
     plain_environment,
@@ -37,6 +36,7 @@ from tests.harness import (
     wait_until,
     write_login,
 )
+from tests.ports import free_port
 
 STATIC = "sk-planted-0123456789abcd"
 KEY = base64.b64encode(bytes(range(32))).decode()

@@ -32,7 +32,6 @@ from tests.harness import (
     START_SECONDS,
     STOP_SECONDS,
     end_tree,
-    free_port,
     get,
     new_mark,
     plain_environment,
@@ -42,6 +41,7 @@ from tests.harness import (
     wait_until,
     write_login,
 )
+from tests.ports import free_port
 
 COMMANDS = (
     "serve",

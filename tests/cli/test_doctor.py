@@ -20,7 +20,8 @@ from gptmock.diagnostics import Finding, examine
 from gptmock.settings_sources import load_settings
 from gptmock.shared_state import open_state
 from tests.cli.inside import run
-from tests.harness import SimulatorProcess, free_port, write_login
+from tests.harness import SimulatorProcess, write_login
+from tests.ports import free_port
 from tests.terminal import at_terminal
 from tests.upstream.raw import RawServer, answering
 

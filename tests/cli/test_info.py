@@ -17,7 +17,8 @@ from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.jwt import encode_jwt
 from gptmock.simulator.options import SimulatorOptions
 from tests.cli.inside import run
-from tests.harness import SimulatorProcess, free_port, write_login
+from tests.harness import SimulatorProcess, write_login
+from tests.ports import free_port
 from tests.terminal import at_terminal
 
 BOOK = TokenRegistry(SimulatorOptions)

@@ -20,12 +20,12 @@ from tests.harness import (
     PROGRAM,
     SimulatorProcess,
     chat,
-    free_port,
     get,
     plain_environment,
     processes_of,
     wait_until,
 )
+from tests.ports import free_port
 from tests.terminal import Terminal, at_terminal, the_login_ports
 
 AUTHORIZE = r"https?://\S+/oauth/authorize\?\S+"

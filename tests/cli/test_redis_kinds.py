@@ -16,7 +16,8 @@ from gptmock.simulator.options import SimulatorOptions
 from tests.certificates import write_certificates
 from tests.cli.inside import run
 from tests.cli.test_commands import run as run_process
-from tests.harness import free_port, write_login
+from tests.harness import write_login
+from tests.ports import free_port
 from tests.stores.clusters import running_cluster, running_sentinels
 from tests.stores.servers import binary_of, running
 

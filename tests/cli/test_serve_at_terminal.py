@@ -9,7 +9,8 @@ import httpx
 import pytest
 
 from tests.cli.test_login import ready
-from tests.harness import CHAT_PATH, SimulatorProcess, chat, free_port, processes_of, wait_until, write_login
+from tests.harness import CHAT_PATH, SimulatorProcess, chat, processes_of, wait_until, write_login
+from tests.ports import free_port
 from tests.terminal import at_terminal
 
 

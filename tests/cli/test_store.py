@@ -14,7 +14,8 @@ from gptmock.simulator.accounts import TokenRegistry
 from gptmock.simulator.options import SimulatorOptions
 from tests.cli.inside import run
 from tests.cli.test_commands import run as run_process
-from tests.harness import free_port, write_login
+from tests.harness import write_login
+from tests.ports import free_port
 from tests.stores.servers import DEBIAN_REDIS, binary_of, running
 
 PASSWORD = "planted-password"

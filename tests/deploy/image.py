@@ -30,7 +30,8 @@ import yaml
 
 from tests.deploy.environments import CACHE
 from tests.deploy.test_compose import PREDECESSOR
-from tests.harness import CHAT_PATH, chat, free_port, get, simulator_process, wait_until, write_login
+from tests.harness import CHAT_PATH, chat, get, simulator_process, wait_until, write_login
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 BASE_NAME = "docker.io/library/python:3.13-slim"

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.deploy.programs import need
-from tests.harness import free_port, wait_until
+from tests.harness import wait_until
+from tests.ports import free_port
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "proxies"
 _NGINX = """

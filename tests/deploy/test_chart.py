@@ -26,13 +26,13 @@ from tests.deploy.policies import POLICIES
 from tests.deploy.value_sets import BAD, GOOD, VALKEY
 from tests.harness import (
     START_SECONDS,
-    free_port,
     get,
     plain_environment,
     server_process,
     simulator_process,
     wait_until,
 )
+from tests.ports import free_port
 from tests.stores.servers import DEBIAN_REDIS, binary_of
 
 ROOT = CHART.parent.parent

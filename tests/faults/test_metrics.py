@@ -22,12 +22,12 @@ from tests.harness import (
     SimulatorProcess,
     chat,
     client,
-    free_port,
     server_process,
     until_all_serve,
 )
 from tests.metrics.test_deploy_files import RULES
 from tests.metrics.test_metrics import samples
+from tests.ports import free_port
 
 pytestmark = pytest.mark.faults
 WORKERS = 2

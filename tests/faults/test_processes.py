@@ -28,7 +28,6 @@ from tests.harness import (
     SimulatorProcess,
     chat,
     client,
-    free_port,
     get,
     new_mark,
     plain_environment,
@@ -39,6 +38,7 @@ from tests.harness import (
     wait_until,
     write_login,
 )
+from tests.ports import free_port
 from tests.timing import generous
 
 pytestmark = pytest.mark.faults

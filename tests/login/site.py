@@ -21,7 +21,7 @@ from gptmock.stores.seal import Sealer, SealingKey
 from gptmock.stores.vault import SealedVault
 from gptmock.upstream.issuer import OAuthIssuer
 from tests.gateway.memory import Clock, MemoryEscrow
-from tests.harness import free_port
+from tests.ports import free_port
 
 KEY = SealingKey.from_bytes(bytes(range(32)))
 

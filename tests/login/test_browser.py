@@ -13,8 +13,9 @@ import pytest
 from gptmock.errors import LoginRefused, LoginUnavailable
 from gptmock.login.callback import CallbackServer
 from gptmock.login.flow import LoginSkipped
-from tests.harness import free_port, until
+from tests.harness import until
 from tests.login.site import Site, Waiting
+from tests.ports import free_port
 
 Callback = Callable[[Site, Waiting, str], Awaitable[httpx.Response]]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -13,17 +12,11 @@ from pathlib import Path
 
 from redis.crc import key_slot
 
+from tests.ports import free_port
 from tests.stores.servers import START_SECONDS, RedisServer, binary_of, running
 
 SLOTS = 16384
 _OFFSET, _CONFIRMED = re.compile(rb"master_repl_offset:(\d+)"), re.compile(rb"state=online,offset=(\d+)")
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
 
 
 def wait_for(condition: Callable[[], bool], *, seconds: float = START_SECONDS) -> float:

@@ -14,7 +14,8 @@ from gptmock.stores.redis_facts import RedisFacts, weakest
 from gptmock.stores.redis_sentinel import RedisSentinelStore
 from gptmock.stores.store import Addition
 from tests.certificates import write_certificates
-from tests.stores.clusters import free_port, wait_for
+from tests.ports import free_port
+from tests.stores.clusters import wait_for
 from tests.stores.servers import PATIENT_SECONDS, RedisServer, binary_of, patient_store, running
 
 

@@ -38,8 +38,9 @@ from gptmock.upstream.engine import Engine
 from gptmock.upstream.event_stream import LINGER_SECONDS
 from gptmock.upstream.identity import ClientIdentity
 from gptmock.upstream.transport import open_client
-from tests.harness import free_port, until
+from tests.harness import until
 from tests.playbook import events_in
+from tests.ports import free_port
 from tests.timing import generous
 from tests.upstream.raw import HEAD, LAST_CHUNK, Handler, RawServer, answering, chunk, read_request, serving_again
 

@@ -23,7 +23,7 @@ from gptmock.simulator.options import CODEX_CLIENT_ID
 from gptmock.simulator.server import Simulator
 from gptmock.upstream.issuer import OAuthIssuer, refresh_error
 from gptmock.upstream.transport import open_client
-from tests.harness import free_port
+from tests.ports import free_port
 from tests.upstream.raw import RawServer, answering, read_request
 
 PLANTED = Secret("rt_planted")

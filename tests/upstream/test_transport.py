@@ -18,7 +18,8 @@ from gptmock.simulator.server import Simulator
 from gptmock.upstream.aiohttp_transport import AiohttpTransport
 from gptmock.upstream.direct import DirectTransport
 from gptmock.upstream.transport import open_client
-from tests.harness import free_port, until
+from tests.harness import until
+from tests.ports import free_port
 from tests.timing import generous
 from tests.upstream.raw import HEAD, LAST_CHUNK, Handler, Proxy, RawServer, answering, chunk, reset, serving_again
 
